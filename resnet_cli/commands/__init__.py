@@ -1,0 +1,1 @@
+"""The commands of resnet-cli, a file each."""

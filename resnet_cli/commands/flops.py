@@ -1,0 +1,69 @@
+"""`resnet-cli flops`."""
+
+from typing import Annotated
+
+import typer
+
+from resnet_cli.architectures import resolve
+from resnet_cli.budgets import hold, parse_budgets
+from resnet_cli.commands import options
+from resnet_cli.measure.conventions import parse_walk
+
+EPILOG = """\b
+Examples:
+  resnet-cli flops --depth 50
+  resnet-cli flops --depth 50 --show conventions,walks --walk paper:fvcore
+  resnet-cli flops --depth 18 --backward --batch-size 32
+  resnet-cli flops --depth 101 --show modules --levels 3 -o modules.csv
+"""
+
+
+def flops(
+    depth: options.Depth = None,
+    arch: options.Arch = None,
+    repeat: options.Repeat = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = 1,
+    image_size: options.ImageSize = "224",
+    in_channels: options.InChannels = 3,
+    num_classes: options.NumClasses = 1000,
+    stem: options.Stem = "imagenet",
+    dtype: options.Dtype = "float32",
+    backward: Annotated[bool, typer.Option("--backward", help="Count the backward pass of a step too.")] = False,
+    walk: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Walk from one figure to another, such as fvcore:torchvision. Repeatable.", metavar="FROM:TO"
+        ),
+    ] = None,
+    show: Annotated[
+        str | None,
+        typer.Option(help="Tables to show: operators, modules, conventions, parts, walks.", metavar="A,B,C"),
+    ] = None,
+    levels: Annotated[
+        int | None, typer.Option(help="How deep the module tree is drawn; 1 shows the stages.", metavar="N")
+    ] = None,
+    assertions: options.Assertions = None,
+    output_format: options.OutputFormat = None,
+    output: options.Output = None,
+) -> None:
+    """Count FLOPs by operator and by module, and explain why every counter says something else.
+
+    1 MAC is 2 FLOPs. Each convention is a formula over the same parts, held against the tool itself where it runs.
+    """
+    spec = resolve(depth, arch, repeat=repeat, in_channels=in_channels, num_classes=num_classes, stem=stem)
+    shape = options.input_shape(batch_size, in_channels, image_size)
+    drawing = options.drawing("flops", output_format, output, levels=levels, sections=show)
+    budgets = parse_budgets(assertions or (), "flops")
+    walks = [parse_walk(text) for text in walk or ()]
+    machine = options.machine(device, dtype)
+
+    from resnet_cli.measure.flops import count_flops
+    from resnet_cli.measure.networks import subject
+
+    result = count_flops(
+        subject(spec), shape=shape, dtype=machine.dtype, device=machine.device, backward=backward, walks=walks
+    )
+    result = hold(result, budgets)
+    drawing.write(result)
+    options.finish(result.assertions)

@@ -1,0 +1,1 @@
+"""Measurements: model in, result out. Nothing here prints."""

@@ -1,0 +1,210 @@
+"""The arithmetic of one operator call, from the shapes that went in and came out.
+
+Conventions, the same in the whole tool:
+
+- a multiply-accumulate (MAC) is one multiplication and one addition of a convolution or matrix product; FLOPs are
+  2 x MACs, as torch's own FlopCounterMode counts;
+- *operations* are all arithmetic operations: 2 per MAC, 1 per bias addition, 2 per batch-norm element (scale and
+  shift, as at inference, where mean and variance are folded into them), 1 per ReLU, per element of any other
+  elementwise operator and per input of an average, k-1 comparisons per output of a max-pool over k values.
+
+Every call is also split into *parts*, the quantities that the conventions of other tools are formulas over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PARTS: Mapping[str, str] = {
+    "C": "multiply-accumulates of convolutions",
+    "L": "multiply-accumulates of linear layers and matrix products",
+    "b": "bias additions of linear layers",
+    "k": "bias additions of convolutions",
+    "B": "elements through batch norm",
+    "P": "weights and biases of batch norms, once per image",
+    "R": "elements through ReLU",
+    "A": "elements of residual additions",
+    "M": "elements into max-pooling",
+    "m": "elements out of max-pooling",
+    "G": "elements into average pooling",
+    "g": "elements out of average pooling",
+    "E": "elements through other elementwise operators",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one call costs. `part` is the symbol that the operator is known by, None where none fits."""
+
+    macs: int = 0
+    operations: int = 0
+    part: str | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+    counted: bool = True
+
+
+FREE = Counted()
+UNCOUNTED = Counted(counted=False)
+
+
+def _numel(value: Any) -> int:
+    return value.numel() if isinstance(value, Tensor) else 0
+
+
+def _first(out: Any) -> Tensor:
+    found: Tensor = out[0] if isinstance(out, (tuple, list)) else out
+    return found
+
+
+def _convolution(args: Sequence[Any], out: Any) -> Counted:
+    x, weight, bias, transposed = args[0], args[1], args[2], args[6]
+    # Every output element sums over the receptive window; transposed, every input element spreads over it.
+    positions = prod(x.shape[2:]) if transposed else prod(_first(out).shape[2:])
+    macs = x.shape[0] * positions * weight.numel()
+    additions = _first(out).numel() if bias is not None else 0
+    parts = {"C": macs, "k": additions} if additions else {"C": macs}
+    return Counted(macs, 2 * macs + additions, "C", parts)
+
+
+def _convolution_backward(args: Sequence[Any], out: Any) -> Counted:
+    grad, x, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[-1]
+    positions = prod(x.shape[2:]) if transposed else prod(grad.shape[2:])
+    once = x.shape[0] * positions * weight.numel()
+    macs = once * (bool(wanted[0]) + bool(wanted[1]))  # towards the input, towards the weight
+    additions = grad.numel() if wanted[2] else 0
+    return Counted(macs, 2 * macs + additions, "C", {"C": macs})
+
+
+def _product(macs: int, additions: int = 0) -> Counted:
+    return Counted(macs, 2 * macs + additions, "L", {"L": macs, "b": additions} if additions else {"L": macs})
+
+
+def _addmm(args: Sequence[Any], out: Any) -> Counted:
+    return _product(args[1].shape[0] * args[1].shape[1] * args[2].shape[1], _first(out).numel())
+
+
+def _mm(args: Sequence[Any], out: Any) -> Counted:
+    return _product(args[0].shape[0] * args[0].shape[1] * args[1].shape[1])
+
+
+def _bmm(args: Sequence[Any], out: Any) -> Counted:
+    return _product(args[0].numel() * args[1].shape[2])
+
+
+def _baddbmm(args: Sequence[Any], out: Any) -> Counted:
+    return _product(args[1].numel() * args[2].shape[2], _first(out).numel())
+
+
+def _attention(args: Sequence[Any], out: Any) -> Counted:
+    query, key, value = args[0], args[1], args[2]
+    scores = prod(query.shape[:-1]) * key.shape[-2]
+    return _product(scores * query.shape[-1] + scores * value.shape[-1])
+
+
+def _batch_norm(args: Sequence[Any], out: Any) -> Counted:
+    elements = args[0].numel()
+    return Counted(0, 2 * elements, "B", {"B": elements, "P": args[0].shape[0] * (_numel(args[1]) + _numel(args[2]))})
+
+
+def _relu(args: Sequence[Any], out: Any) -> Counted:
+    return Counted(0, args[0].numel(), "R", {"R": args[0].numel()})
+
+
+def _add(args: Sequence[Any], out: Any) -> Counted:
+    elements = _first(out).numel()
+    # A residual addition joins two activations of one shape; a constant or a broadcast vector is something else.
+    residual = isinstance(args[1], Tensor) and args[1].shape == args[0].shape
+    part = "A" if residual else "E"
+    return Counted(0, elements, part, {part: elements})
+
+
+def _max_pool(args: Sequence[Any], out: Any) -> Counted:
+    kernel = args[1]
+    window = prod(kernel) if len(kernel) > 1 else kernel[0] ** 2
+    inputs, outputs = args[0].numel(), _first(out).numel()
+    return Counted(0, (window - 1) * outputs, "M", {"M": inputs, "m": outputs})
+
+
+def _average(args: Sequence[Any], out: Any) -> Counted:
+    inputs, outputs = args[0].numel(), _first(out).numel()
+    return Counted(0, inputs, "G", {"G": inputs, "g": outputs})
+
+
+def _elementwise(args: Sequence[Any], out: Any) -> Counted:
+    elements = _first(out).numel()
+    return Counted(0, elements, "E", {"E": elements})
+
+
+_COUNTERS: Mapping[str, Callable[[Sequence[Any], Any], Counted]] = {
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "addmm": _addmm,
+    "mm": _mm,
+    "bmm": _bmm,
+    "baddbmm": _baddbmm,
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "_scaled_dot_product_flash_attention": _attention,
+    "_scaled_dot_product_efficient_attention": _attention,
+    "_scaled_dot_product_cudnn_attention": _attention,
+    "_scaled_dot_product_attention_math": _attention,
+    "native_batch_norm": _batch_norm,
+    "cudnn_batch_norm": _batch_norm,
+    "_native_batch_norm_legit": _batch_norm,
+    "_native_batch_norm_legit_no_training": _batch_norm,
+    "relu": _relu,
+    "add": _add,
+    "max_pool2d_with_indices": _max_pool,
+    "avg_pool2d": _average,
+    "_adaptive_avg_pool2d": _average,
+    "mean": _average,
+}
+_ELEMENTWISE = frozenset({"hardswish", "hardsigmoid", "hardtanh", "clamp", "clamp_min", "dropout", "native_dropout"})
+# Moves, views and bookkeeping: no arithmetic.
+_FREE = frozenset(
+    """
+    view _unsafe_view reshape _reshape_alias t transpose permute expand squeeze unsqueeze slice select split
+    unbind split_with_sizes chunk as_strided alias detach clone copy contiguous _to_copy cat stack empty
+    empty_like new_empty zeros zeros_like ones ones_like new_zeros full full_like fill zero lift_fresh arange
+    index roll constant_pad_nd flatten narrow movedim pixel_shuffle channel_shuffle gather expand_as repeat
+    new_full select_backward slice_backward empty_strided
+    """.split()
+)
+
+
+def count(func: Any, args: Sequence[Any], out: Any) -> Counted:
+    """The cost of one call of an aten operator.
+
+    Args:
+        func: the operator, a `torch._ops.OpOverload`.
+        args: its positional arguments as the dispatcher gives them.
+        out: what it returned.
+
+    Returns:
+        The cost; `counted` is False where no rule knows the operator (its name then has to be shown).
+    """
+    name = bare_name(func)
+    counter = _COUNTERS.get(name)
+    if counter is not None:
+        return counter(args, out)
+    if name in _FREE or func.is_view:
+        return FREE
+    if torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
+        return _elementwise(args, out)
+    return UNCOUNTED
+
+
+def bare_name(func: Any) -> str:
+    """`aten::relu_` -> "relu": the operator without its name space and without the mark of the in-place form."""
+    name: str = func._schema.name.split("::")[-1]
+    return name if name.startswith("__") else name.rstrip("_")
+
+
+def in_place(func: Any) -> bool:
+    """Whether the operator writes into its first argument."""
+    return bool(func._schema.is_mutable) and func._schema.name.endswith("_")

@@ -1,0 +1,256 @@
+"""Shapes without arithmetic: the `meta` device, made quick for the operators of convolutional networks.
+
+Torch's own meta kernels are right but slow to wake: the first convolution on `meta` imports sympy and the
+reference kernels (most of a second). `QuickShapes` answers the operators that residual networks are made of
+from their shape formulas and leaves every other operator, and every case that looks unusual or wrong, to
+torch's kernels, whose answer and whose error messages are then the real ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_UNUSUAL = object()  # a rule's way to say: ask torch
+
+
+def window_size(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:
+    """Output length of a convolution or pooling along one axis.
+
+    The formula stands in the documentation of `torch.nn.Conv2d` and `torch.nn.MaxPool2d`; with `ceil_mode` a last
+    window that would start in the padding on the right is dropped.
+    """
+    span = length + 2 * padding - dilation * (kernel - 1) - 1
+    size = (-(-span // stride) if ceil_mode else span // stride) + 1
+    if ceil_mode and (size - 1) * stride >= length + padding:
+        size -= 1
+    return size
+
+
+def _like(tensor: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+    return torch.empty(shape, dtype=dtype or tensor.dtype, device="meta")
+
+
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Any:
+    if transposed or x.dim() != 4 or len(stride) != 2 or len(padding) != 2 or len(dilation) != 2:
+        return _UNUSUAL
+    if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups or x.dtype != weight.dtype:
+        return _UNUSUAL
+    size = [
+        window_size(x.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], dilation[axis])
+        for axis in range(2)
+    ]
+    return _like(x, (x.shape[0], weight.shape[0], *size)) if min(size) > 0 else _UNUSUAL
+
+
+def _batch_norm(x: Tensor, weight: Tensor | None, bias: Any, mean: Any, var: Any, training: bool, *_: Any) -> Any:
+    if weight is None or x.dim() < 2 or weight.shape[0] != x.shape[1]:
+        return _UNUSUAL
+    kept = (x.shape[1],) if training else (0,)
+    return _like(x, x.shape), _like(weight, kept), _like(weight, kept)
+
+
+def _batch_norm_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> Any:
+    wanted = rest[-1]
+    if weight is None:
+        return _UNUSUAL
+    return (
+        _like(x, x.shape) if wanted[0] else None,
+        _like(weight, weight.shape) if wanted[1] else None,
+        _like(weight, weight.shape) if wanted[2] else None,
+    )
+
+
+def _max_pool(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    ceil_mode: bool = False,
+) -> Any:
+    if x.dim() != 4:
+        return _UNUSUAL
+    pair = [(tuple(value) * 2)[:2] for value in (kernel, stride or kernel, padding, dilation)]
+    if any(pair[2][axis] > pair[0][axis] // 2 for axis in range(2)):
+        return _UNUSUAL
+    size = [
+        window_size(x.shape[axis + 2], pair[0][axis], pair[1][axis], pair[2][axis], pair[3][axis], ceil_mode)
+        for axis in range(2)
+    ]
+    if min(size) < 1:
+        return _UNUSUAL
+    shape = (*x.shape[:2], *size)
+    return _like(x, shape), _like(x, shape, torch.int64)
+
+
+def _mean(x: Tensor, dims: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    if not dims or not x.is_floating_point() or dtype is not None:
+        return _UNUSUAL
+    dropped = {dim % x.dim() for dim in dims}
+    if keepdim:
+        return _like(x, [1 if axis in dropped else length for axis, length in enumerate(x.shape)])
+    return _like(x, [length for axis, length in enumerate(x.shape) if axis not in dropped])
+
+
+def _total(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:
+    return _like(x, ()) if x.is_floating_point() and dtype is None else _UNUSUAL
+
+
+def _addmm(bias: Tensor, a: Tensor, b: Tensor, *_: Any, **__: Any) -> Any:
+    if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0] or bias.shape != b.shape[1:] or a.dtype != b.dtype:
+        return _UNUSUAL
+    return _like(a, (a.shape[0], b.shape[1]))
+
+
+def _mm(a: Tensor, b: Tensor) -> Any:
+    if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
+        return _UNUSUAL
+    return _like(a, (a.shape[0], b.shape[1]))
+
+
+def _add(a: Tensor, b: Any, *_: Any, **__: Any) -> Any:
+    if not isinstance(b, Tensor) or a.shape != b.shape or a.dtype != b.dtype:
+        return _UNUSUAL
+    return _like(a, a.shape)
+
+
+def _add_in_place(a: Tensor, b: Any, *_: Any, **__: Any) -> Any:
+    if isinstance(b, Tensor) and (a.shape != b.shape or a.dtype != b.dtype):
+        return _UNUSUAL
+    return a
+
+
+def _div(x: Tensor, divisor: Any) -> Any:
+    return _like(x, x.shape) if x.is_floating_point() else _UNUSUAL
+
+
+def _first(x: Tensor, *_: Any, **__: Any) -> Any:
+    return x
+
+
+def _same(x: Tensor, *_: Any, **__: Any) -> Any:
+    return _like(x, x.shape)
+
+
+def _shape_of_input(grad: Tensor, x: Tensor, *_: Any, **__: Any) -> Any:
+    return _like(x, x.shape)
+
+
+def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *rest: Any) -> Any:
+    wanted = rest[-1]
+    return (
+        _like(x, x.shape) if wanted[0] else None,
+        _like(weight, weight.shape) if wanted[1] else None,
+        _like(weight, (weight.shape[0],)) if wanted[2] else None,
+    )
+
+
+def _sum(x: Tensor, dims: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    return _mean(x, dims, keepdim, dtype=dtype)
+
+
+_aten = torch.ops.aten
+_RULES: Mapping[Any, Callable[..., Any]] = {
+    _aten.convolution.default: _convolution,
+    _aten.convolution_backward.default: _convolution_backward,
+    _aten.native_batch_norm.default: _batch_norm,
+    _aten.native_batch_norm_backward.default: _batch_norm_backward,
+    _aten.max_pool2d_with_indices.default: _max_pool,
+    _aten.max_pool2d_with_indices_backward.default: _shape_of_input,
+    _aten.threshold_backward.default: _shape_of_input,
+    _aten.mean.dim: _mean,
+    _aten.sum.dim_IntList: _sum,
+    _aten.sum.default: _total,
+    _aten.ones_like.default: _same,
+    _aten.addmm.default: _addmm,
+    _aten.mm.default: _mm,
+    _aten.add.Tensor: _add,
+    _aten.add_.Tensor: _add_in_place,
+    _aten.relu.default: _same,
+    _aten.relu_.default: _first,
+    _aten.div.Scalar: _div,
+    # Initialisation: there is nothing to fill on meta.
+    _aten.uniform_.default: _first,
+    _aten.normal_.default: _first,
+    _aten.fill_.Scalar: _first,
+    _aten.zero_.default: _first,
+}
+
+
+def _usual(value: Any) -> bool:
+    """A dense tensor on meta, or no tensor at all; a transposed matrix counts as dense."""
+    return not isinstance(value, Tensor) or (value.is_meta and (value.is_contiguous() or value.dim() == 2))
+
+
+class QuickShapes(TorchDispatchMode):
+    """Answers the common operators on `meta` from their shape formulas, and asks torch for all others."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch would import torch.compile (0.8 s) to keep it away from this mode; nothing is compiled here.
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """One operator: by rule where there is one and nothing is unusual."""
+        kwargs = kwargs or {}
+        rule = _RULES.get(func)
+        # The gradient of a mean is an expanded tensor, and is divided at once.
+        if rule is not None and (rule is _div or all(map(_usual, args))):
+            answer = rule(*args, **kwargs)
+            if answer is not _UNUSUAL:
+                return answer
+        return func(*args, **kwargs)
+
+
+def build_on_meta(factory: Callable[[], nn.Module]) -> nn.Module:
+    """A network whose weights take no memory and no time to initialise."""
+    with QuickShapes(), torch.device("meta"):
+        return factory()
+
+
+def hollow_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    """A copy on `meta` to experiment with; the model itself is not touched, and its weights are not copied.
+
+    Shared parameters and modules stay shared, training flags and `requires_grad` stay as they are. With `dtype`,
+    floating-point tensors of the copy take it.
+
+    Raises:
+        TypeError: the model holds something that cannot be copied.
+    """
+
+    def hollow(tensor: Tensor) -> Tensor:
+        kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        return torch.empty(tensor.shape, dtype=kind, device="meta")
+
+    # deepcopy looks into the memo first: tensors found there are never copied.
+    memo: dict[int, Any] = {}
+    with torch.no_grad(), QuickShapes():
+        for parameter in model.parameters():
+            memo[id(parameter)] = nn.Parameter(hollow(parameter), requires_grad=parameter.requires_grad)
+        for buffer in model.buffers():
+            memo[id(buffer)] = hollow(buffer)
+        try:
+            return copy.deepcopy(model, memo)
+        except (RuntimeError, TypeError, NotImplementedError) as error:
+            raise TypeError(f"{type(model).__name__} cannot be copied: {error}") from error

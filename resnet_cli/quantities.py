@@ -1,0 +1,93 @@
+"""How a number reads to a person, and how a person's number reads to us."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+UNKNOWN = "–"
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+_FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+
+
+def scaled(value: float | None, unit: str = "") -> str:
+    """Three to four significant digits with an SI prefix: 11689512 -> "11.69 M", with unit "B" -> "11.69 MB"."""
+    if value is None:
+        return UNKNOWN
+    magnitude, index = abs(value), 0
+    # 999.95 would read "1000.0": it belongs to the next prefix.
+    while magnitude >= 999.95 and index < len(_PREFIXES) - 1:
+        magnitude /= 1000
+        index += 1
+    if index == 0 and float(value).is_integer():
+        digits = f"{magnitude:.0f}"
+    else:
+        digits = f"{magnitude:.2f}" if magnitude < 99.995 else f"{magnitude:.1f}"
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits} {_PREFIXES[index]}{unit}".rstrip()
+
+
+def exact(value: float | None) -> str:
+    """Every digit, in groups of three: 11689512 -> "11,689,512"."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def percent(fraction: float | None) -> str:
+    """A share of the whole: 0.0653 -> "6.5 %"."""
+    if fraction is None or not math.isfinite(fraction):
+        return UNKNOWN
+    text = f"{100 * fraction:.1f}"
+    return "<0.1 %" if text == "0.0" and fraction > 0 else f"{text} %"
+
+
+def ratio(value: float | None) -> str:
+    """A quotient such as FLOPs per byte: 21.33 -> "21.3"."""
+    return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.1f}"
+
+
+def dimensions(sizes: Sequence[int] | None) -> str:
+    """A shape: (1, 64, 112, 112) -> "1×64×112×112"."""
+    return UNKNOWN if sizes is None else "×".join(map(str, sizes))
+
+
+def size(sizes: Sequence[int] | None) -> str:
+    """A kernel, stride or field: (3, 3) -> "3", (3, 5) -> "3×5"."""
+    if sizes is None:
+        return UNKNOWN
+    return str(sizes[0]) if len(set(sizes)) == 1 else dimensions(sizes)
+
+
+def parse(text: str) -> float:
+    """A number as people write it: "4.2G" -> 4.2e9, "11_689_512" -> 11689512.0, "44.7 MB" -> 44.7e6.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    match = re.fullmatch(
+        r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([kKMGTP]?)(?:B|MAC|MACs|FLOP|FLOPs)?\s*", text
+    )
+    if match is None:
+        raise ValueError(f"{text!r} is no number")
+    number = float(re.sub("[_,]", "", match[1])) * _FACTORS[match[2]]
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is not finite")
+    return number
+
+
+def printable(text: str) -> str:
+    """Text from outside with everything that a terminal could obey spelled out: ESC -> "\\x1b"."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal (wide East Asian characters take two, combining ones none)."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

@@ -1,0 +1,94 @@
+"""A document that knows no medium: facts, tables and remarks. Results become a Page, a Page becomes characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = int | float | str | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure or word: how it reads, and what it is."""
+
+    text: str
+    value: Value = None  # full precision, for CSV
+    role: str = ""  # "", "good", "bad", "dim", "strong", "warning": a medium with colour may show it
+    fraction: float | None = None  # 0..1, drawn as a bar where the medium can
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    key: str  # for --columns and the CSV header
+    title: str
+    numeric: bool = True  # aligned right
+    minimum: int = 0  # a text may be cut to this width where room is short; 0: never cut, as all figures
+    comfort: int = 0  # a text is rather cut to this width than a column left out
+    priority: int = 0  # on a narrow medium the highest number is left out first; 0 stays as long as it can
+    bar: bool = False  # cells carry a fraction
+    legend: str = ""  # what it counts, in a few words
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row; `depth` is its place in a tree (0 for a flat table and for the top of a tree)."""
+
+    cells: Mapping[str, Cell]
+    depth: int = 0
+    role: str = ""  # "total" for a closing row, "" otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows and columns. The first column is the name: it gives way where room is short.
+
+    In a tree each row follows its parent, one deeper; the closing total stands outside of the tree.
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    tree: bool = False
+    reveal: str = "a wider terminal or --format json"  # what shows the columns that a narrow medium leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A short list of label and value."""
+
+    title: str
+    items: tuple[tuple[str, Cell], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A sentence beside the figures."""
+
+    level: str  # "note", "warning", "dim"
+    text: str
+
+
+Part = Facts | Table | Remark
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a result has to show."""
+
+    title: str
+    parts: tuple[Part, ...]
+    subtitle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the reader asked to see of a result."""
+
+    levels: int | None = None  # how deep a tree is drawn; None: the table's own choice
+    columns: tuple[str, ...] | None = None  # None: the medium's own choice
+    fold: bool = True  # identical neighbours become one row; never in CSV
+    sections: tuple[str, ...] | None = None  # keys of the tables to show; None: all

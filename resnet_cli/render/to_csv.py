@@ -1,0 +1,46 @@
+"""The first table of a page as CSV: the figures themselves, every one, for programs and spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+from resnet_cli.quantities import printable
+from resnet_cli.render.page import Cell, Page, Table, Value, View
+from resnet_cli.render.pages import Result, summary_columns
+from resnet_cli.results import SummaryResult
+
+_FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one
+
+
+def every_figure(result: Result, view: View) -> View:
+    """The view that CSV has unless the reader asked for another: all columns, all levels; never a folded row."""
+    summary = isinstance(result, SummaryResult)
+    return replace(
+        view,
+        columns=summary_columns() if summary and view.columns is None else view.columns,
+        fold=False,
+        sections=view.sections if summary or view.sections is not None else ("operators",),
+        levels=view.levels if summary or view.levels is not None else 10**6,
+    )
+
+
+def to_csv(page: Page) -> str:
+    """A header of column keys, then a line for each row; what is not known is empty."""
+    table = next(part for part in page.parts if isinstance(part, Table))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column.key for column in table.columns])
+    for row in table.rows:
+        writer.writerow([_plain(row.cells.get(column.key, Cell(""))) for column in table.columns])
+    return out.getvalue()
+
+
+def _plain(cell: Cell) -> Value:
+    if isinstance(cell.value, bool):
+        return str(cell.value).lower()
+    if not isinstance(cell.value, str):
+        return cell.value
+    text = printable(cell.value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

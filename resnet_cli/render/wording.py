@@ -1,0 +1,152 @@
+"""Cells and sentences that more than one page is made of."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from resnet_cli import quantities
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.quantities import printable
+from resnet_cli.render.page import Cell, Column, Facts, Part, Remark, Row, Table, Value
+from resnet_cli.results import Assertion, Environment, Input, Network, Note, Witness
+
+
+def choose(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
+    """Check names that a reader typed.
+
+    Raises:
+        ResnetCliError: none was given, one is unknown, or one is there twice.
+    """
+    if not asked:
+        raise ResnetCliError(f"no {noun} was named", f"the {noun}s are {', '.join(known)}")
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name.lower(), known, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise ResnetCliError(f"there is no {noun} {printable(name)}", f"{meant}the {noun}s are {', '.join(known)}")
+    if len(set(asked)) < len(asked):
+        twice = next(name for name in asked if list(asked).count(name) > 1)
+        raise ResnetCliError(f"{noun} {twice} is named twice", "name each once")
+
+
+def word(text: str | None, role: str = "", value: Value = None) -> Cell:
+    """A text from outside, made safe; what it is stays as it came."""
+    if text is None:
+        return Cell(quantities.UNKNOWN, None, "dim")
+    return Cell(printable(text), text if value is None else value, role)
+
+
+def scaled(value: float | None, unit: str = "", role: str = "") -> Cell:
+    """A figure for people in a table of many: 11.69 M."""
+    return Cell(quantities.scaled(value, unit) if value else _zero(value), value, role or _faint(value))
+
+
+def exact(value: float | None, role: str = "") -> Cell:
+    """A figure with every digit: 11,689,512."""
+    return Cell(quantities.exact(value), value, role or _faint(value))
+
+
+def difference(value: int | None) -> Cell:
+    """A signed figure with every digit: +4,992,512."""
+    return Cell(quantities.UNKNOWN if value is None else f"{value:+,}" if value else "0", value, _faint(value))
+
+
+def _zero(value: float | None) -> str:
+    return quantities.UNKNOWN if value is None else "0"
+
+
+def _faint(value: float | None) -> str:
+    return "" if value else "dim"
+
+
+def subtitle(network: Network, given: Input, parameters: int | None, macs: int) -> str:
+    """One line that says what was looked at."""
+    parts = [] if parameters is None else [f"{quantities.scaled(parameters)} parameters"]
+    parts += [quantities.scaled(macs, "MAC"), f"input {quantities.dimensions(given.shape)} {printable(given.dtype)}"]
+    if network.block is not None and network.repeat is not None:
+        parts.append(f"{printable(network.block)} blocks {'-'.join(map(str, network.repeat))}")
+    return " · ".join(parts)
+
+
+def witnesses(them: Iterable[Witness]) -> list[Part]:
+    """What other tools say, as a table, and why one says nothing or something else."""
+    them = tuple(them)
+    if not them:
+        return []
+    columns = (
+        Column("tool", "tool", numeric=False, minimum=8, comfort=16),
+        Column("quantity", "counts", numeric=False, minimum=8, comfort=24),
+        Column("ours", "ours"),
+        Column("theirs", "theirs"),
+        Column("agrees", "", numeric=False),
+    )
+    rows = tuple(
+        Row(
+            {
+                "tool": word(one.tool if one.version is None else f"{one.tool} {one.version}"),
+                "quantity": word(one.quantity),
+                "ours": exact(one.ours),
+                "theirs": exact(one.theirs),
+                "agrees": verdict(one.agrees, "agrees", "differs", "no figure"),
+            }
+        )
+        for one in them
+    )
+    remarks = [Remark("dim", f"{one.tool}, {one.quantity}: {one.note}") for one in them if one.note]
+    return [Table("witnesses", "witnesses", columns, rows), *remarks]
+
+
+def assertions(them: Iterable[Assertion]) -> list[Part]:
+    """The budgets that the reader set, and whether they are kept."""
+    them = tuple(them)
+    if not them:
+        return []
+    columns = (
+        Column("quantity", "budget", numeric=False, minimum=8),
+        Column("operator", "", numeric=False),
+        Column("limit", "limit"),
+        Column("value", "found"),
+        Column("holds", "", numeric=False),
+    )
+    rows = tuple(
+        Row(
+            {
+                "quantity": word(one.quantity),
+                "operator": word(one.operator),
+                "limit": exact(one.limit),
+                "value": exact(one.value),
+                "holds": verdict(one.holds, "holds", "broken", ""),
+            }
+        )
+        for one in them
+    )
+    return [Table("assertions", "budgets", columns, rows)]
+
+
+def verdict(answer: bool | None, yes: str, no: str, unknown: str) -> Cell:
+    """A yes or no that colour may show, and that reads without it."""
+    if answer is None:
+        return Cell(unknown, None, "dim")
+    return Cell(f"✓ {yes}", True, "good") if answer else Cell(f"✗ {no}", False, "bad")
+
+
+def closing(notes: Iterable[Note], where: Environment) -> list[Part]:
+    """Notes, and the machine that the figures come from."""
+    memory = "" if where.device_memory_bytes is None else f", {quantities.scaled(where.device_memory_bytes, 'B')}"
+    device = (
+        where.device if where.device_name in ("", where.device) else f"{where.device} ({where.device_name}{memory})"
+    )
+    return [
+        *(Remark(note.level, note.text) for note in notes),
+        Remark(
+            "dim",
+            f"resnet-cli {where.resnet_cli} · torch {where.torch} · Python {where.python} · {where.platform} · "
+            f"{device} · {where.threads} threads",
+        ),
+    ]
+
+
+def facts(title: str, *items: tuple[str, Cell] | None) -> Facts:
+    """A list of facts without those that there are none of."""
+    return Facts(title, tuple(item for item in items if item is not None))
