@@ -9,12 +9,16 @@ from collections.abc import Sequence
 
 UNKNOWN = "–"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-_FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_NUMBER = re.compile(
+    r"\s*([0-9](?:[0-9_,]*[0-9])?(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*(?:([kKMGTPE])(i?))?"
+    r"(?:B|MACs?|FLOPs?)?\s*",
+    re.ASCII,
+)
 
 
 def scaled(value: float | None, unit: str = "") -> str:
     """Three to four significant digits with an SI prefix: 11689512 -> "11.69 M", with unit "B" -> "11.69 MB"."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return UNKNOWN
     magnitude, index = abs(value), 0
     # 999.95 would read "1000.0": it belongs to the next prefix.
@@ -31,17 +35,21 @@ def scaled(value: float | None, unit: str = "") -> str:
 
 def exact(value: float | None) -> str:
     """Every digit, in groups of three: 11689512 -> "11,689,512"."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return UNKNOWN
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 2**53):
+        return f"{int(value):,}"
+    return f"{value:,.6g}"
 
 
 def percent(fraction: float | None) -> str:
-    """A share of the whole: 0.0653 -> "6.5 %"."""
+    """A share of the whole: 0.0653 -> "6.5 %"; what is there and rounds to nothing is "<0.1 %"."""
     if fraction is None or not math.isfinite(fraction):
         return UNKNOWN
     text = f"{100 * fraction:.1f}"
-    return "<0.1 %" if text == "0.0" and fraction > 0 else f"{text} %"
+    if text in ("0.0", "-0.0"):
+        return "<0.1 %" if fraction > 0 else "0.0 %"
+    return f"{text} %"
 
 
 def ratio(value: float | None) -> str:
@@ -62,17 +70,16 @@ def size(sizes: Sequence[int] | None) -> str:
 
 
 def parse(text: str) -> float:
-    """A number as people write it: "4.2G" -> 4.2e9, "11_689_512" -> 11689512.0, "44.7 MB" -> 44.7e6.
+    """A number as people write it: "4.2G" -> 4.2e9, "11_689_512" -> 11689512.0, "44.7 MB" -> 44.7e6, "16 GiB" -> 2**34.
 
     Raises:
         ValueError: it is none, or not finite.
     """
-    match = re.fullmatch(
-        r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([kKMGTP]?)(?:B|MAC|MACs|FLOP|FLOPs)?\s*", text
-    )
+    match = _NUMBER.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no number")
-    number = float(re.sub("[_,]", "", match[1])) * _FACTORS[match[2]]
+    power = _PREFIXES.index(match[2].replace("K", "k")) if match[2] else 0
+    number: float = float(re.sub("[_,]", "", match[1])) * (1024 if match[3] else 1000) ** power
     if not math.isfinite(number):
         raise ValueError(f"{text!r} is not finite")
     return number
@@ -87,7 +94,12 @@ def printable(text: str) -> str:
 
 def width(text: str) -> int:
     """Columns that a text takes in a terminal (wide East Asian characters take two, combining ones none)."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
+    if text.isascii():
+        return len(text)
+    return sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

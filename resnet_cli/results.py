@@ -111,8 +111,11 @@ class Memory:
     input_bytes: int
     inference_peak_bytes: int  # activations alive at once, the input not counted
     inference_peak_at: str  # path of the layer that ran then
+    inference_bytes: int  # all of it: weights, input, activations
     saved_bytes: int | None  # kept by autograd after the forward, parameters, buffers and input not counted
-    training_peak_bytes: int | None  # activations and their gradients alive at once, forward and backward
+    training_peak_bytes: int | None  # activations and all gradients alive at once, forward and backward
+    training_peak_at: str | None  # path of the layer whose forward or backward ran then
+    training_bytes: int | None  # all of it: weights, input, activations, gradients, the optimizer's state
     gradient_bytes: int  # one per trainable parameter
     optimizer_bytes: int  # SGD with momentum: one more per trainable parameter
     largest_batch_inference: int | None  # that fits device_memory_bytes
@@ -223,6 +226,7 @@ class Convention:
     verdict: str  # "exact", "rounded", "differs", "formula" (not run), "unavailable"
     source: str
     note: str | None
+    version: str | None = None  # of the tool, where it ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +269,6 @@ class FlopsResult:
     parts: tuple[Part, ...]
     conventions: tuple[Convention, ...]
     walks: tuple[Walk, ...]
-    witnesses: tuple[Witness, ...]
     uncounted: tuple[str, ...]  # operators for which no arithmetic is counted
     assertions: tuple[Assertion, ...]
     environment: Environment

@@ -38,6 +38,7 @@ class Figure:
     value: int | None
     rounding: float | None = None
     reason: str | None = None
+    version: str | None = None  # of the tool that was run
 
 
 def _terms(**coefficients: float) -> Terms:
@@ -189,6 +190,7 @@ def apply(rule: Rule, parts: Mapping[str, int], figure: Figure | None) -> Conven
         verdict=verdict,
         source=rule.source,
         note=note,
+        version=figure.version if figure else None,
     )
 
 

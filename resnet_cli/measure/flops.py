@@ -16,30 +16,20 @@ from resnet_cli.measure.counting import PARTS
 from resnet_cli.measure.environment import environment
 from resnet_cli.measure.layers import plain_name
 from resnet_cli.measure.networks import Passes, Subject, describe_input
+from resnet_cli.measure.operator_rows import module_rows, operator_rows, total_macs
 from resnet_cli.measure.published import UnpublishedError, torchvision_figures
-from resnet_cli.measure.trace import ModuleCall, OperatorCall, Tally, Trace
+from resnet_cli.measure.trace import OperatorCall, Tally, Trace
 from resnet_cli.quantities import dimensions
 from resnet_cli.results import (
     Convention,
     FlopsResult,
-    ModuleFlops,
     Note,
-    Operator,
     Part,
     Shape,
     Walk,
     Witness,
 )
 
-# fvcore's names of the operators that the dispatcher calls otherwise.
-_FVCORE_NAMES = {
-    "conv": "convolution",
-    "linear": "addmm",
-    "addmm": "addmm",
-    "batch_norm": "native_batch_norm",
-    "adaptive_avg_pool2d": "mean",
-    "matmul": "bmm",
-}
 _DEFAULT_WALKS = (("torch", "macs"), ("torchinfo", "macs"), ("fvcore", "macs"), ("paper", "macs"))
 
 
@@ -73,22 +63,24 @@ def count_flops(
         passes.copy,
         (passes.make(shape),),
         batch=shape[0],
-        macs=_macs(inference.operators),
+        macs=total_macs(inference.operators),
         bytes_alive=inference.peak,
     )
     torchinfo = witnesses.torchinfo(passes.copy, (passes.make(shape),))
     backwards = [op for op in training.operators if op.backward] if training else []
-    macs = _macs(inference.operators)
+    macs = total_macs(inference.operators)
     parts = _parts(inference.operators)
-    values = {part.symbol: part.value for part in parts} | _paper_savings(subject, shape, dtype, inference)
-    parts = _with_savings(parts, values)
+    saved = _saved_by_paper(subject, shape, dtype, inference)
+    if saved is not None:
+        parts = (*parts, saved)
+    values = {part.symbol: part.value for part in parts}
     torch_total = sum(op.tallied or 0 for op in inference.operators) if tally else None
     figures = {
         "macs": Figure(macs),
         "operations": Figure(sum(op.counted.operations for op in inference.operators)),
-        "torch": Figure(torch_total, reason=tally_failure),
-        "torchinfo": Figure(torchinfo.multiply_adds, reason=torchinfo.failure),
-        "fvcore": Figure(fvcore.total, reason=fvcore.failure),
+        "torch": Figure(torch_total, reason=tally_failure, version=str(torch.__version__)),
+        "torchinfo": Figure(torchinfo.multiply_adds, reason=torchinfo.failure, version=torchinfo.version),
+        "fvcore": Figure(fvcore.total, reason=fvcore.failure, version=fvcore.version),
         "torchvision": _torchvision(subject, shape),
         "paper": _paper(subject, shape),
     }
@@ -104,14 +96,13 @@ def count_flops(
         macs=macs,
         flops=2 * macs,
         operations=sum(op.counted.operations for op in inference.operators),
-        backward_macs=_macs(backwards) if training else None,
-        backward_flops=2 * _macs(backwards) if training else None,
-        operators=_operators(inference.operators, backwards, fvcore.by_operator),
-        root=_Modules(fvcore.by_module, training).row(inference.root, subject.name, 0),
+        backward_macs=total_macs(backwards) if training else None,
+        backward_flops=2 * total_macs(backwards) if training else None,
+        operators=operator_rows(inference.operators, backwards, fvcore.by_operator),
+        root=module_rows(inference.root, subject.name, fvcore.by_module, training),
         parts=parts,
         conventions=tuple(found.values()),
         walks=_walks(found, parts, makers, walks),
-        witnesses=tuple(_witnesses(found, torchinfo.version, fvcore.version)),
         uncounted=tuple(sorted({op.name for op in inference.operators if not op.counted.counted})),
         assertions=(),
         environment=environment(device),
@@ -127,10 +118,6 @@ def _training(passes: Passes, tally: Tally | None) -> Trace:
             "batch norm needs more than one value per channel: take a larger --batch-size or --image-size",
         )
     return step
-
-
-def _macs(operators: Iterable[OperatorCall]) -> int:
-    return sum(op.counted.macs for op in operators)
 
 
 def _parts(operators: Sequence[OperatorCall]) -> tuple[Part, ...]:
@@ -158,29 +145,25 @@ def _comparisons(operators: Sequence[OperatorCall]) -> float:
     return sum(pool.operations for pool in pools) / outputs if outputs else 8
 
 
-def _paper_savings(subject: Subject, shape: Shape, dtype: torch.dtype, inference: Trace) -> dict[str, int]:
-    """Multiply-accumulates that the paper's network does without, where ours has a twin in the paper.
+def _saved_by_paper(subject: Subject, shape: Shape, dtype: torch.dtype, inference: Trace) -> Part | None:
+    """Multiply-accumulates that the paper's network does without, where ours has a twin in a paper.
 
     Of basic blocks the paper's table has the variant whose shortcuts pad with zeros instead of projecting
     (option A); of bottlenecks, the one that strides in the first 1x1 (v1), which is built and counted here.
     """
     spec = subject.spec
     if spec is None:
-        return {}
+        return None
     if spec.block == "basic":
-        projections = (op for op in inference.operators if op.module.path.endswith("skip_conv1"))
-        return {SAVED_BY_PAPER: _macs(projections)}
-    if spec.groups > 1:
-        return {SAVED_BY_PAPER: 0}  # ResNeXt's paper strides in the 3x3
-    twin = Passes(networks.subject(replace(spec, stride_in_1x1=True)), shape, dtype).inference()
-    return {SAVED_BY_PAPER: _macs(inference.operators) - _macs(twin.operators)}
-
-
-def _with_savings(parts: tuple[Part, ...], values: Mapping[str, int]) -> tuple[Part, ...]:
-    if SAVED_BY_PAPER not in values:
-        return parts
-    meaning = "multiply-accumulates that the paper's network does without"
-    return (*parts, Part(SAVED_BY_PAPER, meaning, values[SAVED_BY_PAPER]))
+        saved = total_macs(op for op in inference.operators if op.module.path.endswith("skip_conv1"))
+        meaning = "projections of the shortcuts, which the paper pads with zeros"
+    elif spec.groups > 1:
+        saved, meaning = 0, "nothing: the paper of ResNeXt strides where torchvision does"
+    else:
+        twin = Passes(networks.subject(replace(spec, stride_in_1x1=True)), shape, dtype).inference()
+        saved = total_macs(inference.operators) - total_macs(twin.operators)
+        meaning = "the stride in the 3×3 (v1.5) instead of the first 1×1 (v1)"
+    return Part(SAVED_BY_PAPER, meaning, saved)
 
 
 def _is_published(subject: Subject, shape: Shape) -> bool:
@@ -214,88 +197,6 @@ def _paper(subject: Subject, shape: Shape) -> Figure:
     return Figure(published * 10**8 * shape[0], rounding=1e8 * shape[0])
 
 
-def _operators(
-    forward: Sequence[OperatorCall], backward: Sequence[OperatorCall], fvcore: Mapping[str, int] | None
-) -> tuple[Operator, ...]:
-    """A row per operator, the dearest first; what fvcore counts elsewhere has a row of its own."""
-    theirs: dict[str, int] = defaultdict(int)
-    names = {op.name for op in forward}
-    for name, figure in (fvcore or {}).items():
-        target = _FVCORE_NAMES.get(name, name)
-        theirs[target if target in names else name] += figure
-    rows = [
-        _operator(name, calls, theirs.get(name, 0) if fvcore is not None else None)
-        for name, calls in _by_name(forward).items()
-    ]
-    rows += [
-        Operator(name, "forward", 0, None, 0, 0, 0, 0, None, figure, True)
-        for name, figure in theirs.items()
-        if name not in names and figure
-    ]
-    rows += [_operator(name, calls, None) for name, calls in _by_name(backward).items()]
-    return tuple(sorted(rows, key=lambda row: (row.phase != "forward", -row.macs, -row.operations, row.name)))
-
-
-def _by_name(operators: Sequence[OperatorCall]) -> Mapping[str, list[OperatorCall]]:
-    found: dict[str, list[OperatorCall]] = defaultdict(list)
-    for op in operators:
-        if op.counted.operations or not op.counted.counted:
-            found[op.name].append(op)
-    return found
-
-
-def _operator(name: str, calls: Sequence[OperatorCall], fvcore: int | None) -> Operator:
-    tallies = [op.tallied for op in calls]
-    return Operator(
-        name=name,
-        phase="backward" if calls[0].backward else "forward",
-        calls=len(calls),
-        part=calls[0].counted.part,
-        elements=sum(op.output_elements for op in calls),
-        macs=_macs(calls),
-        flops=2 * _macs(calls),
-        operations=sum(op.counted.operations for op in calls),
-        torch_flops=None if None in tallies else sum(tally or 0 for tally in tallies),
-        fvcore=fvcore,
-        counted=calls[0].counted.counted,
-    )
-
-
-class _Modules:
-    """The module tree with every counter's figure."""
-
-    def __init__(self, fvcore: Mapping[str, int] | None, training: Trace | None) -> None:
-        self.fvcore = fvcore
-        self.trained = {(call.path, call.call): call for call in training.root.modules()} if training else None
-
-    def row(self, call: ModuleCall, name: str, depth: int) -> ModuleFlops:
-        operators = [child for child in call.children if isinstance(child, OperatorCall)]
-        inner = [child for child in call.children if isinstance(child, ModuleCall)]
-        rows = [self.row(child, child.path[len(call.path) :].lstrip("."), depth + 1) for child in inner]
-        own_tallies = [op.tallied for op in operators] + [row.torch_flops for row in rows]
-        macs = _macs(operators) + sum(row.macs for row in rows)
-        fvcore = None
-        if self.fvcore is not None and call.call == 1:
-            fvcore = self.fvcore.get(call.path, 0)
-        backward = None
-        if self.trained is not None:
-            twin = self.trained.get((call.path, call.call))
-            backward = (twin.backward_macs if twin else 0) + sum(row.backward_macs or 0 for row in rows)
-        return ModuleFlops(
-            path=call.path,
-            name=name,
-            kind=type(call.module).__name__,
-            depth=depth,
-            macs=macs,
-            flops=2 * macs,
-            operations=sum(op.counted.operations for op in operators) + sum(row.operations for row in rows),
-            backward_macs=backward,
-            torch_flops=None if None in own_tallies else sum(tally or 0 for tally in own_tallies),
-            fvcore=fvcore,
-            children=tuple(rows),
-        )
-
-
 def _walks(
     found: Mapping[str, Convention],
     parts: Sequence[Part],
@@ -308,14 +209,6 @@ def _walks(
         )
     pairs = wanted or [pair for pair in _DEFAULT_WALKS if pair[0] in found]
     return tuple(conventions.walk(found[start], found[end], parts, makers) for start, end in pairs)
-
-
-def _witnesses(found: Mapping[str, Convention], torchinfo: str | None, fvcore: str | None) -> Iterable[Witness]:
-    releases = {"torch": str(torch.__version__), "torchinfo": torchinfo, "fvcore": fvcore}
-    for key, release in releases.items():
-        row = found[key]
-        agrees = None if row.measured is None else row.predicted == row.measured
-        yield Witness(key, release, row.formula, row.predicted or 0, row.measured, agrees, row.note)
 
 
 def _notes(

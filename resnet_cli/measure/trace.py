@@ -13,20 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from resnet_cli.measure import receptive_field
 from resnet_cli.measure.counting import Counted, bare_name, count, in_place
+from resnet_cli.measure.receptive_field import Field
 from resnet_cli.measure.shapes import QuickShapes
 
-Pair = tuple[int, int]
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
 Tally = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """What one output pixel has seen of the input, per axis (height, width)."""
-
-    size: Pair  # pixels
-    stride: Pair  # input pixels from one output pixel to the next
 
 
 @dataclass(slots=True)
@@ -198,7 +191,7 @@ class _Recorder(TorchDispatchMode):
         self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
         for tensor in tensors_in(inputs):
             if tensor.dim() == 4:
-                _mark(tensor, Field((1, 1), (1, 1)))
+                receptive_field.mark(tensor, Field((1, 1), (1, 1)))
         self._handles = []
         for path, module in model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
@@ -311,8 +304,8 @@ class _Recorder(TorchDispatchMode):
         counted = count(func, args, out)
         receptive = None
         if not backward and results:
-            receptive = _receptive(func, name, args, activations)
-            _mark(results[0], receptive)
+            receptive = receptive_field.after(func, name, args, activations)
+            receptive_field.mark(results[0], receptive)
         call = OperatorCall(
             name=name,
             in_place=in_place(func),
@@ -335,50 +328,3 @@ class _Recorder(TorchDispatchMode):
         else:
             module.children.append(call)
         return out
-
-
-# The receptive field travels with the tensor object itself.
-def _mark(tensor: Tensor, receptive: Field | None) -> None:
-    tensor._resnet_cli_field = receptive  # type: ignore[attr-defined]
-
-
-_WINDOWS = frozenset({"convolution", "max_pool2d_with_indices", "avg_pool2d"})
-_PIXELWISE = frozenset(
-    """
-    native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm relu
-    hardswish hardsigmoid hardtanh clamp dropout native_dropout alias clone _to_copy contiguous cat
-    """.split()
-)
-
-
-def _receptive(func: Any, name: str, args: Sequence[Any], activations: Sequence[Tensor]) -> Field | None:
-    """The field after an operator (Araujo et al. 2019, doi:10.23915/distill.00021); None where it has none."""
-    fields = [tensor._resnet_cli_field for tensor in activations if hasattr(tensor, "_resnet_cli_field")]
-    if not fields or any(receptive is None for receptive in fields):
-        return None
-    if name in _WINDOWS:
-        return _through_window(name, args, fields[0])
-    if torch.Tag.pointwise in func.tags or name in _PIXELWISE:
-        if len({receptive.stride for receptive in fields}) > 1:
-            return None
-        size = (max(r.size[0] for r in fields), max(r.size[1] for r in fields))
-        return Field(size, fields[0].stride)
-    return None
-
-
-def _through_window(name: str, args: Sequence[Any], before: Field) -> Field | None:
-    if args[0].dim() != 4 or (name == "convolution" and args[6]):
-        return None
-    if name == "convolution":
-        kernel, stride, dilation = args[1].shape[2:], args[3], args[5]
-    else:
-        kernel, stride, dilation = args[1], (args[2] if len(args) > 2 and args[2] else args[1]), (1, 1)
-        if name == "max_pool2d_with_indices" and len(args) > 4:
-            dilation = args[4]
-    pairs = [(tuple(value) * 2)[:2] for value in (kernel, stride, dilation)]
-    size, steps = [], []
-    for axis in range(2):
-        reach = pairs[2][axis] * (pairs[0][axis] - 1)
-        size.append(before.size[axis] + reach * before.stride[axis])
-        steps.append(before.stride[axis] * pairs[1][axis])
-    return Field((size[0], size[1]), (steps[0], steps[1]))

@@ -30,6 +30,7 @@ _ADDITIVE = (
     "torch_flops",
     "fvcore",
 )
+_NOWHERE = {"receptive_field": None, "total_stride": None, "output_shape": None, "peak_bytes": 0}
 OWN = "(own)"  # what a module has that none of its children has, such as a parameter of its own
 
 N = TypeVar("N", Layer, ModuleFlops)
@@ -118,7 +119,7 @@ def _complete(layer: N) -> tuple[N, ...]:
             left[name] = whole - sum(known)
     if not any(left.values()) or min(left.values()) < 0:
         return layer.children
-    figures: dict[str, Any] = left
+    figures: dict[str, Any] = {**left, **_NOWHERE} if isinstance(layer, Layer) else left
     own = replace(layer, name=OWN, path=_join(layer.path, OWN), kind="", children=(), **figures)
     return (*layer.children, own)
 

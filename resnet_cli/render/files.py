@@ -31,9 +31,13 @@ def check_file(output: str) -> None:
         ResnetCliError: it cannot.
     """
     with _as_error(output):
+        number = _descriptor(output)
+        if number is not None:
+            os.fstat(number)
+            return
         target = _target(output)
         if _is_special(target):
-            _check_special(target)
+            _check_special(output, target)
         else:
             descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
             os.close(descriptor)
@@ -47,9 +51,14 @@ def write_file(output: str, content: bytes) -> None:
         ResnetCliError: it cannot be written.
     """
     with _as_error(output):
+        number = _descriptor(output)
+        if number is not None:
+            _write_into(os.dup(number), content)
+            return
         target = _target(output)
         if _is_special(target):
-            _write_special(output, target, content)
+            _check_special(output, target)
+            _write_into(os.open(target, os.O_WRONLY), content)
         else:
             _replace(target, content)
 
@@ -132,6 +141,8 @@ def _target(output: str) -> Path:
     if not output:
         _refuse(output, "the name is empty")
     target = Path(os.path.realpath(output))
+    if target.is_symlink():
+        _refuse(output, "it is a link that leads back to itself")
     if target.is_dir() or output.endswith(("/", os.sep)):
         _refuse(output, "it is a folder")
     if not target.parent.is_dir():
@@ -146,15 +157,13 @@ def _is_special(target: Path) -> bool:
     return target.exists() and not target.is_file()
 
 
-def _check_special(target: Path) -> None:
-    if not os.access(target, os.W_OK) or stat.S_ISSOCK(target.stat().st_mode):
-        _refuse(str(target), "it may not be written to")
+def _check_special(output: str, target: Path) -> None:
+    if stat.S_ISSOCK(target.stat().st_mode):
+        _refuse(output, "it is a socket")
 
 
-def _write_special(output: str, target: Path, content: bytes) -> None:
+def _write_into(descriptor: int, content: bytes) -> None:
     """Write into a device, a named pipe or an open descriptor; a reader that has gone away is no error."""
-    number = _descriptor(output)
-    descriptor = os.dup(number) if number is not None else os.open(target, os.O_WRONLY)
     with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "wb", buffering=0) as raw:
         _write_all(raw, content)
 

@@ -14,18 +14,23 @@ from resnet_cli.render.page import Cell, Column, Facts, Page, Remark, Row, Table
 Line = list[tuple[str, str]]  # text and role
 
 _PROSE = 110  # sentences are no wider, whatever the medium's width
-_FIGURE = re.compile(r"([-+–]?[0-9.,]*) (\S+)")
+_FIGURE = re.compile(r"([-+–<]?[0-9.,]*) (\S+)")
 
 
 def lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
-    """The whole page.
+    """The whole page, no line with spaces at its end.
 
     Args:
         page: what to draw.
         room: columns of the medium; None where lines may be as long as they are.
         glyphs: the characters of the medium.
     """
+    yield from map(_trimmed, _lines(page, room, glyphs))
+
+
+def _lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
     prose = _PROSE if room is None else min(room, _PROSE)
+    told: set[str] = set()  # legends that stand on the page already
     for line in wrap(glyphs.text(page.title), prose):
         yield [(line, "title")]
     if page.subtitle:
@@ -39,7 +44,7 @@ def lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
         for index, part in enumerate(parts):
             if isinstance(part, Table):
                 yield from ([[]] if index else [])
-                yield from _table(part, room, prose, glyphs)
+                yield from _table(part, room, prose, glyphs, told)
             elif isinstance(part, Remark):
                 yield from _remark(part, prose, glyphs)
 
@@ -82,16 +87,14 @@ def _beside(band: list[list[Line]], gap: int) -> Iterator[Line]:
 
 
 def _facts(facts: Facts, room: int, glyphs: Glyphs) -> list[Line]:
-    """A list of facts as lines of one length."""
+    """A list of facts as lines of one length; where room is short, labels and names are cut and figures are not."""
     labels = [glyphs.text(label) for label, _ in facts.items]
-    figures = [isinstance(cell.value, (int, float)) for _, cell in facts.items]
-    texts = [glyphs.text(cell.text) for _, cell in facts.items]
-    aligned = iter(_aligned([text for text, is_figure in zip(texts, figures, strict=True) if is_figure]))
-    texts = [next(aligned) if is_figure else text for text, is_figure in zip(texts, figures, strict=True)]
-    widest = max([width(t) for t, is_figure in zip(texts, figures, strict=True) if is_figure], default=0)
+    texts = _aligned([glyphs.text(cell.text) for _, cell in facts.items])
+    widest = max((width(t) for t, (_, cell) in zip(texts, facts.items, strict=True) if _is_known(cell)), default=0)
     label_room = max(min(max(map(width, labels)), room - widest - 2), 1)
     value_room = min(max(map(width, texts)), max(room - label_room - 2, widest), max(widest, room // 3))
-    title = glyphs.cut(glyphs.text(facts.title), label_room + 2 + value_room)
+    title = glyphs.cut(glyphs.text(facts.title), room)
+    value_room = max(value_room, width(title) - label_room - 2)
     drawn: list[Line] = [[(pad(title, label_room + 2 + value_room), "heading")]]
     for label, text, (_, cell) in zip(labels, texts, facts.items, strict=True):
         shown = text if width(text) <= value_room else glyphs.cut(text, value_room)
@@ -104,6 +107,10 @@ def _facts(facts: Facts, room: int, glyphs: Glyphs) -> list[Line]:
     return drawn
 
 
+def _is_known(cell: Cell) -> bool:
+    return isinstance(cell.value, (int, float))
+
+
 def _length(line: Line) -> int:
     return sum(width(text) for text, _ in line)
 
@@ -111,10 +118,10 @@ def _length(line: Line) -> int:
 # Tables
 
 
-def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs) -> Iterator[Line]:
+def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set[str]) -> Iterator[Line]:
     texts = {column.key: _texts(table, column, glyphs) for column in table.columns}
-    deepest = max((row.depth for row in table.rows), default=0)
-    needs = [_need(column, texts[column.key], deepest if i == 0 else 0) for i, column in enumerate(table.columns)]
+    depths = [row.depth for row in table.rows]
+    needs = [_need(column, texts[column.key], [] if i else depths) for i, column in enumerate(table.columns)]
     gap = 2 if room is None or room >= 60 else 1
     places = fit(needs, room, gap)
     columns = [table.columns[place.index] for place in places]
@@ -123,7 +130,7 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs) -> Iterat
         yield [(glyphs.cut(glyphs.text(table.title), len(rule) if room is None else room), "heading")]
     yield _header(columns, places, gap, glyphs)
     yield [(rule, "rule")]
-    guides = _guides(table, places[0].width)
+    guides = _guides(table, texts[table.columns[0].key], places[0].width)
     for index, row in enumerate(table.rows):
         if row.role == "total" and (not index or table.rows[index - 1].role != "total"):
             yield [(rule, "rule")]
@@ -131,7 +138,9 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs) -> Iterat
             row, glyphs.text(guides[index]), [texts[c.key][index] for c in columns], columns, places, gap, glyphs
         )
     hidden = [c for i, c in enumerate(table.columns) if i not in {place.index for place in places}]
-    yield from _below(columns, hidden, table.reveal, prose, glyphs)
+    said = [column for column in columns if column.legend and column.title + column.legend not in told]
+    told |= {column.title + column.legend for column in said}
+    yield from _below(said, hidden, table.reveal, prose, glyphs)
 
 
 def _texts(table: Table, column: Column, glyphs: Glyphs) -> list[str]:
@@ -152,17 +161,18 @@ def _aligned(texts: Sequence[str]) -> list[str]:
 
 
 def _is_figure(text: str) -> bool:
-    return bool(re.fullmatch(r"[-+–]?[0-9.,]*", text)) and text != ""
+    return bool(re.fullmatch(r"[-+–<]?[0-9.,]*", text)) and text != ""
 
 
-def _need(column: Column, texts: list[str], deepest: int) -> Need:
-    natural = max([*(width(text) for text in texts), width(column.title)])
-    bar = BAR + 1 if column.bar else 0
+def _need(column: Column, texts: list[str], depths: list[int]) -> Need:
+    """How wide a column is by nature, and how narrow it may get; names of a tree have branches before them."""
+    indents = [3 * depth for depth in depths] or [0] * len(texts)
+    natural = max([width(text) + indent for text, indent in zip(texts, indents, strict=True)] + [width(column.title)])
     if not column.minimum:
+        bar = BAR + 1 if column.bar else 0
         return Need(column, natural, natural, natural + (BAR // 2 + 1 if bar else 0), bar)
-    natural += 3 * deepest
-    least = min(natural, max(column.minimum, deepest + 5))
-    return Need(column, natural, least, min(natural, max(column.comfort or natural, least)), bar)
+    least = min(natural, max(column.minimum, max(depths, default=0) + 5))
+    return Need(column, natural, least, min(natural, max(column.comfort or natural, least)))
 
 
 def _header(columns: list[Column], places: list[Place], gap: int, glyphs: Glyphs) -> Line:
@@ -170,7 +180,7 @@ def _header(columns: list[Column], places: list[Place], gap: int, glyphs: Glyphs
     for column, place in zip(columns, places, strict=True):
         title = glyphs.cut(glyphs.text(column.title), place.width)
         drawn.append((pad(title, place.width, column.numeric) + " " * (place.bar + gap), "head"))
-    return _trimmed(drawn)
+    return drawn
 
 
 def _row(
@@ -187,7 +197,7 @@ def _row(
             bar = "" if cell.fraction is None else glyphs.bar(cell.fraction, place.bar - 1)
             drawn.append((" " + pad(bar, place.bar - 1), "bar"))
         drawn.append((" " * (gap + (place.bar if row.role == "total" else 0)), ""))
-    return _trimmed(drawn)
+    return drawn
 
 
 def _trimmed(line: Line) -> Line:
@@ -197,11 +207,12 @@ def _trimmed(line: Line) -> Line:
     return [*line[:-1], (line[-1][0].rstrip(), line[-1][1])] if line else line
 
 
-def _guides(table: Table, room: int) -> list[str]:
+def _guides(table: Table, names: list[str], room: int) -> list[str]:
     """The branches before the names of a tree, narrower where there is little room."""
     depths = [row.depth for row in table.rows]
     deepest = max(depths, default=0)
-    wide = next((unit for unit in (3, 2) if room - unit * deepest >= 12), 1)
+    whole = max((width(name) + 3 * depth for name, depth in zip(names, depths, strict=True)), default=0) <= room
+    wide = 3 if whole else next((unit for unit in (3, 2) if room - unit * deepest >= 12), 1)
     follows: set[int] = set()  # depths at which a sibling comes later
     drawn = []
     for depth in reversed(depths):
@@ -213,13 +224,12 @@ def _guides(table: Table, room: int) -> list[str]:
     return drawn[::-1]
 
 
-def _below(columns: list[Column], hidden: list[Column], reveal: str, room: int, glyphs: Glyphs) -> Iterator[Line]:
-    """What stands under a table: the columns that found no room, and what the others count."""
+def _below(said: list[Column], hidden: list[Column], reveal: str, room: int, glyphs: Glyphs) -> Iterator[Line]:
+    """What stands under a table: the columns that found no room, and what the others count, unless told before."""
     if hidden:
         names = ", ".join(column.key for column in hidden)
         for line in wrap(f"hidden at this width: {names} ({reveal} shows them)", room):
             yield [(line, "hidden")]
-    said = [column for column in columns if column.legend]
     titles = max((width(glyphs.text(column.title)) for column in said), default=0)
     for column in said:
         found = list(wrap(glyphs.text(column.legend), max(room - titles - 2, 8)))

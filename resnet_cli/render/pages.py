@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.render.layer_columns import COLUMNS
 from resnet_cli.render.page import Page, View
 from resnet_cli.render.pages_flops import SECTIONS, flops_page
-from resnet_cli.render.pages_summary import COLUMNS, summary_page
+from resnet_cli.render.pages_summary import summary_page
 from resnet_cli.render.wording import choose
 from resnet_cli.results import FlopsResult, SummaryResult
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from resnet_cli import quantities
 from resnet_cli.render.branches import branches
 from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table, View
+from resnet_cli.render.pages_conventions import conventions, parts, remarks, walks
 from resnet_cli.render.wording import (
     assertions,
     closing,
-    difference,
     exact,
     facts,
     scaled,
     subtitle,
-    witnesses,
     word,
 )
-from resnet_cli.results import Convention, FlopsResult, ModuleFlops, Operator, Walk
+from resnet_cli.results import FlopsResult, ModuleFlops, Operator
 
 SECTIONS = ("operators", "modules", "conventions", "walks", "parts")
 _LEVELS = 2  # stages and blocks
@@ -40,9 +39,9 @@ def flops_page(result: FlopsResult, view: View) -> Page:
     draw: dict[str, Callable[[], list[Part]]] = {
         "operators": lambda: [_operators(result), *_uncounted(result)],
         "modules": lambda: [_modules(result, view)],
-        "conventions": lambda: [_conventions(result), *_remarks(result.conventions)],
-        "walks": lambda: [_walk(result, walk) for walk in result.walks],
-        "parts": lambda: [_parts(result)],
+        "conventions": lambda: [conventions(result), *remarks(result)],
+        "walks": lambda: walks(result),
+        "parts": lambda: [parts(result)],
     }
     return Page(
         title=quantities.printable(result.network.name),
@@ -56,7 +55,6 @@ def flops_page(result: FlopsResult, view: View) -> Page:
             ),
             *_backward(result),
             *(part for section in asked for part in draw[section]()),
-            *witnesses(result.witnesses),
             *assertions(result.assertions),
             *closing(result.notes, result.environment),
         ),
@@ -73,7 +71,7 @@ def _backward(result: FlopsResult) -> list[Part]:
 def _share(value: int, whole: int, widest: float) -> Cell:
     fraction = value / whole if whole else None
     bar = None if fraction is None or not widest else min(fraction / widest, 1.0)
-    return Cell(quantities.percent(fraction), fraction, "" if fraction else "dim", bar)
+    return Cell(quantities.percent(fraction) if fraction != 0 else "0", fraction, "" if fraction else "dim", bar)
 
 
 def _operators(result: FlopsResult) -> Table:
@@ -188,102 +186,3 @@ def _modules(result: FlopsResult, view: View) -> Table:
         for row in rows
     )
     return Table("modules", "modules", columns, (*drawn, Row(closing_row, role="total")), tree=True)
-
-
-def _conventions(result: FlopsResult) -> Table:
-    columns = (
-        Column("name", "convention", numeric=False, minimum=8, comfort=16),
-        Column("unit", "unit", numeric=False, priority=3, legend="what the figure is, whatever its maker calls it"),
-        Column("formula", "formula", numeric=False, priority=1, legend="over the parts counted on this network"),
-        Column("predicted", "predicted", legend="by the formula"),
-        Column("measured", "measured", priority=2, legend="the tool's own figure"),
-        Column("verdict", "verdict", numeric=False),
-    )
-    rows = tuple(
-        Row(
-            {
-                "name": word(one.name),
-                "unit": word(one.unit),
-                "formula": word(one.formula),
-                "predicted": exact(one.predicted),
-                "measured": exact(one.measured),
-                "verdict": _verdict(one),
-            }
-        )
-        for one in result.conventions
-    )
-    return Table("conventions", "conventions", columns, rows)
-
-
-def _verdict(convention: Convention) -> Cell:
-    text = convention.verdict
-    if text == "rounded" and convention.rounding is not None:
-        text = f"to {quantities.scaled(convention.rounding)}"
-    mark, role = {
-        "exact": ("✓ ", "good"),
-        "rounded": ("✓ ", "good"),
-        "differs": ("✗ ", "bad"),
-        "formula": ("", "dim"),
-    }.get(convention.verdict, ("", "dim"))
-    said = {"formula": "not run"}.get(text, text)
-    return Cell(mark + word(said).text, convention.verdict, role)
-
-
-def _remarks(conventions: tuple[Convention, ...]) -> list[Part]:
-    return [Remark("dim", f"{one.name}: {one.note}") for one in conventions if one.note]
-
-
-def _walk(result: FlopsResult, walk: Walk) -> Table:
-    """From one figure to the other, a part at a time."""
-    names = {one.key: one.name for one in result.conventions}
-    columns = (
-        Column("symbol", "part", numeric=False, minimum=4),
-        Column("meaning", "meaning", numeric=False, minimum=8, comfort=32),
-        Column("operators", "operators", numeric=False, minimum=8, comfort=16, priority=3),
-        Column("value", "value", priority=4),
-        Column("coefficient", "counted", numeric=False, priority=1, legend="how often each of the two counts the part"),
-        Column("difference", "difference"),
-        Column("running", "figure"),
-    )
-    rows = [_figure(walk.start, names, walk.from_figure, "")]
-    running = walk.from_figure
-    for step in walk.steps:
-        running += step.difference
-        rows.append(
-            Row(
-                {
-                    "symbol": word(step.symbol),
-                    "meaning": word(step.meaning),
-                    "operators": word(", ".join(step.operators), "dim"),
-                    "value": exact(step.value),
-                    "coefficient": Cell(f"{step.from_coefficient:g} → {step.to_coefficient:g}"),
-                    "difference": difference(step.difference),
-                    "running": exact(running),
-                }
-            )
-        )
-    rows.append(_figure(walk.end, names, walk.to_figure, "total"))
-    return Table("walks", f"walk: {word(walk.start).text} → {word(walk.end).text}", columns, tuple(rows))
-
-
-def _figure(key: str, names: Mapping[str, str], figure: int, role: str) -> Row:
-    """An end of the walk: whose figure it is."""
-    cells = {
-        "symbol": Cell("", key),
-        "meaning": word(names.get(key, key), "strong"),
-        "running": exact(figure, "strong"),
-    }
-    return Row(cells, role=role)
-
-
-def _parts(result: FlopsResult) -> Table:
-    columns = (
-        Column("symbol", "part", numeric=False, minimum=1),
-        Column("meaning", "meaning", numeric=False, minimum=8, comfort=16),
-        Column("value", "value"),
-    )
-    rows = tuple(
-        Row({"symbol": word(one.symbol, "strong"), "meaning": word(one.meaning), "value": exact(one.value)})
-        for one in result.parts
-    )
-    return Table("parts", "parts", columns, rows)

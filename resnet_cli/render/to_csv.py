@@ -6,11 +6,13 @@ import csv
 import io
 from dataclasses import replace
 
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.page import Cell, Page, Table, Value, View
 from resnet_cli.render.pages import Result, summary_columns
 from resnet_cli.results import SummaryResult
 
+_BESIDE = ("witnesses", "assertions")  # tables that stand beside what was asked for
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one
 
 
@@ -27,13 +29,22 @@ def every_figure(result: Result, view: View) -> View:
 
 
 def to_csv(page: Page) -> str:
-    """A header of column keys, then a line for each row; what is not known is empty."""
-    table = next(part for part in page.parts if isinstance(part, Table))
+    """A header of column keys, then a line for each row; what is not known is empty.
+
+    Tables of one key, such as walks, are one table here.
+
+    Raises:
+        ResnetCliError: the page has no table of its own.
+    """
+    tables = [part for part in page.parts if isinstance(part, Table) and part.key not in _BESIDE]
+    if not tables:
+        raise ResnetCliError("there is no table to write as CSV", "ask for another table, or use --format json")
+    columns = tables[0].columns
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column.key for column in table.columns])
-    for row in table.rows:
-        writer.writerow([_plain(row.cells.get(column.key, Cell(""))) for column in table.columns])
+    writer.writerow([column.key for column in columns])
+    for row in (row for table in tables if table.key == tables[0].key for row in table.rows):
+        writer.writerow([_plain(row.cells.get(column.key, Cell(""))) for column in columns])
     return out.getvalue()
 
 

@@ -15,7 +15,7 @@ from resnet_cli.results import FlopsResult, SummaryResult
 _VERSION = 1
 _SCHEMAS: dict[str, type[SummaryResult | FlopsResult]] = {"summary": SummaryResult, "flops": FlopsResult}
 _LARGEST_TEXT = 64 * 10**6  # a summary of ResNet-152 has 0.6 MB
-_LARGEST_NUMBER = 10**30  # beyond every count, and still a float
+_LARGEST_NUMBER = 2**100  # beyond every count, and still a float
 _HINT = "give a file that `--format json` wrote"
 
 

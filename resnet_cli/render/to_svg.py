@@ -21,7 +21,7 @@ _COLOURS = ("paper", "ink", "faint", "bar", "good", "bad", "warning")
 _CLASSES = {
     "dim": "faint", "rule": "faint", "hidden": "faint", "bar": "bar", "good": "good",
     "bad": "bad strong", "warning": "warning", "note": "bar",
-    "title": "strong", "heading": "strong", "head": "strong", "strong": "strong",
+    "title": "ink strong", "heading": "ink strong", "head": "ink strong", "strong": "ink strong",
 }  # fmt: skip
 
 
@@ -33,14 +33,16 @@ def to_svg(page: Page) -> str:
     body = [mark for index, line in enumerate(drawn) for mark in _marks(line, _MARGIN + index * _LINE)]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="resnet-cli" viewBox="0 0 {wide} {high}" '
+            f'width="{wide}" height="{high}" '
             f'role="img" aria-label={quoteattr(Glyphs().text(page.title))}>',
             "<style>",
-            f"text {{ font: {_SIZE}px {_FONTS}; white-space: pre; fill: var(--ink); }}",
-            *(f".{name} {{ fill: var(--{name}); }}" for name in _COLOURS),
-            "text.strong { font-weight: 600; }",
-            f"svg {{ {_variables(_DARK)} }}",
-            f"@media (prefers-color-scheme: light) {{ svg {{ {_variables(_LIGHT)} }} }}",
+            f".resnet-cli text {{ font: {_SIZE}px {_FONTS}; white-space: pre; }}",
+            ".resnet-cli .strong { font-weight: 600; }",
+            *_rules(_DARK),
+            "@media (prefers-color-scheme: light) {",
+            *_rules(_LIGHT),
+            "}",
             "</style>",
             f'<rect class="paper" width="{wide}" height="{high}" rx="10"/>',
             *body,
@@ -49,8 +51,10 @@ def to_svg(page: Page) -> str:
     )
 
 
-def _variables(colours: tuple[str, ...]) -> str:
-    return " ".join(f"--{name}: {colour};" for name, colour in zip(_COLOURS, colours, strict=True))
+def _rules(colours: tuple[str, ...]) -> Iterator[str]:
+    """Plain rules: the programs that make slides know no variables."""
+    for name, colour in zip(_COLOURS, colours, strict=True):
+        yield f".resnet-cli .{name} {{ fill: {colour}; }}"
 
 
 def _marks(line: Line, top: int) -> Iterator[str]:
@@ -65,10 +69,9 @@ def _marks(line: Line, top: int) -> Iterator[str]:
 
 
 def _text(text: str, role: str, left: float, top: int) -> str:
-    classes = _CLASSES.get(role, "")
-    attributes = f' class="{classes}"' if classes else ""
+    classes = _CLASSES.get(role, "ink")
     length = f' textLength="{width(text) * _CELL:.1f}" lengthAdjust="spacingAndGlyphs"'
-    return f'<text x="{left:.1f}" y="{top + _SIZE}"{attributes}{length}>{escape(text)}</text>'
+    return f'<text x="{left:.1f}" y="{top + _SIZE}" class="{classes}"{length}>{escape(text)}</text>'
 
 
 def _bar(text: str, left: float, top: int) -> str:

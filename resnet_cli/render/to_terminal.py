@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TextIO
 
@@ -14,9 +15,9 @@ _STYLES = {
     "heading": "bold",
     "head": "bold",
     "strong": "bold",
-    "dim": "bright_black",
-    "rule": "bright_black",
-    "hidden": "italic bright_black",
+    "dim": "dim",
+    "rule": "dim",
+    "hidden": "dim italic",
     "bar": "cyan",
     "good": "green",
     "bad": "bold red",
@@ -27,7 +28,7 @@ _STYLES = {
 
 def to_text(page: Page, room: int | None = None, encoding: str | None = "utf-8") -> str:
     """The page without colour, as wide as it is by nature unless a width is given."""
-    drawn = ("".join(text for text, _ in line).rstrip() for line in lines(page, room, Glyphs(encoding)))
+    drawn = ("".join(text for text, _ in line) for line in lines(page, room, Glyphs(encoding)))
     return "".join(f"{line}\n" for line in drawn)
 
 
@@ -37,17 +38,24 @@ def to_terminal(page: Page, stream: TextIO) -> None:
         stream.write(to_text(page, None, stream.encoding))
         return
     room = _columns(stream)
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") == "dumb":
-        stream.write(to_text(page, room, stream.encoding))
-        return
-    from rich.console import Console  # noqa: PLC0415  # 50 ms that only a terminal needs
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") == "dumb"
+    stream.write(to_text(page, room, stream.encoding) if plain else _coloured(page, room, stream.encoding))
+
+
+def _coloured(page: Page, room: int, encoding: str) -> str:
+    """The page with the escape sequences of this terminal; Rich knows which it has."""
+    from rich.console import Console, detect_legacy_windows  # noqa: PLC0415  # 50 ms that only a terminal needs
     from rich.text import Text  # noqa: PLC0415
 
+    if detect_legacy_windows():
+        return to_text(page, room, encoding)
+    out = io.StringIO()
     # Markup, emoji codes and highlighting would read names from outside as orders.
-    console = Console(file=stream, width=room, force_terminal=True, markup=False, emoji=False, highlight=False)
-    for line in lines(page, room, Glyphs(stream.encoding)):
+    console = Console(file=out, width=room, force_terminal=True, markup=False, emoji=False, highlight=False)
+    for line in lines(page, room, Glyphs(encoding)):
         text = Text.assemble(*((piece, _STYLES.get(role, "")) for piece, role in line))
         console.print(text, no_wrap=True, overflow="ignore", crop=False)
+    return out.getvalue()
 
 
 def _columns(stream: TextIO) -> int:

@@ -77,7 +77,7 @@ def witnesses(them: Iterable[Witness]) -> list[Part]:
     columns = (
         Column("tool", "tool", numeric=False, minimum=8, comfort=16),
         Column("quantity", "counts", numeric=False, minimum=8, comfort=24),
-        Column("ours", "ours"),
+        Column("ours", "ours", priority=1),
         Column("theirs", "theirs"),
         Column("agrees", "", numeric=False),
     )

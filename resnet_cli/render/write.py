@@ -94,6 +94,8 @@ def write(
         write_stdout(text, stdout, encoding="utf-8")
     if chosen in _WITHOUT_NOTES:
         notes_to(sys.stderr, result.notes)
+    if chosen is Format.CSV and len(view.sections or ()) > 1:
+        notes_to(sys.stderr, [Note("note", f"CSV holds one table, here {(view.sections or ('',))[0]}")])
 
 
 def render(result: Result, format: Format, view: View = View()) -> str:  # noqa: A002, B008

@@ -1,0 +1,51 @@
+"""What all tests share: golden files, and an environment that does not reach into what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from samples import flops_result, summary_result
+
+from resnet_cli.results import FlopsResult, SummaryResult
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="write the golden files anew; read the difference")
+
+
+@pytest.fixture(autouse=True)
+def neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colour and width are as the tests say, not as the machine they run on."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "GITHUB_ACTIONS", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text to the golden file of a name, or write that file with --regenerate."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--regenerate"):
+            path.write_bytes(text.encode())
+        assert path.exists(), f"there is no golden file {name}: run pytest --regenerate and read it"
+        assert text == path.read_bytes().decode()
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def summary() -> SummaryResult:
+    """A small result of `summary`, built by hand."""
+    return summary_result()
+
+
+@pytest.fixture(scope="session")
+def flops() -> FlopsResult:
+    """A small result of `flops`, built by hand."""
+    return flops_result()
