@@ -156,13 +156,13 @@ def _saved_by_paper(subject: Subject, shape: Shape, dtype: torch.dtype, inferenc
         return None
     if spec.block == "basic":
         saved = total_macs(op for op in inference.operators if op.module.path.endswith("skip_conv1"))
-        meaning = "projections of the shortcuts, which the paper pads with zeros"
+        meaning = "projected shortcuts, which the paper pads"
     elif spec.groups > 1:
         saved, meaning = 0, "nothing: the paper of ResNeXt strides where torchvision does"
     else:
         twin = Passes(networks.subject(replace(spec, stride_in_1x1=True)), shape, dtype).inference()
         saved = total_macs(inference.operators) - total_macs(twin.operators)
-        meaning = "the stride in the 3×3 (v1.5) instead of the first 1×1 (v1)"
+        meaning = "stride in the 3×3 (v1.5), not in the 1×1 (v1)"
     return Part(SAVED_BY_PAPER, meaning, saved)
 
 

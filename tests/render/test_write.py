@@ -9,7 +9,9 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,14 +134,32 @@ def test_what_cannot_be_written_is_refused_early(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_what_may_not_be_written_is_refused(tmp_path: Path) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
-    (tmp_path / "read-only").write_text("kept")
-    (tmp_path / "read-only").chmod(0o400)
-    assert "denied" in refused(str(locked / "x"))
-    assert "may not be written" in refused(str(tmp_path / "read-only"))
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """Root may write everywhere, so for a while it is not root."""
+    me = os.geteuid()
+    if me == 0:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if me == 0:
+            os.setresuid(0, 0, 0)
+
+
+@linux
+def test_what_may_not_be_written_is_refused() -> None:
+    # Not pytest's own folder: nobody else may look into that.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        locked = folder / "locked"
+        locked.mkdir(mode=0o555)
+        (folder / "read-only").write_text("kept")
+        (folder / "read-only").chmod(0o444)
+        folder.chmod(0o777)
+        with nobody():
+            assert "denied" in refused(str(locked / "x"))
+            assert "may not be written" in refused(str(folder / "read-only"))
 
 
 @linux
