@@ -27,7 +27,6 @@ from resnet_cli.results import (
     Part,
     Shape,
     Walk,
-    Witness,
 )
 
 _DEFAULT_WALKS = (("torch", "macs"), ("torchinfo", "macs"), ("fvcore", "macs"), ("paper", "macs"))
