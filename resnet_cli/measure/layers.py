@@ -65,7 +65,7 @@ class _Tree:
         self.idle = {
             path: module
             for path, module in inference.root.module.named_modules()
-            if id(module) not in called and any(True for _ in module.parameters())
+            if id(module) not in called and any(True for _ in (*module.parameters(), *module.buffers()))
         }
         self.shown: set[str] = set()
 

@@ -51,6 +51,10 @@ def _convolution(
         return _UNUSUAL
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups or x.dtype != weight.dtype:
         return _UNUSUAL
+    if min(*stride, *dilation) < 1 or min(padding) < 0 or not x.is_floating_point():
+        return _UNUSUAL
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
+        return _UNUSUAL
     size = [
         window_size(x.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], dilation[axis])
         for axis in range(2)
@@ -59,7 +63,14 @@ def _convolution(
 
 
 def _batch_norm(x: Tensor, weight: Tensor | None, bias: Any, mean: Any, var: Any, training: bool, *_: Any) -> Any:
-    if weight is None or x.dim() < 2 or weight.shape[0] != x.shape[1]:
+    if weight is None or x.dim() < 2 or not x.is_floating_point() or x.numel() == 0:
+        return _UNUSUAL
+    for each in (weight, bias, mean, var):
+        # Mixed precision keeps the vectors in single precision.
+        if not isinstance(each, Tensor) or each.shape != x.shape[1:2] or each.dtype != weight.dtype:
+            return _UNUSUAL
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    if weight.dtype != x.dtype and not (half and weight.dtype == torch.float32):
         return _UNUSUAL
     kept = (x.shape[1],) if training else (0,)
     return _like(x, x.shape), _like(weight, kept), _like(weight, kept)
@@ -87,7 +98,9 @@ def _max_pool(
     if x.dim() != 4:
         return _UNUSUAL
     pair = [(tuple(value) * 2)[:2] for value in (kernel, stride or kernel, padding, dilation)]
-    if any(pair[2][axis] > pair[0][axis] // 2 for axis in range(2)):
+    if any(pair[2][axis] > pair[0][axis] // 2 for axis in range(2)) or not x.is_floating_point():
+        return _UNUSUAL
+    if min(*pair[0], *pair[1], *pair[3]) < 1 or min(pair[2]) < 0:
         return _UNUSUAL
     size = [
         window_size(x.shape[axis + 2], pair[0][axis], pair[1][axis], pair[2][axis], pair[3][axis], ceil_mode)
@@ -102,7 +115,11 @@ def _max_pool(
 def _mean(x: Tensor, dims: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     if not dims or not x.is_floating_point() or dtype is not None:
         return _UNUSUAL
+    if not all(-x.dim() <= dim < x.dim() for dim in dims):
+        return _UNUSUAL
     dropped = {dim % x.dim() for dim in dims}
+    if len(dropped) < len(dims):
+        return _UNUSUAL
     if keepdim:
         return _like(x, [1 if axis in dropped else length for axis, length in enumerate(x.shape)])
     return _like(x, [length for axis, length in enumerate(x.shape) if axis not in dropped])
@@ -114,6 +131,8 @@ def _total(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:
 
 def _addmm(bias: Tensor, a: Tensor, b: Tensor, *_: Any, **__: Any) -> Any:
     if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0] or bias.shape != b.shape[1:] or a.dtype != b.dtype:
+        return _UNUSUAL
+    if bias.dtype != a.dtype or not a.is_floating_point():
         return _UNUSUAL
     return _like(a, (a.shape[0], b.shape[1]))
 
@@ -131,20 +150,24 @@ def _add(a: Tensor, b: Any, *_: Any, **__: Any) -> Any:
 
 
 def _add_in_place(a: Tensor, b: Any, *_: Any, **__: Any) -> Any:
-    if isinstance(b, Tensor) and (a.shape != b.shape or a.dtype != b.dtype):
-        return _UNUSUAL
-    return a
+    if isinstance(b, Tensor):
+        return a if a.shape == b.shape and a.dtype == b.dtype and a.dtype != torch.bool else _UNUSUAL
+    counts = a.dtype == torch.int64 and type(b) is int  # num_batches_tracked
+    return a if counts or a.is_floating_point() else _UNUSUAL
 
 
 def _div(x: Tensor, divisor: Any) -> Any:
-    return _like(x, x.shape) if x.is_floating_point() else _UNUSUAL
+    return _like(x, x.shape) if x.is_meta and x.is_floating_point() else _UNUSUAL
 
 
 def _first(x: Tensor, *_: Any, **__: Any) -> Any:
     return x
 
 
-def _same(x: Tensor, *_: Any, **__: Any) -> Any:
+def _same(x: Tensor, *_: Any, **options: Any) -> Any:
+    usual = (None, False, x.dtype, x.layout, x.device, torch.preserve_format)
+    if not x.is_floating_point() or not all(any(value is known for known in usual) for value in options.values()):
+        return _UNUSUAL
     return _like(x, x.shape)
 
 
@@ -194,8 +217,22 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
 
 
 def _usual(value: Any) -> bool:
-    """A dense tensor on meta, or no tensor at all; a transposed matrix counts as dense."""
-    return not isinstance(value, Tensor) or (value.is_meta and (value.is_contiguous() or value.dim() == 2))
+    """A dense tensor on meta, or no tensor at all."""
+    if not isinstance(value, Tensor):
+        return True
+    step, strides = 1, []
+    for length in reversed(value.shape):
+        strides.append(step)
+        step *= length
+    return value.is_meta and value.stride() == tuple(reversed(strides))
+
+
+def _usual_matrix(value: Any) -> bool:
+    """The same where a matrix may be transposed, or be the expanded gradient of a sum."""
+    return _usual(value) or (value.is_meta and value.dim() == 2)
+
+
+_ANY_MATRIX = (_mm, _addmm, _sum)
 
 
 class QuickShapes(TorchDispatchMode):
@@ -215,8 +252,9 @@ class QuickShapes(TorchDispatchMode):
         """One operator: by rule where there is one and nothing is unusual."""
         kwargs = kwargs or {}
         rule = _RULES.get(func)
-        # The gradient of a mean is an expanded tensor, and is divided at once.
-        if rule is not None and (rule is _div or all(map(_usual, args))):
+        # The gradient of a mean is an expanded tensor, and is divided at once: that rule takes any layout.
+        usual = _usual_matrix if rule in _ANY_MATRIX else _usual
+        if rule is not None and (rule is _div or all(map(usual, args))):
             answer = rule(*args, **kwargs)
             if answer is not _UNUSUAL:
                 return answer

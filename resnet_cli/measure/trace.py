@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -131,7 +132,8 @@ def run(
     except ForwardFailedError:
         raise
     except Exception as error:
-        raise ForwardFailedError(recorder.stack, recorder.root, error) from error
+        reached = recorder.reached if recorder.raised is error else recorder.stack
+        raise ForwardFailedError(reached, recorder.root, error) from error
     finally:
         recorder.close()
     root = recorder.root
@@ -178,6 +180,8 @@ class _Recorder(TorchDispatchMode):
         self._tally = tally
         self.root = ModuleCall("", model, 1, None, input_shape=_shape(inputs))
         self.stack: list[ModuleCall] = []
+        self.raised: BaseException | None = None
+        self.reached: list[ModuleCall] = []
         self.operators: list[OperatorCall] = []
         self.peak = self.saved_total = self._live = 0
         self.peak_at = ""
@@ -195,7 +199,7 @@ class _Recorder(TorchDispatchMode):
         self._handles = []
         for path, module in model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._left))
+            self._handles.append(module.register_forward_hook(self._left, always_call=True))
 
     def close(self) -> None:
         """Take the hooks off the model."""
@@ -209,6 +213,8 @@ class _Recorder(TorchDispatchMode):
             else:
                 number = self._calls[id(module)] = self._calls.get(id(module), 0) + 1
                 parent = self.stack[-1] if self.stack else self.root
+                for tensor in tensors_in((args, kwargs)):  # what led here is the caller's own work, not the callee's
+                    self._claim(tensor.grad_fn, parent)
                 call = ModuleCall(path, module, number, parent, _shape((args, kwargs)))
                 parent.children.append(call)
             call.peak = self._live
@@ -217,6 +223,9 @@ class _Recorder(TorchDispatchMode):
         return enter
 
     def _left(self, module: nn.Module, args: Any, output: Any) -> None:
+        raised = sys.exc_info()[1]
+        if raised is not None and raised is not self.raised:
+            self.raised, self.reached = raised, list(self.stack)  # the innermost module hears of it first
         call = self.stack.pop()
         call.output_shape = _shape(output)
         for tensor in tensors_in(output):
