@@ -172,7 +172,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        return x * self.excite(self.squeeze(x)).sigmoid()
+        return x * self.excite(self.squeeze(x)).sigmoid()  # type: ignore[no-any-return]
 
 
 class Uncalled(nn.Module):
