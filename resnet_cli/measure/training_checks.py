@@ -1,0 +1,158 @@
+"""One training step of both networks, as four checks: output, running statistics, gradients, parameters after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from resnet_cli.measure import probe, training
+from resnet_cli.measure.comparison import REFERENCE, Comparison
+from resnet_cli.measure.deviation import finite, relative_error, verdict
+from resnet_cli.measure.loading import user_error
+from resnet_cli.measure.static_checks import not_comparable
+from resnet_cli.measure.training import LIMIT, Deviation, Trained
+from resnet_cli.parity_results import DIFFERENT, NOT_COMPARABLE, Check, Diagnosis, Finding
+
+TITLES = {
+    "train": "forward, train mode",
+    "statistics": "running statistics",
+    "gradients": "gradients",
+    "step": "a step of SGD",
+}
+
+
+def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
+    """Make the step, and the checks that were asked for."""
+    wanted = [key for key in TITLES if key in comparison.question.checks]
+    if not wanted:
+        return
+    progress("training one step in float64")
+    try:
+        ours, theirs = _steps(comparison)
+    except _ReferenceFailedError as error:
+        for key in wanted:
+            said = f"{REFERENCE}'s network cannot be trained on such a batch: {error}"
+            comparison.checks.append(Check(key, TITLES[key], NOT_COMPARABLE, None, None, said))
+        return
+    why = not_comparable(comparison)
+    output = _outputs(ours, theirs)
+    limit = _limit(comparison)
+    if "train" in wanted:
+        words = "output in train mode, float64"
+        _add(comparison, "train", output, [output], words, why)
+        if output > limit and why is None and not comparison.findings:
+            text = "the forward differs in train mode only"
+            comparison.findings.append(Finding("train", "train", "output", None, None, None, None, text))
+    groups = {
+        "statistics": (training.buffer_deviations(ours, theirs, comparison.pairs), "buffers after the step"),
+        "gradients": (training.gradient_deviations(ours, theirs, comparison.pairs), "gradients, float64"),
+        "step": (training.parameter_deviations(ours, theirs, comparison.pairs), "parameters after the step"),
+    }
+    for key, (deviations, words) in groups.items():
+        if key not in wanted:
+            continue
+        errors = [one.error for one in deviations]
+        _add(comparison, key, max(errors, default=0.0), errors, words, why)
+        if output <= limit and why is None:
+            _accuse(comparison, key, [one for one in deviations if one.error > limit])
+    if "statistics" in wanted and output <= limit:
+        _name_variance(comparison, ours, theirs)
+
+
+class _ReferenceFailedError(Exception):
+    """The reference cannot be trained like this; the text says why."""
+
+
+def _steps(comparison: Comparison) -> tuple[Trained, Trained]:
+    question = comparison.question
+    shape = question.training_shape
+    try:
+        theirs = training.step(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
+    except Exception:
+        shape = (2, *question.shape[1:])
+        try:
+            theirs = training.step(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
+        except Exception as error:
+            raise _ReferenceFailedError(" ".join(str(error).split())) from error
+    try:
+        ours = training.step(comparison.ours, probe.image(shape, question.seed + 2), question.seed)
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        raise user_error(error, f"a training step of {comparison.name}") from error
+    return ours, theirs
+
+
+def _limit(comparison: Comparison) -> float:
+    question = comparison.question
+    return LIMIT if question.rtol is None and question.atol is None else (question.rtol or 0.0)
+
+
+def _outputs(ours: Trained, theirs: Trained) -> float:
+    if len(ours.outputs) != len(theirs.outputs):
+        return math.inf
+    pairs = zip(ours.outputs, theirs.outputs, strict=True)
+    return max((relative_error(a, b) if a.shape == b.shape else math.inf for a, b in pairs), default=0.0)
+
+
+def _add(
+    comparison: Comparison, key: str, worst: float, errors: Sequence[float], words: str, why: str | None
+) -> None:
+    limit = _limit(comparison)
+    found = verdict(worst, limit)
+    if found == DIFFERENT and why is not None:
+        comparison.checks.append(Check(key, TITLES[key], NOT_COMPARABLE, finite(worst), limit, why))
+        return
+    equal, far = sum(error == 0 for error in errors), sum(error > limit for error in errors)
+    if key == "train":
+        said = {0: "output equal bit for bit"}.get(far, "output differs") if not worst or far else "output apart by rounding"
+        said += ", float64"
+    elif equal == len(errors):
+        said = f"all {len(errors)} {words} are equal bit for bit"
+    elif not far:
+        said = f"{len(errors)} {words}: {equal} equal bit for bit, the others apart by rounding"
+    else:
+        said = f"{far} of {len(errors)} {words} differ"
+    comparison.checks.append(Check(key, TITLES[key], found, finite(worst), None if not worst else limit, said))
+
+
+def _accuse(comparison: Comparison, key: str, apart: list[Deviation]) -> None:
+    """A finding for each tensor that differs although the outputs agree, and that no other finding explains."""
+    explained = {one.ours for one in comparison.findings if one.kind in ("frozen", "value")}
+    owners = {
+        one.ours
+        for one in comparison.findings
+        if one.kind == "setting" and one.subject in ("batch_norm.momentum", "batch_norm.track_running_stats")
+    }
+    words = {"statistics": "running statistics", "gradients": "gradient", "step": "value after the step"}
+    for one in apart:
+        if one.ours in explained or one.ours.rpartition(".")[0] in owners:
+            continue
+        if key == "step" and any(found.kind == "gradients" and found.ours == one.ours for found in comparison.findings):
+            continue
+        far = f"relative error {one.error:.1e}" if math.isfinite(one.error) else "one of the two has none"
+        text = f"{one.ours}: its {words[key]} differs although the outputs agree ({far})"
+        subject = one.ours.rpartition(".")[2]
+        comparison.findings.append(Finding(key, key, subject, one.ours, one.theirs, None, None, text))
+
+
+def _name_variance(comparison: Comparison, ours: Trained, theirs: Trained) -> None:
+    """Running variances that took the biased variance of the batch have a name."""
+    norms = {
+        leaf.name: math.prod(node.shape) // node.shape[1]
+        for node in comparison.graphs[0].nodes
+        if node.operator == "batch_norm" and len(node.shape) > 1
+        for role, leaf in node.leaves.items()
+        if role == "running_var"
+    }
+    scale = math.prod(comparison.question.training_shape) / math.prod(comparison.question.shape)
+    biased = []
+    for index, one in enumerate(comparison.findings):
+        if one.kind != "statistics" or one.ours not in norms or one.theirs is None:
+            continue
+        if training.is_biased_variance(ours, theirs, one.ours, one.theirs, round(norms[one.ours] * scale)):
+            biased.append(index)
+    if biased:
+        first = comparison.findings[biased[0]].ours
+        text = f"{first} is kept from the biased variance (divided by n); torch keeps the unbiased one (n − 1)"
+        comparison.diagnoses.append(Diagnosis("biased-running-variance", text, tuple(biased)))
