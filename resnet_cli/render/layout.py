@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from resnet_cli.quantities import width
 from resnet_cli.render.fitting import BAR, Need, Place, fit
 from resnet_cli.render.glyphs import Glyphs, pad, wrap
-from resnet_cli.render.page import Cell, Column, Facts, Page, Remark, Row, Table
+from resnet_cli.render.page import LOOKS, Cell, Column, Facts, Page, Remark, Row, Table
 
 Line = list[tuple[str, str]]  # text and role
 
@@ -50,11 +51,12 @@ def _lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
 
 
 def _remark(remark: Remark, room: int, glyphs: Glyphs) -> Iterator[Line]:
-    mark = "" if remark.level == "dim" else f"{remark.level}: "
+    mark = "" if remark.level in LOOKS else f"{remark.level}: "
+    role = "" if mark else remark.level
     found = list(wrap(glyphs.text(remark.text), max(room - len(mark), 8)))
-    yield [(mark, remark.level), (found[0], "dim" if remark.level == "dim" else "")]
+    yield [(mark, remark.level), (found[0], role)]
     for line in found[1:]:
-        yield [(" " * len(mark), ""), (line, "dim" if remark.level == "dim" else "")]
+        yield [(" " * len(mark), ""), (line, role)]
 
 
 # Facts: lists side by side
@@ -134,9 +136,10 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set
     for index, row in enumerate(table.rows):
         if row.role == "total" and (not index or table.rows[index - 1].role != "total"):
             yield [(rule, "rule")]
-        yield _row(
-            row, glyphs.text(guides[index]), [texts[c.key][index] for c in columns], columns, places, gap, glyphs
-        )
+        guide = glyphs.text(guides[index])
+        for drawn in _wrapped([texts[column.key][index] for column in columns], columns, places):
+            yield _row(row, guide, drawn, columns, places, gap, glyphs)
+            row, guide = replace(row, cells={k: replace(c, fraction=None) for k, c in row.cells.items()}), ""  # noqa: PLW2901
     hidden = [c for i, c in enumerate(table.columns) if i not in {place.index for place in places}]
     said = [column for column in columns if column.legend and column.title + column.legend not in told]
     told |= {column.title + column.legend for column in said}
@@ -162,6 +165,16 @@ def _aligned(texts: Sequence[str]) -> list[str]:
 
 def _is_figure(text: str) -> bool:
     return bool(re.fullmatch(r"[-+–<]?[0-9.,]*", text)) and text != ""
+
+
+def _wrapped(texts: list[str], columns: list[Column], places: list[Place]) -> Iterator[list[str]]:
+    """A row as the lines that it takes: one, unless it holds a sentence that is wider than its column."""
+    parts = [
+        list(wrap(text, place.width)) if column.wrap and 0 < place.width < width(text) else [text]
+        for text, column, place in zip(texts, columns, places, strict=True)
+    ]
+    for index in range(max(map(len, parts))):
+        yield [part[index] if index < len(part) else "" for part in parts]
 
 
 def _need(column: Column, texts: list[str], depths: list[int]) -> Need:

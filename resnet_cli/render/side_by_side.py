@@ -1,0 +1,232 @@
+"""Two networks side by side: a row for each operator, equal runs in one, the first divergence marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from resnet_cli.parity_results import Line, ParityResult
+from resnet_cli.render.hunks import Hunk, hunks
+from resnet_cli.render.page import Cell, Column, Row, Table, View
+from resnet_cli.render.wording import error, word
+
+HERE = "◀ HERE"
+_SIGNS = {"equal": "=", "setting": "~", "replaced": "~", "missing": "-", "extra": "+", "moved": ">"}
+_MEANINGS = {
+    "=": "equal",
+    "~": "other setting or operator",
+    "-": "missing in ours",
+    "+": "only in ours",
+    ">": "moved",
+    "!": "equal by its settings, not by what it gives",
+    "?": "of a kind that this resnet-cli does not know",
+}
+_LEVELS = 1
+
+_STATUS = Column("status", "±", numeric=False)
+_OURS = Column("ours", "ours", numeric=False, minimum=8, comfort=16)
+_THEIRS = Column("theirs", "theirs", numeric=False, minimum=8, comfort=12)
+_LAYER = Column("our_layer", "layer", numeric=False, minimum=10, comfort=16)
+_CUMULATIVE = Column(
+    "cumulative", "error", legend="largest |difference| over largest |value| up to here, eval mode; ≈ is rounding"
+)
+_ISOLATED = Column(
+    "isolated", "isolated", priority=1, legend="error of our operator alone, given what the reference's is given"
+)
+_HERE = Column("here", "", numeric=False)
+
+
+def side_by_side(result: ParityResult, view: View) -> list[Table]:
+    """The two networks as one table; unfolded, it has every operator and every column."""
+    if not result.lines:
+        return []
+    drawn = _Drawn(result)
+    return [drawn.folded(_LEVELS if view.levels is None else view.levels) if view.fold else drawn.whole()]
+
+
+class _Drawn:
+    """The rows of one comparison."""
+
+    def __init__(self, result: ParityResult) -> None:
+        self.lines = result.lines
+        self.limit = next((one.limit for one in result.checks if one.key == "eval" and one.limit is not None), 0.0)
+        self.role = "warning" if result.same else "bad"
+
+    def folded(self, levels: int) -> Table:
+        """As people read it: blocks with a difference opened, the rest in few rows."""
+        rows = [(hunk, self._hunk(hunk)) for hunk in hunks(self.lines, levels, self._stands_out)]
+        columns = (
+            replace(_STATUS, legend=_legend(row.cells["status"].text for _, row in rows if "status" in row.cells)),
+            _OURS,
+            _LAYER,
+            _THEIRS,
+            replace(_LAYER, key="their_layer"),
+            *self._errors(),
+        )
+        shown = [
+            column
+            for column in columns
+            if column.key != "their_layer" or any("their_layer" in row.cells for _, row in rows)
+        ]
+        return Table("tree", "ours | theirs", tuple(shown), tuple(row for _, row in rows))
+
+    def whole(self) -> Table:
+        """As programs read it: every operator, every column."""
+        columns = (
+            _STATUS,
+            _OURS,
+            Column("our_operator", "operator", numeric=False, minimum=4, comfort=10, priority=4),
+            replace(_LAYER, key="our_text", title="settings"),
+            _THEIRS,
+            Column("their_operator", "operator", numeric=False, minimum=4, comfort=10, priority=4),
+            replace(_LAYER, key="their_text", title="settings"),
+            _CUMULATIVE,
+            _ISOLATED,
+            Column("rounding", "rounding", numeric=False, priority=3),
+            _HERE,
+        )
+        return Table("tree", "ours | theirs", columns, tuple(map(self._line, self.lines)))
+
+    def _errors(self) -> Iterable[Column]:
+        """The columns behind the two trees, where there is anything in them."""
+        if any(line.cumulative is not None for line in self.lines):
+            yield _CUMULATIVE
+        if any(line.isolated is not None for line in self.lines):
+            yield _ISOLATED
+        if any(line.here for line in self.lines):
+            yield _HERE
+
+    def _sign(self, line: Line) -> str:
+        if line.status == "equal" and self._own_fault(line):
+            return "!"
+        return _SIGNS.get(line.status, "?")
+
+    def _own_fault(self, line: Line) -> bool:
+        return line.here or ((line.isolated or 0.0) > self.limit and not line.rounding)
+
+    def _stands_out(self, line: Line) -> bool:
+        return self._sign(line) != "="
+
+    def _hunk(self, hunk: Hunk) -> Row:
+        if not hunk.lines:
+            return Row({"ours": word(hunk.ours, "strong"), "theirs": word(hunk.theirs, "strong")})
+        if len(hunk.lines) == 1:
+            return self._pair(hunk)
+        return Row(
+            {
+                "status": Cell("=", "equal", "dim"),
+                "ours": word(hunk.ours),
+                "our_layer": Cell(f"{len(hunk.lines)} equal operators", None, "dim"),
+                "theirs": word(hunk.theirs),
+                **self._figures(hunk.lines),
+            }
+        )
+
+    def _pair(self, hunk: Hunk) -> Row:
+        """A line of each network; what differs stands first, so that no narrow column cuts it off."""
+        (line,) = hunk.lines
+        sign = self._sign(line)
+        role = "" if sign == "=" else self.role
+        ours, theirs = _layers(line)
+        cells = {
+            "status": Cell(sign, line.status, role or "dim"),
+            "ours": word(hunk.ours, role if line.theirs is None else ""),
+            "our_layer": word(ours, role if sign != "!" else ""),
+            "theirs": word(hunk.theirs, role if line.ours is None else ""),
+            **self._figures(hunk.lines),
+        }
+        if theirs != ours or sign != "=":
+            cells["their_layer"] = Cell("same", None, "dim") if ours == theirs else word(theirs, "strong")
+        elif ours:
+            cells["their_layer"] = Cell("same", None, "dim")
+        if line.here:
+            cells["here"] = Cell(HERE, True, self.role)
+        return Row(cells)
+
+    def _line(self, line: Line) -> Row:
+        sign = self._sign(line)
+        role = "" if sign == "=" else self.role
+        cells = {
+            "status": Cell(sign, line.status, role or "dim"),
+            "rounding": Cell("≈" if line.rounding else "", line.rounding),
+            "here": Cell(HERE if line.here else "", line.here, self.role),
+            **self._figures((line,)),
+        }
+        texts = {
+            "ours": line.ours,
+            "our_operator": line.our_operator,
+            "our_text": line.our_text,
+            "theirs": line.theirs,
+            "their_operator": line.their_operator,
+            "their_text": line.their_text,
+        }
+        return Row(
+            {
+                **cells,
+                **{
+                    key: Cell("", None) if text is None else word(text, role if key.endswith("text") else "")
+                    for key, text in texts.items()
+                },
+            }
+        )
+
+    def _figures(self, lines: tuple[Line, ...]) -> dict[str, Cell]:
+        """The errors of a line, or the worst of several; what is no number is worse than any."""
+        faulty = any(map(self._own_fault, lines))
+        rounding = all(line.rounding for line in lines)
+        worst = {name: _worst([getattr(line, name) for line in lines]) for name in ("cumulative", "isolated")}
+        roles = {
+            "cumulative": self.role if any(line.here for line in lines) else "",
+            "isolated": self.role if faulty else "",
+        }
+        cells = {name: error(value, roles[name]) for name, value in worst.items()}
+        return {name: _rounded(cell) if rounding and cell.value else cell for name, cell in cells.items()}
+
+
+def _rounded(cell: Cell) -> Cell:
+    return replace(cell, text=f"≈{cell.text}", role="dim")
+
+
+def _worst(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else None
+
+
+def _legend(signs: Iterable[str]) -> str:
+    """What the signs that stand in the table mean."""
+    found = set(signs)
+    return ", ".join(f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in found)
+
+
+def _layers(line: Line) -> tuple[str, str]:
+    """Operator and settings of both sides, what differs between two settings first."""
+    ours, theirs = line.our_text, line.their_text
+    if line.our_operator == line.their_operator and ours != theirs:
+        return (
+            _differing_first(line.our_operator or "", ours, theirs),
+            _differing_first(line.their_operator or "", theirs, ours),
+        )
+    return f"{line.our_operator or ''} {ours}".strip(), f"{line.their_operator or ''} {theirs}".strip()
+
+
+def _differing_first(operator: str, text: str, other: str) -> str:
+    """A layer's settings with those that the other layer has not before the operator: "stride 1 · conv 3×3"."""
+    known = _settings(other)
+    own = [one for one in _settings(text) if one not in known]
+    rest = " ".join((operator, *(one for one in _settings(text) if one in known)))
+    return f"{', '.join(own)} · {rest}" if own else rest
+
+
+def _settings(text: str) -> list[str]:
+    """The settings in a text, a name with its value: "64→64 3×3 stride 2" is three."""
+    found: list[str] = []
+    named = False
+    for piece in text.split():
+        value = not piece[0].isalpha() or piece in ("True", "False", "None", "true", "false")
+        if named and (value or (piece.islower() and not value and found[-1].endswith("_mode"))):
+            found[-1] += f" {piece}"
+            named = False
+        else:
+            found.append(piece)
+            named = not value
+    return found
