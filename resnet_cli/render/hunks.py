@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from resnet_cli.parity_results import Line
+from resnet_cli.render.branches import span
 
 _CONTEXT = 2  # equal neighbours that are drawn on either side of a difference, within its block
 FORWARD = "(forward)"  # an operator of the forward itself, without a module of its own
@@ -71,15 +71,15 @@ class _Side:
         return parts
 
     def label(self, paths: Sequence[str | None]) -> str:
-        """One name for a run of lines: "l2", or "l2.block.ResIdentity{1…4}" where it is not all of l2."""
+        """One name for a run of lines: "l2", or "l2.block.ResIdentity1…4" where it is not all of l2."""
         found = [tuple(path.split(".")) if path else () for path in paths if path is not None]
         if not found:
             return ""
         common = _common(found)
         if self.lines[common] == len(found):
             return ".".join(common) or FORWARD
-        inside = list(dict.fromkeys(path[len(common)] for path in found if len(path) > len(common)))
-        return ".".join((*common, _span(inside) if inside else FORWARD))
+        inside = [path[len(common)] if len(path) > len(common) else FORWARD for path in found]
+        return ".".join((*common, inside[0] if inside[0] == inside[-1] else span(inside[0], inside[-1])))
 
 
 def _common(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -87,17 +87,6 @@ def _common(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     first, last = min(paths), max(paths)
     depth = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:depth]
-
-
-def _span(names: Sequence[str]) -> str:
-    """Neighbours in one name: "ResIdentity{1…4}", "{conv1…relu}"."""
-    first, last = names[0], names[-1]
-    if first == last:
-        return first
-    stems = [re.fullmatch(r"(.*?)([0-9]+)", name, re.DOTALL) for name in (first, last)]
-    if stems[0] and stems[1] and stems[0][1] == stems[1][1]:
-        return f"{stems[0][1]}{{{stems[0][2]}…{stems[1][2]}}}"
-    return f"{{{first}…{last}}}"
 
 
 def _blocks(lines: Sequence[Line], ours: _Side, theirs: _Side) -> list[str]:

@@ -10,6 +10,7 @@ from itertools import groupby
 from resnet_cli.quantities import width
 from resnet_cli.render.fitting import BAR, Need, Place, fit
 from resnet_cli.render.glyphs import Glyphs, pad, wrap
+from resnet_cli.render.overflow import own_part, run_on, wrapped
 from resnet_cli.render.page import LOOKS, Cell, Column, Facts, Page, Remark, Row, Table
 
 Line = list[tuple[str, str]]  # text and role
@@ -123,7 +124,8 @@ def _length(line: Line) -> int:
 def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set[str]) -> Iterator[Line]:
     texts = {column.key: _texts(table, column, glyphs) for column in table.columns}
     depths = [row.depth for row in table.rows]
-    needs = [_need(column, texts[column.key], [] if i else depths) for i, column in enumerate(table.columns)]
+    own = own_part(table, texts)
+    needs = [_need(column, own[column.key], [] if i else depths) for i, column in enumerate(table.columns)]
     gap = 2 if room is None or room >= 60 else 1
     places = fit(needs, room, gap)
     columns = [table.columns[place.index] for place in places]
@@ -137,7 +139,7 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set
         if row.role == "total" and (not index or table.rows[index - 1].role != "total"):
             yield [(rule, "rule")]
         guide = glyphs.text(guides[index])
-        for drawn in _wrapped([texts[column.key][index] for column in columns], columns, places):
+        for drawn in wrapped([texts[column.key][index] for column in columns], columns, places):
             yield _row(row, guide, drawn, columns, places, gap, glyphs)
             row, guide = replace(row, cells={k: replace(c, fraction=None) for k, c in row.cells.items()}), ""  # noqa: PLW2901
     hidden = [c for i, c in enumerate(table.columns) if i not in {place.index for place in places}]
@@ -167,16 +169,6 @@ def _is_figure(text: str) -> bool:
     return bool(re.fullmatch(r"[-+–<]?[0-9.,]*", text)) and text != ""
 
 
-def _wrapped(texts: list[str], columns: list[Column], places: list[Place]) -> Iterator[list[str]]:
-    """A row as the lines that it takes: one, unless it holds a sentence that is wider than its column."""
-    parts = [
-        list(wrap(text, place.width)) if column.wrap and 0 < place.width < width(text) else [text]
-        for text, column, place in zip(texts, columns, places, strict=True)
-    ]
-    for index in range(max(map(len, parts))):
-        yield [part[index] if index < len(part) else "" for part in parts]
-
-
 def _need(column: Column, texts: list[str], depths: list[int]) -> Need:
     """How wide a column is by nature, and how narrow it may get; names of a tree have branches before them."""
     indents = [3 * depth for depth in depths] or [0] * len(texts)
@@ -200,6 +192,8 @@ def _row(
     row: Row, guide: str, texts: list[str], columns: list[Column], places: list[Place], gap: int, glyphs: Glyphs
 ) -> Line:
     drawn: Line = [(guide, "rule")]
+    if row.spill:
+        texts, columns, places = run_on(texts, columns, places, gap)
     for index, (column, place, text) in enumerate(zip(columns, places, texts, strict=True)):
         cell = row.cells.get(column.key, Cell(""))
         room = max(place.width - (width(guide) if index == 0 else 0), 0)

@@ -40,6 +40,7 @@ class Row:
     cells: Mapping[str, Cell]
     depth: int = 0
     role: str = ""  # "total" for a closing row, "" otherwise
+    spill: bool = False  # its texts run on into empty cells to their right
 
 
 @dataclass(frozen=True, slots=True)

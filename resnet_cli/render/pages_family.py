@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from resnet_cli.parity_results import BITWISE, CHECKS, DIFFERENT, ROUNDING, FamilyResult, Member
 from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table, View
-from resnet_cli.render.wording import closing, counted, exact, scaled, sign, word
+from resnet_cli.render.wording import closing, counted, exact, overall, scaled, sign, word
 
 _TITLES = {"parameters": "param", "settings": "set", "statistics": "stat", "gradients": "grad", "shapes": "size"}
-_LEGEND = "the checks: ✓ bitwise, ≈ rounding, ✗ different, ? not comparable, – skipped"
+_LEGEND = (
+    "checks: param(eters), set(tings), forward in eval and train mode, running stat(istics), grad(ients), optimizer "
+    "step, other size(s); ✓ bitwise, ≈ rounding, ✗ different, ? not comparable, – skipped"
+)
 
 
 def family_page(result: FamilyResult, view: View) -> Page:
@@ -18,9 +21,8 @@ def family_page(result: FamilyResult, view: View) -> Page:
         Column("name", "network", numeric=False, minimum=8, comfort=16),
         Column("parameters", "params", priority=3),
         Column("mapped", "mapped", priority=2, legend="tensors that have a counterpart"),
-        *(Column(key, _TITLES.get(key, key), numeric=False) for key in _keys(result)),
+        *(Column(f"check_{key}", _TITLES.get(key, key), numeric=False) for key in _keys(result)),
     ]
-    columns[-1] = Column(columns[-1].key, columns[-1].title, numeric=False, legend=_LEGEND)
     if not view.fold:
         columns.append(Column("findings", "findings"))
         columns.append(Column("first", "first difference", numeric=False, minimum=16, comfort=24, wrap=True))
@@ -31,7 +33,7 @@ def family_page(result: FamilyResult, view: View) -> Page:
         subtitle=f"{version}{counted(len(members), 'member')}",
         parts=(
             _verdict(result),
-            Table("members", "", tuple(columns), rows),
+            *([Table("members", "", tuple(columns), rows), Remark("dim", _LEGEND)] if rows else []),
             *(_differences(result) if view.fold else []),
             *closing(result.notes, result.environment),
         ),
@@ -45,7 +47,7 @@ def _keys(result: FamilyResult) -> list[str]:
 
 
 def _member(member: Member) -> dict[str, Cell]:
-    verdict = member.verdict
+    verdict = overall(member.verdict, member.checks)
     if member.same and verdict == DIFFERENT:  # all of it expected
         verdict = BITWISE
     elif not member.same and verdict in (BITWISE, ROUNDING):
@@ -56,7 +58,7 @@ def _member(member: Member) -> dict[str, Cell]:
         "name": word(member.name),
         "parameters": scaled(member.parameters),
         "mapped": Cell(f"{member.mapped}/{member.tensors}", member.mapped, "" if whole else "bad"),
-        **{check.key: sign(check.verdict) for check in member.checks},
+        **{f"check_{check.key}": sign(check.verdict) for check in member.checks},
         "findings": exact(member.findings),
         "first": Cell("", None) if member.first is None else word(member.first),
     }
@@ -68,8 +70,10 @@ def _verdict(result: FamilyResult) -> Remark:
         return Remark("bad", "? nothing was compared: the family has no member")
     wrong = [one.name for one in members if not one.same]
     if wrong:
-        return Remark("bad", f"✗ {len(wrong)} of {counted(len(members), 'member')} not the same: {', '.join(wrong)}")
-    exactly = all(one.verdict == BITWISE for one in members)
+        return Remark(
+            "bad", f"✗ {len(wrong)} of {counted(len(members), 'member')} are not the same: {', '.join(wrong)}"
+        )
+    exactly = all(overall(one.verdict, one.checks) == BITWISE for one in members)
     how = ", bit for bit" if exactly else ""
     return Remark("good", f"✓ {'each' if len(members) > 1 else 'it'} is the same network as torchvision's{how}")
 

@@ -111,11 +111,11 @@ def _checks(checks: Iterable[Check]) -> list[Part]:
         for one in checks
     )
     columns = (
-        Column("check", "check", numeric=False, minimum=10, comfort=18),
+        Column("check", "check", numeric=False, minimum=19),
         Column("verdict", "verdict", numeric=False),
         Column("error", "error", legend="largest |difference| over largest |value|"),
         Column("limit", "limit", priority=1, legend="up to here a difference is rounding"),
-        Column("text", "found", numeric=False, minimum=16, comfort=22, wrap=True),
+        Column("text", "found", numeric=False, minimum=16, comfort=38, wrap=True),
     )
     return [Table("checks", "checks", columns, rows)] if rows else []
 
@@ -140,14 +140,13 @@ def _findings(findings: Sequence[Finding]) -> list[Part]:
     groups = sorted(_grouped(findings), key=lambda group: group[0].expected)
     columns = (
         Column("sign", "", numeric=False),
-        Column("times", "", numeric=True),
+        *([Column("times", "")] if any(len(group) > 1 for group in groups) else []),
         Column("text", "finding", numeric=False, minimum=16, comfort=40, wrap=True),
-        *([Column("expected", "", numeric=False)] if any(one.expected for one in findings) else []),
     )
     rows = []
     for group in groups[:_GROUPS]:
         first, expected = group[0], group[0].expected
-        text = first.text
+        text = f"expected · {first.text}" if expected else first.text
         if len(group) > 1:
             last = group[-1].ours if group[-1].ours is not None else group[-1].theirs
             text += f"; the same in {len(group) - 1} more" + (f", the last {last}" if last else "")
@@ -157,12 +156,11 @@ def _findings(findings: Sequence[Finding]) -> list[Part]:
                     "sign": Cell("✓", None, "good") if expected else Cell("✗", None, "bad"),
                     "times": Cell(f"×{len(group)}" if len(group) > 1 else "", len(group), "strong"),
                     "text": word(text),
-                    "expected": Cell("expected" if expected else "", expected, "dim"),
                 }
             )
         )
     left = groups[_GROUPS:]
-    more = f"{len(left)} more kinds of finding, {counted(sum(map(len, left)), 'place')}: --format json has all"
+    more = f"{counted(sum(map(len, left)), 'more finding')} not drawn: --format json has them all"
     return [Table("findings", "findings", columns, tuple(rows)), *([Remark("note", more)] if left else [])]
 
 

@@ -14,8 +14,8 @@ _COLUMNS = (
     Column("planted", "planted", numeric=False, priority=5),
     Column("detected", "found", numeric=False),
     Column("named", "named", numeric=False, legend="the diagnosis calls the fault by its name"),
-    Column("checks", "seen by", numeric=False, minimum=10, comfort=10, wrap=True, legend="the checks that saw it"),
-    Column("text", "what was said of it", numeric=False, minimum=16, comfort=18, wrap=True),
+    Column("checks", "seen by", numeric=False, minimum=11, comfort=11, wrap=True, legend="the checks that saw it"),
+    Column("text", "said", numeric=False, minimum=16, comfort=18, wrap=True),
 )
 
 

@@ -24,9 +24,9 @@ _MEANINGS = {
 _LEVELS = 1
 
 _STATUS = Column("status", "±", numeric=False)
-_OURS = Column("ours", "ours", numeric=False, minimum=8, comfort=16)
-_THEIRS = Column("theirs", "theirs", numeric=False, minimum=8, comfort=12)
-_LAYER = Column("our_layer", "layer", numeric=False, minimum=10, comfort=16)
+_OURS = Column("ours", "ours", numeric=False, minimum=8, comfort=14)
+_THEIRS = Column("theirs", "theirs", numeric=False, minimum=8, comfort=10)
+_LAYER = Column("our_layer", "layer", numeric=False, minimum=12, comfort=14)
 _CUMULATIVE = Column(
     "cumulative", "error", legend="largest |difference| over largest |value| up to here, eval mode; ≈ is rounding"
 )
@@ -55,20 +55,16 @@ class _Drawn:
     def folded(self, levels: int) -> Table:
         """As people read it: blocks with a difference opened, the rest in few rows."""
         rows = [(hunk, self._hunk(hunk)) for hunk in hunks(self.lines, levels, self._stands_out)]
+        signs = {row.cells["status"].text for _, row in rows if "status" in row.cells}
         columns = (
-            replace(_STATUS, legend=_legend(row.cells["status"].text for _, row in rows if "status" in row.cells)),
+            replace(_STATUS, legend=_legend(signs)),
             _OURS,
-            _LAYER,
+            *([_LAYER] if any("our_layer" in row.cells for _, row in rows) else []),
             _THEIRS,
             replace(_LAYER, key="their_layer"),
             *self._errors(),
         )
-        shown = [
-            column
-            for column in columns
-            if column.key != "their_layer" or any("their_layer" in row.cells for _, row in rows)
-        ]
-        return Table("tree", "ours | theirs", tuple(shown), tuple(row for _, row in rows))
+        return Table("tree", "both networks, layer by layer", columns, tuple(row for _, row in rows))
 
     def whole(self) -> Table:
         """As programs read it: every operator, every column."""
@@ -85,7 +81,7 @@ class _Drawn:
             Column("rounding", "rounding", numeric=False, priority=3),
             _HERE,
         )
-        return Table("tree", "ours | theirs", columns, tuple(map(self._line, self.lines)))
+        return Table("tree", "both networks, layer by layer", columns, tuple(map(self._line, self.lines)))
 
     def _errors(self) -> Iterable[Column]:
         """The columns behind the two trees, where there is anything in them."""
@@ -109,17 +105,18 @@ class _Drawn:
 
     def _hunk(self, hunk: Hunk) -> Row:
         if not hunk.lines:
-            return Row({"ours": word(hunk.ours, "strong"), "theirs": word(hunk.theirs, "strong")})
+            return Row({"ours": word(hunk.ours, "strong"), "theirs": word(hunk.theirs, "strong")}, spill=True)
         if len(hunk.lines) == 1:
             return self._pair(hunk)
         return Row(
             {
                 "status": Cell("=", "equal", "dim"),
                 "ours": word(hunk.ours),
-                "our_layer": Cell(f"{len(hunk.lines)} equal operators", None, "dim"),
                 "theirs": word(hunk.theirs),
+                "their_layer": Cell(f"{len(hunk.lines)} operators", None, "dim"),
                 **self._figures(hunk.lines),
-            }
+            },
+            spill=True,
         )
 
     def _pair(self, hunk: Hunk) -> Row:
@@ -135,10 +132,7 @@ class _Drawn:
             "theirs": word(hunk.theirs, role if line.ours is None else ""),
             **self._figures(hunk.lines),
         }
-        if theirs != ours or sign != "=":
-            cells["their_layer"] = Cell("same", None, "dim") if ours == theirs else word(theirs, "strong")
-        elif ours:
-            cells["their_layer"] = Cell("same", None, "dim")
+        cells["their_layer"] = word("same", "dim") if ours == theirs else word(theirs, "strong")
         if line.here:
             cells["here"] = Cell(HERE, True, self.role)
         return Row(cells)
@@ -173,7 +167,7 @@ class _Drawn:
     def _figures(self, lines: tuple[Line, ...]) -> dict[str, Cell]:
         """The errors of a line, or the worst of several; what is no number is worse than any."""
         faulty = any(map(self._own_fault, lines))
-        rounding = all(line.rounding for line in lines)
+        rounding = all(line.rounding or not (line.cumulative or line.isolated) for line in lines)
         worst = {name: _worst([getattr(line, name) for line in lines]) for name in ("cumulative", "isolated")}
         roles = {
             "cumulative": self.role if any(line.here for line in lines) else "",
@@ -194,7 +188,7 @@ def _worst(values: list[float | None]) -> float | None:
 
 def _legend(signs: Iterable[str]) -> str:
     """What the signs that stand in the table mean."""
-    found = set(signs)
+    found = set(signs) if set(signs) != {"="} else set()
     return ", ".join(f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in found)
 
 

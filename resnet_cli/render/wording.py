@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from resnet_cli import quantities
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.parity_results import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+from resnet_cli.parity_results import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, VERDICTS, Check
 from resnet_cli.quantities import printable
 from resnet_cli.render.page import Cell, Column, Facts, Part, Remark, Row, Table, Value
 from resnet_cli.results import Assertion, Environment, Input, Network, Note, Witness
@@ -145,6 +145,12 @@ def outcome(verdict_of_check: str) -> Cell:
     """What a check found: a sign, a word, a colour."""
     sign, said, role = _SIGNS.get(verdict_of_check, ("?", verdict_of_check, "warning"))
     return word(f"{sign} {said}", role, verdict_of_check)
+
+
+def overall(verdict_of_all: str, checks: Sequence[Check]) -> str:
+    """The worst verdict of the checks that were made."""
+    made = [one.verdict for one in checks if one.verdict != SKIPPED]
+    return max(made, key=lambda one: VERDICTS.index(one) if one in VERDICTS else len(VERDICTS), default=verdict_of_all)
 
 
 def sign(verdict_of_check: str) -> Cell:
