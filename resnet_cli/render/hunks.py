@@ -79,7 +79,15 @@ class _Side:
         if self.lines[common] == len(found):
             return ".".join(common) or FORWARD
         inside = [path[len(common)] if len(path) > len(common) else FORWARD for path in found]
-        return ".".join((*common, inside[0] if inside[0] == inside[-1] else span(inside[0], inside[-1])))
+        return ".".join((*common, _range(inside)))
+
+
+def _range(names: Sequence[str]) -> str:
+    """Neighbours as one: "ResIdentity1…4", and "conv1…conv2" where it is not conv alone."""
+    first, last = names[0], names[-1]
+    if first == last:
+        return first
+    return span(first, last) if len({name.rstrip("0123456789") for name in names}) == 1 else f"{first}…{last}"
 
 
 def _common(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -23,13 +23,13 @@ def wrapped(texts: Sequence[str], columns: Sequence[Column], places: Sequence[Pl
 
 
 def own_part(table: Table, texts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """What each text needs of its own column: less, where it runs on into the empty cell beside it."""
+    """Texts as wide as what each needs of its own column: less, where it runs on into the empty cell beside it."""
     needed = {key: list(column) for key, column in texts.items()}
     for column, beside in pairwise(table.columns):
         room = max(map(width, texts[beside.key]), default=0)
         for index, row in enumerate(table.rows):
             if row.spill and not texts[beside.key][index]:
-                needed[column.key][index] = texts[column.key][index][room:]
+                needed[column.key][index] = "x" * (width(texts[column.key][index]) - room)
     return needed
 
 

@@ -28,12 +28,13 @@ def family_page(result: FamilyResult, view: View) -> Page:
         columns.append(Column("first", "first difference", numeric=False, minimum=16, comfort=24, wrap=True))
     rows = tuple(Row(_member(one)) for one in members)
     version = "" if result.reference_version is None else f"torchvision {word(result.reference_version).text} · "
+    table: list[Part] = [Table("members", "", tuple(columns), rows), Remark("dim", _LEGEND)] if rows else []
     return Page(
         title="the family against torchvision",
         subtitle=f"{version}{counted(len(members), 'member')}",
         parts=(
             _verdict(result),
-            *([Table("members", "", tuple(columns), rows), Remark("dim", _LEGEND)] if rows else []),
+            *table,
             *(_differences(result) if view.fold else []),
             *closing(result.notes, result.environment),
         ),
@@ -48,9 +49,10 @@ def _keys(result: FamilyResult) -> list[str]:
 
 def _member(member: Member) -> dict[str, Cell]:
     verdict = overall(member.verdict, member.checks)
+    made = [one.verdict for one in member.checks]
     if member.same and verdict == DIFFERENT:  # all of it expected
         verdict = BITWISE
-    elif not member.same and verdict in (BITWISE, ROUNDING):
+    elif not member.same and (verdict in (BITWISE, ROUNDING) or DIFFERENT in made):
         verdict = DIFFERENT
     whole = member.mapped == member.tensors
     return {

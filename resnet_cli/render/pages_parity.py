@@ -11,17 +11,16 @@ from resnet_cli.parity_results import (
     ROUNDING,
     SKIPPED,
     Check,
-    Finding,
     Mapping,
     ParityResult,
     Probe,
 )
 from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table, View
+from resnet_cli.render.pages_findings import every_finding, findings, grouped
 from resnet_cli.render.side_by_side import side_by_side
 from resnet_cli.render.wording import closing, counted, error, exact, outcome, word
 
 SECTIONS = ("checks", "findings", "tree", "mapping", "predictions")
-_GROUPS = 20  # of findings that are drawn
 _NAMES = 4  # of a list that are drawn
 
 
@@ -30,7 +29,7 @@ def parity_page(result: ParityResult, view: View) -> Page:
     asked = SECTIONS if view.sections is None else view.sections
     draw: dict[str, Callable[[], Sequence[Part]]] = {
         "checks": lambda: _checks(result.checks),
-        "findings": lambda: _findings(result.findings) if view.fold else _every_finding(result.findings),
+        "findings": lambda: findings(result.findings) if view.fold else every_finding(result.findings),
         "tree": lambda: side_by_side(result, view),
         "mapping": lambda: _mapping(result.mapping) if view.fold else _pairs(result.mapping),
         "predictions": lambda: _predictions(result),
@@ -67,7 +66,7 @@ def _verdict(result: ParityResult) -> Remark:
     unable = [one for one in result.checks if one.verdict == NOT_COMPARABLE]
     if unexpected or (failed and not result.same):
         said = counted(len(unexpected), "difference") if unexpected else failed[0].text
-        kinds = len(_grouped(unexpected))
+        kinds = len(grouped(unexpected))
         of = f" of {counted(kinds, 'kind')}" if 1 <= kinds < len(unexpected) else ""
         return Remark("bad", f"✗ not the same network: {said}{of}{left}")
     if unable or result.verdict == NOT_COMPARABLE:
@@ -118,70 +117,6 @@ def _checks(checks: Iterable[Check]) -> list[Part]:
         Column("text", "found", numeric=False, minimum=16, comfort=38, wrap=True),
     )
     return [Table("checks", "checks", columns, rows)] if rows else []
-
-
-# Findings
-
-
-def _grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings that say the same of different places, in the order of the first."""
-    groups: dict[object, list[Finding]] = {}
-    for one in findings:
-        sides = one.ours is None, one.theirs is None
-        same = one.check, one.kind, one.subject, one.our_value, one.their_value, one.expected, sides
-        groups.setdefault(same, []).append(one)
-    return list(groups.values())
-
-
-def _findings(findings: Sequence[Finding]) -> list[Part]:
-    """What differs, equal findings in one row."""
-    if not findings:
-        return []
-    groups = sorted(_grouped(findings), key=lambda group: group[0].expected)
-    columns = (
-        Column("sign", "", numeric=False),
-        *([Column("times", "")] if any(len(group) > 1 for group in groups) else []),
-        Column("text", "finding", numeric=False, minimum=16, comfort=40, wrap=True),
-    )
-    rows = []
-    for group in groups[:_GROUPS]:
-        first, expected = group[0], group[0].expected
-        text = f"expected · {first.text}" if expected else first.text
-        if len(group) > 1:
-            last = group[-1].ours if group[-1].ours is not None else group[-1].theirs
-            text += f"; the same in {len(group) - 1} more" + (f", the last {last}" if last else "")
-        rows.append(
-            Row(
-                {
-                    "sign": Cell("✓", None, "good") if expected else Cell("✗", None, "bad"),
-                    "times": Cell(f"×{len(group)}" if len(group) > 1 else "", len(group), "strong"),
-                    "text": word(text),
-                }
-            )
-        )
-    left = groups[_GROUPS:]
-    more = f"{counted(sum(map(len, left)), 'more finding')} not drawn: --format json has them all"
-    return [Table("findings", "findings", columns, tuple(rows)), *([Remark("note", more)] if left else [])]
-
-
-def _every_finding(findings: Iterable[Finding]) -> list[Part]:
-    names = ("check", "kind", "subject", "ours", "theirs", "our_value", "their_value")
-    columns = (
-        *(Column(name, name.replace("_", " "), numeric=False, minimum=6, comfort=10) for name in names),
-        Column("expected", "expected", numeric=False),
-        Column("text", "text", numeric=False, minimum=16, comfort=30, priority=1, wrap=True),
-    )
-    rows = tuple(
-        Row(
-            {
-                **{name: word(getattr(one, name)) for name in names},
-                "expected": Cell("yes" if one.expected else "no", one.expected),
-                "text": word(one.text),
-            }
-        )
-        for one in findings
-    )
-    return [Table("findings", "findings", columns, rows)]
 
 
 # Mapping, predictions, probe

@@ -44,7 +44,7 @@ def _verdict(result: SelfTestResult) -> Remark:
     if not result.planted:
         return Remark("bad", "? nothing was planted")
     if result.same:
-        return Remark("good", f"✓ found and named: all {counted(result.planted, 'planted fault')}")
+        return Remark("good", f"✓ all planted faults found and named: {result.named} of {result.planted}")
     missed = [one.key for one in result.rows if one.planted and not (one.detected and one.named)]
     return Remark(
         "bad",

@@ -26,7 +26,7 @@ _LEVELS = 1
 _STATUS = Column("status", "±", numeric=False)
 _OURS = Column("ours", "ours", numeric=False, minimum=8, comfort=14)
 _THEIRS = Column("theirs", "theirs", numeric=False, minimum=8, comfort=10)
-_LAYER = Column("our_layer", "layer", numeric=False, minimum=12, comfort=14)
+_LAYER = Column("our_layer", "layer", numeric=False, minimum=12, comfort=16)
 _CUMULATIVE = Column(
     "cumulative", "error", legend="largest |difference| over largest |value| up to here, eval mode; ≈ is rounding"
 )
@@ -38,7 +38,7 @@ _HERE = Column("here", "", numeric=False)
 
 def side_by_side(result: ParityResult, view: View) -> list[Table]:
     """The two networks as one table; unfolded, it has every operator and every column."""
-    if not result.lines:
+    if not result.lines and view.fold:
         return []
     drawn = _Drawn(result)
     return [drawn.folded(_LEVELS if view.levels is None else view.levels) if view.fold else drawn.whole()]
@@ -61,7 +61,7 @@ class _Drawn:
             _OURS,
             *([_LAYER] if any("our_layer" in row.cells for _, row in rows) else []),
             _THEIRS,
-            replace(_LAYER, key="their_layer"),
+            replace(_LAYER, key="their_layer", comfort=14),
             *self._errors(),
         )
         return Table("tree", "both networks, layer by layer", columns, tuple(row for _, row in rows))
@@ -120,7 +120,7 @@ class _Drawn:
         )
 
     def _pair(self, hunk: Hunk) -> Row:
-        """A line of each network; what differs stands first, so that no narrow column cuts it off."""
+        """A line of each network."""
         (line,) = hunk.lines
         sign = self._sign(line)
         role = "" if sign == "=" else self.role
@@ -193,22 +193,18 @@ def _legend(signs: Iterable[str]) -> str:
 
 
 def _layers(line: Line) -> tuple[str, str]:
-    """Operator and settings of both sides, what differs between two settings first."""
+    """Operator and settings of both sides; where only settings differ, theirs has no more than those.
+
+    What differs stands first, so that no narrow column cuts it off.
+    """
     ours, theirs = line.our_text, line.their_text
-    if line.our_operator == line.their_operator and ours != theirs:
-        return (
-            _differing_first(line.our_operator or "", ours, theirs),
-            _differing_first(line.their_operator or "", theirs, ours),
-        )
-    return f"{line.our_operator or ''} {ours}".strip(), f"{line.their_operator or ''} {theirs}".strip()
-
-
-def _differing_first(operator: str, text: str, other: str) -> str:
-    """A layer's settings with those that the other layer has not before the operator: "stride 1 · conv 3×3"."""
-    known = _settings(other)
-    own = [one for one in _settings(text) if one not in known]
-    rest = " ".join((operator, *(one for one in _settings(text) if one in known)))
-    return f"{', '.join(own)} · {rest}" if own else rest
+    if line.our_operator != line.their_operator or ours == theirs:
+        return f"{line.our_operator or ''} {ours}".strip(), f"{line.their_operator or ''} {theirs}".strip()
+    left, right = _settings(ours), _settings(theirs)
+    mine, other = [one for one in left if one not in right], [one for one in right if one not in left]
+    rest = " ".join((line.our_operator or "", *(one for one in left if one in right))).strip()
+    mine, other = mine or [f"without {one}" for one in other], other or [f"without {one}" for one in mine]
+    return ", ".join((*mine, rest)), ", ".join(other) or theirs
 
 
 def _settings(text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -36,7 +35,7 @@ from resnet_cli.parity_results import (
 )
 from resnet_cli.quantities import width
 from resnet_cli.render.hunks import hunks
-from resnet_cli.render.page import Table, View
+from resnet_cli.render.page import Cell, Column, Page, Row, Table, View
 from resnet_cli.render.pages import Result, page, parity_sections, validate_view
 from resnet_cli.render.to_json import from_json, to_json
 from resnet_cli.render.to_terminal import to_text
@@ -319,3 +318,354 @@ def self_test() -> SelfTestResult:
 
 
 EVERY: dict[str, Callable[[], Result]] = {**RESULTS, "family": family, "self_test": self_test}
+
+
+VIEW = View()
+
+
+def drawn(name: str, room: int, view: View = VIEW) -> str:
+    return to_text(page(EVERY[name](), view), room)
+
+
+def tables(result: Result, view: View = VIEW) -> dict[str, Table]:
+    return {part.key: part for part in page(result, view).parts if isinstance(part, Table)}
+
+
+def texts(table: Table, key: str) -> list[str]:
+    return [row.cells[key].text if key in row.cells else "" for row in table.rows]
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+# Golden files
+
+
+@pytest.mark.parametrize("room", [80, 120])
+@pytest.mark.parametrize("name", ["same", "stride", "missing", "rounding", "nan", "family", "self_test"])
+def test_golden_text(name: str, room: int, golden: Callable[[str, str], None]) -> None:
+    golden(f"parity-{name}-{room}.txt", drawn(name, room))
+
+
+@pytest.mark.parametrize("name", ["stride", "missing", "family", "self_test"])
+def test_golden_markdown(name: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"parity-{name}.md", render(EVERY[name](), Format.MARKDOWN))
+
+
+def test_golden_csv(golden: Callable[[str, str], None]) -> None:
+    golden("parity-missing.csv", render(missing(), Format.CSV))
+
+
+# Every medium
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+@pytest.mark.parametrize("name", EVERY)
+def test_no_line_is_wider_than_the_terminal(name: str, encoding: str) -> None:
+    document = page(EVERY[name](), View())
+    for room in (20, 33, 40, 59, 60, 80, 100, 120, 200):
+        text = to_text(document, room, encoding)
+        assert max(map(width, text.splitlines())) <= room
+        text.encode(encoding)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_nothing_is_cut_where_there_is_room(name: str) -> None:
+    text = to_text(page(EVERY[name](), View()))
+    assert "hidden at this width" not in text
+    for line in tables(EVERY[name]()).values():
+        for row in line.rows:
+            for column in line.columns:
+                assert row.cells[column.key].text in text if column.key in row.cells else True
+
+
+@pytest.mark.parametrize("medium", list(Format))
+@pytest.mark.parametrize("name", EVERY)
+def test_nothing_from_outside_is_obeyed(name: str, medium: Format) -> None:
+    assert all(character.isprintable() or character == "\n" for character in render(EVERY[name](), medium))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_json_reads_back_as_it_was(name: str) -> None:
+    result = EVERY[name]()
+    assert from_json(to_json(result)) == result
+
+
+def test_the_schemas() -> None:
+    for result, schema in (
+        (same(), "resnet-cli/compare-torchvision/1"),
+        (family(), "resnet-cli/compare-torchvision-all/1"),
+        (self_test(), "resnet-cli/self-test/1"),
+    ):
+        assert f'"schema": "{schema}"' in to_json(result)
+
+
+# The verdict
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (same(), "✓ the same network, bit for bit"),
+        (replace(same(), checks=checks(step=(SKIPPED, None, "")), verdict=SKIPPED),
+         "✓ the same network, bit for bit; 1 check skipped"),
+        (rounding(), "✓ the same network; differences are rounding"),
+        (stride(), "✗ not the same network: 6 differences of 2 kinds; 1 check skipped"),
+        (missing(), "✗ not the same network: 2 differences"),
+        (nan(), "✗ not the same network: 1 difference"),
+        (epsilon(), "✓ the same but for 20 expected changes"),
+        (unable(), "? cannot be compared: ours takes 1 channel, torchvision takes 3"),
+        (replace(same(), checks=checks(eval=(DIFFERENT, 1.0, "the logits differ")), verdict=DIFFERENT, same=False),
+         "✗ not the same network: the logits differ"),
+        (replace(same(), checks=checks(**dict.fromkeys(CHECKS, (SKIPPED, None, ""))), verdict=SKIPPED),
+         "? nothing was compared: every check was skipped"),
+        (replace(same(), same=False), "✗ not the same network"),
+    ],
+)  # fmt: skip
+def test_the_verdict_reads_without_colour(result: ParityResult, said: str) -> None:
+    assert said in to_text(page(result, View())).splitlines()[:5]
+
+
+def test_the_diagnosis_stands_before_the_checks() -> None:
+    text = drawn("stride", 80)
+    assert 0 < text.index("✗ not the same") < text.index("this is ResNet v1") < text.index("forward, eval mode")
+    assert tables(stride())["diagnoses"].rows[0].cells["findings"].value == 6
+
+
+def test_checks_say_their_verdict_in_words() -> None:
+    assert texts(tables(stride())["checks"], "verdict") == [
+        "✓ bitwise", "✗ different", "✗ different", "✗ different", "✗ different", "✗ different", "– skipped",
+        "? not comparable",
+    ]  # fmt: skip
+    assert "✓ rounding (≈)" in texts(tables(rounding())["checks"], "verdict")
+    assert texts(tables(nan())["checks"], "error")[2] == "–"
+    assert texts(tables(same())["checks"], "error")[2] == "0"
+    assert texts(tables(stride())["checks"], "error")[2] == "3.1e-01"
+
+
+# Findings
+
+
+def test_equal_findings_are_one_row() -> None:
+    found = tables(stride())["findings"]
+    assert texts(found, "times") == ["×3", "×3"]
+    assert texts(found, "text")[0].endswith("; the same in 2 more, the last l3.block.BottleneckSkip.conv1")
+    assert texts(tables(missing())["findings"], "sign") == ["✗", "✗", "✓"]
+    assert texts(tables(missing())["findings"], "text")[-1].startswith("expected · tail.drop: ")
+
+
+def test_of_many_findings_twenty_are_drawn() -> None:
+    assert len(tables(many())["findings"].rows) == 20
+    assert "980 more findings not drawn: --format json has them all" in drawn("many", 80)
+    assert len(tables(many(), View(fold=False))["findings"].rows) == 1000
+
+
+# The two trees
+
+FLAT = View(fold=False)
+
+
+@pytest.mark.parametrize("room", [80, 120, None])
+@pytest.mark.parametrize("name", RESULTS)
+def test_the_first_divergence_is_marked_once(name: str, room: int | None) -> None:
+    marked = any(line.here for line in RESULTS[name]().lines)
+    for view in (View(), View(levels=4), FLAT):
+        assert to_text(page(RESULTS[name](), view), room).count("◀ HERE") == marked
+
+
+def test_what_is_equal_is_a_row_for_each_part() -> None:
+    tree = tables(same())["tree"]
+    assert texts(tree, "ours") == ["head", "l0.block", "l1.block", "l2.block", "l3.block", "tail"]
+    assert texts(tree, "theirs") == ["conv1…maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool…fc"]
+    assert texts(tree, "their_layer")[1] == "14 operators"
+
+
+def test_levels_draw_equal_parts_deeper() -> None:
+    tree = tables(same(), View(levels=2))["tree"]
+    assert texts(tree, "ours")[:6] == [
+        "head.conv", "head.bn", "head.relu", "head.maxpool", "l0.block.ResIdentity0", "l0.block.ResIdentity1",
+    ]  # fmt: skip
+    assert texts(tree, "our_layer")[0] == "conv 3→64 7×7 stride 2 padding 3"
+    assert len(tables(same(), View(levels=99))["tree"].rows) > len(tree.rows)
+
+
+def test_a_block_with_a_difference_is_opened_and_its_neighbours_are_not() -> None:
+    tree = tables(stride())["tree"]
+    ours = texts(tree, "ours")
+    at = ours.index("l1.block.BottleneckSkip")
+    assert texts(tree, "status")[at : at + 9] == ["", "~", "=", "=", "~", "=", "=", "=", "="]
+    assert ours[at + 1 : at + 9] == [
+        ".conv1", ".bn1", ".relu", ".conv2", ".bn2", ".relu", ".conv3…relu", "l1.block.BottleneckIdentity0…2",
+    ]  # fmt: skip
+    assert texts(tree, "theirs")[at + 8] == "layer2.1…3"
+    assert texts(tree, "our_layer")[at + 1] == "stride 2, conv 256→128 1×1 padding 0"
+    assert texts(tree, "their_layer")[at + 1] == "stride 1"
+
+
+def test_what_one_network_lacks_is_empty_there() -> None:
+    tree = tables(missing())["tree"]
+    at = texts(tree, "status").index("-")
+    assert [texts(tree, key)[at] for key in ("ours", "our_layer", "theirs")] == ["", "", ".downsample.1"]
+    at = texts(tree, "status").index("+")
+    assert [texts(tree, key)[at] for key in ("ours", "theirs", "their_layer")] == [".drop", "", ""]
+    assert "- missing in ours, + only in ours" in drawn("missing", 120)
+
+
+@pytest.mark.parametrize("room", [80, 120])
+def test_the_setting_that_differs_is_never_cut(room: int) -> None:
+    for value, other in (("stride 1", "stride 2"), ("eps 0.001", "eps 1e-05"), ("momentum 0.01", "momentum 0.1")):
+        path = "l1.block.ResSkip.conv1" if "stride" in value else "l1.block.ResSkip.bn1"
+        result = spread(setting(same(), path, value, other))
+        (line,) = (line for line in to_text(page(result, View()), room).splitlines() if "HERE" in line)
+        assert f" {value}," in line
+        assert f" {other} " in line
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "drawn_as"),
+    [
+        ("64→64 bias", "64→64", ("bias, conv 64→64", "without bias")),
+        ("64→64", "64→64 bias", ("without bias, conv 64→64", "bias")),
+        (
+            "8 eps 0.1 momentum 0.2",
+            "8 eps 0.3 momentum 0.4",
+            ("eps 0.1, momentum 0.2, conv 8", "eps 0.3, momentum 0.4"),
+        ),
+        ("padding_mode reflect", "padding_mode zeros", ("padding_mode reflect, conv", "padding_mode zeros")),
+        ("ceil_mode True", "ceil_mode False", ("ceil_mode True, conv", "ceil_mode False")),
+        ("1 2", "2 1", ("conv 1 2", "2 1")),
+        ("", "groups 2", ("without groups 2, conv", "groups 2")),
+    ],
+)
+def test_what_differs_between_two_settings_stands_first(ours: str, theirs: str, drawn_as: tuple[str, str]) -> None:
+    line = Line("a", "b", "conv", "conv", ours, theirs, "setting", here=True)
+    tree = tables(replace(same(), lines=(line,)))["tree"]
+    assert (texts(tree, "our_layer")[0], texts(tree, "their_layer")[0]) == drawn_as
+
+
+def test_an_operator_that_gives_something_else_is_no_equal_one() -> None:
+    lines = [replace(line, isolated=1e-3) if i == 20 else line for i, line in enumerate(same().lines)]
+    tree = tables(replace(same(), lines=tuple(lines)))["tree"]
+    assert texts(tree, "status").count("!") == 1
+    lines[20] = replace(lines[20], rounding=True)
+    assert "!" not in texts(tables(replace(same(), lines=tuple(lines)))["tree"], "status")
+
+
+def test_rounding_is_marked() -> None:
+    tree = tables(rounding())["tree"]
+    assert all(text.startswith("≈") for text in texts(tree, "cumulative"))
+    assert texts(tables(nan())["tree"], "cumulative")[-1] == "–"
+
+
+STATUSES = st.sampled_from(["equal"] * 6 + ["setting", "replaced", "missing", "extra", "moved", "new to us"])
+PARTS = st.sampled_from(["a", "b", "b.c", "b.c.0", "b.c.1", "b.c.1.x", "", "b.c.1.y.z", "d0", "d1", "d2", "\x1b[2J"])
+
+
+@given(st.lists(st.tuples(STATUSES, PARTS, PARTS, st.sampled_from([None, 0.0, 0.5])), max_size=60), st.integers(1, 5))
+def test_folding_hides_nothing(given_lines: list[tuple[str, str, str, float | None]], levels: int) -> None:
+    lines = tuple(
+        Line(
+            None if status == "missing" else ours, None if status == "extra" else theirs, "conv", "conv", f"n {i}", "",
+            status, None, error,
+        )
+        for i, (status, ours, theirs, error) in enumerate(given_lines)
+    )  # fmt: skip
+    found = list(hunks(lines, levels, lambda line: line.status != "equal"))
+    assert tuple(line for hunk in found for line in hunk.lines) == lines
+    assert all(line.status == "equal" for hunk in found if len(hunk.lines) > 1 for line in hunk.lines)
+    tree = tables(replace(same(), lines=lines), View(levels=levels)).get("tree")
+    signs = [] if tree is None else [sign for sign in texts(tree, "status") if sign not in ("", "=")]
+    assert len(signs) >= sum(line.status != "equal" for line in lines)
+    drawn_text = to_text(page(replace(same(), lines=lines), View(levels=levels)), 80)
+    assert max(map(width, drawn_text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_csv_has_every_operator(name: str) -> None:
+    result = RESULTS[name]()
+    found = rows(render(result, Format.CSV))
+    assert len(found) == len(result.lines)
+    assert [row["status"] for row in found] == [line.status for line in result.lines]
+    for row, line in zip(found, result.lines, strict=True):
+        for side in ("cumulative", "isolated"):
+            assert row[side] == ("" if getattr(line, side) is None else str(getattr(line, side)))
+
+
+def test_csv_of_the_other_parts() -> None:
+    assert len(rows(render(missing(), Format.CSV, View(sections=("checks",))))) == len(CHECKS)
+    assert rows(render(missing(), Format.CSV, View(sections=("findings",))))[0]["theirs"] == "layer3.0.downsample.1"
+    assert len(rows(render(missing(), Format.CSV, View(sections=("mapping",))))) == 62
+    assert len(rows(render(missing(), Format.CSV, View(sections=("predictions",))))) == 2
+    assert rows(render(family(), Format.CSV))[2]["check_gradients"] == DIFFERENT
+    assert [row["key"] for row in rows(render(self_test(), Format.CSV))] == [one.key for one in self_test().rows]
+
+
+# Mapping, predictions, sections
+
+
+def test_tensors_without_a_counterpart_are_named() -> None:
+    text = drawn("missing", 120)
+    assert "60 of 60 parameters mapped (by alignment); the reference has 62" in text
+    assert "spare.0.weight, spare.1.weight, spare.2.weight, spare.3.weight and 3 more" in text
+    assert "mapping" not in tables(same())
+    assert "62 of 62 parameters mapped (by alignment)" in drawn("same", 80)
+
+
+@pytest.mark.parametrize("section", parity_sections())
+def test_sections_are_a_choice(section: str) -> None:
+    found = set(tables(missing(), View(sections=(section,))))
+    assert found == {section}
+    assert "✗ not the same network" in to_text(page(missing(), View(sections=(section,))))
+
+
+def test_a_choice_that_there_is_not() -> None:
+    with pytest.raises(ResnetCliError, match="there is no section trees"):
+        validate_view("compare-torchvision", View(sections=("trees",)))
+    for kind in ("compare-torchvision-all", "self-test"):
+        with pytest.raises(ResnetCliError, match="no choice of sections"):
+            validate_view(kind, View(sections=("tree",)))
+
+
+# The family and the self-test
+
+
+def test_a_member_is_judged_by_the_checks_that_were_made() -> None:
+    assert texts(tables(family())["members"], "verdict") == ["✓", "≈", "✗", "✓", "✗"]
+    assert "✗ 2 of 5 members are not the same: resnet50, wide_resnet101_2" in drawn("family", 80)
+    good = replace(family(), members=family().members[:1], same=True)
+    assert "✓ it is the same network as torchvision's, bit for bit" in to_text(page(good, View()))
+    expected = replace(family().members[2], same=True, checks=epsilon().checks)
+    assert texts(tables(replace(good, members=(expected,)))["members"], "verdict") == ["✓"]
+    assert "? nothing was compared" in to_text(page(replace(good, members=()), View()))
+
+
+def test_faults_that_were_missed_are_named() -> None:
+    text = drawn("self_test", 120)
+    assert "✗ of 4 planted faults, 3 found and 2 named; to look at: ceil-mode, relu-before-add" in text
+    assert "1 fault without a place in this network: groups in the 3×3" in text
+    good = replace(self_test(), planted=1, detected=1, named=1, same=True, rows=self_test().rows[:1])
+    assert "✓ all planted faults found and named: 1 of 1" in to_text(page(good, View()))
+    assert "? nothing was planted" in to_text(page(replace(good, planted=0, rows=()), View()))
+
+
+# Texts that are wider than their cell
+
+
+@given(st.lists(st.text("ab 名", max_size=60), min_size=1, max_size=4), st.integers(20, 60))
+def test_a_sentence_goes_on_in_the_next_line(sentences: list[str], room: int) -> None:
+    columns = (Column("a", "a", numeric=False), Column("b", "b", numeric=False, minimum=6, wrap=True))
+    table = Table("t", "", columns, tuple(Row({"a": Cell("x"), "b": Cell(text)}) for text in sentences))
+    lines = to_text(Page("", (table,)), room).splitlines()[4:]  # title, space, head, rule
+    assert all(width(line) <= room for line in lines)
+    assert "".join("".join(lines).split()) == "".join("x" + "".join(text.split()) for text in sentences)
+
+
+def test_a_head_runs_on_into_the_empty_cell_beside_it() -> None:
+    columns = tuple(Column(key, key, numeric=False, minimum=4) for key in "abc")
+    head = Row({"a": Cell("a-long-head"), "c": Cell("c-head")}, spill=True)
+    table = Table("t", "", columns, (head, Row({"a": Cell("a"), "b": Cell("b" * 20), "c": Cell("c")})))
+    assert "a-long-head" in to_text(Page("", (table,)), 24)
+    assert "a-long-head" not in to_text(
+        Page("", (replace(table, rows=(replace(head, spill=False), table.rows[1])),)), 24
+    )
