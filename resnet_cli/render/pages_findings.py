@@ -16,9 +16,14 @@ def grouped(them: Iterable[Finding]) -> list[list[Finding]]:
     groups: dict[object, list[Finding]] = {}
     for one in them:
         sides = one.ours is None, one.theirs is None
-        same = one.check, one.kind, one.subject, one.our_value, one.their_value, one.expected, sides
-        groups.setdefault(same, []).append(one)
+        values = () if _measured(one) else (one.our_value, one.their_value)
+        groups.setdefault((one.check, one.kind, one.subject, one.expected, sides, values), []).append(one)
     return list(groups.values())
+
+
+def _measured(finding: Finding) -> bool:
+    """Whether its values are figures, which are others at each place."""
+    return finding.kind == "value" or finding.check not in ("parameters", "settings")
 
 
 def findings(them: Sequence[Finding]) -> list[Part]:
@@ -37,7 +42,8 @@ def findings(them: Sequence[Finding]) -> list[Part]:
         text = f"expected · {first.text}" if expected else first.text
         if len(group) > 1:
             last = group[-1].ours if group[-1].ours is not None else group[-1].theirs
-            text += f"; the same in {len(group) - 1} more" + (f", the last {last}" if last else "")
+            alike = "a difference too" if _measured(first) else "the same"
+            text += f"; {alike} in {len(group) - 1} more" + (f", the last {last}" if last else "")
         rows.append(
             Row(
                 {
@@ -53,6 +59,7 @@ def findings(them: Sequence[Finding]) -> list[Part]:
 
 
 def every_finding(them: Iterable[Finding]) -> list[Part]:
+    """Each finding in a row of its own, with every field."""
     names = ("check", "kind", "subject", "ours", "theirs", "our_value", "their_value")
     columns = (
         *(Column(name, name.replace("_", " "), numeric=False, minimum=6, comfort=10) for name in names),

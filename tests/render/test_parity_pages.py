@@ -455,6 +455,16 @@ def test_equal_findings_are_one_row() -> None:
     assert texts(tables(missing())["findings"], "text")[-1].startswith("expected · tail.drop: ")
 
 
+def test_figures_that_differ_from_place_to_place_are_one_kind() -> None:
+    found = tuple(
+        Finding("gradients", "gradient", "weight", f"l{i}.weight", f"layer{i}.weight", f"0.{i}", "0.9", f"l{i}: 0.{i}")
+        for i in range(62)
+    )
+    result = replace(same(), findings=found, same=False, verdict=DIFFERENT)
+    assert texts(tables(result)["findings"], "text") == ["l0: 0.0; a difference too in 61 more, the last l61.weight"]
+    assert "✗ not the same network: 62 differences of 1 kind\n" in to_text(page(result, View()))
+
+
 def test_of_many_findings_twenty_are_drawn() -> None:
     assert len(tables(many())["findings"].rows) == 20
     assert "980 more findings not drawn: --format json has them all" in drawn("many", 80)
