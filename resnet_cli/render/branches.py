@@ -77,7 +77,7 @@ def _below(parents: tuple[N, ...], depth: int, fold: bool, levels: int | None) -
 
 def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None) -> Branch[N]:
     faces = tips = tuple(chain.from_iterable(run))
-    names = [_range(tips[0].name, run[-1][-1].name) if len(run) > 1 else tips[0].name]
+    names = [span(tips[0].name, run[-1][-1].name) if len(run) > 1 else tips[0].name]
     if getattr(tips[0], "call", 1) > 1:
         names[0] += f" #{getattr(tips[0], 'call', 1)}"
     path = tips[0].path if len(run) == 1 else tips[0].path.removesuffix(tips[0].name) + names[0]
@@ -130,7 +130,7 @@ def _signature(layer: N) -> tuple[object, ...]:
     return (own, tuple((child.name, _signature(child)) for child in layer.children))
 
 
-def _range(first: str, last: str) -> str:
+def span(first: str, last: str) -> str:
     """Two names as a span: "ResIdentity0" and "ResIdentity4" -> "ResIdentity0…4"."""
     stems = [re.fullmatch(r"(.*?)([0-9]+)", name, re.DOTALL) for name in (first, last)]
     if stems[0] and stems[1] and stems[0][1] == stems[1][1]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from resnet_cli.quantities import width
 from resnet_cli.render.fitting import BAR, Need, Place, fit
 from resnet_cli.render.glyphs import Glyphs, pad, wrap
-from resnet_cli.render.page import Cell, Column, Facts, Page, Remark, Row, Table
+from resnet_cli.render.overflow import own_part, run_on, wrapped
+from resnet_cli.render.page import LOOKS, Cell, Column, Facts, Page, Remark, Row, Table
 
 Line = list[tuple[str, str]]  # text and role
 
@@ -50,11 +52,12 @@ def _lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
 
 
 def _remark(remark: Remark, room: int, glyphs: Glyphs) -> Iterator[Line]:
-    mark = "" if remark.level == "dim" else f"{remark.level}: "
+    mark = "" if remark.level in LOOKS else f"{remark.level}: "
+    role = "" if mark else remark.level
     found = list(wrap(glyphs.text(remark.text), max(room - len(mark), 8)))
-    yield [(mark, remark.level), (found[0], "dim" if remark.level == "dim" else "")]
+    yield [(mark, remark.level), (found[0], role)]
     for line in found[1:]:
-        yield [(" " * len(mark), ""), (line, "dim" if remark.level == "dim" else "")]
+        yield [(" " * len(mark), ""), (line, role)]
 
 
 # Facts: lists side by side
@@ -121,7 +124,8 @@ def _length(line: Line) -> int:
 def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set[str]) -> Iterator[Line]:
     texts = {column.key: _texts(table, column, glyphs) for column in table.columns}
     depths = [row.depth for row in table.rows]
-    needs = [_need(column, texts[column.key], [] if i else depths) for i, column in enumerate(table.columns)]
+    own = own_part(table, texts)
+    needs = [_need(column, own[column.key], [] if i else depths) for i, column in enumerate(table.columns)]
     gap = 2 if room is None or room >= 60 else 1
     places = fit(needs, room, gap)
     columns = [table.columns[place.index] for place in places]
@@ -134,9 +138,10 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set
     for index, row in enumerate(table.rows):
         if row.role == "total" and (not index or table.rows[index - 1].role != "total"):
             yield [(rule, "rule")]
-        yield _row(
-            row, glyphs.text(guides[index]), [texts[c.key][index] for c in columns], columns, places, gap, glyphs
-        )
+        guide = glyphs.text(guides[index])
+        for drawn in wrapped([texts[column.key][index] for column in columns], columns, places):
+            yield _row(row, guide, drawn, columns, places, gap, glyphs)
+            row, guide = replace(row, cells={k: replace(c, fraction=None) for k, c in row.cells.items()}), ""  # noqa: PLW2901
     hidden = [c for i, c in enumerate(table.columns) if i not in {place.index for place in places}]
     said = [column for column in columns if column.legend and column.title + column.legend not in told]
     told |= {column.title + column.legend for column in said}
@@ -187,6 +192,8 @@ def _row(
     row: Row, guide: str, texts: list[str], columns: list[Column], places: list[Place], gap: int, glyphs: Glyphs
 ) -> Line:
     drawn: Line = [(guide, "rule")]
+    if row.spill:
+        texts, columns, places = run_on(texts, columns, places, gap)
     for index, (column, place, text) in enumerate(zip(columns, places, texts, strict=True)):
         cell = row.cells.get(column.key, Cell(""))
         room = max(place.width - (width(guide) if index == 0 else 0), 0)

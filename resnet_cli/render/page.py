@@ -27,6 +27,7 @@ class Column:
     numeric: bool = True  # aligned right
     minimum: int = 0  # a text may be cut to this width where room is short; 0: never cut, as all figures
     comfort: int = 0  # a text is rather cut to this width than a column left out
+    wrap: bool = False  # a sentence: it goes on in the next line instead of being cut
     priority: int = 0  # on a narrow medium the highest number is left out first; 0 stays as long as it can
     bar: bool = False  # cells carry a fraction
     legend: str = ""  # what it counts, in a few words
@@ -39,6 +40,7 @@ class Row:
     cells: Mapping[str, Cell]
     depth: int = 0
     role: str = ""  # "total" for a closing row, "" otherwise
+    spill: bool = False  # its texts run on into empty cells to their right
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,14 @@ class Facts:
     items: tuple[tuple[str, Cell], ...]
 
 
+LOOKS = ("dim", "plain", "strong", "good", "bad")
+
+
 @dataclass(frozen=True, slots=True)
 class Remark:
     """A sentence beside the figures."""
 
-    level: str  # "note", "warning", "dim"
+    level: str  # "note" or "warning", which it begins with, or one of LOOKS, which it does not
     text: str
 
 

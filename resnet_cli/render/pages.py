@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.parity_results import FamilyResult, ParityResult, SelfTestResult
 from resnet_cli.render.layer_columns import COLUMNS
 from resnet_cli.render.page import Page, View
+from resnet_cli.render.pages_family import family_page
 from resnet_cli.render.pages_flops import SECTIONS, flops_page
+from resnet_cli.render.pages_parity import SECTIONS as PARITY_SECTIONS
+from resnet_cli.render.pages_parity import parity_page
+from resnet_cli.render.pages_self_test import self_test_page
 from resnet_cli.render.pages_summary import summary_page
 from resnet_cli.render.wording import choose
 from resnet_cli.results import FlopsResult, SummaryResult
 
-Result = SummaryResult | FlopsResult
+Result = SummaryResult | FlopsResult | ParityResult | FamilyResult | SelfTestResult
+KINDS: dict[str, type[Result]] = {
+    "summary": SummaryResult,
+    "flops": FlopsResult,
+    "compare-torchvision": ParityResult,
+    "compare-torchvision-all": FamilyResult,
+    "self-test": SelfTestResult,
+}
+
+
+def kind_of(result: Result) -> str:
+    """What a result is called in the schema of its JSON."""
+    return next(kind for kind, known in KINDS.items() if isinstance(result, known))
 
 
 def page(result: Result, view: View) -> Page:
@@ -19,11 +36,16 @@ def page(result: Result, view: View) -> Page:
     Raises:
         ResnetCliError: the view asks for a column or a table that there is none of.
     """
+    validate_view(kind_of(result), view)
     if isinstance(result, SummaryResult):
-        validate_view("summary", view)
         return summary_page(result, view)
-    validate_view("flops", view)
-    return flops_page(result, view)
+    if isinstance(result, FlopsResult):
+        return flops_page(result, view)
+    if isinstance(result, ParityResult):
+        return parity_page(result, view)
+    if isinstance(result, FamilyResult):
+        return family_page(result, view)
+    return self_test_page(result, view)
 
 
 def summary_columns() -> tuple[str, ...]:
@@ -36,11 +58,19 @@ def flops_sections() -> tuple[str, ...]:
     return SECTIONS
 
 
+def parity_sections() -> tuple[str, ...]:
+    """The parts of a comparison, in the order of drawing."""
+    return PARITY_SECTIONS
+
+
+_SECTIONS = {"flops": SECTIONS, "compare-torchvision": PARITY_SECTIONS}
+
+
 def validate_view(kind: str, view: View) -> None:
     """Say what is wrong with a view before anything is measured.
 
     Args:
-        kind: "summary" or "flops".
+        kind: one of `KINDS`.
         view: what the reader asks for.
 
     Raises:
@@ -52,7 +82,7 @@ def validate_view(kind: str, view: View) -> None:
         )
     for noun, asked, known in (
         ("column", view.columns, summary_columns() if kind == "summary" else ()),
-        ("section", view.sections, flops_sections() if kind == "flops" else ()),
+        ("section", view.sections, _SECTIONS.get(kind, ())),
     ):
         if asked is None:
             continue

@@ -7,25 +7,27 @@ import io
 from dataclasses import replace
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.parity_results import ParityResult
 from resnet_cli.quantities import printable
 from resnet_cli.render.page import Cell, Page, Table, Value, View
 from resnet_cli.render.pages import Result, summary_columns
-from resnet_cli.results import SummaryResult
+from resnet_cli.results import FlopsResult, SummaryResult
 
-_BESIDE = ("witnesses", "assertions")  # tables that stand beside what was asked for
+_BESIDE = ("witnesses", "assertions", "diagnoses")  # tables that stand beside what was asked for
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one
 
 
 def every_figure(result: Result, view: View) -> View:
     """The view that CSV has unless the reader asked for another: all columns, all levels; never a folded row."""
-    summary = isinstance(result, SummaryResult)
-    return replace(
-        view,
-        columns=summary_columns() if summary and view.columns is None else view.columns,
-        fold=False,
-        sections=view.sections if summary or view.sections is not None else ("operators",),
-        levels=view.levels if summary or view.levels is not None else 10**6,
-    )
+    view = replace(view, fold=False)
+    if isinstance(result, SummaryResult):
+        return replace(view, columns=summary_columns() if view.columns is None else view.columns)
+    if isinstance(result, FlopsResult):
+        levels = 10**6 if view.levels is None else view.levels
+        return replace(view, sections=view.sections or ("operators",), levels=levels)
+    if isinstance(result, ParityResult):
+        return replace(view, sections=view.sections or ("tree",))
+    return view
 
 
 def to_csv(page: Page) -> str:

@@ -10,23 +10,21 @@ from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.results import FlopsResult, SummaryResult
+from resnet_cli.render.pages import KINDS, Result, kind_of
 
 _VERSION = 1
-_SCHEMAS: dict[str, type[SummaryResult | FlopsResult]] = {"summary": SummaryResult, "flops": FlopsResult}
 _LARGEST_TEXT = 64 * 10**6  # a summary of ResNet-152 has 0.6 MB
 _LARGEST_NUMBER = 2**100  # beyond every count, and still a float
 _HINT = "give a file that `--format json` wrote"
 
 
-def to_json(result: SummaryResult | FlopsResult) -> str:
+def to_json(result: Result) -> str:
     """The result with every figure in full, in plain ASCII.
 
     Raises:
         ValueError: a figure is not finite.
     """
-    kind = next(kind for kind, known in _SCHEMAS.items() if isinstance(result, known))
-    document = {"schema": f"resnet-cli/{kind}/{_VERSION}", **dataclasses.asdict(result)}
+    document = {"schema": f"resnet-cli/{kind_of(result)}/{_VERSION}", **dataclasses.asdict(result)}
     return "".join(_pieces(document, "\n")) + "\n"
 
 
@@ -48,7 +46,7 @@ def _pieces(value: Any, line: str) -> Iterator[str]:
         yield json.dumps(value, allow_nan=False)
 
 
-def from_json(text: str | bytes) -> SummaryResult | FlopsResult:
+def from_json(text: str | bytes) -> Result:
     """A result that `to_json` wrote.
 
     Raises:
@@ -67,10 +65,10 @@ def from_json(text: str | bytes) -> SummaryResult | FlopsResult:
             f"schema {schema[:60]} is newer than this resnet-cli, which reads version {_VERSION}",
             "upgrade it: pip install --upgrade resnet-cli",
         )
-    if kind not in _SCHEMAS or int(version) != _VERSION:
+    if kind not in KINDS or int(version) != _VERSION:
         raise ResnetCliError(f"schema {schema[:60]!r} is unknown", _HINT)
     try:
-        result: SummaryResult | FlopsResult = _object(document, _SCHEMAS[kind], "")
+        result: Result = _object(document, KINDS[kind], "")
     except RecursionError:
         raise ResnetCliError("the JSON is nested too deeply", _HINT) from None
     return result

@@ -67,4 +67,9 @@ def _cell(cell: Cell) -> str:
 
 def _remark(remark: Remark) -> Iterator[str]:
     text = _safe(remark.text)
-    yield {"dim": f"<sub>{text}</sub>", "warning": f"> [!WARNING]\n> {text}"}.get(remark.level, f"> [!NOTE]\n> {text}")
+    yield {
+        "warning": f"> [!WARNING]\n> {text}",
+        "dim": f"<sub>{text}</sub>",
+        "plain": text,
+        **dict.fromkeys(("strong", "good", "bad"), f"**{text}**"),
+    }.get(remark.level, f"> [!NOTE]\n> {text}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from resnet_cli import quantities
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.parity_results import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, VERDICTS, Check
 from resnet_cli.quantities import printable
 from resnet_cli.render.page import Cell, Column, Facts, Part, Remark, Row, Table, Value
 from resnet_cli.results import Assertion, Environment, Input, Network, Note, Witness
@@ -129,6 +130,43 @@ def verdict(answer: bool | None, yes: str, no: str, unknown: str) -> Cell:
     if answer is None:
         return Cell(unknown, None, "dim")
     return Cell(f"✓ {yes}", True, "good") if answer else Cell(f"✗ {no}", False, "bad")
+
+
+_SIGNS = {
+    BITWISE: ("✓", "bitwise", "good"),
+    ROUNDING: ("✓", "rounding (≈)", "good"),
+    DIFFERENT: ("✗", "different", "bad"),
+    NOT_COMPARABLE: ("?", "not comparable", "warning"),
+    SKIPPED: ("–", "skipped", "dim"),
+}
+
+
+def outcome(verdict_of_check: str) -> Cell:
+    """What a check found: a sign, a word, a colour."""
+    sign, said, role = _SIGNS.get(verdict_of_check, ("?", verdict_of_check, "warning"))
+    return word(f"{sign} {said}", role, verdict_of_check)
+
+
+def overall(verdict_of_all: str, checks: Sequence[Check]) -> str:
+    """The worst verdict of the checks that were made."""
+    made = [one.verdict for one in checks if one.verdict != SKIPPED]
+    return max(made, key=lambda one: VERDICTS.index(one) if one in VERDICTS else len(VERDICTS), default=verdict_of_all)
+
+
+def sign(verdict_of_check: str) -> Cell:
+    """The same as one character, where rounding has its own."""
+    mark, _, role = _SIGNS.get(verdict_of_check, ("?", "", "warning"))
+    return Cell("≈" if verdict_of_check == ROUNDING else mark, verdict_of_check, role)
+
+
+def error(value: float | None, role: str = "") -> Cell:
+    """A relative error: 3.1e-07; exactly 0 is 0."""
+    return Cell(quantities.UNKNOWN if value is None else f"{value:.1e}" if value else "0", value, role or _faint(value))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 difference", "3 differences"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def closing(notes: Iterable[Note], where: Environment) -> list[Part]:

@@ -11,8 +11,8 @@ from typing import TextIO
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, guarded, is_stdout, write_file, write_stdout
 from resnet_cli.render.page import View
-from resnet_cli.render.pages import Result, page, validate_view
-from resnet_cli.results import Note, SummaryResult
+from resnet_cli.render.pages import Result, kind_of, page, validate_view
+from resnet_cli.results import Note
 
 # A renderer is imported when it is needed: `--help` needs none of them.
 # ruff: noqa: PLC0415
@@ -103,8 +103,7 @@ def render(result: Result, format: Format, view: View = View()) -> str:  # noqa:
     if format is Format.JSON:
         from resnet_cli.render.to_json import to_json
 
-        kind = "summary" if isinstance(result, SummaryResult) else "flops"
-        validate_view(kind, view)
+        validate_view(kind_of(result), view)
         return to_json(result)
     if format is Format.CSV:
         from resnet_cli.render.to_csv import every_figure, to_csv
