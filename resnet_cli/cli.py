@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import resnet_cli
-from resnet_cli.commands import flops, summary
+from resnet_cli.commands import compare_torchvision, flops, summary
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 
@@ -17,13 +17,14 @@ OUR_FAULT = 70
 
 app = typer.Typer(
     name="resnet-cli",
-    help="The lab bench for a ResNet written from scratch: read it, count it.",
+    help="The lab bench for a ResNet written from scratch: read it, count it, prove it.",
     invoke_without_command=True,
     rich_markup_mode=None,  # text from outside must not be read as markup
     pretty_exceptions_enable=False,
 )
 app.command(epilog=summary.EPILOG)(summary.summary)
 app.command(epilog=flops.EPILOG)(flops.flops)
+app.command(epilog=compare_torchvision.EPILOG)(compare_torchvision.compare_torchvision)
 
 
 def _print_version(wanted: bool) -> None:

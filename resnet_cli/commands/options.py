@@ -12,10 +12,11 @@ from resnet_cli.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.page import View
-from resnet_cli.render.pages import validate_view
+from resnet_cli.render.pages import Result, validate_view
 from resnet_cli.render.progress import waiting
+from resnet_cli.render.wording import choose
 from resnet_cli.render.write import Format, check_output, write
-from resnet_cli.results import Assertion, FlopsResult, SummaryResult
+from resnet_cli.results import Assertion
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +100,22 @@ Output = Annotated[
     str | None,
     typer.Option("--output", "-o", help="File to write, whole or not at all; - is standard output.", metavar="FILE"),
 ]
+RunDevice = Annotated[
+    str,
+    typer.Option(
+        help="Where it runs: auto, cpu, cuda, cuda:N or mps.",
+        metavar="NAME",
+        autocompletion=_completing(*DEVICES),
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Your own network in place of ours: FILE.py:NAME or package.module:NAME, a class, a factory or an instance.",
+        metavar="FILE:NAME",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of random weights and inputs.", metavar="N")]
 Assertions = Annotated[
     list[str] | None,
     typer.Option(
@@ -164,7 +181,7 @@ class Drawing:
     output: str | None
     view: View
 
-    def write(self, result: SummaryResult | FlopsResult) -> None:
+    def write(self, result: Result) -> None:
         """Draw the result."""
         write(result, format=self.format, output=self.output, view=self.view)
 
@@ -216,7 +233,25 @@ def machine(device: str, dtype: str) -> Machine:
     return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
 
 
+def chosen(noun: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Names from a list with commas, in their usual order; all of them where nothing is asked for.
+
+    Raises:
+        ResnetCliError: one is unknown or there twice, or there is none.
+    """
+    asked = names(text)
+    if asked is None:
+        return known
+    choose(noun, asked, known)
+    return tuple(key for key in known if key in asked)
+
+
+def leave(holds: bool) -> None:
+    """Leave with 1 when what was asked does not hold."""
+    if not holds:
+        raise typer.Exit(CHECK_FAILED)
+
+
 def finish(assertions: tuple[Assertion, ...]) -> None:
     """Leave with 1 when a budget does not hold."""
-    if not all(assertion.holds for assertion in assertions):
-        raise typer.Exit(CHECK_FAILED)
+    leave(all(assertion.holds for assertion in assertions))

@@ -34,8 +34,9 @@ class Question:
         key_map: our name → the reference's, instead of the alignment.
         map_source: the file that it came from.
         weights: the file that both sides have loaded; None: the probe draws weights at random.
-        transfer: give ours the reference's values; without it each side keeps its own.
-        values: hold the values of parameters and buffers against each other.
+        transfer: "to ours": give ours the reference's values; "to theirs": the other way about; "none": each side
+            keeps its own.
+        keep: leave our network as it is, at the price of a copy.
     """
 
     shape: Shape = (2, 3, 224, 224)
@@ -47,7 +48,8 @@ class Question:
     key_map: Mapping[str, str] | None = None
     map_source: str = "alignment"
     weights: str | None = None
-    transfer: bool = True
+    transfer: str = "to ours"
+    keep: bool = True
 
     @property
     def training_shape(self) -> Shape:
@@ -149,7 +151,10 @@ def prepare(
     shapes = [{name: tuple(tensor.shape) for name, tensor in probe.tensors(model).items()} for model in (ours, theirs)]
     pairs = alignment.align_graphs(*graphs, question.key_map)
     found = alignment.key_map(pairs, *shapes)
-    keys = found.pairs if question.key_map is None else dict(question.key_map)
+    keys = found.pairs
+    if question.key_map is not None:
+        taken = set(question.key_map.values())
+        keys = {a: b for a, b in keys.items() if a not in question.key_map and b not in taken} | dict(question.key_map)
     used = tuple(_used(model, graph) for model, graph in ((ours, graphs[0]), (theirs, graphs[1])))
     if not keys:
         raise ResnetCliError(
@@ -171,12 +176,17 @@ def prepare(
     )
     comparison.findings += [one.finding for one in structure.differences]
     progress("preparing the probe")
-    if question.weights is None and question.transfer:
+    if question.keep:
+        comparison.ours = copy.deepcopy(ours)
+    if question.transfer == "none":
+        return comparison
+    if question.weights is None or question.transfer == "to theirs":
         probe.randomise(theirs, question.seed)
-    comparison.ours = copy.deepcopy(ours)
-    if question.transfer:
-        if any(comparison.unmapped[0]) and question.weights is None:
-            probe.randomise(comparison.ours, question.seed + 1)
+    if comparison.unmapped[0] and question.weights is None:
+        probe.randomise(comparison.ours, question.seed + 1)
+    if question.transfer == "to theirs":
+        probe.transfer(probe.tensors(comparison.ours), theirs, {b: a for a, b in keys.items()})
+    else:
         probe.transfer(probe.tensors(theirs), comparison.ours, keys)
     return comparison
 

@@ -62,10 +62,10 @@ def compare(
     """
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _exactly(question.device):
         warnings.simplefilter("ignore")  # of libraries, about things that the user cannot change here
+        spread = static_checks.spreads(ours.model) if question.weights is None else {}
         comparison = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name), progress=progress)
         forward = None
-        if question.weights is None:
-            static_checks.initialisation(probe.tensors(ours.model), comparison)
+        static_checks.initialisation(spread, comparison)
         if "parameters" in question.checks:
             static_checks.parameters(comparison)
         if "settings" in question.checks:

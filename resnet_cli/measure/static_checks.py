@@ -153,7 +153,16 @@ def _plural(kind: str, count: int) -> str:
     return kind
 
 
-def initialisation(weights: Mapping[str, Tensor], comparison: Comparison) -> None:
+def spreads(model: nn.Module) -> dict[str, float]:
+    """Standard deviation of every weight of a convolution, by name, as the network comes."""
+    return {
+        name: float(weight.detach().float().std())
+        for name, weight in model.named_parameters()
+        if weight.dim() > 2 and weight.numel() >= 100 and not weight.is_meta
+    }
+
+
+def initialisation(spread: Mapping[str, float], comparison: Comparison) -> None:
     """How the random weights that the network came with compare with Kaiming's fan-out rule, as a note.
 
     Kaiming's rule for ReLU, fan-out mode: standard deviation sqrt(2 / (kernel area x channels out)), He et al. 2015,
@@ -163,13 +172,9 @@ def initialisation(weights: Mapping[str, Tensor], comparison: Comparison) -> Non
     ratios: dict[str, float] = {}
     for node in comparison.graphs[0].nodes:
         leaf = node.leaves.get("weight")
-        if node.operator != "conv" or leaf is None or leaf.computed or leaf.name not in weights:
-            continue
-        weight = weights[leaf.name]
-        if weight.is_meta or weight.dim() < 3 or weight.numel() < 100:
-            continue
-        rule = math.sqrt(2 / (weight.shape[0] * math.prod(weight.shape[2:])))
-        ratios[leaf.name] = float(weight.detach().float().std()) / rule
+        if node.operator == "conv" and leaf is not None and leaf.name in spread:
+            rule = math.sqrt(2 / (leaf.shape[0] * math.prod(leaf.shape[2:])))
+            ratios[leaf.name] = spread[leaf.name] / rule
     if not ratios or all(_USUAL[0] <= ratio <= _USUAL[1] for ratio in ratios.values()):
         return
     low, high = min(ratios, key=lambda name: ratios[name]), max(ratios, key=lambda name: ratios[name])

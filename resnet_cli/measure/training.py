@@ -6,9 +6,8 @@ relative errors of tenths in them.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,17 +22,18 @@ LIMIT = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault s
 # What the step is made with; weight decay and momentum so that each of them has a part in it.
 _STEP = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
 
+OnGradient = Callable[[str, nn.Parameter], None]
+
 
 @dataclass(slots=True)
 class Trained:
-    """One network after one step."""
+    """One network after a forward and a backward pass in train mode."""
 
     outputs: list[Tensor]
-    buffers: dict[str, Tensor]
-    gradients: dict[str, Tensor | None]
+    buffers: dict[str, Tensor]  # after the forward
+    before: dict[str, Tensor]  # and before it
+    gradients: dict[str, Tensor]
     input_gradient: Tensor | None
-    parameters: dict[str, Tensor]
-    before: dict[str, Tensor]  # buffers before the step
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,56 +45,121 @@ class Deviation:
     error: float
 
 
-def step(model: nn.Module, image: Tensor, seed: int) -> Trained:
-    """One step of SGD with momentum in train mode, on a copy in float64.
+def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | None = None) -> Trained:
+    """A forward and a backward pass in train mode and float64; the model is afterwards as it was.
 
     Args:
-        model: left as it is.
+        model: changed to float64 in the meantime, and not copied: a wide network would fill the memory.
         image: a batch of two or more.
         seed: of the loss's weights, and of dropout.
+        on_gradient: given each parameter with its gradient as soon as it is known, and nothing is kept; without it
+            all gradients are in the result.
     """
-    model = copy.deepcopy(model).double().train()
+    kept = {name: tensor.dtype for name, tensor in probe.tensors(model).items()}
     before = {name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)}
-    x = image.double().requires_grad_()
-    with probe.seeded(seed):
-        outputs = [tensor for tensor in tensors_in(model(x)) if tensor.is_floating_point()]
-    # A weighted sum: no output can change without changing the loss, and no two gradients cancel.
-    loss = torch.zeros((), dtype=torch.float64, device=x.device)
-    for number, output in enumerate(outputs):
-        weights = probe.image(tuple(output.shape), seed + number, torch.float64).to(x.device)
-        loss = loss + (output * weights).sum() / math.sqrt(output.numel())
-    if loss.requires_grad:
-        loss.backward()  # type: ignore[no-untyped-call]
-    named = dict(model.named_parameters(remove_duplicate=False))
-    gradients = {name: None if p.grad is None else p.grad.detach().clone() for name, p in named.items()}
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if trainable:
-        torch.optim.SGD(trainable, **_STEP).step()
-    return Trained(
-        outputs=[output.detach() for output in outputs],
-        buffers=dict(model.named_buffers(remove_duplicate=False)),
-        gradients=gradients,
-        input_gradient=x.grad,
-        parameters={name: parameter.detach() for name, parameter in named.items()},
-        before=before,
-    )
+    training = model.training
+    handles = []
+    try:
+        model.double().train()
+        x = image.double().requires_grad_()
+        named = {id(parameter): name for name, parameter in model.named_parameters()}
+
+        def arrived(parameter: nn.Parameter) -> None:
+            assert on_gradient is not None
+            on_gradient(named[id(parameter)], parameter)
+            parameter.grad = None
+
+        if on_gradient is not None:
+            handles = [
+                parameter.register_post_accumulate_grad_hook(arrived)
+                for parameter in model.parameters()
+                if parameter.requires_grad
+            ]
+        with probe.seeded(seed), torch.enable_grad():
+            outputs = [tensor for tensor in tensors_in(model(x)) if tensor.is_floating_point()]
+            # A weighted sum: no output can change without changing the loss, and no two gradients cancel.
+            loss = torch.zeros((), dtype=torch.float64, device=x.device)
+            for number, output in enumerate(outputs):
+                weights = probe.image(tuple(output.shape), seed + number, torch.float64).to(x.device)
+                loss = loss + (output * weights).sum() / math.sqrt(output.numel())
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+        return Trained(
+            outputs=[output.detach() for output in outputs],
+            buffers={name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)},
+            before=before,
+            gradients={name: p.grad for name, p in model.named_parameters() if p.grad is not None},
+            input_gradient=x.grad,
+        )
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.zero_grad(set_to_none=True)
+        _restore(model, kept, before)
+        model.train(training)
 
 
-def gradient_deviations(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[Deviation]:
-    """Every gradient that both have, the image's included; one that only one side has is infinitely far away."""
-    scale = 1e-9 * max((float(g.abs().max()) for g in theirs.gradients.values() if g is not None), default=0.0)
-    found = []
-    for mine, other in pairs.items():
-        if mine not in ours.gradients or other not in theirs.gradients:
-            continue
-        a, b = ours.gradients[mine], theirs.gradients[other]
-        if a is None or b is None:
-            found.append(Deviation(mine, other, 0.0 if a is b else math.inf))
-        else:
-            found.append(Deviation(mine, other, relative_error(a, b, scale)))
-    if ours.input_gradient is not None and theirs.input_gradient is not None:
-        found.append(Deviation("the image", "the image", relative_error(ours.input_gradient, theirs.input_gradient)))
-    return found
+def _restore(model: nn.Module, kept: Mapping[str, torch.dtype], before: Mapping[str, Tensor]) -> None:
+    """Dtypes and buffers as they were; what was single precision comes back from double without loss."""
+    for name, tensor in probe.tensors(model).items():
+        if tensor.dtype != kept[name]:
+            tensor.data = tensor.data.to(kept[name])
+        if name in before:
+            tensor.data.copy_(before[name])
+
+
+class Gradients:
+    """Our gradients against the reference's, one by one as ours come in, and the parameters after a step of SGD.
+
+    Args:
+        theirs: the reference after its run.
+        model: the reference.
+        pairs: our name → the reference's.
+    """
+
+    def __init__(self, theirs: Trained, model: nn.Module, pairs: Mapping[str, str]) -> None:
+        self._theirs = theirs
+        self._parameters = dict(model.named_parameters())
+        self._pairs = pairs
+        self._scale = 1e-9 * max((float(g.abs().max()) for g in theirs.gradients.values()), default=0.0)
+        self.gradients: list[Deviation] = []
+        self.parameters: list[Deviation] = []
+
+    def arrived(self, name: str, parameter: nn.Parameter) -> None:
+        """Compare one."""
+        other = self._pairs.get(name)
+        if other is None or other not in self._parameters or parameter.grad is None:
+            return
+        gradient = self._theirs.gradients.get(other)
+        if gradient is None:
+            self.gradients.append(Deviation(name, other, math.inf))
+            return
+        error = relative_error(parameter.grad, gradient, self._scale)
+        self.gradients.append(Deviation(name, other, error))
+        ours = _stepped(parameter.detach(), parameter.grad)
+        theirs = _stepped(self._parameters[other].detach().double(), gradient)
+        self.parameters.append(Deviation(name, other, relative_error(ours, theirs)))
+
+    def finish(self, ours: Trained, model: nn.Module) -> None:
+        """Parameters that got no gradient, and the gradient of the image."""
+        seen = {one.ours for one in self.gradients}
+        own = dict(model.named_parameters(remove_duplicate=False))
+        for name, other in self._pairs.items():
+            if name in own and name not in seen and other in self._theirs.gradients:
+                self.gradients.append(Deviation(name, other, math.inf))
+                theirs = _stepped(self._parameters[other].detach().double(), self._theirs.gradients[other])
+                self.parameters.append(Deviation(name, other, relative_error(own[name].detach().double(), theirs)))
+        a, b = ours.input_gradient, self._theirs.input_gradient
+        if a is not None and b is not None:
+            self.gradients.append(Deviation("the image", "the image", relative_error(a, b)))
+
+
+def _stepped(value: Tensor, gradient: Tensor) -> Tensor:
+    """The parameter after one step of SGD with momentum and weight decay."""
+    parameter = nn.Parameter(value.clone())
+    parameter.grad = gradient.reshape(value.shape)
+    torch.optim.SGD([parameter], foreach=False, **_STEP).step()
+    return parameter.detach()
 
 
 def buffer_deviations(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[Deviation]:
@@ -103,15 +168,6 @@ def buffer_deviations(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) 
         Deviation(mine, other, relative_error(ours.buffers[mine], theirs.buffers[other]))
         for mine, other in pairs.items()
         if mine in ours.buffers and other in theirs.buffers
-    ]
-
-
-def parameter_deviations(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[Deviation]:
-    """Parameters after the step."""
-    return [
-        Deviation(mine, other, relative_error(ours.parameters[mine], theirs.parameters[other]))
-        for mine, other in pairs.items()
-        if mine in ours.parameters and other in theirs.parameters
     ]
 
 
@@ -130,13 +186,12 @@ def is_biased_variance(ours: Trained, theirs: Trained, mine: str, other: str, co
     if count < 2:
         return False
     before = theirs.before[other].double()
-    added, expected = ours.buffers[mine].double() - before, theirs.buffers[other].double() - before
-    # momentum x variance is what is left when the decayed old value is taken off: both sides share the decay.
-    apart = expected - added
-    unbiased = apart * count
-    decayed = theirs.buffers[other].double() - unbiased * 1.0
-    # new = (1 - m) old + m v and apart = m v / n, so new - n apart = (1 - m) old: one m for all channels.
-    ratio = decayed / before
-    return bool(torch.isfinite(ratio).all()) and float((ratio - ratio.mean()).abs().max()) < 1e-6 and (
-        0 <= float(ratio.mean()) < 1
-    )
+    if bool((before == 0).any()):
+        return False
+    added, expected = ours.buffers[mine].double(), theirs.buffers[other].double()
+    # new = (1 - m) old + m v, where ours took v (n - 1) / n: so new - n (new - ours) is (1 - m) old, with one m for
+    # all channels.
+    kept = (expected - count * (expected - added)) / before
+    if not bool(torch.isfinite(kept).all()):
+        return False
+    return float(kept.max() - kept.min()) < 1e-6 and 0 <= float(kept.mean()) < 1

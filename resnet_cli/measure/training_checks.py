@@ -28,7 +28,7 @@ def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
         return
     progress("training one step in float64")
     try:
-        ours, theirs = _steps(comparison)
+        ours, theirs, gradients = _steps(comparison)
     except _ReferenceFailedError as error:
         for key in wanted:
             said = f"{REFERENCE}'s network cannot be trained on such a batch: {error}"
@@ -44,9 +44,9 @@ def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
             text = "the forward differs in train mode only"
             comparison.findings.append(Finding("train", "train", "output", None, None, None, None, text))
     groups = {
-        "statistics": (training.buffer_deviations(ours, theirs, comparison.pairs), "buffers after the step"),
-        "gradients": (training.gradient_deviations(ours, theirs, comparison.pairs), "gradients, float64"),
-        "step": (training.parameter_deviations(ours, theirs, comparison.pairs), "parameters after the step"),
+        "statistics": (training.buffer_deviations(ours, theirs, comparison.pairs), "buffers after the forward"),
+        "gradients": (gradients.gradients, "gradients, float64"),
+        "step": (gradients.parameters, "parameters after the step"),
     }
     for key, (deviations, words) in groups.items():
         if key not in wanted:
@@ -63,24 +63,25 @@ class _ReferenceFailedError(Exception):
     """The reference cannot be trained like this; the text says why."""
 
 
-def _steps(comparison: Comparison) -> tuple[Trained, Trained]:
+def _steps(comparison: Comparison) -> tuple[Trained, Trained, training.Gradients]:
     question = comparison.question
     shape = question.training_shape
     try:
-        theirs = training.step(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
+        theirs = training.run(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
     except Exception:
         shape = (2, *question.shape[1:])
         try:
-            theirs = training.step(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
+            theirs = training.run(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
         except Exception as error:
             raise _ReferenceFailedError(" ".join(str(error).split())) from error
+    gradients = training.Gradients(theirs, comparison.theirs, comparison.pairs)
+    image = probe.image(shape, question.seed + 2)
     try:
-        ours = training.step(comparison.ours, probe.image(shape, question.seed + 2), question.seed)
-    except KeyboardInterrupt:
-        raise
+        ours = training.run(comparison.ours, image, question.seed, gradients.arrived)
     except Exception as error:
         raise user_error(error, f"a training step of {comparison.name}") from error
-    return ours, theirs
+    gradients.finish(ours, comparison.ours)
+    return ours, theirs, gradients
 
 
 def _limit(comparison: Comparison) -> float:

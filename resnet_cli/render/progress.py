@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from resnet_cli.quantities import printable
 from resnet_cli.render.glyphs import Glyphs
 
 _ERASE = "\r\x1b[K"
@@ -23,6 +25,35 @@ def waiting(what: str) -> Iterator[None]:
             stream.flush()
     try:
         yield
+    finally:
+        if shown:
+            with contextlib.suppress(OSError):
+                stream.write(_ERASE)
+                stream.flush()
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[Callable[..., None]]:
+    """As `waiting`, with another text whenever there is one, and a bar where it is known how much is done.
+
+    Yields:
+        tell(text, done=0, of=0).
+    """
+    stream = sys.stderr
+    shown = stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+    def tell(text: str, done: int = 0, of: int = 0) -> None:
+        if not shown:
+            return
+        glyphs = Glyphs(stream.encoding)
+        bar = f"{'━' * (20 * done // of)}{'─' * (20 - 20 * done // of)} {done}/{of}  " if of else ""
+        width = shutil.get_terminal_size().columns - 1
+        with contextlib.suppress(OSError):
+            stream.write(_ERASE + glyphs.text(f"{bar}{printable(text)}…")[:width])
+            stream.flush()
+
+    try:
+        yield tell
     finally:
         if shown:
             with contextlib.suppress(OSError):

@@ -1,0 +1,199 @@
+"""`resnet-cli compare-torchvision`."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from resnet_cli.architectures import resolve
+from resnet_cli.commands import options
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.parity_results import CHECKS
+from resnet_cli.render.files import check_file, write_file
+from resnet_cli.render.progress import telling, waiting
+
+EPILOG = """\b
+Examples:
+  resnet-cli compare-torchvision --depth 50
+  resnet-cli compare-torchvision --all
+  resnet-cli compare-torchvision --model my_resnet.py:ResNet18
+  resnet-cli compare-torchvision --model my_resnet.py:ResNet18 --save-expect intended.toml
+  resnet-cli compare-torchvision --model my_resnet.py:ResNet18 --expect intended.toml
+  resnet-cli compare-torchvision --depth 50 --weights resnet50.pth --image photo.jpg
+  resnet-cli compare-torchvision --self-test
+"""
+
+
+def compare_torchvision(
+    depth: options.Depth = None,
+    arch: options.Arch = None,
+    repeat: options.Repeat = None,
+    model: options.Model = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Any classification network of torchvision to compare with.", metavar="NAME"),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All ten members of the family, a row each.")] = False,
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Plant every known fault in the network and show which are found and named."),
+    ] = False,
+    device: options.RunDevice = "cpu",
+    batch_size: Annotated[int, typer.Option(help="Images in a batch, two or more.", metavar="N")] = 2,
+    image_size: options.ImageSize = "224",
+    num_classes: options.NumClasses = 1000,
+    seed: options.Seed = 0,
+    checks: Annotated[
+        str | None,
+        typer.Option(help=f"Checks to make, with commas: {', '.join(CHECKS)}.", metavar="A,B,C"),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights that both sides load (.pth, .safetensors), under the names of either.", metavar="FILE"),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(help="A photograph: shows the five likeliest classes of each. Needs --weights.", metavar="FILE"),
+    ] = None,
+    key_map: Annotated[
+        str | None, typer.Option("--map", help="Which parameter is which, in place of the alignment's.", metavar="FILE")
+    ] = None,
+    save_map: Annotated[
+        str | None, typer.Option(help="Write down which parameter is which, as --map reads it.", metavar="FILE")
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="Intended changes: exit 0 while nothing else differs.", metavar="FILE")
+    ] = None,
+    save_expect: Annotated[
+        str | None, typer.Option(help="Write down what differs now, as --expect reads it.", metavar="FILE")
+    ] = None,
+    rtol: Annotated[
+        float | None,
+        typer.Option(help="Tolerance relative to the largest |value|, in place of the measured one.", metavar="X"),
+    ] = None,
+    atol: Annotated[float | None, typer.Option(help="Absolute tolerance, added to it.", metavar="X")] = None,
+    levels: Annotated[
+        int | None, typer.Option(help="How deep equal parts are drawn; 1 shows the stages.", metavar="N")
+    ] = None,
+    show: Annotated[
+        str | None,
+        typer.Option(help="Parts to show: checks, findings, tree, mapping, predictions.", metavar="A,B,C"),
+    ] = None,
+    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw what is equal in one row.")] = True,
+    output_format: options.OutputFormat = None,
+    output: options.Output = None,
+) -> None:
+    """Prove that the network is torchvision's, or show where it is not and why.
+
+    Exit code 0: the same network. 1: not the same. 2: it could not be compared.
+    """
+    spec = resolve(depth, arch, repeat=repeat, num_classes=num_classes)
+    shape = options.input_shape(batch_size, 3, image_size)
+    if batch_size < 2:
+        raise ResnetCliError("--batch-size 1: a mistake between images shows from two on", "use 2 or more")
+    _agree(every, self_test, depth, arch, repeat, model, against, weights, image, key_map, save_map, expect, save_expect)
+    for name, value in (("--rtol", rtol), ("--atol", atol)):
+        if value is not None and not 0 <= value < float("inf"):
+            raise ResnetCliError(f"{name} {value} is no tolerance", "use a number of 0 or more, such as 1e-5")
+    kind = "compare-torchvision-all" if every else "self-test" if self_test else "compare-torchvision"
+    drawing = options.drawing(kind, output_format, output, levels=levels, fold=fold, sections=show)
+    asked = options.chosen("check", checks, CHECKS)
+    for path in (save_map, save_expect):
+        if path is not None:
+            check_file(path)
+    machine = options.machine(device, "float32")
+    with waiting("loading torchvision"):
+        from resnet_cli.measure import reference
+
+        reference.names()  # what is wrong with torchvision is best known before anything else
+
+    from resnet_cli.measure.comparison import Question
+
+    question = Question(shape=shape, seed=seed, device=machine.device, checks=asked, rtol=rtol, atol=atol)
+    if every:
+        from resnet_cli.measure.family import compare_family
+
+        with telling() as tell:
+            family = compare_family(question, num_classes, progress=tell)
+        drawing.write(family)
+        options.leave(family.same)
+        return
+
+    from resnet_cli.measure import contenders, key_map as maps, parity
+
+    with telling() as tell:
+        tell("building both networks")
+        pair = contenders.contenders(spec, model, against, is_default=depth is None and arch is None and repeat is None)
+        if weights is not None:
+            question = contenders.loaded(pair, weights, question)
+        if key_map is not None:
+            question = contenders.overruled(pair, key_map, question)
+        if self_test:
+            from resnet_cli.measure.self_test import self_test as plant
+
+            tested = plant(pair.ours, pair.theirs, question, progress=tell)
+        else:
+            expected = None if expect is None else maps.read_expectations(expect)
+            question = replace(question, keep=False)
+            result = parity.compare(pair.ours, pair.theirs, question, expected=expected, progress=tell)
+            result = replace(result, notes=(*pair.notes, *result.notes))
+            if image is not None:
+                seen = parity.predict(pair.ours.model, pair.theirs.model, image, pair.architecture)
+                result = replace(result, image=image, predictions=seen)
+    if self_test:
+        drawing.write(tested)
+        options.leave(tested.same)
+        return
+    if save_map is not None:
+        text = maps.map_text(dict(result.mapping.pairs), pair.ours.name, pair.theirs.name)
+        write_file(save_map, text.encode())
+    if save_expect is not None:
+        keys = [parity.finding_key(finding) for finding in result.findings]
+        write_file(save_expect, maps.expectations_text(keys, pair.ours.name, pair.theirs.name).encode())
+    drawing.write(result)
+    options.leave(result.same)
+
+
+def _agree(
+    every: bool,
+    self_test: bool,
+    depth: int | None,
+    arch: str | None,
+    repeat: str | None,
+    model: str | None,
+    against: str | None,
+    weights: str | None,
+    image: str | None,
+    key_map: str | None,
+    save_map: str | None,
+    expect: str | None,
+    save_expect: str | None,
+) -> None:
+    """Options that contradict each other.
+
+    Raises:
+        ResnetCliError: two of them do.
+    """
+    one = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--model": model, "--against": against}
+    files = {
+        "--weights": weights,
+        "--image": image,
+        "--map": key_map,
+        "--save-map": save_map,
+        "--expect": expect,
+        "--save-expect": save_expect,
+    }
+    if every:
+        for name, value in {**one, **files, "--self-test": self_test or None}.items():
+            if value is not None:
+                raise ResnetCliError(f"--all and {name} contradict each other", "leave one of the two out")
+    if self_test:
+        for name in ("--image", "--save-map", "--expect", "--save-expect"):
+            if files[name] is not None:
+                raise ResnetCliError(f"--self-test and {name} contradict each other", "leave one of the two out")
+    if against is not None:
+        for name in ("--depth", "--arch", "--repeat"):
+            if one[name] is not None and model is not None:
+                raise ResnetCliError(f"--against and {name} both name what to compare with", "leave one of the two out")
+    if image is not None and weights is None:
+        raise ResnetCliError("--image needs --weights: a network without training knows no classes")

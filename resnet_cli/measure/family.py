@@ -1,0 +1,50 @@
+"""`compare-torchvision --all`: every member of the family against torchvision's, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from resnet_cli.architectures import FAMILY, ModelSpec
+from resnet_cli.measure import reference
+from resnet_cli.measure.comparison import Question
+from resnet_cli.measure.contenders import contenders
+from resnet_cli.measure.environment import environment
+from resnet_cli.measure.parity import compare, member
+from resnet_cli.parity_results import FamilyResult, Member
+
+
+def compare_family(
+    question: Question, num_classes: int = 1000, *, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> FamilyResult:
+    """Compare all members; one pair of networks is in memory at a time.
+
+    Args:
+        question: what is asked of each.
+        num_classes: of the classifiers.
+        progress: told what is going on, how many members are done, and of how many.
+
+    Raises:
+        ResnetCliError: no working torchvision.
+    """
+    members = []
+    for done, spec in enumerate(FAMILY.values()):
+
+        def told(text: str, done: int = done, name: str = spec.name) -> None:
+            progress(f"{name}: {text}", done, len(FAMILY))
+
+        members.append(_member(replace(spec, num_classes=num_classes), replace(question, keep=False), told))
+    return FamilyResult(
+        reference_version=reference.version(),
+        same=all(one.same for one in members),
+        members=tuple(members),
+        environment=environment(question.device),
+        notes=(),
+    )
+
+
+def _member(spec: ModelSpec, question: Question, progress: Callable[[str], None]) -> Member:
+    progress("building both networks")
+    pair = contenders(spec)
+    parameters = sum(parameter.numel() for parameter in pair.ours.model.parameters())
+    return member(compare(pair.ours, pair.theirs, question, progress=progress), spec.name, parameters)
