@@ -84,12 +84,12 @@ class Anatomy:
     @property
     def stem(self) -> Op:
         """The first convolution."""
-        return first(self.of("conv"), "a convolution by torch's conv2d")
+        return first(self.of("conv"), "convolution by torch's conv2d")
 
     @property
     def head(self) -> Op:
         """The linear layer that ends the network."""
-        return first(tuple(reversed(self.of("linear"))), "a linear layer")
+        return first(tuple(reversed(self.of("linear"))), "linear layer")
 
     def before_blocks(self, kind: str) -> tuple[Op, ...]:
         """The operators of a kind in the stem."""
@@ -132,7 +132,7 @@ def first(ops: Sequence[Op], what: str) -> Op:
         NoPlaceError: there is none; `what` says of what.
     """
     if not ops:
-        raise NoPlaceError(f"{what} was not found")
+        raise NoPlaceError(f"no {what} was found")
     return ops[0]
 
 

@@ -98,7 +98,7 @@ def stem_padding(network: nn.Module) -> nn.Module:
 
 
 def _pool(network: nn.Module) -> Op:
-    return first(Anatomy(network).of("pool"), "a max pool")
+    return first(Anatomy(network).of("pool"), "max pool")
 
 
 def pool_padding(network: nn.Module) -> nn.Module:
@@ -132,7 +132,7 @@ def conv_padding(network: nn.Module) -> nn.Module:
 
 def _plain_3x3(network: nn.Module) -> Op:
     convs = [op for op in Anatomy(network).middle_convs(3) if op.pair("padding") == (1, 1)]
-    return first(convs, "a 3×3 convolution with a padding of 1 in a block")
+    return first(convs, "3×3 convolution with a padding of 1 in a block")
 
 
 def reflect(network: nn.Module) -> nn.Module:
@@ -189,21 +189,19 @@ def missing_bn(network: nn.Module) -> nn.Module:
     """A block without one of its batch norms."""
     blocks = from_middle(Anatomy(network).blocks)
     norms = [norm for block in blocks for norm in block.norms()]
-    return _without_norm(network, first(norms, "a batch norm by torch's batch_norm in a block"))
+    return _without_norm(network, first(norms, "batch norm by torch's batch_norm in a block"))
 
 
 def missing_projection_bn(network: nn.Module) -> nn.Module:
     """A projection without its batch norm."""
     blocks = from_middle(Anatomy(network).blocks)
     norms = [op for block in blocks for op in block.shortcut if op.kind == "norm"]
-    return _without_norm(network, first(norms, "a batch norm by torch's batch_norm in a shortcut"))
+    return _without_norm(network, first(norms, "batch norm by torch's batch_norm in a shortcut"))
 
 
 def every_norm(option: str, value: float, network: nn.Module) -> nn.Module:
     """An option of every batch norm."""
-    norms = Anatomy(network).of("norm")
-    first(norms, "a batch norm by torch's batch_norm")
-    for op in norms:
+    for op in _otherwise(Anatomy(network).of("norm"), option, value):
         set_options(network, op, **{option: value})
     return network
 
@@ -211,8 +209,16 @@ def every_norm(option: str, value: float, network: nn.Module) -> nn.Module:
 def one_norm(option: str, value: float, network: nn.Module) -> nn.Module:
     """An option of one batch norm."""
     norms = [norm for block in from_middle(Anatomy(network).blocks) for norm in block.norms()]
-    set_options(network, first(norms, "a batch norm by torch's batch_norm in a block"), **{option: value})
+    set_options(network, _otherwise(norms, option, value)[0], **{option: value})
     return network
+
+
+def _otherwise(norms: Sequence[Op], option: str, value: float) -> list[Op]:
+    first(norms, "batch norm by torch's batch_norm")
+    others = [op for op in norms if op.options[option] != value]
+    if not others:
+        raise NoPlaceError(f"every batch norm has {option}={value} already")
+    return others
 
 
 def affine_off(network: nn.Module) -> nn.Module:

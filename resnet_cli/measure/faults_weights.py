@@ -48,9 +48,10 @@ def one_buffer(network: nn.Module) -> nn.Module:
     except NoPlaceError:
         if not means:
             raise
-        mean = from_middle(means)[0]
-    assert mean is not None
-    _spoil(mean)
+        means = from_middle(means)
+    if not means:
+        raise NoPlaceError("no batch norm has running statistics")
+    _spoil(means[0])
     return network
 
 
@@ -71,5 +72,8 @@ def swapped_convs(network: nn.Module) -> nn.Module:
 
 def frozen_parameter(network: nn.Module) -> nn.Module:
     """A parameter that is not trained."""
-    _middle_weight(network).requires_grad_(False)
+    weight = _middle_weight(network)
+    if not weight.requires_grad:
+        raise NoPlaceError("the convolution in the middle is frozen already")
+    weight.requires_grad_(False)
     return network

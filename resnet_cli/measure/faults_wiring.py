@@ -44,12 +44,12 @@ def _dropout(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def _standardised(network: nn.Module, x: Tensor) -> Tensor:
-    mean, deviation = network.get_buffer("input_mean"), network.get_buffer("input_std")
+    mean, deviation = network.get_buffer("planted_mean"), network.get_buffer("planted_deviation")
     return (x - mean) / deviation
 
 
-def _squeezed(network: nn.Module, learned: Tensor, shortcut: Tensor) -> Tensor:
-    scale: Tensor = network.get_submodule("squeeze_excite")(learned)
+def _squeezed(path: str, network: nn.Module, learned: Tensor, shortcut: Tensor) -> Tensor:
+    scale: Tensor = network.get_submodule(path)(learned)
     return learned * scale + shortcut
 
 
@@ -113,7 +113,7 @@ def missing_last_relu(network: nn.Module) -> nn.Module:
 
 def missing_stem_relu(network: nn.Module) -> nn.Module:
     """The stem without its ReLU."""
-    return rewire(network, {first(Anatomy(network).before_blocks("relu"), "a ReLU in the stem").key: drop})
+    return rewire(network, {first(Anatomy(network).before_blocks("relu"), "ReLU in the stem").key: drop})
 
 
 def missing_inner_relu(network: nn.Module) -> nn.Module:
@@ -124,7 +124,7 @@ def missing_inner_relu(network: nn.Module) -> nn.Module:
 def gelu(network: nn.Module) -> nn.Module:
     """GELU for every ReLU."""
     relus = Anatomy(network).of("relu")
-    first(relus, "a ReLU")
+    first(relus, "ReLU")
     return rewire(network, {relu.key: _gelu for relu in relus})
 
 
@@ -173,8 +173,11 @@ def squeeze_excite(network: nn.Module) -> nn.Module:
             nn.Conv2d(inner, channels, 1),
             nn.Sigmoid(),
         )
-    network.add_module("squeeze_excite", scale.to(example.device, example.dtype).train(network.training))
-    return rewire(network, dict([joining(block, _squeezed)]))
+    # The module that adds has a forward of its own; an nn.Sequential would run what is put into it.
+    holder, name = network.get_submodule(block.add.owner), "planted_squeeze_excite"
+    holder.add_module(name, scale.to(example.device, example.dtype).train(network.training))
+    path = f"{block.add.owner}.{name}".removeprefix(".")
+    return rewire(network, dict([joining(block, partial(_squeezed, path))]))
 
 
 def pre_activation(network: nn.Module) -> nn.Module:
@@ -208,7 +211,7 @@ def input_normalisation(network: nn.Module) -> nn.Module:
     stem = Anatomy(network).stem
     channels = stem.weight_shape[1]
     example = next(network.parameters())
-    for name, values in (("input_mean", (0.485, 0.456, 0.406)), ("input_std", (0.229, 0.224, 0.225))):
+    for name, values in (("planted_mean", (0.485, 0.456, 0.406)), ("planted_deviation", (0.229, 0.224, 0.225))):
         per_channel = torch.tensor([values[index % 3] for index in range(channels)])
         # Not persistent, as such a constant commonly is: the checkpoint does not show it.
         tensor = per_channel.view(1, -1, 1, 1).to(example.device, example.dtype)
@@ -218,7 +221,7 @@ def input_normalisation(network: nn.Module) -> nn.Module:
 
 def average_pool_stem(network: nn.Module) -> nn.Module:
     """An average pool in place of the stem's max pool."""
-    return rewire(network, {first(Anatomy(network).of("pool"), "a max pool").key: _average_pool})
+    return rewire(network, {first(Anatomy(network).of("pool"), "max pool").key: _average_pool})
 
 
 def _in_a_row(network: nn.Module) -> tuple[nn.Module, str]:

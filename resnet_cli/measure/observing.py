@@ -45,7 +45,17 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "pool": {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False},
 }
 # torch.batch_norm takes the same in another order than torch.nn.functional.batch_norm.
-_BUILTIN_NORM = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn")
+_BUILTIN_NORM = (
+    "input",
+    "weight",
+    "bias",
+    "running_mean",
+    "running_var",
+    "training",
+    "momentum",
+    "eps",
+    "cudnn_enabled",
+)
 
 
 def kind_of(func: Callable[..., Any], args: Sequence[Any]) -> str | None:
