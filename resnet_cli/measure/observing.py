@@ -178,7 +178,7 @@ def runs(network: nn.Module) -> None:
     try:
         network.eval()
         for count in channels:
-            image = torch.rand(2, count, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
+            image = torch.rand(1, count, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
             try:
                 with torch.no_grad():
                     network(image.to(example.device, example.dtype))
