@@ -49,7 +49,9 @@ def compare_torchvision(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights that both sides load (.pth, .safetensors), under the names of either.", metavar="FILE"),
+        typer.Option(
+            help="Weights that both sides load (.pth, .safetensors), under the names of either.", metavar="FILE"
+        ),
     ] = None,
     image: Annotated[
         str | None,
@@ -91,7 +93,9 @@ def compare_torchvision(
     shape = options.input_shape(batch_size, 3, image_size)
     if batch_size < 2:
         raise ResnetCliError("--batch-size 1: a mistake between images shows from two on", "use 2 or more")
-    _agree(every, self_test, depth, arch, repeat, model, against, weights, image, key_map, save_map, expect, save_expect)
+    _agree(
+        every, self_test, depth, arch, repeat, model, against, weights, image, key_map, save_map, expect, save_expect
+    )
     for name, value in (("--rtol", rtol), ("--atol", atol)):
         if value is not None and not 0 <= value < float("inf"):
             raise ResnetCliError(f"{name} {value} is no tolerance", "use a number of 0 or more, such as 1e-5")
@@ -119,7 +123,8 @@ def compare_torchvision(
         options.leave(family.same)
         return
 
-    from resnet_cli.measure import contenders, key_map as maps, parity
+    from resnet_cli.measure import contenders, parity
+    from resnet_cli.measure import key_map as maps
 
     with telling() as tell:
         tell("building both networks")

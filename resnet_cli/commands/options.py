@@ -111,7 +111,7 @@ RunDevice = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Your own network in place of ours: FILE.py:NAME or package.module:NAME, a class, a factory or an instance.",
+        help="Your network in place of ours: FILE.py:NAME or package.module:NAME, a class, factory or instance.",
         metavar="FILE:NAME",
     ),
 ]

@@ -39,8 +39,11 @@ def align(ours: Sequence[Node], theirs: Sequence[Node], known: Mapping[str, str]
     a = [_signature(node, signatures) for node in ours]
     b = [_signature(node, signatures) for node in theirs]
     if known:  # an operator is then known by its parameters too
-        a = [_named(signature, [known.get(n, n) for n in _names(node)], signatures) for signature, node in zip(a, ours)]
-        b = [_named(signature, _names(node), signatures) for signature, node in zip(b, theirs)]
+        a = [
+            _named(signature, [known.get(n, n) for n in _names(node)], signatures)
+            for signature, node in zip(a, ours, strict=True)
+        ]
+        b = [_named(signature, _names(node), signatures) for signature, node in zip(b, theirs, strict=True)]
     start = 0
     while start < min(len(a), len(b)) and a[start] == b[start]:
         start += 1
@@ -219,9 +222,9 @@ def key_map(
         near = [key for key in theirs if key.rpartition(".")[0] == owners[owner] and key not in taken]
         same = [key for key in near if key.rpartition(".")[2] == last and theirs[key] == shape]
         counters = [key for key in near if theirs[key] == shape == ()]
-        for target in same or (counters if len(counters) == 1 else []):
-            found[name] = target
-            taken.add(target)
+        for sibling in same or (counters if len(counters) == 1 else []):
+            found[name] = sibling
+            taken.add(sibling)
     return KeyMap(found, tuple(clashes))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import alignment, differences, probe

@@ -1,4 +1,4 @@
-"""The two networks of a comparison: ours or the user's, and torchvision's, with weights from a file where one is given."""
+"""The two networks of a comparison: ours or the user's, and torchvision's, with the weights of a file if need be."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def contenders(
         if is_default and against is None:
             spec = replace(_nearest(ours.model, spec), num_classes=spec.num_classes)
             notes.append(
-                Note("note", f"held against {spec.name}, the nearest by its parameters; --depth or --against choose another")
+                Note(
+                    "note",
+                    f"held against {spec.name}, the nearest by its parameters; --depth or --against choose another",
+                )
             )
     if against is not None:
         name = against.strip().lower()

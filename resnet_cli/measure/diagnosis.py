@@ -67,8 +67,12 @@ def diagnose(structure: Structure, findings: Sequence[Finding]) -> list[Diagnosi
 def _strides(case: Case) -> Iterator[Named]:
     """A stride that stands in another convolution of the block."""
     found = case.of("setting", "conv.stride")
-    gone = [one for one in found if one.mine and one.other and one.mine.settings["stride"] < one.other.settings["stride"]]
-    come = [one for one in found if one.mine and one.other and one.mine.settings["stride"] > one.other.settings["stride"]]
+    gone = [
+        one for one in found if one.mine and one.other and one.mine.settings["stride"] < one.other.settings["stride"]
+    ]
+    come = [
+        one for one in found if one.mine and one.other and one.mine.settings["stride"] > one.other.settings["stride"]
+    ]
     if not gone or not come:
         return
     kernel = come[0].mine.settings["kernel"] if come[0].mine else ()
@@ -136,9 +140,9 @@ def _order(case: Case) -> Iterator[Named]:
         expected = {_operator(theirs, i) for i in other.inputs}
         if mine.operator in ACTIVATIONS and "add" in expected and "add" in _next(case.our_readers, mine):
             early.append(one)
-        elif mine.operator in ACTIVATIONS and reads == {"conv"} and expected == {"batch_norm"}:
-            swapped.append(one)
-        elif mine.operator == "batch_norm" and reads <= ACTIVATIONS and expected == {"conv"}:
+        elif (mine.operator in ACTIVATIONS and reads == {"conv"} and expected == {"batch_norm"}) or (
+            mine.operator == "batch_norm" and reads <= ACTIVATIONS and expected == {"conv"}
+        ):
             swapped.append(one)
     if swapped and not _is_preactivated(case):
         place = _place(swapped[0])
@@ -199,7 +203,8 @@ def _is_stem(graph: Graph, node: Node) -> bool:
 
 def _norms(case: Case) -> Iterator[Named]:
     theirs = case.structure.theirs
-    projections, others = [], []
+    projections: list[Difference] = []
+    others: list[Difference] = []
     for one in case.of("missing", "batch_norm"):
         if one.other is None:
             continue
@@ -245,7 +250,9 @@ def _is_preactivated(case: Case) -> bool:
 def _preactivation(case: Case) -> Iterator[Named]:
     if _is_preactivated(case):
         these = [one for one in case.of("moved") + case.of("missing") + case.of("extra") if _normal(one)]
-        text = f"this is pre-activation (ResNet v2): batch norm and ReLU stand before the convolution; {case.reference} "
+        text = (
+            f"this is pre-activation (ResNet v2): batch norm and ReLU stand before the convolution; {case.reference} "
+        )
         yield "pre-activation", text + "has them behind it", these
 
 
@@ -257,28 +264,43 @@ def _shortcut(case: Case) -> Iterator[Named]:
     convs = case.of("missing", "conv")
     adds = case.of("missing", "add")
     if adds and not convs:
-        yield "dropped-identity", f"nothing is added to the block at {adds[0].finding.theirs}: its shortcut is lost", adds
+        yield (
+            "dropped-identity",
+            f"nothing is added to the block at {adds[0].finding.theirs}: its shortcut is lost",
+            adds,
+        )
     scaled = [
         one
         for one in case.of("extra")
-        if one.mine and one.mine.operator in ("mul", "div") and "add" in _next(case.our_readers, one.mine)
+        if one.mine
+        and one.mine.operator in ("mul", "div")
+        and "add" in _next(case.our_readers, one.mine)
         and len(one.mine.inputs) == 1
     ]
     scaled += [one for one in case.structure.differences if one.finding.subject == "add.alpha"]
     if scaled:
-        factor = next((one.mine.settings.get("other") for one in scaled if one.mine and "other" in one.mine.settings), None)
+        factor = next(
+            (one.mine.settings.get("other") for one in scaled if one.mine and "other" in one.mine.settings), None
+        )
         by = f" by {factor:g}" if isinstance(factor, (int, float)) else ""
-        yield "scaled-identity", f"what is added is scaled{by} at {_place(scaled[0])}; {case.reference} adds it as it is", scaled
+        yield (
+            "scaled-identity",
+            f"what is added is scaled{by} at {_place(scaled[0])}; {case.reference} adds it as it is",
+            scaled,
+        )
     pooled = [
         one
         for one in case.of("extra", "avg_pool")
-        if one.mine and any(r.operator == "conv" and r.settings["kernel"] == (1, 1) for r in case.our_readers[one.mine.number])
+        if one.mine
+        and any(r.operator == "conv" and r.settings["kernel"] == (1, 1) for r in case.our_readers[one.mine.number])
     ]
     if pooled:
-        strides = [one for one in case.of("setting", "conv.stride") if one.mine and one.mine.settings["kernel"] == (1, 1)]
+        strides = [
+            one for one in case.of("setting", "conv.stride") if one.mine and one.mine.settings["kernel"] == (1, 1)
+        ]
         yield (
             "resnet-d",
-            f"this is ResNet-D: the shortcut is average-pooled before its 1×1 convolution; {case.reference} strides in it",
+            f"this is ResNet-D: the shortcut is average-pooled before its 1×1, where {case.reference} strides",
             [*pooled, *strides],
         )
 
@@ -305,14 +327,18 @@ def _additions(case: Case) -> Iterator[Named]:
     dropouts = case.of("extra", "dropout")
     if dropouts:
         p = dropouts[0].mine.settings.get("p") if dropouts[0].mine else None
-        place = "before the classifier" if any(
-            one.mine and "linear" in _next(case.our_readers, one.mine) for one in dropouts
-        ) else f"at {_place(dropouts[0])}"
+        place = (
+            "before the classifier"
+            if any(one.mine and "linear" in _next(case.our_readers, one.mine) for one in dropouts)
+            else f"at {_place(dropouts[0])}"
+        )
         yield "dropout", f"dropout{f' of {p:g}' if p is not None else ''} {place}; {case.reference} has none", dropouts
     first = [
         one
         for one in extra
-        if one.mine and one.mine.operator in ("sub", "div", "mul", "add", "rsub") and _only_image(case.structure.ours, one.mine)
+        if one.mine
+        and one.mine.operator in ("sub", "div", "mul", "add", "rsub")
+        and _only_image(case.structure.ours, one.mine)
     ]
     if first:
         yield (

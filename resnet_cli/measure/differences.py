@@ -53,7 +53,9 @@ def compare(ours: Graph, theirs: Graph, pairs: list[Pair], reference: str) -> St
     moved = _moved(pairs)
     for place, (mine, other) in enumerate(pairs):
         if mine and other:
-            texts = _settings(found, mine, other) if mine.operator == other.operator else [_replaced(found, mine, other)]
+            texts = (
+                _settings(found, mine, other) if mine.operator == other.operator else [_replaced(found, mine, other)]
+            )
             texts += _wiring(found, mine, other)
             kinds = {one.finding.kind for one in texts}
             found.status[place] = "replaced" if "replaced" in kinds else "setting" if kinds else "equal"
@@ -131,7 +133,9 @@ def _settings(structure: Structure, mine: Node, other: Node) -> list[Difference]
         if a != b:
             text = f"{where(mine)}: its {role} is computed by {', '.join(a) or 'nothing'}"
             text += f", in {structure.reference} by {', '.join(b)}" if b else ""
-            found.append(_difference("setting", f"{mine.operator}.{role}", mine, other, ", ".join(a), ", ".join(b), text))
+            found.append(
+                _difference("setting", f"{mine.operator}.{role}", mine, other, ", ".join(a), ", ".join(b), text)
+            )
     return sorted(found, key=lambda one: one.finding.subject)
 
 

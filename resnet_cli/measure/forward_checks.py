@@ -6,9 +6,11 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure import alignment, lockstep, probe
 from resnet_cli.measure.comparison import REFERENCE, Comparison, graph_of
@@ -68,7 +70,7 @@ def evaluate(comparison: Comparison, progress: Callable[[str], None]) -> Forward
     floor = _noise_floor(comparison, graphs[1])
     limit = _limit(comparison, floor, run.their_output)
     exact = _run(comparison, graphs, pairs, (torch.float64, torch.float64))
-    found = _judge(comparison, run.output, exact.output, limit, graphs[0])
+    found = _judge(comparison, run.output, exact.output, limit)
     isolated = [s.isolated for s in exact.steps.values() if s.isolated is not None]
     apart = sum(one > LIMIT for one in isolated)
     behind = sum((s.cumulative or 0.0) > LIMIT for s in exact.steps.values())
@@ -162,7 +164,7 @@ def _limit(comparison: Comparison, floor: float, output: Tensor) -> float:
     return (question.rtol or 0.0) + (question.atol or 0.0) / largest
 
 
-def _judge(comparison: Comparison, error: float, exact: float, limit: float, graph: Graph) -> str:
+def _judge(comparison: Comparison, error: float, exact: float, limit: float) -> str:
     """Float64 decides, unless the user set a tolerance or our network works in float32 whatever it is given."""
     question = comparison.question
     if question.rtol is not None or question.atol is not None:
@@ -179,9 +181,9 @@ def _stays_single(comparison: Comparison) -> bool:
     image = probe.image(comparison.question.training_shape, 0, torch.float64)
     kinds: set[torch.dtype] = set()
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, func: object, types: object, args: object = (), kwargs: object = None) -> object:
-            out = func(*args, **(kwargs or {}))  # type: ignore[operator, misc, dict-item]
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
             kinds.update(tensor.dtype for tensor in tensors_in(out))
             return out
 
@@ -289,7 +291,9 @@ def shapes(comparison: Comparison, forward: Forward | None, progress: Callable[[
             said.append(f"{shape[2]} × {shape[3]}: ours fails ({output})")
         elif output.shape != reference.shape:
             wrong = True
-            said.append(f"{shape[2]} × {shape[3]}: ours gives {_size(tuple(output.shape))}, not {_size(tuple(reference.shape))}")
+            said.append(
+                f"{shape[2]} × {shape[3]}: ours gives {_size(tuple(output.shape))}, not {_size(tuple(reference.shape))}"
+            )
         else:
             errors[shape] = relative_error(output, reference)
     worst = max(errors.values(), default=0.0)

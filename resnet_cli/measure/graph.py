@@ -255,5 +255,7 @@ def _in_order(nodes: dict[int, Node], ends: Sequence[int]) -> list[Node]:
         seen.add(number)
         waiting.append((number, True))
         # The last one pushed is the first one visited.
-        waiting.extend((i, False) for i in sorted(set(nodes[number].inputs), key=lambda i: (depth.get(i, 0), above.get(i, 0))))
+        waiting.extend(
+            (i, False) for i in sorted(set(nodes[number].inputs), key=lambda i: (depth.get(i, 0), above.get(i, 0)))
+        )
     return order

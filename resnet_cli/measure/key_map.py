@@ -79,11 +79,15 @@ def check_map(mapping: Mapping[str, str], ours: Mapping[str, Shape], theirs: Map
                 hint = f"did you mean {printable(near[0])}?" if near else None
                 raise ResnetCliError(f"the map names {printable(one)}, which {whose} has not", hint)
         if target in seen:
-            raise ResnetCliError(f"the map gives {printable(target)} to {printable(seen[target])} and {printable(name)}")
+            raise ResnetCliError(
+                f"the map gives {printable(target)} to {printable(seen[target])} and {printable(name)}"
+            )
         seen[target] = name
         if prod(ours[name]) != prod(theirs[target]):
             shapes = f"{dimensions(ours[name]) or 'a scalar'} and {dimensions(theirs[target]) or 'a scalar'}"
-            raise ResnetCliError(f"{printable(name)} and {printable(target)} are {shapes}: they cannot be the same tensor")
+            raise ResnetCliError(
+                f"{printable(name)} and {printable(target)} are {shapes}: they cannot be the same tensor"
+            )
 
 
 def read_expectations(path: str) -> tuple[str, ...]:

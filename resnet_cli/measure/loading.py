@@ -175,10 +175,11 @@ def _attribute(module: types.ModuleType, name: str, where: str) -> Any:
 def _hint_for_missing(owner: Any, part: str, where: str) -> str | None:
     if isinstance(owner, types.ModuleType):
         here = Path(*where.split(".")).with_suffix(".py")
-        if getattr(owner, "__file__", None) and not where.endswith(".py") and _is_file(here):
-            if here.resolve() != Path(str(owner.__file__)).resolve():
-                other = "of Python or of a library"
-                return f"{where} is also the name of a module {other}; for yours write ./{here.as_posix()}:{part}"
+        known = getattr(owner, "__file__", None)
+        is_another = known and not where.endswith(".py") and _is_file(here)
+        if is_another and here.resolve() != Path(str(known)).resolve():
+            other = "of Python or of a library"
+            return f"{where} is also the name of a module {other}; for yours write ./{here.as_posix()}:{part}"
     names = _makers(owner)
     near = _nearest(part, names) or _nearest(part, [name for name in _vars(owner) if not name.startswith("_")])
     if near:
@@ -340,9 +341,9 @@ def _import_module(where: str) -> types.ModuleType:
             return importlib.import_module(where)
     except ResnetCliError as error:
         cause = error.__cause__
-        if isinstance(cause, ModuleNotFoundError) and cause.name and f"{where}.".startswith(f"{cause.name}."):
-            if not _frames(cause):
-                raise _no_module(where, cause.name) from cause
+        lost = cause.name if isinstance(cause, ModuleNotFoundError) and not _frames(cause) else None
+        if lost and f"{where}.".startswith(f"{lost}."):
+            raise _no_module(where, lost) from cause
         raise
 
 
@@ -443,7 +444,8 @@ def _said(error: BaseException) -> str:
 
 def _advice(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"install {printable(error.name.partition('.')[0])} where resnet-cli is installed, or put it beside the file"
+        package = printable(error.name.partition(".")[0])
+        return f"install {package} where resnet-cli is installed, or put it beside the file"
     return None
 
 

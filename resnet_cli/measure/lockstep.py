@@ -20,6 +20,8 @@ from resnet_cli.measure.graph import Graph, Node
 from resnet_cli.measure.operators import arguments, describe
 from resnet_cli.measure.trace import tensors_in
 
+UNPAIRED = -2  # no number of an operator
+
 
 class OtherPathError(Exception):
     """The forward did not run the operators that the graph says: it depends on more than the input's shape."""
@@ -89,7 +91,7 @@ class _Follower(TorchDispatchMode):
         raise NotImplementedError
 
 
-class _Reference(_Follower):
+class _Reference(_Follower):  # type: ignore[no-untyped-call]
     """The thread's side: hands over what it made, and waits to be asked for more."""
 
     def __init__(self, graph: Graph, wanted: Mapping[int, int], exchange: _Exchange) -> None:
@@ -141,7 +143,7 @@ class _StoppedError(BaseException):
     """The other side gave up."""
 
 
-class _Ours(_Follower):
+class _Ours(_Follower):  # type: ignore[no-untyped-call]
     """Our side: takes the counterpart of each output and compares."""
 
     def __init__(self, model: nn.Module, graph: Graph, partner: Mapping[int, int], theirs: Graph, exchange: _Exchange):
@@ -187,10 +189,9 @@ class _Ours(_Follower):
             return None
         if count == 1:
             return [0]
-        wanted = [self.partner.get(number, number if number < 0 else None) for number in mine.inputs]
-        if sorted(filter(lambda n: n is not None, wanted)) == sorted(other.inputs):
-            places = list(other.inputs)
-            return [places.index(number) for number in wanted]
+        wanted = [number if number < 0 else self.partner.get(number, UNPAIRED) for number in mine.inputs]
+        if sorted(wanted) == sorted(other.inputs):
+            return [other.inputs.index(number) for number in wanted]
         return list(range(count))
 
 
@@ -217,7 +218,11 @@ def _with(args: Any, slots: tuple[int, ...], replacements: Iterator[Tensor]) -> 
 
 
 def run(
-    ours: nn.Module, theirs: nn.Module, graphs: tuple[Graph, Graph], partner: Mapping[int, int], inputs: tuple[Tensor, Tensor]
+    ours: nn.Module,
+    theirs: nn.Module,
+    graphs: tuple[Graph, Graph],
+    partner: Mapping[int, int],
+    inputs: tuple[Tensor, Tensor],
 ) -> Run:
     """Both networks on their inputs, in eval mode.
 

@@ -109,9 +109,7 @@ def _norm(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made
     return Folded("batch_norm", settings, leaves)
 
 
-def _by_word(
-    owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict[str, tuple[str, Tensor]]
-) -> None:
+def _by_word(owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict[str, tuple[str, Tensor]]) -> None:
     """Give vectors the role that their name tells, and take them off the list."""
     for role in roles:
         for item in owned:
@@ -131,11 +129,10 @@ def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
         if node.operator == "mul" and (p := _dropped(node, found)) is not None:
             kept = tuple(i for i in node.inputs if _noise(i, found) is None)
             found[number] = node = replace(node, operator="dropout", settings={"p": p}, inputs=kept)
-        elif node.operator == "mean" and len(sources) == 1 and sources[0].operator == "mean":
-            if _spatial(sources[0], found) != "spatial" and len(node.shape) <= 2:
-                found[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
+        elif node.operator == "mean" and len(node.shape) <= 2 and _is_half(sources):
+            found[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
         if node.operator == "mean":
-            found[number] = node = replace(node, settings={"dims": _spatial(node, found)})
+            found[number] = node = replace(node, settings={"dims": _spatial(node)})
         elif node.operator == "adaptive_avg_pool" and node.shape[2:] == (1, 1):
             found[number] = node = replace(node, operator="mean", settings={"dims": "spatial"})
         elif node.operator == "conv" and node.settings["kernel"] == (1, 1) and set(node.inputs) <= pooled:
@@ -146,14 +143,19 @@ def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
     return found
 
 
-def _spatial(node: Node, nodes: dict[int, Node]) -> Any:
-    """ "spatial" for a mean over everything behind the channels."""
+def _is_half(sources: Sequence[Node]) -> bool:
+    """A mean along one side of the image, to be followed by one along the other."""
+    return len(sources) == 1 and sources[0].operator == "mean" and _spatial(sources[0]) != "spatial"
+
+
+def _spatial(node: Node) -> Any:
+    """The word spatial for a mean over everything behind the channels."""
     dims = node.settings["dims"]
     if isinstance(dims, str) or not dims:
         return dims
     rank = len(node.shape) if len(node.shape) > len(dims) + 1 else len(node.shape) + len(dims)
     behind = tuple(range(2, rank))
-    return "spatial" if dims == behind or dims == (2,) == behind[:1] and rank == 3 else dims
+    return "spatial" if dims == behind or (dims == (2,) == behind[:1] and rank == 3) else dims
 
 
 def _noise(number: int, nodes: dict[int, Node]) -> float | None:

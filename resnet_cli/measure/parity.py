@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from resnet_cli.measure import forward_checks, probe, reference, static_checks, training_checks
+from resnet_cli.measure import forward_checks, reference, static_checks, training_checks
 from resnet_cli.measure.comparison import Comparison, Question, prepare
 from resnet_cli.measure.diagnosis import diagnose
 from resnet_cli.measure.environment import environment
@@ -115,9 +115,7 @@ def _result(
     comparison.diagnoses += static_checks.name_values(comparison)
     comparison.diagnoses[:0] = diagnose(comparison.structure, comparison.findings)
     made = {check.key: check for check in comparison.checks}
-    checks = tuple(
-        made.get(key, Check(key, _TITLES[key], SKIPPED, None, None, "not asked for")) for key in CHECKS
-    )
+    checks = tuple(made.get(key, Check(key, _TITLES[key], SKIPPED, None, None, "not asked for")) for key in CHECKS)
     wanted = set(expected or ())
     findings = tuple(replace(one, expected=finding_key(one) in wanted) for one in comparison.findings)
     worst = _worst(checks)

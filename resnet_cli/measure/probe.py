@@ -46,19 +46,25 @@ def randomise(model: nn.Module, seed: int) -> None:
                 parameter.uniform_(-0.3, 0.3, generator=generator)
             else:
                 parameter.uniform_(0.5, 1.5, generator=generator)
-        for module in model.modules():
-            if isinstance(module, _NORMS) and module.running_mean is not None:
-                module.running_mean.zero_()
-                module.running_var.fill_(1.0)
+        for mean, variance, _ in _statistics(model):
+            mean.zero_()
+            variance.fill_(1.0)
         with contextlib.suppress(RuntimeError, ValueError):  # too small an image for it: then they stay as drawn
             _calibrate(model, seed)
-        for module in model.modules():
-            if isinstance(module, _NORMS) and module.running_mean is not None:
-                spread = module.running_var.sqrt()
-                noise = torch.empty_like(spread).uniform_(-0.2, 0.2, generator=generator)
-                module.running_mean += noise * spread
-                module.running_var *= torch.empty_like(spread).uniform_(0.7, 1.4, generator=generator)
-                module.num_batches_tracked.fill_(3)
+        for mean, variance, batches in _statistics(model):
+            spread = variance.sqrt()
+            mean.add_(torch.empty_like(spread).uniform_(-0.2, 0.2, generator=generator) * spread)
+            variance.mul_(torch.empty_like(spread).uniform_(0.7, 1.4, generator=generator))
+            batches.fill_(3)
+
+
+def _statistics(model: nn.Module) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Running mean, running variance and counter of every norm that keeps them."""
+    for module in model.modules():
+        if isinstance(module, _NORMS):
+            mean, variance, batches = module.running_mean, module.running_var, module.num_batches_tracked
+            if mean is not None and variance is not None and batches is not None:
+                yield mean, variance, batches
 
 
 def _calibrate(model: nn.Module, seed: int) -> None:

@@ -138,7 +138,6 @@ def _materialised(build: Callable[[], nn.Module]) -> nn.Module:
     return model
 
 
-
 def prepared_image(path: str, name: str) -> tuple[torch.Tensor, Sequence[str]]:
     """A photograph as torchvision prepares it for a network, (1, 3, H, W), and the names of the classes.
 

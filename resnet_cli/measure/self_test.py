@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure import probe
 from resnet_cli.measure.comparison import Question, prepare
 from resnet_cli.measure.environment import environment
 from resnet_cli.measure.mutations import MUTATIONS, Mutation, NoPlaceError
@@ -121,8 +120,10 @@ def self_test(
 
 def _plant(mutation: Mutation, sound: Subject, against: Subject, question: Question) -> Planted:
     def row(*, planted: bool, text: str, result: ParityResult | None = None) -> Planted:
-        seen = () if result is None else tuple(
-            check.key for check in result.checks if check.verdict not in (BITWISE, ROUNDING, SKIPPED)
+        seen = (
+            ()
+            if result is None
+            else tuple(check.key for check in result.checks if check.verdict not in (BITWISE, ROUNDING, SKIPPED))
         )
         return Planted(
             key=mutation.key,

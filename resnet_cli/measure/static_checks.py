@@ -118,8 +118,8 @@ def _frozen(comparison: Comparison) -> list[Finding]:
     for mine, other in comparison.pairs.items():
         if mine in ours and other in theirs and ours[mine].requires_grad != theirs[other].requires_grad:
             is_frozen = not ours[mine].requires_grad
-            text = f"{mine} is {'frozen' if is_frozen else 'trainable'}, {REFERENCE}'s is {'trainable' if is_frozen else 'frozen'}"
             words = ("frozen", "trainable") if is_frozen else ("trainable", "frozen")
+            text = f"{mine} is {words[0]}, {REFERENCE}'s is {words[1]}"
             found.append(Finding("parameters", "frozen", "requires_grad", mine, other, *words, text))
         elif (mine in ours) != (other in theirs) and other in probe.tensors(comparison.theirs):
             text = f"{mine} is a {'parameter' if mine in ours else 'buffer'}, {REFERENCE}'s {other} is not"
@@ -182,8 +182,9 @@ def initialisation(spread: Mapping[str, float], comparison: Comparison) -> None:
     comparison.notes.append(
         Note(
             "note",
-            f"initialisation: {odd} of {len(ratios)} convolutions start with another spread than {REFERENCE}'s (Kaiming, "
-            f"fan-out): {ratios[low]:.2g} × its standard deviation in {low} to {ratios[high]:.2g} × in {high}",
+            f"initialisation: {odd} of {len(ratios)} convolutions start with another spread than {REFERENCE}'s "
+            f"(Kaiming, fan-out): {ratios[low]:.2g} × its standard deviation in {low} to {ratios[high]:.2g} × in "
+            f"{high}",
         )
     )
 
@@ -213,5 +214,3 @@ def name_values(comparison: Comparison) -> list[Diagnosis]:
         more = f"; {len(frozen) - 1} more like it" if len(frozen) > 1 else ""
         found.append(Diagnosis("frozen-parameter", first.text + more, tuple(frozen)))
     return found
-
-

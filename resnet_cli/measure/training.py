@@ -20,7 +20,7 @@ from resnet_cli.measure.trace import tensors_in
 LIMIT = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault seen is above 1e-8
 
 # What the step is made with; weight decay and momentum so that each of them has a part in it.
-_STEP = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
+_RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-4
 
 OnGradient = Callable[[str, nn.Parameter], None]
 
@@ -71,7 +71,7 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
 
         if on_gradient is not None:
             handles = [
-                parameter.register_post_accumulate_grad_hook(arrived)
+                parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
                 for parameter in model.parameters()
                 if parameter.requires_grad
             ]
@@ -158,7 +158,7 @@ def _stepped(value: Tensor, gradient: Tensor) -> Tensor:
     """The parameter after one step of SGD with momentum and weight decay."""
     parameter = nn.Parameter(value.clone())
     parameter.grad = gradient.reshape(value.shape)
-    torch.optim.SGD([parameter], foreach=False, **_STEP).step()
+    torch.optim.SGD([parameter], _RATE, _MOMENTUM, weight_decay=_DECAY, foreach=False).step()
     return parameter.detach()
 
 

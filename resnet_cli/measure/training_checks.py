@@ -96,9 +96,7 @@ def _outputs(ours: Trained, theirs: Trained) -> float:
     return max((relative_error(a, b) if a.shape == b.shape else math.inf for a, b in pairs), default=0.0)
 
 
-def _add(
-    comparison: Comparison, key: str, worst: float, errors: Sequence[float], words: str, why: str | None
-) -> None:
+def _add(comparison: Comparison, key: str, worst: float, errors: Sequence[float], words: str, why: str | None) -> None:
     limit = _limit(comparison)
     found = verdict(worst, limit)
     if found == DIFFERENT and why is not None:
@@ -106,7 +104,11 @@ def _add(
         return
     equal, far = sum(error == 0 for error in errors), sum(error > limit for error in errors)
     if key == "train":
-        said = {0: "output equal bit for bit"}.get(far, "output differs") if not worst or far else "output apart by rounding"
+        said = (
+            {0: "output equal bit for bit"}.get(far, "output differs")
+            if not worst or far
+            else "output apart by rounding"
+        )
         said += ", float64"
     elif equal == len(errors):
         said = f"all {len(errors)} {words} are equal bit for bit"
