@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from resnet_cli.measure.graph import Graph, Node
+from resnet_cli.measure.nodes import Graph, Node
 from resnet_cli.measure.operators import ACTIVATIONS, NORMS, POOLS
 
 Pair = tuple[Node | None, Node | None]

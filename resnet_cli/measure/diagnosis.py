@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from resnet_cli.measure.differences import Difference, Structure
-from resnet_cli.measure.graph import IMAGE, Graph, Node
+from resnet_cli.measure.nodes import IMAGE, Graph, Node
 from resnet_cli.measure.operators import ACTIVATIONS
 from resnet_cli.parity_results import Diagnosis, Finding
 

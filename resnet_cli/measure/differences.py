@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resnet_cli.measure.alignment import Pair
-from resnet_cli.measure.graph import IMAGE, Graph, Node
+from resnet_cli.measure.nodes import IMAGE, Graph, Node
 from resnet_cli.parity_results import Finding, Line
 
 _NEAR = 12  # operators between an extra and a missing one that are still the same one, moved

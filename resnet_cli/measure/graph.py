@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,59 +16,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure import macros
-from resnet_cli.measure.operators import PASSING, Settings, arguments, describe
+from resnet_cli.measure.nodes import IMAGE, Graph, Leaf, Node
+from resnet_cli.measure.operators import PASSING, arguments, describe
 from resnet_cli.measure.shapes import QuickShapes
 from resnet_cli.measure.trace import tensors_in
 
-IMAGE = -1  # the number of what goes into the network
 _ROLES = {"mat2": "weight", "self": "bias"}  # of addmm(bias, x, weight) and mm(x, weight)
 _TRANSPOSING = frozenset({"t", "transpose", "permute", "numpy_T"})
 _MAKING = frozenset("new_empty new_zeros new_ones new_full rand_like randn_like".split())
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A parameter or buffer that an operator reads."""
-
-    name: str
-    shape: tuple[int, ...]
-    computed: tuple[str, ...] = ()  # the operators that made what is read from it (weight normalisation, say)
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One operator."""
-
-    number: int  # the place of its output among all calls of the dispatcher
-    operator: str
-    settings: Settings
-    inputs: tuple[int, ...]
-    leaves: dict[str, Leaf]  # by role: "weight", "bias", "running_mean", "running_var"
-    path: str  # of the module that runs it
-    shape: tuple[int, ...]
-    slots: tuple[int, ...] = ()  # which of the tensors among its arguments are activations
-    macro: str | None = None  # path of the module whose operators were taken together
-
-    @property
-    def label(self) -> str:
-        """Where a reader finds it: the module that runs it, or the parameter where that module has several."""
-        owners = {leaf.name.rpartition(".")[0] for leaf in self.leaves.values()}
-        if not owners or self.path in owners:
-            return self.path
-        leaf = self.leaves.get("weight", next(iter(self.leaves.values())))
-        owner, _, last = leaf.name.rpartition(".")
-        return owner if last in ("weight", "bias") else leaf.name
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """The live operators of one forward, in an order that depends on the data flow alone."""
-
-    nodes: tuple[Node, ...]
-    outputs: tuple[tuple[int, ...], ...]  # shapes
-    calls: tuple[str, ...]  # every call of the dispatcher, to check another run against
-    used: frozenset[str]  # parameters and buffers that a live operator reads
-    by_number: dict[int, Node] = field(compare=False, repr=False)
 
 
 def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:

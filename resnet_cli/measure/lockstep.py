@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.deviation import relative_error
-from resnet_cli.measure.graph import Graph, Node
+from resnet_cli.measure.nodes import Graph, Node
 from resnet_cli.measure.operators import arguments, describe
 from resnet_cli.measure.trace import tensors_in
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
+from resnet_cli.measure.nodes import Node
 from resnet_cli.measure.operators import Settings
-
-if TYPE_CHECKING:
-    from resnet_cli.measure.graph import Node
 
 # A norm divides by a standard deviation: one of these is in it.
 _SPREAD = frozenset("var var_mean std std_mean rsqrt sqrt pow var_mean_correction".split())

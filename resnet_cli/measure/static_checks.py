@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from resnet_cli.measure import probe
 from resnet_cli.measure.comparison import REFERENCE, Comparison, counts
 from resnet_cli.measure.differences import spoken
-from resnet_cli.measure.graph import Graph
+from resnet_cli.measure.nodes import Graph
 from resnet_cli.measure.published import UnpublishedError, torchvision_figures
 from resnet_cli.parity_results import BITWISE, DIFFERENT, Check, Diagnosis, Finding
 from resnet_cli.results import Note
