@@ -63,6 +63,12 @@ def question(**options: object) -> Question:
     return replace(SMALL, **options)  # type: ignore[arg-type]
 
 
+def norm(model: nn.Module, path: str) -> nn.BatchNorm2d:
+    found = model.get_submodule(path)
+    assert isinstance(found, nn.BatchNorm2d)
+    return found
+
+
 def check(result: ParityResult, key: str) -> Check:
     return next(one for one in result.checks if one.key == key)
 
@@ -138,7 +144,7 @@ def test_faults_without_a_place_say_so() -> None:
 def test_three_faults_are_three_findings_and_no_more() -> None:
     """Everything behind the first one differs; by themselves only the three do."""
     model = copy.deepcopy(sound(18).model)
-    model.get_submodule("l0.block.ResIdentity0.bn1").eps = 2e-5
+    norm(model, "l0.block.ResIdentity0.bn1").eps = 2e-5
     with torch.no_grad():
         model.get_submodule("l1.block.ResIdentity0.conv2").weight[0, 0, 0, 0] += 0.5  # type: ignore[index, operator]
         model.get_submodule("l2.block.ResSkip.bn2").running_mean[3] += 0.5  # type: ignore[index, operator]
@@ -234,7 +240,7 @@ def test_a_network_of_another_kind_is_refused() -> None:
 
 def test_intended_changes_are_let_through_and_nothing_else() -> None:
     model = copy.deepcopy(sound(18).model)
-    model.get_submodule("l1.block.ResSkip.bn1").eps = 1e-3
+    norm(model, "l1.block.ResSkip.bn1").eps = 1e-3
     changed = Subject(model, "changed")
     only = question(checks=("settings", "eval"))
     found = compare(changed, theirs(18), only)
@@ -242,7 +248,7 @@ def test_intended_changes_are_let_through_and_nothing_else() -> None:
     assert keys == ["setting batch_norm.eps l1.block.ResSkip.bn1 = 0.001"]
     assert not found.same
     assert compare(changed, theirs(18), only, expected=keys).same
-    model.get_submodule("l1.block.ResSkip.bn2").eps = 1e-3
+    norm(model, "l1.block.ResSkip.bn2").eps = 1e-3
     assert not compare(changed, theirs(18), only, expected=keys).same
     gone = compare(sound(18), theirs(18), only, expected=keys)
     assert gone.same
@@ -251,7 +257,7 @@ def test_intended_changes_are_let_through_and_nothing_else() -> None:
 
 def test_the_tolerance_may_be_set() -> None:
     model = copy.deepcopy(sound(18).model)
-    model.get_submodule("l1.block.ResSkip.bn1").eps = 1.1e-5
+    norm(model, "l1.block.ResSkip.bn1").eps = 1.1e-5
     changed = Subject(model, "changed")
     strict = compare(changed, theirs(18), question(checks=("eval",), transfer="none"))
     assert check(strict, "eval").verdict == DIFFERENT  # float64 sees it where float32's noise would hide it
@@ -319,7 +325,7 @@ def test_a_fresh_probe_hides_nothing() -> None:
 def test_json_is_plain(tmp_path: object) -> None:
     model = copy.deepcopy(sound(18).model)
     with torch.no_grad():
-        model.get_submodule("tail.lin").bias[0] = float("nan")  # type: ignore[index, operator]
+        model.get_submodule("tail.lin").bias[0] = float("nan")  # type: ignore[operator]
     result = compare(Subject(model, "nan"), theirs(18), question(transfer="none", checks=("parameters", "eval")))
     assert check(result, "eval").error is None
     assert check(result, "eval").verdict == DIFFERENT

@@ -1,0 +1,122 @@
+"""Weights from files of all kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+
+from resnet_cli.architectures import FAMILY
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.shapes import build_on_meta
+from resnet_cli.measure.weights import explain_misfit, fit, load_weights
+from resnet_cli.resnet import build
+
+STATE = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
+
+
+class Dangerous:
+    def __reduce__(self) -> Any:
+        return (print, ("this must not run",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        STATE,
+        {"state_dict": STATE, "epoch": 3},
+        {"model": {"module." + key: value for key, value in STATE.items()}},
+        {"module._orig_mod." + key: value for key, value in STATE.items()},
+        {**STATE, "note": "text", "epoch": 1},
+    ],
+)
+def test_containers_and_prefixes_are_taken_off(tmp_path: Path, content: dict[str, Any]) -> None:
+    path = tmp_path / "weights of ünïcode.pth"
+    torch.save(content, path)
+    found = load_weights(str(path))
+    assert list(found) == list(STATE)
+    assert all(torch.equal(found[key], value) for key, value in STATE.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "no checkpoint"), (b"some text", "no checkpoint"), (b"PK\x03\x04 broken", "no checkpoint")],
+)
+def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    with pytest.raises(ResnetCliError, match=message) as caught:
+        load_weights(str(path))
+    assert caught.value.exit_code == 2
+    assert "\n" not in caught.value.message
+
+
+def test_half_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(STATE, path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(ResnetCliError, match="no checkpoint"):
+        load_weights(str(path))
+
+
+def test_nothing_in_a_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"state_dict": STATE, "optimizer": Dangerous()}, path)
+    with pytest.raises(ResnetCliError, match="would run code") as caught:
+        load_weights(str(path))
+    assert "state_dict" in (caught.value.hint or "")
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_no_file_or_holds_no_tensor(tmp_path: Path) -> None:
+    with pytest.raises(ResnetCliError, match="no such file"):
+        load_weights(str(tmp_path / "x.pth"))
+    with pytest.raises(ResnetCliError, match="is no file"):
+        load_weights(str(tmp_path))
+    path = tmp_path / "x.pth"
+    for content in ({}, [1, 2], {"epoch": 1}, torch.ones(3)):
+        torch.save(content, path)
+        with pytest.raises(ResnetCliError, match="holds no tensors"):
+            load_weights(str(path))
+
+
+def shapes(name: str) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(t.shape) for key, t in build_on_meta(lambda: build(FAMILY[name])).state_dict().items()}
+
+
+def test_counters_may_be_missing() -> None:
+    state = build_on_meta(lambda: build("resnet18")).state_dict()
+    old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    assert fit(old, shapes("resnet18")).exact
+    assert fit(state, shapes("resnet18")).exact
+    assert not fit({**state, "one.more": torch.ones(1)}, shapes("resnet18")).exact
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_architecture_of_a_file_is_recognised(name: str) -> None:
+    with torch.device("meta"):
+        state: dict[str, Tensor] = getattr(torchvision.models, name)(num_classes=10).state_dict()
+    expected = shapes("resnet18" if name != "resnet18" else "resnet34")
+    error = explain_misfit("x.pth", state, {"torchvision's names": fit(state, expected), "ours": fit(state, expected)})
+    # None of these names is ours, so nothing matches: the guess is made where something does.
+    assert "fits neither" in error.message
+    with torch.device("meta"):
+        theirs = getattr(torchvision.models, "resnet18" if name != "resnet18" else "resnet34")().state_dict()
+    found = fit(state, {key: tuple(value.shape) for key, value in theirs.items()})
+    error = explain_misfit("x.pth", state, {"torchvision's names": found})
+    assert f"looks like {name}:" in (error.hint or "")
+    assert "--num-classes 10" in (error.hint or "")
+
+
+def test_another_number_of_classes_is_said() -> None:
+    with torch.device("meta"):
+        state = torchvision.models.resnet18(num_classes=10).state_dict()
+        theirs = torchvision.models.resnet18().state_dict()
+    found = fit(state, {key: tuple(value.shape) for key, value in theirs.items()})
+    error = explain_misfit("x.pth", state, {"torchvision's names": found})
+    assert "fc.weight is 10 × 512, not 1000 × 512" in error.message.replace("×", " × ").replace("  ", " ")
+    assert "--num-classes 10" in (error.hint or "")
