@@ -1,4 +1,4 @@
-"""How long the commands take, as ratios to `import torch`, interleaved in one run: python tests/speed.py [rounds].
+"""How long the commands take, as ratios to the imports that they need, interleaved: python tests/speed.py [rounds].
 
 Run by hand, never in CI: a shared machine's seconds prove nothing, and its ratios need many rounds.
 """
@@ -16,6 +16,7 @@ from rich.table import Table
 PYTHON = [sys.executable, "-W", "ignore"]
 BENCH = [sys.executable, "-m", "resnet_cli"]
 TORCH = "import torch"
+TORCHVISION = "import torchvision"
 DRAWING = "import typer, rich"
 
 COMMANDS: dict[str, tuple[list[str], str, str]] = {
@@ -31,6 +32,8 @@ COMMANDS: dict[str, tuple[list[str], str, str]] = {
         TORCH,
         "seconds",
     ),
+    "compare-torchvision": ([*BENCH, "compare-torchvision"], TORCHVISION, "1.5 ×"),
+    "compare-torchvision --depth 50": ([*BENCH, "compare-torchvision", "--depth", "50"], TORCHVISION, "none"),
 }
 
 
@@ -43,7 +46,7 @@ def seconds(command: list[str]) -> float:
 
 def main(rounds: int) -> None:
     """Measure, a round of everything at a time, and print the table."""
-    references = {code: [*PYTHON, "-c", code] for code in (DRAWING, TORCH)}
+    references = {code: [*PYTHON, "-c", code] for code in (DRAWING, TORCH, TORCHVISION)}
     everything = {**references, **{name: command for name, (command, _, _) in COMMANDS.items()}}
     times: dict[str, list[float]] = {name: [] for name in everything}
     for number in range(rounds + 1):

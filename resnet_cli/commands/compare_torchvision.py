@@ -8,9 +8,9 @@ import typer
 from resnet_cli.architectures import resolve
 from resnet_cli.commands import options
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.parity_results import CHECKS
 from resnet_cli.render.files import check_file, write_file
 from resnet_cli.render.progress import telling, waiting
+from resnet_cli.verdicts import CHECKS
 
 EPILOG = """\b
 Examples:

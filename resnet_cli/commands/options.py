@@ -11,15 +11,17 @@ import typer
 from resnet_cli.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
 from resnet_cli.quantities import printable
+from resnet_cli.render.names import choose
 from resnet_cli.render.page import View
-from resnet_cli.render.pages import Result, validate_view
+from resnet_cli.render.pages import validate_view
 from resnet_cli.render.progress import waiting
-from resnet_cli.render.wording import choose
 from resnet_cli.render.write import Format, check_output, write
-from resnet_cli.results import Assertion
 
 if TYPE_CHECKING:
     import torch
+
+    from resnet_cli.render.pages import Result
+    from resnet_cli.results import Assertion
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 FORMATS = ("terminal", "json", "csv", "markdown", "svg")
@@ -181,7 +183,7 @@ class Drawing:
     output: str | None
     view: View
 
-    def write(self, result: Result) -> None:
+    def write(self, result: "Result") -> None:
         """Draw the result."""
         write(result, format=self.format, output=self.output, view=self.view)
 
@@ -252,6 +254,6 @@ def leave(holds: bool) -> None:
         raise typer.Exit(CHECK_FAILED)
 
 
-def finish(assertions: tuple[Assertion, ...]) -> None:
+def finish(assertions: "tuple[Assertion, ...]") -> None:
     """Leave with 1 when a budget does not hold."""
     leave(all(assertion.holds for assertion in assertions))

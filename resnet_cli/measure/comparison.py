@@ -15,8 +15,9 @@ from resnet_cli.measure.graph import record
 from resnet_cli.measure.loading import user_error
 from resnet_cli.measure.nodes import Graph
 from resnet_cli.measure.shapes import hollow_copy
-from resnet_cli.parity_results import CHECKS, Check, Diagnosis, Finding
+from resnet_cli.parity_results import Check, Diagnosis, Finding
 from resnet_cli.results import Note, Shape
+from resnet_cli.verdicts import CHECKS
 
 REFERENCE = "torchvision"  # what sentences call the other network
 
@@ -55,7 +56,7 @@ class Question:
     @property
     def training_shape(self) -> Shape:
         """Of the step in train mode: small, for it is made in double precision."""
-        return (4, self.shape[1], *(min(side, 48) for side in self.shape[2:]))
+        return (4, self.shape[1], *(min(side, 40) for side in self.shape[2:]))
 
     @property
     def other_shapes(self) -> tuple[Shape, ...]:

@@ -21,17 +21,9 @@ from resnet_cli.measure.nodes import Graph
 from resnet_cli.measure.static_checks import not_comparable
 from resnet_cli.measure.trace import tensors_in
 from resnet_cli.measure.training import LIMIT
-from resnet_cli.parity_results import (
-    BITWISE,
-    DIFFERENT,
-    NOT_COMPARABLE,
-    ROUNDING,
-    Check,
-    Diagnosis,
-    Finding,
-    Line,
-)
+from resnet_cli.parity_results import Check, Diagnosis, Finding, Line
 from resnet_cli.results import Shape
+from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
 
 NOISE = 10.0  # times the measured noise floor is still rounding
 

@@ -14,22 +14,9 @@ from resnet_cli.measure.comparison import Comparison, Question, prepare
 from resnet_cli.measure.diagnosis import diagnose
 from resnet_cli.measure.environment import environment
 from resnet_cli.measure.networks import Subject
-from resnet_cli.parity_results import (
-    BITWISE,
-    CHECKS,
-    DIFFERENT,
-    NOT_COMPARABLE,
-    ROUNDING,
-    SKIPPED,
-    Check,
-    Finding,
-    Mapping,
-    Member,
-    ParityResult,
-    Prediction,
-    Probe,
-)
+from resnet_cli.parity_results import Check, Finding, Mapping, Member, ParityResult, Prediction, Probe
 from resnet_cli.results import Note
+from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 _TITLES = {
     "parameters": "parameters and buffers",

@@ -12,15 +12,9 @@ from resnet_cli.measure.environment import environment
 from resnet_cli.measure.mutations import MUTATIONS, Mutation, NoPlaceError
 from resnet_cli.measure.networks import Subject
 from resnet_cli.measure.parity import compare
-from resnet_cli.parity_results import (
-    BITWISE,
-    ROUNDING,
-    SKIPPED,
-    ParityResult,
-    Planted,
-    SelfTestResult,
-)
+from resnet_cli.parity_results import ParityResult, Planted, SelfTestResult
 from resnet_cli.results import Note
+from resnet_cli.verdicts import BITWISE, ROUNDING, SKIPPED
 
 # A fault is named by a diagnosis, or by a finding whose kind and subject say it: any of these will do.
 NAMES: dict[str, frozenset[str]] = {

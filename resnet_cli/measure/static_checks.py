@@ -14,8 +14,9 @@ from resnet_cli.measure.comparison import REFERENCE, Comparison, counts
 from resnet_cli.measure.differences import spoken
 from resnet_cli.measure.nodes import Graph
 from resnet_cli.measure.published import UnpublishedError, torchvision_figures
-from resnet_cli.parity_results import BITWISE, DIFFERENT, Check, Diagnosis, Finding
+from resnet_cli.parity_results import Check, Diagnosis, Finding
 from resnet_cli.results import Note
+from resnet_cli.verdicts import BITWISE, DIFFERENT
 
 _USUAL = (0.9, 1.1)  # how far the standard deviation of a random weight may be from its rule
 

@@ -11,7 +11,8 @@ from resnet_cli.measure.deviation import finite, relative_error, verdict
 from resnet_cli.measure.loading import user_error
 from resnet_cli.measure.static_checks import not_comparable
 from resnet_cli.measure.training import LIMIT, Deviation, Trained
-from resnet_cli.parity_results import DIFFERENT, NOT_COMPARABLE, Check, Diagnosis, Finding
+from resnet_cli.parity_results import Check, Diagnosis, Finding
+from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE
 
 TITLES = {
     "train": "forward, train mode",

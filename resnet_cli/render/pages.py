@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from resnet_cli.errors import ResnetCliError
-from resnet_cli.parity_results import FamilyResult, ParityResult, SelfTestResult
-from resnet_cli.render.layer_columns import COLUMNS
-from resnet_cli.render.page import Page, View
-from resnet_cli.render.pages_family import family_page
-from resnet_cli.render.pages_flops import SECTIONS, flops_page
-from resnet_cli.render.pages_parity import SECTIONS as PARITY_SECTIONS
-from resnet_cli.render.pages_parity import parity_page
-from resnet_cli.render.pages_self_test import self_test_page
-from resnet_cli.render.pages_summary import summary_page
-from resnet_cli.render.wording import choose
-from resnet_cli.results import FlopsResult, SummaryResult
+from typing import TYPE_CHECKING, Any
 
-Result = SummaryResult | FlopsResult | ParityResult | FamilyResult | SelfTestResult
-KINDS: dict[str, type[Result]] = {
-    "summary": SummaryResult,
-    "flops": FlopsResult,
-    "compare-torchvision": ParityResult,
-    "compare-torchvision-all": FamilyResult,
-    "self-test": SelfTestResult,
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.render.names import choose
+from resnet_cli.render.page import Page, View
+from resnet_cli.render.sections import FLOPS, PARITY
+
+# A page is imported when it is drawn: `--help` needs none of them.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from resnet_cli.parity_results import FamilyResult, ParityResult, SelfTestResult
+    from resnet_cli.results import FlopsResult, SummaryResult
+
+    Result = SummaryResult | FlopsResult | ParityResult | FamilyResult | SelfTestResult
+
+# What a result is called in the schema of its JSON.
+KINDS = {
+    "SummaryResult": "summary",
+    "FlopsResult": "flops",
+    "ParityResult": "compare-torchvision",
+    "FamilyResult": "compare-torchvision-all",
+    "SelfTestResult": "self-test",
 }
 
 
 def kind_of(result: Result) -> str:
     """What a result is called in the schema of its JSON."""
-    return next(kind for kind, known in KINDS.items() if isinstance(result, known))
+    return KINDS[type(result).__name__]
 
 
 def page(result: Result, view: View) -> Page:
@@ -36,41 +39,53 @@ def page(result: Result, view: View) -> Page:
     Raises:
         ResnetCliError: the view asks for a column or a table that there is none of.
     """
-    validate_view(kind_of(result), view)
-    if isinstance(result, SummaryResult):
-        return summary_page(result, view)
-    if isinstance(result, FlopsResult):
-        return flops_page(result, view)
-    if isinstance(result, ParityResult):
-        return parity_page(result, view)
-    if isinstance(result, FamilyResult):
-        return family_page(result, view)
-    return self_test_page(result, view)
+    kind = kind_of(result)
+    validate_view(kind, view)
+    drawn: Page = _pages()[kind](result, view)
+    return drawn
+
+
+def _pages() -> dict[str, Any]:
+    from resnet_cli.render.pages_family import family_page
+    from resnet_cli.render.pages_flops import flops_page
+    from resnet_cli.render.pages_parity import parity_page
+    from resnet_cli.render.pages_self_test import self_test_page
+    from resnet_cli.render.pages_summary import summary_page
+
+    return {
+        "summary": summary_page,
+        "flops": flops_page,
+        "compare-torchvision": parity_page,
+        "compare-torchvision-all": family_page,
+        "self-test": self_test_page,
+    }
 
 
 def summary_columns() -> tuple[str, ...]:
     """The names that `--columns` of a summary takes, in the order of drawing; the layer's own name is always there."""
+    from resnet_cli.render.layer_columns import COLUMNS
+
     return tuple(COLUMNS)
 
 
 def flops_sections() -> tuple[str, ...]:
     """The tables of a FLOP count, in the order of drawing."""
-    return SECTIONS
+    return FLOPS
 
 
 def parity_sections() -> tuple[str, ...]:
     """The parts of a comparison, in the order of drawing."""
-    return PARITY_SECTIONS
+    return PARITY
 
 
-_SECTIONS = {"flops": SECTIONS, "compare-torchvision": PARITY_SECTIONS}
+_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY}
 
 
 def validate_view(kind: str, view: View) -> None:
     """Say what is wrong with a view before anything is measured.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of the kinds of result.
         view: what the reader asks for.
 
     Raises:
@@ -81,7 +96,7 @@ def validate_view(kind: str, view: View) -> None:
             f"a tree of {view.levels} levels shows nothing", "the smallest number of levels is 1, the stages"
         )
     for noun, asked, known in (
-        ("column", view.columns, summary_columns() if kind == "summary" else ()),
+        ("column", view.columns, summary_columns() if kind == "summary" and view.columns is not None else ()),
         ("section", view.sections, _SECTIONS.get(kind, ())),
     ):
         if asked is None:

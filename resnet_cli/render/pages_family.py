@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from resnet_cli.parity_results import BITWISE, CHECKS, DIFFERENT, ROUNDING, FamilyResult, Member
+from resnet_cli.parity_results import FamilyResult, Member
 from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table, View
 from resnet_cli.render.wording import closing, counted, exact, overall, scaled, sign, word
+from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, ROUNDING
 
 _TITLES = {"parameters": "param", "settings": "set", "statistics": "stat", "gradients": "grad", "shapes": "size"}
 _LEGEND = (

@@ -8,6 +8,7 @@ from resnet_cli import quantities
 from resnet_cli.render.branches import branches
 from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table, View
 from resnet_cli.render.pages_conventions import conventions, parts, remarks, walks
+from resnet_cli.render.sections import FLOPS as SECTIONS
 from resnet_cli.render.wording import (
     assertions,
     closing,
@@ -19,7 +20,6 @@ from resnet_cli.render.wording import (
 )
 from resnet_cli.results import FlopsResult, ModuleFlops, Operator
 
-SECTIONS = ("operators", "modules", "conventions", "walks", "parts")
 _LEVELS = 2  # stages and blocks
 
 _MACS = Column("macs", "MACs", legend="multiply-accumulates of convolutions and matrix products; 1 MAC = 2 FLOPs")

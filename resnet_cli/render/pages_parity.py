@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from resnet_cli import quantities
-from resnet_cli.parity_results import (
-    DIFFERENT,
-    NOT_COMPARABLE,
-    ROUNDING,
-    SKIPPED,
-    Check,
-    Mapping,
-    ParityResult,
-    Probe,
-)
+from resnet_cli.parity_results import Check, Mapping, ParityResult, Probe
 from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table, View
 from resnet_cli.render.pages_findings import every_finding, findings, grouped
+from resnet_cli.render.sections import PARITY as SECTIONS
 from resnet_cli.render.side_by_side import side_by_side
 from resnet_cli.render.wording import closing, counted, error, exact, outcome, word
+from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
-SECTIONS = ("checks", "findings", "tree", "mapping", "predictions")
 _NAMES = 4  # of a list that are drawn
 
 

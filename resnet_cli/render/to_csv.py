@@ -10,7 +10,8 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.parity_results import ParityResult
 from resnet_cli.quantities import printable
 from resnet_cli.render.page import Cell, Page, Table, Value, View
-from resnet_cli.render.pages import Result, summary_columns
+from resnet_cli.render.pages import summary_columns
+from resnet_cli.render.to_json import Result
 from resnet_cli.results import FlopsResult, SummaryResult
 
 _BESIDE = ("witnesses", "assertions", "diagnoses")  # tables that stand beside what was asked for

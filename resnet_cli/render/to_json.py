@@ -9,10 +9,20 @@ import types
 from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from resnet_cli import parity_results, results
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.pages import KINDS, Result, kind_of
+from resnet_cli.render.pages import KINDS, kind_of
+
+Result = (
+    results.SummaryResult
+    | results.FlopsResult
+    | parity_results.ParityResult
+    | parity_results.FamilyResult
+    | parity_results.SelfTestResult
+)
 
 _VERSION = 1
+_TYPES = {KINDS[kind.__name__]: kind for kind in get_args(Result)}
 _LARGEST_TEXT = 64 * 10**6  # a summary of ResNet-152 has 0.6 MB
 _LARGEST_NUMBER = 2**100  # beyond every count, and still a float
 _HINT = "give a file that `--format json` wrote"
@@ -65,10 +75,10 @@ def from_json(text: str | bytes) -> Result:
             f"schema {schema[:60]} is newer than this resnet-cli, which reads version {_VERSION}",
             "upgrade it: pip install --upgrade resnet-cli",
         )
-    if kind not in KINDS or int(version) != _VERSION:
+    if kind not in _TYPES or int(version) != _VERSION:
         raise ResnetCliError(f"schema {schema[:60]!r} is unknown", _HINT)
     try:
-        result: Result = _object(document, KINDS[kind], "")
+        result: Result = _object(document, _TYPES[kind], "")
     except RecursionError:
         raise ResnetCliError("the JSON is nested too deeply", _HINT) from None
     return result

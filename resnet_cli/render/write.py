@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, guarded, is_stdout, write_file, write_stdout
 from resnet_cli.render.page import View
-from resnet_cli.render.pages import Result, kind_of, page, validate_view
-from resnet_cli.results import Note
+from resnet_cli.render.pages import kind_of, page, validate_view
+
+if TYPE_CHECKING:
+    from resnet_cli.render.pages import Result
+    from resnet_cli.results import Note
 
 # A renderer is imported when it is needed: `--help` needs none of them.
 # ruff: noqa: PLC0415
@@ -95,6 +98,8 @@ def write(
     if chosen in _WITHOUT_NOTES:
         notes_to(sys.stderr, result.notes)
     if chosen is Format.CSV and len(view.sections or ()) > 1:
+        from resnet_cli.results import Note
+
         notes_to(sys.stderr, [Note("note", f"CSV holds one table, here {(view.sections or ('',))[0]}")])
 
 

@@ -77,7 +77,8 @@ def test_files_of_any_name(name: str) -> None:
 def test_siblings_are_found() -> None:
     file("WIDTH = 9\n", "folder/blocks.py")
     for line in ("from blocks import WIDTH", "import blocks\nWIDTH = blocks.WIDTH", "from .blocks import WIDTH"):
-        text = f"from torch import nn\n{line}\ndef make():\n    m = nn.Module()\n    m.lin = nn.Linear(1, WIDTH)\n    return m\n"
+        text = f"from torch import nn\n{line}\ndef make():\n    return nn.Sequential()\n"
+        text = text.replace("return nn.Sequential()", "m = nn.Module()\n    m.lin = nn.Linear(1, WIDTH)\n    return m")
         model, _ = load_model(f"{file(text, 'folder/net.py')}:make")
         assert outputs(model) == 9
 

@@ -26,9 +26,10 @@ from resnet_cli.measure.networks import Subject
 from resnet_cli.measure.parity import compare, finding_key
 from resnet_cli.measure.self_test import NAMES, is_named
 from resnet_cli.parameter_names import torchvision_names
-from resnet_cli.parity_results import BITWISE, DIFFERENT, ROUNDING, Check, ParityResult
+from resnet_cli.parity_results import Check, ParityResult
 from resnet_cli.render.to_json import from_json, to_json
 from resnet_cli.resnet import build
+from resnet_cli.verdicts import BITWISE, DIFFERENT, ROUNDING
 
 SMALL = Question(shape=(2, 3, 64, 64), keep=True)
 

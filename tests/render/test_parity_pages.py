@@ -14,12 +14,6 @@ from samples import ENVIRONMENT, HOSTILE, NETWORK
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.parity_results import (
-    BITWISE,
-    CHECKS,
-    DIFFERENT,
-    NOT_COMPARABLE,
-    ROUNDING,
-    SKIPPED,
     Check,
     Diagnosis,
     FamilyResult,
@@ -36,11 +30,12 @@ from resnet_cli.parity_results import (
 from resnet_cli.quantities import width
 from resnet_cli.render.hunks import hunks
 from resnet_cli.render.page import Cell, Column, Page, Row, Table, View
-from resnet_cli.render.pages import Result, page, parity_sections, validate_view
-from resnet_cli.render.to_json import from_json, to_json
+from resnet_cli.render.pages import page, parity_sections, validate_view
+from resnet_cli.render.to_json import Result, from_json, to_json
 from resnet_cli.render.to_terminal import to_text
 from resnet_cli.render.write import Format, render
 from resnet_cli.results import Note
+from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 CPU = replace(ENVIRONMENT, device="cpu", device_name="", device_memory_bytes=None)
 RESNET18 = replace(NETWORK, name="resnet18", repeat=(2, 2, 2, 2), stem="imagenet", num_classes=1000)
