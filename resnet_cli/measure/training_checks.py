@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 
 from resnet_cli.measure import probe, training
-from resnet_cli.measure.comparison import REFERENCE, Comparison
+from resnet_cli.measure.comparison import REFERENCE, Comparison, graph_of
 from resnet_cli.measure.deviation import finite, relative_error, verdict
 from resnet_cli.measure.loading import user_error
 from resnet_cli.measure.static_checks import not_comparable
 from resnet_cli.measure.training import LIMIT, Deviation, Trained
 from resnet_cli.parity_results import Check, Diagnosis, Finding
+from resnet_cli.results import Shape
 from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE
 
 TITLES = {
@@ -29,7 +30,7 @@ def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
         return
     progress("training one step in float64")
     try:
-        ours, theirs, gradients = _steps(comparison)
+        ours, theirs, gradients, shape = _steps(comparison)
     except _ReferenceFailedError as error:
         for key in wanted:
             said = f"{REFERENCE}'s network cannot be trained on such a batch: {error}"
@@ -57,14 +58,14 @@ def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
         if output <= limit and why is None:
             _accuse(comparison, key, [one for one in deviations if one.error > limit])
     if "statistics" in wanted and output <= limit:
-        _name_variance(comparison, ours, theirs)
+        _name_variance(comparison, ours, theirs, shape)
 
 
 class _ReferenceFailedError(Exception):
     """The reference cannot be trained like this; the text says why."""
 
 
-def _steps(comparison: Comparison) -> tuple[Trained, Trained, training.Gradients]:
+def _steps(comparison: Comparison) -> tuple[Trained, Trained, training.Gradients, Shape]:
     question = comparison.question
     shape = question.training_shape
     try:
@@ -82,7 +83,7 @@ def _steps(comparison: Comparison) -> tuple[Trained, Trained, training.Gradients
     except Exception as error:
         raise user_error(error, f"a training step of {comparison.name}") from error
     gradients.finish(ours, comparison.ours)
-    return ours, theirs, gradients
+    return ours, theirs, gradients, shape
 
 
 def _limit(comparison: Comparison) -> float:
@@ -140,21 +141,23 @@ def _accuse(comparison: Comparison, key: str, apart: list[Deviation]) -> None:
         comparison.findings.append(Finding(key, key, subject, one.ours, one.theirs, None, None, text))
 
 
-def _name_variance(comparison: Comparison, ours: Trained, theirs: Trained) -> None:
+def _name_variance(comparison: Comparison, ours: Trained, theirs: Trained, shape: Shape) -> None:
     """Running variances that took the biased variance of the batch have a name."""
+    if not any(one.kind == "statistics" for one in comparison.findings):
+        return
+    graph = graph_of(comparison.ours, shape, training=True, name=comparison.name)
     norms = {
         leaf.name: math.prod(node.shape) // node.shape[1]
-        for node in comparison.graphs[0].nodes
+        for node in graph.nodes
         if node.operator == "batch_norm" and len(node.shape) > 1
         for role, leaf in node.leaves.items()
         if role == "running_var"
     }
-    scale = math.prod(comparison.question.training_shape) / math.prod(comparison.question.shape)
     biased = []
     for index, one in enumerate(comparison.findings):
         if one.kind != "statistics" or one.ours not in norms or one.theirs is None:
             continue
-        if training.is_biased_variance(ours, theirs, one.ours, one.theirs, round(norms[one.ours] * scale)):
+        if training.is_biased_variance(ours, theirs, one.ours, one.theirs, norms[one.ours]):
             biased.append(index)
     if biased:
         first = comparison.findings[biased[0]].ours
