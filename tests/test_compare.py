@@ -233,3 +233,12 @@ def test_help_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--self-test" in done.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--device", "cuda", "--format", "json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["environment"]["device"].startswith("cuda")
+    assert {check["verdict"] for check in result["checks"]} <= {"bitwise", "rounding"}

@@ -213,11 +213,28 @@ def resolve(graph: Graph, node: Node, partners: Mapping[int, int]) -> list[int]:
     return found
 
 
+def _joins_above(graph: Graph, node: Node, partners: Mapping[int, int]) -> bool:
+    """Whether something without a counterpart, and with several inputs, stands right above: it is a finding itself."""
+    waiting = list(node.inputs)
+    seen: set[int] = set()
+    while waiting:
+        number = waiting.pop()
+        if number in seen or number in partners or number not in graph.by_number:
+            continue
+        seen.add(number)
+        if len(graph.by_number[number].inputs) > 1:
+            return True
+        waiting.extend(graph.by_number[number].inputs)
+    return False
+
+
 def _wiring(structure: Structure, mine: Node, other: Node) -> list[Difference]:
     """Whether both read the same things."""
     ours = set(resolve(structure.ours, mine, structure.partner))
     theirs = set(resolve(structure.theirs, other, {number: number for number in structure.partner_of}))
-    if ours == theirs:
+    if ours == theirs or _joins_above(structure.ours, mine, structure.partner):
+        return []
+    if _joins_above(structure.theirs, other, structure.partner_of):
         return []
     extra = [_at(structure.ours, structure.partner_of[i]) for i in sorted(ours - theirs)]
     lacks = [_at(structure.ours, structure.partner_of[i]) for i in sorted(theirs - ours)]

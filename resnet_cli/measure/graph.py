@@ -156,9 +156,13 @@ class Recorder(TorchDispatchMode):
     def _leaves_among(self, given: dict[str, Any]) -> dict[str, Leaf]:
         found = {}
         for role, value in given.items():
+            linear = "mat2" in given
             if isinstance(value, Tensor) and id(value) in self._leaves:
-                linear = "mat2" in given
                 found[_ROLES.get(role, role) if linear else role] = self._leaves[id(value)]
+            elif isinstance(value, (list, tuple)):  # what is put together with an activation, such as a class token
+                for place, item in enumerate(value):
+                    if isinstance(item, Tensor) and id(item) in self._leaves:
+                        found[f"{role}{place}"] = self._leaves[id(item)]
         return found
 
     def _pass_on(self, operator: str, given: dict[str, Any], results: list[Tensor]) -> None:

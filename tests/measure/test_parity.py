@@ -161,6 +161,29 @@ def test_three_faults_are_three_findings_and_no_more() -> None:
     ]
 
 
+class Token(nn.Module):
+    """A parameter that is put beside an activation and not multiplied with one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.token = nn.Parameter(torch.zeros(1, 4, 1))
+        self.norm = nn.LayerNorm(4)
+        self.lin = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).flatten(2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 2).transpose(1, 2)
+        out: Tensor = self.lin(self.norm(x)[:, 0])
+        return out
+
+
+def test_parameters_that_are_put_beside_activations_are_mapped_too() -> None:
+    result = compare(Subject(Token(), "ours"), Subject(Token(), "theirs"), SMALL)
+    assert result.verdict == BITWISE
+    assert dict(result.mapping.pairs)["token"] == "token"
+
+
 class Channels(nn.Module):
     """The same network in another memory layout."""
 
