@@ -11,6 +11,7 @@ from resnet_cli.measure.comparison import Question
 from resnet_cli.measure.contenders import contenders
 from resnet_cli.measure.environment import environment
 from resnet_cli.measure.parity import compare, member
+from resnet_cli.measure.training import give_back
 from resnet_cli.parity_results import FamilyResult, Member
 
 
@@ -33,6 +34,7 @@ def compare_family(
         def told(text: str, done: int = done, name: str = spec.name) -> None:
             progress(f"{name}: {text}", done, len(FAMILY))
 
+        give_back()  # the last member's memory before the next one needs it
         members.append(_member(replace(spec, num_classes=num_classes), replace(question, keep=False), told))
     return FamilyResult(
         reference_version=reference.version(),

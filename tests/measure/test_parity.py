@@ -19,7 +19,7 @@ from torchvision.models.resnet import ResNet as TheirResNet
 
 from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure import probe, reference
+from resnet_cli.measure import probe, reference, training
 from resnet_cli.measure.comparison import Question, prepare
 from resnet_cli.measure.mutations import MUTATIONS, NoPlaceError
 from resnet_cli.measure.networks import Subject
@@ -354,3 +354,18 @@ def test_json_is_plain(tmp_path: object) -> None:
     assert check(result, "eval").error is None
     assert check(result, "eval").verdict == DIFFERENT
     assert json.loads(to_json(result))["schema"] == "resnet-cli/compare-torchvision/1"
+
+
+def test_a_step_in_pieces_is_the_step_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_PIECE", 3)
+    generator = torch.Generator().manual_seed(0)
+    p, g, q, h = (torch.randn(2, 5, generator=generator, dtype=torch.float64) for _ in range(4))
+    after = []
+    for value, gradient in ((p, g), (q, h)):
+        parameter = nn.Parameter(value.clone())
+        parameter.grad = gradient.clone()
+        torch.optim.SGD([parameter], lr=0.1, momentum=0.9, weight_decay=1e-4).step()
+        after.append(parameter.detach())
+    expected = float((after[0] - after[1]).abs().max() / after[1].abs().max())
+    assert training._step_error(p, g, q, h) == expected
+    assert training._step_error(p, g, p, g) == 0.0
