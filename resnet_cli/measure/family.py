@@ -34,7 +34,6 @@ def compare_family(
         def told(text: str, done: int = done, name: str = spec.name) -> None:
             progress(f"{name}: {text}", done, len(FAMILY))
 
-        give_back()  # the last member's memory before the next one needs it
         members.append(_member(replace(spec, num_classes=num_classes), replace(question, keep=False), told))
     return FamilyResult(
         reference_version=reference.version(),
@@ -48,5 +47,6 @@ def compare_family(
 def _member(spec: ModelSpec, question: Question, progress: Callable[[str], None]) -> Member:
     progress("building both networks")
     pair = contenders(spec)
+    give_back(pair.ours.model)  # what the last member had
     parameters = sum(parameter.numel() for parameter in pair.ours.model.parameters())
     return member(compare(pair.ours, pair.theirs, question, progress=progress), spec.name, parameters)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from resnet_cli.measure import probe
 from resnet_cli.measure.deviation import relative_error
@@ -25,6 +26,7 @@ LIMIT = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault s
 # What the step is made with; weight decay and momentum so that each of them has a part in it.
 _RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-4
 _PIECE = 2**20  # values
+_WIDE = 50_000_000  # parameters
 
 OnGradient = Callable[[str, nn.Parameter], None]
 
@@ -103,8 +105,13 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
         model.train(training)
 
 
-def give_back() -> None:
-    """Return freed memory to the system: glibc keeps blocks of up to 32 MB, and a wide network has many."""
+def give_back(model: nn.Module) -> None:
+    """Return freed memory to the system: glibc keeps blocks of up to 32 MB, and a wide network has many.
+
+    Not worth its time for a network of few parameters.
+    """
+    if sum(parameter.numel() for parameter in model.parameters()) < _WIDE:
+        return
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another system's C library
         ctypes.CDLL(None).malloc_trim(0)
@@ -182,11 +189,22 @@ def _step_error(ours: Tensor, our_gradient: Tensor | None, theirs: Tensor, their
 
 def _stepped(value: Tensor, gradient: Tensor | None) -> Tensor:
     """What one step of SGD with momentum and weight decay makes of values; nothing without a gradient."""
-    parameter = nn.Parameter(value.to(torch.float64, copy=True))
+    stepped = value.to(torch.float64, copy=True)
     if gradient is not None:
-        parameter.grad = gradient
-        torch.optim.SGD([parameter], _RATE, _MOMENTUM, weight_decay=_DECAY, foreach=False).step()
-    return parameter.detach()
+        # As a function: an optimizer for each piece would take longer than the step.
+        sgd(
+            [stepped],
+            [gradient],
+            [None],
+            foreach=False,
+            weight_decay=_DECAY,
+            momentum=_MOMENTUM,
+            lr=_RATE,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+    return stepped
 
 
 def buffer_deviations(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[Deviation]:

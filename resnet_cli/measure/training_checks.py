@@ -68,7 +68,7 @@ class _ReferenceFailedError(Exception):
 def _steps(comparison: Comparison) -> tuple[Trained, Trained, training.Gradients, Shape]:
     question = comparison.question
     shape = question.training_shape
-    training.give_back()
+    training.give_back(comparison.theirs)
     try:
         theirs = training.run(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
     except Exception:
@@ -77,7 +77,7 @@ def _steps(comparison: Comparison) -> tuple[Trained, Trained, training.Gradients
             theirs = training.run(comparison.theirs, probe.image(shape, question.seed + 2), question.seed)
         except Exception as error:
             raise _ReferenceFailedError(" ".join(str(error).split())) from error
-    training.give_back()
+    training.give_back(comparison.theirs)
     gradients = training.Gradients(theirs, comparison.theirs, comparison.pairs)
     image = probe.image(shape, question.seed + 2)
     try:
