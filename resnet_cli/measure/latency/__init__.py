@@ -1,0 +1,1 @@
+"""How fast a network runs: samples that mean something, and what they are held against."""
