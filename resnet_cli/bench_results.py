@@ -10,6 +10,18 @@ from dataclasses import dataclass
 
 from resnet_cli.results import Environment, Input, Network, Note, Shape
 
+# The levers of the ladder, in the order of climbing.
+LEVERS = (
+    "channels-last",
+    "folded",
+    "channels-last-folded",
+    "compile",
+    "bfloat16",
+    "float16",
+    "tf32",
+    "cuda-graph",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
