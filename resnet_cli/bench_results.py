@@ -156,7 +156,7 @@ class LayerTime:
     time_s: float  # median, measured inside of a whole forward
     low_s: float
     high_s: float
-    share: float  # of the forward
+    share: float  # of the instrumented forward
     macs: int
     macs_share: float
     flops_per_s: float | None
@@ -176,6 +176,7 @@ class LayerTimes:
     outside_s: float  # of the instrumented forward, in no leaf
     forwards: int
     layers: tuple[LayerTime, ...]
+    stopped: str | None = None  # why no more forwards were measured, as in Timing
 
 
 @dataclass(frozen=True, slots=True)

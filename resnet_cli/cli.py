@@ -8,16 +8,15 @@ from typing import Annotated
 import typer
 
 import resnet_cli
-from resnet_cli.commands import compare_torchvision, flops, summary
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.commands import bench, compare_torchvision, flops, summary
+from resnet_cli.errors import INTERRUPTED, ResnetCliError
 from resnet_cli.quantities import printable
 
-INTERRUPTED = 130
 OUR_FAULT = 70
 
 app = typer.Typer(
     name="resnet-cli",
-    help="The lab bench for a ResNet written from scratch: read it, count it, prove it.",
+    help="The lab bench for a ResNet written from scratch: read it, count it, prove it, time it.",
     invoke_without_command=True,
     rich_markup_mode=None,  # text from outside must not be read as markup
     pretty_exceptions_enable=False,
@@ -25,6 +24,7 @@ app = typer.Typer(
 app.command(epilog=summary.EPILOG)(summary.summary)
 app.command(epilog=flops.EPILOG)(flops.flops)
 app.command(epilog=compare_torchvision.EPILOG)(compare_torchvision.compare_torchvision)
+app.command(epilog=bench.EPILOG)(bench.bench)
 
 
 def _print_version(wanted: bool) -> None:
@@ -34,7 +34,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def bench(
+def before(
     context: typer.Context,
     version: Annotated[
         bool,

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 UNKNOWN = "–"
+_TIMES = (("ns", 1e9), ("µs", 1e6), ("ms", 1e3), ("s", 1.0))
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _NUMBER = re.compile(
     r"\s*([0-9](?:[0-9_,]*[0-9])?(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*(?:([kKMGTPE])(i?))?"
@@ -31,6 +32,23 @@ def scaled(value: float | None, unit: str = "") -> str:
         digits = f"{magnitude:.2f}" if magnitude < 99.995 else f"{magnitude:.1f}"
     sign = "-" if value < 0 else ""
     return f"{sign}{digits} {_PREFIXES[index]}{unit}".rstrip()
+
+
+def seconds(value: float | None) -> str:
+    """A time with three to four significant digits: 0.01472 -> "14.72 ms", 0.0003124 -> "312.4 µs"."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if not value:
+        return "0 s"
+    sign, magnitude = "-" if value < 0 else "", abs(value)
+    # 999.95 would read "1000.0": it belongs to the next unit.
+    unit, number = next(
+        ((unit, magnitude * factor) for unit, factor in _TIMES if magnitude * factor < 999.95), ("s", magnitude)
+    )
+    if number < 0.005:
+        return f"<{sign}0.01 {unit}"
+    digits = f"{number:.2f}" if number < 99.995 else f"{number:.1f}" if number < 999.95 else f"{number:,.0f}"
+    return f"{sign}{digits} {unit}"
 
 
 def exact(value: float | None) -> str:

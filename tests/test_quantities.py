@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli import quantities
-from resnet_cli.quantities import exact, parse, percent, printable, scaled, width
+from resnet_cli.quantities import exact, parse, percent, printable, scaled, seconds, width
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,38 @@ from resnet_cli.quantities import exact, parse, percent, printable, scaled, widt
 )
 def test_scaled(value: float | None, unit: str, text: str) -> None:
     assert scaled(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.01472, "14.72 ms"),
+        (0.0003124, "312.4 µs"),
+        (1.234, "1.23 s"),
+        (123.44, "123.4 s"),
+        (86_400, "86,400 s"),
+        (4.2e-8, "42.00 ns"),
+        (0.9999499, "999.9 ms"),
+        (0.99995, "1.00 s"),
+        (0.00099995, "1.00 ms"),
+        (0, "0 s"),
+        (1e-15, "<0.01 ns"),
+        (-0.00147, "-1.47 ms"),
+        (None, "–"),
+        (math.nan, "–"),
+        (math.inf, "–"),
+    ],
+)
+def test_seconds(value: float | None, text: str) -> None:
+    assert seconds(value) == text
+
+
+@given(st.floats(1e-9, 1e6))
+def test_a_time_reads_back_to_its_digits(value: float) -> None:
+    number, unit = seconds(value).split(" ")
+    factor = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}[unit]
+    assert math.isclose(float(number.replace(",", "")) * factor, value, rel_tol=0.0051)
+    assert 3 <= sum(character.isdigit() for character in number) <= 7
 
 
 @given(st.integers(0, 10**20))

@@ -2,6 +2,7 @@
 
 # Typer reads the annotations of a command when the app starts, so they are real objects here, not strings.
 import difflib
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -32,7 +33,9 @@ MOST_PIXELS = 65_536
 MOST_VALUES = 2**48  # in an input; beyond it sizes in bytes no longer fit torch's 64 bits
 
 
-def _completing(*words: str):  # type: ignore[no-untyped-def]  # Typer looks at its signature
+def completing(*words: str):  # type: ignore[no-untyped-def]  # Typer looks at its signature
+    """A completion of words that are known beforehand."""
+
     def complete(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]
 
@@ -44,7 +47,7 @@ Depth = Annotated[
     typer.Option(
         help="Depth of a plain ResNet: 18, 34, 50, 101 or 152.  [default: 18]",
         metavar="N",
-        autocompletion=_completing(*map(str, DEPTHS)),
+        autocompletion=completing(*map(str, DEPTHS)),
         show_default=False,
     ),
 ]
@@ -53,7 +56,7 @@ Arch = Annotated[
     typer.Option(
         help="Name of a family member, such as resnext50_32x4d, instead of a depth.",
         metavar="NAME",
-        autocompletion=_completing(*FAMILY),
+        autocompletion=completing(*FAMILY),
     ),
 ]
 Repeat = Annotated[
@@ -66,7 +69,7 @@ Stem = Annotated[
     typer.Option(
         help="imagenet (7×7 stride 2, max-pool) or cifar (3×3 stride 1, no pool).",
         metavar="NAME",
-        autocompletion=_completing(*STEMS),
+        autocompletion=completing(*STEMS),
     ),
 ]
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.", metavar="N")]
@@ -76,7 +79,7 @@ Dtype = Annotated[
     typer.Option(
         help="Of weights and input: float32, bfloat16, float16 or float64.",
         metavar="NAME",
-        autocompletion=_completing(*DTYPES),
+        autocompletion=completing(*DTYPES),
     ),
 ]
 Device = Annotated[
@@ -84,7 +87,7 @@ Device = Annotated[
     typer.Option(
         help="auto, cpu, cuda, cuda:N or mps. Nothing is allocated on it: it says whose memory a batch has to fit.",
         metavar="NAME",
-        autocompletion=_completing(*DEVICES),
+        autocompletion=completing(*DEVICES),
     ),
 ]
 OutputFormat = Annotated[
@@ -94,7 +97,7 @@ OutputFormat = Annotated[
         "-f",
         help="terminal, json, csv, markdown or svg.  [default: by the name of --output, else terminal]",
         metavar="NAME",
-        autocompletion=_completing(*FORMATS),
+        autocompletion=completing(*FORMATS),
         show_default=False,
     ),
 ]
@@ -107,7 +110,7 @@ RunDevice = Annotated[
     typer.Option(
         help="Where it runs: auto, cpu, cuda, cuda:N or mps.",
         metavar="NAME",
-        autocompletion=_completing(*DEVICES),
+        autocompletion=completing(*DEVICES),
     ),
 ]
 Model = Annotated[
@@ -233,6 +236,24 @@ def machine(device: str, dtype: str) -> Machine:
         from resnet_cli.measure import devices
 
     return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
+
+
+def share(option: str, text: str, most: float = 1.0) -> float:
+    """A part of the whole: "5%" or "0.05".
+
+    Raises:
+        ResnetCliError: it is none, or not above 0 and up to the most.
+    """
+    match = re.fullmatch(r"\s*(\d{0,9}\.?\d{0,9}(?:[eE]-?\d{1,3})?)\s*(%?)\s*", text, re.ASCII)
+    try:
+        value = float(match[1]) / (100 if match[2] else 1) if match else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= most:
+        raise ResnetCliError(
+            f"{option} {printable(text)!r}: give more than 0% and up to {100 * most:g}%", "such as 1% or 0.01"
+        )
+    return value
 
 
 def chosen(noun: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:

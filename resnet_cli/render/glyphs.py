@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from resnet_cli.quantities import printable, width
 
 _ASCII = {
     "×": "x", "…": "..", "–": "-", "→": "->", "·": "|", "✓": "+", "✗": "!",
-    "├": "|", "└": "`", "│": "|", "─": "-", "█": "#", "≈": "~", "◀": "<", "±": "*",
+    "├": "|", "└": "`", "│": "|", "─": "-", "█": "#", "≈": "~", "◀": "<", "±": "+-",
+    "µ": "u", "▁": "_", "▂": ".", "▃": ":", "▄": "-", "▅": "=", "▆": "+", "▇": "*",
 }  # fmt: skip
 _EIGHTHS = "▏▎▍▌▋▊▉█"
+_BREAK = re.compile(r"(?<![0-9]) | (?!(?:%|[mµun]?s|[kMGTPE]?(?:B|Hz|MAC|FLOP))(?![A-Za-z]))")
 _ALL = "".join(_ASCII) + _EIGHTHS
 
 
@@ -78,9 +81,12 @@ def _start(text: str, room: int) -> str:
 
 
 def wrap(text: str, room: int, between: str = " ") -> Iterator[str]:
-    """Lines of at most `room` columns, broken only where `between` stands, unless a piece alone is wider."""
+    """Lines of at most `room` columns, broken only where `between` stands, unless a piece alone is wider.
+
+    A figure and its unit stay together.
+    """
     line = ""
-    for piece in text.split(between):
+    for piece in _BREAK.split(text) if between == " " else text.split(between):
         longer = f"{line}{between}{piece}" if line else piece
         if width(longer) <= room:
             line = longer

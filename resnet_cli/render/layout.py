@@ -16,7 +16,7 @@ from resnet_cli.render.page import LOOKS, Cell, Column, Facts, Page, Remark, Row
 Line = list[tuple[str, str]]  # text and role
 
 _PROSE = 110  # sentences are no wider, whatever the medium's width
-_FIGURE = re.compile(r"([-+–<]?[0-9.,]*) (\S+)")
+_FIGURE = re.compile(r"([-+–<±]*[0-9.,]*) (\S+)")
 
 
 def lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
@@ -48,6 +48,7 @@ def _lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
                 yield from ([[]] if index else [])
                 yield from _table(part, room, prose, glyphs, told)
             elif isinstance(part, Remark):
+                yield from ([[]] if index and part.apart else [])
                 yield from _remark(part, prose, glyphs)
 
 

@@ -14,7 +14,7 @@ class Cell:
 
     text: str
     value: Value = None  # full precision, for CSV
-    role: str = ""  # "", "good", "bad", "dim", "strong", "warning": a medium with colour may show it
+    role: str = ""  # "", "good", "bad", "dim", "strong", "warning", "histogram": a medium with colour may show it
     fraction: float | None = None  # 0..1, drawn as a bar where the medium can
 
 
@@ -75,6 +75,7 @@ class Remark:
 
     level: str  # "note" or "warning", which it begins with, or one of LOOKS, which it does not
     text: str
+    apart: bool = False  # with an empty line before it
 
 
 Part = Facts | Table | Remark

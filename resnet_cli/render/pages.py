@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.names import choose
 from resnet_cli.render.page import Page, View
-from resnet_cli.render.sections import FLOPS, PARITY
+from resnet_cli.render.sections import BENCH, FLOPS, PARITY
 
 # A page is imported when it is drawn: `--help` needs none of them.
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
+    from resnet_cli.bench_results import BenchResult
     from resnet_cli.parity_results import FamilyResult, ParityResult, SelfTestResult
     from resnet_cli.results import FlopsResult, SummaryResult
 
-    Result = SummaryResult | FlopsResult | ParityResult | FamilyResult | SelfTestResult
+    Result = SummaryResult | FlopsResult | ParityResult | FamilyResult | SelfTestResult | BenchResult
 
 # What a result is called in the schema of its JSON.
 KINDS = {
@@ -25,6 +26,7 @@ KINDS = {
     "ParityResult": "compare-torchvision",
     "FamilyResult": "compare-torchvision-all",
     "SelfTestResult": "self-test",
+    "BenchResult": "bench",
 }
 
 
@@ -46,6 +48,7 @@ def page(result: Result, view: View) -> Page:
 
 
 def _pages() -> dict[str, Any]:
+    from resnet_cli.render.pages_bench import bench_page
     from resnet_cli.render.pages_family import family_page
     from resnet_cli.render.pages_flops import flops_page
     from resnet_cli.render.pages_parity import parity_page
@@ -58,6 +61,7 @@ def _pages() -> dict[str, Any]:
         "compare-torchvision": parity_page,
         "compare-torchvision-all": family_page,
         "self-test": self_test_page,
+        "bench": bench_page,
     }
 
 
@@ -78,7 +82,12 @@ def parity_sections() -> tuple[str, ...]:
     return PARITY
 
 
-_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY}
+def bench_sections() -> tuple[str, ...]:
+    """The parts of a benchmark, in the order of drawing."""
+    return BENCH
+
+
+_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY, "bench": BENCH}
 
 
 def validate_view(kind: str, view: View) -> None:

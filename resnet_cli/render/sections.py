@@ -4,3 +4,4 @@ from __future__ import annotations
 
 FLOPS = ("operators", "modules", "conventions", "walks", "parts")
 PARITY = ("checks", "findings", "tree", "mapping", "predictions")
+BENCH = ("timings", "comparison", "ladder", "layers", "replicas", "ceiling")

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from resnet_cli import parity_results, results
+from resnet_cli import bench_results, parity_results, results
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.pages import KINDS, kind_of
 
@@ -19,6 +19,7 @@ Result = (
     | parity_results.ParityResult
     | parity_results.FamilyResult
     | parity_results.SelfTestResult
+    | bench_results.BenchResult
 )
 
 _VERSION = 1

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from resnet_cli.quantities import width
 from resnet_cli.render.glyphs import Glyphs
+from resnet_cli.render.histogram import LEVELS
 from resnet_cli.render.layout import Line, lines
 from resnet_cli.render.page import Page
 
@@ -64,7 +65,10 @@ def _marks(line: Line, top: int) -> Iterator[str]:
         # Two spaces part two columns: each run is placed by itself.
         for run in re.finditer(r"\S+(?: \S+)*", text):
             left = _MARGIN + (column + width(text[: run.start()])) * _CELL
-            yield _bar(run[0], left, top) if role == "bar" else _text(run[0], role, left, top)
+            if role == "histogram":
+                yield from _histogram(run[0], left, top)
+            else:
+                yield _bar(run[0], left, top) if role == "bar" else _text(run[0], role, left, top)
         column += width(text)
 
 
@@ -78,3 +82,11 @@ def _bar(text: str, left: float, top: int) -> str:
     """Eighth blocks as one rectangle, without the seams that letters would have."""
     eighths = sum(8 if block == "█" else 1 + "▏▎▍▌▋▊▉".index(block) for block in text)
     return f'<rect class="bar" x="{left:.1f}" y="{top + 4}" width="{eighths * _CELL / 8:.1f}" height="{_SIZE - 3}"/>'
+
+
+def _histogram(text: str, left: float, top: int) -> Iterator[str]:
+    """Lower blocks as upright rectangles on one line."""
+    for index, block in enumerate(text):
+        high = (LEVELS.index(block) + 1) * (_SIZE - 3) / len(LEVELS)
+        x, y = left + index * _CELL, top + 1 + _SIZE - high
+        yield f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{_CELL - 0.4:.1f}" height="{high:.1f}"/>'

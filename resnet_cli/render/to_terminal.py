@@ -19,6 +19,7 @@ _STYLES = {
     "rule": "dim",
     "hidden": "dim italic",
     "bar": "cyan",
+    "histogram": "cyan",
     "good": "green",
     "bad": "bold red",
     "warning": "yellow",

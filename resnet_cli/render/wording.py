@@ -29,6 +29,34 @@ def exact(value: float | None, role: str = "") -> Cell:
     return Cell(quantities.exact(value), value, role or _faint(value))
 
 
+def seconds(value: float | None, role: str = "") -> Cell:
+    """A time for people: 14.72 ms."""
+    return Cell(quantities.seconds(value), value, role or _faint(value))
+
+
+def percent(value: float | None, role: str = "") -> Cell:
+    """A share of the whole: 6.5 %."""
+    return Cell(quantities.percent(value), value, role or _faint(value))
+
+
+def spread(low: float, middle: float, high: float) -> Cell:
+    """Half the width of an interval as a share of what lies in it: ±0.4 %."""
+    half = (high - low) / 2 / middle if middle else None
+    return Cell(quantities.UNKNOWN if half is None else f"±{quantities.percent(half)}", half, _faint(half))
+
+
+def share(value: float | None, widest: float = 1.0) -> Cell:
+    """A share of the whole with a bar, which is full at the widest one."""
+    bar = None if value is None or not widest else min(value / widest, 1.0)
+    return Cell(quantities.percent(value) if value != 0 else "0", value, _faint(value), bar)
+
+
+def rate(value: float | None, role: str = "") -> Cell:
+    """Things per second: 67.9."""
+    text = quantities.UNKNOWN if value is None else f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
+    return Cell(text, value, role or _faint(value))
+
+
 def difference(value: int | None) -> Cell:
     """A signed figure with every digit: +4,992,512."""
     return Cell(quantities.UNKNOWN if value is None else f"{value:+,}" if value else "0", value, _faint(value))

@@ -86,6 +86,8 @@ def queued(clock: Clock, call: Callable[[], object], calls: int) -> Queued:
 class HostClock:
     """A processor: a call has been done when it returns."""
 
+    _resets = False  # whether the peak is of the time since `forget_peak`, and not of the whole life of the process
+
     def now(self) -> float:
         """Seconds of a clock that never goes back."""
         return time.perf_counter()
@@ -105,8 +107,6 @@ class HostClock:
             self._resets = False
         else:
             self._resets = True
-
-    _resets = False
 
     def peak(self) -> tuple[int, str] | None:
         """Of the whole process, since it was reset; None where the system cannot tell."""

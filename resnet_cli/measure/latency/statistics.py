@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from statistics import NormalDist, fmean, stdev
 
@@ -18,6 +19,7 @@ from resnet_cli.bench_results import Distribution
 
 CONFIDENCE = 0.95
 BATCHES = 20
+MOST_DEPENDENT = 0.8  # correlation of batches that is still reckoned with; more cannot be told from drift
 FEWEST = 6  # the least number of samples whose extremes hold the median in 95 of 100 cases
 
 FASTER, SLOWER, SAME, UNCLEAR = "FASTER", "SLOWER", "SAME", "UNCLEAR"
@@ -37,16 +39,43 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
+@cache
 def student_t(share: float, freedom: int) -> float:
-    """Quantile of Student's t, by its expansion around the normal's (Abramowitz and Stegun 26.7.5)."""
-    z: float = NormalDist().inv_cdf(share)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum((term / float(freedom) ** (power + 1) for power, term in enumerate(terms)), start=0.0)
+    """Quantile of Student's t, exact: its distribution over the angle atan(t / √freedom) is a finite sum.
+
+    The sum is Abramowitz and Stegun 26.7.3 and 26.7.4; it is inverted by bisection.
+
+    Args:
+        share: 0.975 for an interval of 95 %.
+        freedom: degrees of freedom, a whole number.
+
+    Raises:
+        ValueError: the share is not between 0 and 1, or there is no freedom.
+    """
+    if not 0 < share < 1 or freedom < 1:
+        raise ValueError("a quantile of Student's t needs a share between 0 and 1, and a degree of freedom")
+    if share < 0.5:
+        return -student_t(1 - share, freedom)
+    low, high = 0.0, math.pi / 2
+    while low < (middle := (low + high) / 2) < high:
+        if _within(middle, freedom) < 2 * share - 1:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """Probability that |t| stays below √freedom · tan(angle)."""
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term = cosine if odd else 1.0
+    total = 0.0 if freedom == 1 else term
+    for step in range(2 + odd, freedom - 1, 2):
+        term *= cosine**2 * (step - 1) / step
+        total += term
+    total *= math.sin(angle)
+    return (angle + total) * 2 / math.pi if odd else total
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -89,13 +118,25 @@ def _batches(n: int) -> int:
 
 
 def _rank_error(samples: Sequence[float], median: float) -> float:
-    """Standard error of the share of samples below the median, from its spread over the batches."""
+    """Standard error of the share of samples below the median, from its spread over the batches.
+
+    Where neighbouring batches still depend on each other, their spread understates it; it is then widened as for a
+    first-order autoregressive series of batches, by √((1 + r) / (1 - r)).
+    """
     n = len(samples)
     count = _batches(n)
     edges = [index * n // count for index in range(count + 1)]
     below = [0.0 if value > median else 0.5 if value == median else 1.0 for value in samples]
     shares = [fmean(below[start:end]) for start, end in pairwise(edges)]
-    return stdev(shares) / math.sqrt(count)
+    error = stdev(shares) / math.sqrt(count)
+    if not error:
+        return 0.0
+    middle = fmean(shares)
+    spread = sum((share - middle) ** 2 for share in shares)
+    lag = sum((one - middle) * (other - middle) for one, other in pairwise(shares)) / spread
+    # Independent batches have -1/count on average, because their own mean was taken off.
+    lag = min(max(lag + 1 / count, 0.0), MOST_DEPENDENT)
+    return error * math.sqrt((1 + lag) / (1 - lag))
 
 
 def autocorrelation(samples: Sequence[float]) -> float | None:
@@ -128,7 +169,12 @@ def needed_for(share: float) -> int:
 
     64 for the 90th, 130 for the 95th, 662 for the 99th, as MLPerf's load generator asks
     (github.com/mlcommons/inference, loadgen/early_stopping.cc).
+
+    Raises:
+        ValueError: the share is not below 1.
     """
+    if not 0 <= share < 1:
+        raise ValueError("a percentile that samples can support lies between 0 and 1")
     beyond = 1 - share
     n = 2
     while (1 - beyond) ** n + n * beyond * (1 - beyond) ** (n - 1) > 0.01:
@@ -172,23 +218,27 @@ def drift(samples: Sequence[float], confidence: float = CONFIDENCE) -> float | N
 def is_steady(samples: Sequence[float], window: int = 10) -> bool:
     """Whether the last two windows of a series look alike: then it is warm.
 
-    pyperf's rule (github.com/psf/pyperf, pyperf/_worker.py): the newer window's mean is neither half as large again
-    nor a tenth larger, quartiles are within 5%, the mean absolute deviation within a tenth of a median, and no leap
-    stands between the two.
+    As pyperf does it (github.com/psf/pyperf, pyperf/_worker.py) the quartiles of two windows are held against each
+    other, and 5 % is no change. Beyond that a change may be half the newer window's interquartile range, which noise
+    of any size reaches; a series that still falls evenly moves by twice that range from window to window.
+
+    Args:
+        samples: seconds, in the order of measuring.
+        window: samples in each of the two.
+
+    Raises:
+        ValueError: a window of fewer than 2.
     """
+    if window < 2:
+        raise ValueError("a window needs 2 samples")
     if len(samples) < 2 * window:
         return False
     older, newer = sorted(samples[-2 * window : -window]), sorted(samples[-window:])
-    first, third = quantile(older, 0.25), quantile(older, 0.75)
-    if samples[-window] > third + 1.5 * (third - first):
-        return False
-
-    def change(now: float, then: float) -> float:
-        return 0.0 if now == then else (now - then) / then if then else math.inf
-
-    if not -0.5 <= change(fmean(newer), fmean(older)) <= 0.1:
-        return False
-    return all(abs(change(quantile(newer, share), quantile(older, share))) <= 0.05 for share in (0.25, 0.75))
+    noise = (quantile(newer, 0.75) - quantile(newer, 0.25)) / 2
+    return all(
+        abs(quantile(newer, share) - quantile(older, share)) <= max(0.05 * quantile(older, share), noise)
+        for share in (0.25, 0.5, 0.75)
+    )
 
 
 def describe(samples: Sequence[float], confidence: float = CONFIDENCE) -> Distribution:
@@ -225,14 +275,25 @@ def describe(samples: Sequence[float], confidence: float = CONFIDENCE) -> Distri
 def paired_ratio(
     ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:
-    """The ratio ours / theirs of series that were measured in turn: median of the pairs' ratios, and its interval.
+    """The ratio ours / theirs of series that were measured in turn, and its interval.
 
-    What slows both down, slows both of a pair down.
+    What slows both down, slows both of a round down. The order alternates from round to round, and what is called
+    first may be faster or slower for it; so two successive rounds make one figure, the geometric mean of their
+    ratios, in which that cancels. The median of these figures is the ratio.
+
+    Args:
+        ours: seconds, in the order of measuring.
+        theirs: of the same rounds.
+        confidence: of the interval.
 
     Raises:
-        ValueError: the series differ in length, or are empty.
+        ValueError: the series differ in length, are empty, or hold a time that is not positive.
     """
+    if min(ours, default=1.0) <= 0 or min(theirs, default=1.0) <= 0:
+        raise ValueError("a ratio needs times above 0")
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+    if len(ratios) >= 2 * FEWEST:
+        ratios = [math.sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2], strict=False)]
     low, high = median_interval(ratios, confidence)
     return quantile(sorted(ratios), 0.5), low, high
 
@@ -243,7 +304,12 @@ def independent_ratio(ours: Distribution, theirs: Distribution) -> tuple[float, 
     By recovery of the variances from both intervals (MOVER: Donner and Zou 2012, "Closed-form confidence intervals
     for functions of the normal mean and standard deviation", Statistical Methods in Medical Research 21), on
     logarithms.
+
+    Raises:
+        ValueError: an interval reaches down to a time that is not positive.
     """
+    if min(ours.low_s, theirs.low_s) <= 0:
+        raise ValueError("a ratio needs times above 0")
     ratio = ours.median_s / theirs.median_s
     down = math.hypot(math.log(ours.median_s / ours.low_s), math.log(theirs.high_s / theirs.median_s))
     up = math.hypot(math.log(ours.high_s / ours.median_s), math.log(theirs.median_s / theirs.low_s))

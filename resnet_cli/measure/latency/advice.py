@@ -1,0 +1,76 @@
+"""Which rung of a ladder to take, in one sentence. Results only: no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from resnet_cli.bench_results import Rung
+
+
+def best_rung(rungs: Sequence[Rung], keeping: Collection[str], as_good: float) -> Rung | None:
+    """The fastest rung that surely gains and keeps the precision; of equally fast ones the cheapest to set up.
+
+    Args:
+        rungs: of a ladder.
+        keeping: keys of those that keep the precision; the others are for the user to judge.
+        as_good: what is slower by less than this share of the time is as fast.
+    """
+    candidates = [rung for rung in rungs if rung.key in keeping and _gain(rung) is not None]
+    fastest = max((_gain(rung) or 0.0 for rung in candidates), default=0.0)
+    equal = [rung for rung in candidates if (_gain(rung) or 0.0) >= (1 - as_good) * fastest]
+    return min(equal, key=lambda rung: rung.setup_s or 0.0, default=None)
+
+
+def advice(rungs: Sequence[Rung], best: Rung | None, keeping: Collection[str], images: int, as_good: float) -> str:
+    """The sentence.
+
+    Args:
+        rungs: of a ladder.
+        best: of `best_rung`.
+        keeping: as there.
+        images: on how many the logits were compared.
+        as_good: as there.
+    """
+    first = "stay with plain eager: nothing else in this precision is surely faster" if best is None else _take(best)
+    reached = 1.0 if best is None else _gain(best) or 1.0
+    faster = [rung for rung in rungs if rung.key not in keeping and (_gain(rung) or 0.0) > (1 + as_good) * reached]
+    if not faster:
+        return _with_top1(first, best, images)
+    fastest = max(faster, key=lambda rung: _gain(rung) or 0.0)
+    return f"{_with_top1(first, best, images)}; {_alternative(fastest, images)}"
+
+
+def _gain(rung: Rung) -> float | None:
+    """How many times as fast, where that is sure."""
+    return rung.gain if rung.low is not None and rung.low > 1 else None
+
+
+def _take(rung: Rung) -> str:
+    calls = rung.pays_after or 0
+    paid = f", paid for after {calls:,} call{'' if calls == 1 else 's'}" if calls else ""
+    return f"take {rung.key}: {_times(rung)} as fast as plain eager{paid}"
+
+
+def _with_top1(text: str, rung: Rung | None, images: int) -> str:
+    if rung is None or rung.difference is None:
+        return text
+    return f"{text}, logits within {_share(rung.difference)} (top-1 {_top1(rung, images)})"
+
+
+def _alternative(rung: Rung, images: int) -> str:
+    moved = "" if rung.difference is None else f", but moves the logits by {_share(rung.difference)}"
+    return f"{rung.key} is {_times(rung)} as fast{moved} (top-1 {_top1(rung, images)})"
+
+
+def _times(rung: Rung) -> str:
+    return f"{rung.gain:.2f}×"
+
+
+def _share(difference: float) -> str:
+    """A relative difference: as a percentage where one can imagine that."""
+    return f"{difference:.1e}" if difference < 1e-4 else f"{100 * difference:.2g} %"
+
+
+def _top1(rung: Rung, images: int) -> str:
+    share = 0.0 if rung.same_top1 is None else rung.same_top1
+    return f"the same for {round(share * images)} of {images}"

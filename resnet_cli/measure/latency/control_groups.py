@@ -1,0 +1,85 @@
+"""What Linux grants this process through its control groups, of version 1 and 2; elsewhere there are none.
+
+A limit holds for a group and all below it, so every group from the process's own one up to the root has a say. Within
+a container its own path is often out of sight; what stands at the root is its own group then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_NO_LIMIT = 2**60  # bytes; version 1 says "none" by a number near 2**63
+
+
+def text(path: Path) -> str:
+    """What a file says; nothing where there is none, or none for us."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+def number(path: Path, name: str | None = None) -> int | None:
+    """The number in a file, or after a name in a file of names and numbers."""
+    pattern = r"\s*(\d+)\s*" if name is None else rf"(?:.*\n)*?{re.escape(name)}:?[ \t]+(\d+)\b"
+    found = re.match(pattern, text(path))
+    return int(found[1]) if found else None
+
+
+def processors(root: Path) -> float | None:
+    """Processors' worth of time that the quotas leave; None for all."""
+    granted: list[float] = []
+    for folder in _folders(root, "cpu"):
+        words = text(folder / "cpu.max").split()
+        if len(words) == 2 and all(word.isdecimal() for word in words):  # else "max 100000"
+            quota, period = map(int, words)
+        else:
+            quota, period = (number(folder / f"cpu.cfs_{name}_us") or 0 for name in ("quota", "period"))
+        if quota > 0 and period > 0:
+            granted.append(quota / period)
+    return min(granted, default=None)
+
+
+def throttlings(root: Path) -> int | None:
+    """How often a quota was used up, since the groups were made."""
+    counts = [number(folder / "cpu.stat", "nr_throttled") for folder in _folders(root, "cpu")]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def free_bytes(root: Path) -> int | None:
+    """Memory that the limits leave; None where there is no limit."""
+    left = [
+        _left(folder, *names)
+        for folder in _folders(root, "memory")
+        for names in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        )
+    ]
+    return min((one for one in left if one is not None), default=None)
+
+
+def _left(folder: Path, limit: str, usage: str, cached: str) -> int | None:
+    most, used = number(folder / limit), number(folder / usage)
+    if most is None or used is None or most >= _NO_LIMIT:
+        return None
+    # What files keep cached is given up when somebody needs it.
+    return max(0, most - used + (number(folder / "memory.stat", cached) or 0))
+
+
+def _folders(root: Path, controller: str) -> Iterator[Path]:
+    """The groups of this process that a controller sees, its own one first."""
+    mounted = root / "sys/fs/cgroup"
+    for line in text(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, own = rest.partition(":")
+        if controllers and controller not in controllers.split(","):
+            continue
+        bases = (controllers, controller) if controllers else ("unified", "")
+        base = next((mounted / name for name in bases if (mounted / name).is_dir()), None)
+        if base is not None:
+            path = PurePosixPath(own.strip("/"))
+            yield from (folder for level in (path, *path.parents) if (folder := base / level).is_dir())

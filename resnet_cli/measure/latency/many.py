@@ -1,0 +1,53 @@
+"""`bench` with a replica per process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from resnet_cli.architectures import ModelSpec
+from resnet_cli.bench_results import BenchResult
+from resnet_cli.measure.latency import launching, scaling
+from resnet_cli.measure.latency.framing import Frame
+from resnet_cli.measure.latency.question import Question
+from resnet_cli.measure.latency.replicas import ReplicaQuestion
+from resnet_cli.measure.latency.sampling import Progress
+from resnet_cli.measure.networks import subject
+
+
+def bench_many(spec: ModelSpec, question: Question, processes: int | None, *, progress: Progress) -> BenchResult | None:
+    """Time replicas, all at once.
+
+    Args:
+        spec: of the network.
+        question: what to measure.
+        processes: how many to start; None: torchrun has started them, and this is one.
+        progress: is told what goes on.
+
+    Returns:
+        The result; None in a process other than the first of torchrun's, which has nothing to say.
+
+    Raises:
+        ResnetCliError: one of the processes failed; none is left.
+    """
+    frame = Frame(subject(spec), question)
+    asked = ReplicaQuestion(
+        image=question.image,
+        batch_sizes=question.batch_sizes,
+        spec=spec,
+        dtype=str(question.dtype).removeprefix("torch."),
+        device=question.device.type,
+        mode=question.mode,
+        limits=question.limits,
+        seed=question.seed,
+        threads=question.threads,
+    )
+    if processes is None:
+        rows = launching.run_here(asked, progress)
+        if rows is None:
+            return None
+    else:
+        rows = launching.launch(processes, asked, progress)
+    result = frame.close()
+    # What other processes keep busy are our own ones here.
+    conditions = replace(result.conditions, threads=rows[0].threads, other_load=None)
+    return replace(result, replicas=rows, conditions=conditions, notes=scaling.notes(rows))

@@ -1,0 +1,84 @@
+"""A GPU's clock and what holds it back, through NVIDIA's management library; where there is none, why."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+import warnings
+from typing import Any
+
+import torch
+
+_LOOKS_EVERY = 0.2  # seconds between two looks
+
+# Reasons for a lower clock (nvml.h, nvmlClocksEventReasons). An idle GPU, clocks that its owner has set and those that
+# follow another GPU's are none that disturb.
+_REASONS = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "thermal, software",
+    0x40: "thermal, hardware",
+    0x80: "power brake",
+}
+
+
+class Gpu:
+    """One GPU.
+
+    Args:
+        device: of CUDA.
+        nvml: the library as the module pynvml gives it; None: import that.
+    """
+
+    def __init__(self, device: torch.device, nvml: Any = None) -> None:
+        self.clocks: list[float] = []  # Hz
+        self.reasons: set[str] = set()
+        self.missing: str | None = None  # why nothing is known
+        self._looked: float | None = None
+        self._nvml: Any = None
+        self._handle: Any = None
+        self._asks_why: Any = None
+        if torch.version.hip is not None:
+            self.missing = "only those of NVIDIA's GPUs are read"
+            return
+        try:
+            self._open(device, nvml)
+        except ImportError:
+            self.missing = "the package nvidia-ml-py is not installed"
+        except Exception as error:  # NVML's own, and a driver that torch cannot ask
+            self.missing = f"NVML says: {' '.join(str(error).split()) or type(error).__name__}"
+            self.close()
+
+    def _open(self, device: torch.device, nvml: Any) -> None:
+        if nvml is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an older package of the same name says that it is old
+                nvml = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+        self._nvml = nvml
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        self._handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        # The older name of the same; the newer one is missing from older packages.
+        self._asks_why = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(
+            nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None
+        )
+
+    def look(self) -> None:
+        """A sample of its clock, and why that is lower than it could be; not more often than it is worth."""
+        now = time.perf_counter()
+        if self._handle is None or (self._looked is not None and now - self._looked < _LOOKS_EVERY):
+            return
+        self._looked = now
+        with contextlib.suppress(Exception):  # a GPU that does not tell this
+            self.clocks.append(1e6 * self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM))
+        with contextlib.suppress(Exception):
+            seen = self._asks_why(self._handle)
+            self.reasons |= {name for bit, name in _REASONS.items() if seen & bit}
+
+    def close(self) -> None:
+        """Give the library back; once."""
+        library, self._nvml, self._handle = self._nvml, None, None
+        if library is not None:
+            with contextlib.suppress(Exception):
+                library.nvmlShutdown()

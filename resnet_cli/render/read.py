@@ -1,0 +1,37 @@
+"""A saved result on its way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.quantities import printable
+from resnet_cli.render.to_json import Result, from_json
+
+_LARGEST_FILE = 256 * 10**6  # `from_json` refuses far less, but a device never ends
+
+
+def read_result(option: str, path: str) -> Result:
+    """The result that a file holds.
+
+    Args:
+        option: that named it, for the error.
+        path: of the file.
+
+    Raises:
+        ResnetCliError: it cannot be read, is damaged, something else, or of a newer resnet-cli.
+    """
+    shown = printable(path)
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST_FILE)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ResnetCliError(
+            f"{option} {shown} cannot be read: {reason[:1].lower()}{reason[1:]}",
+            "name a file that `--format json` or `--save` wrote",
+        ) from None
+    try:
+        return from_json(content)
+    except ResnetCliError as error:
+        raise ResnetCliError(f"{option} {shown}: {error.message}", error.hint) from None

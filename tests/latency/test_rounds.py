@@ -1,0 +1,99 @@
+"""Rounds of calls, with clocks that say what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from resnet_cli.measure.latency.clocks import HostClock
+from resnet_cli.measure.latency.peers import Alone
+from resnet_cli.measure.latency.rounds import Rounds, run_rounds
+from resnet_cli.measure.latency.sampling import Limits
+
+LIMITS = Limits(ci_width=0.01, max_time_s=8.0, min_time_s=2.0)
+
+
+class Simulated(HostClock):
+    """Its time goes on by the calls that are made."""
+
+    def __init__(self, call_s: float | Sequence[float]) -> None:
+        self.seconds = 0.0
+        self.calls = 0
+        self._durations = [call_s] if isinstance(call_s, float) else list(call_s)
+
+    def now(self) -> float:
+        return self.seconds
+
+    def call(self) -> None:
+        self.seconds += self._durations[self.calls % len(self._durations)]
+        self.calls += 1
+
+
+class Beside(Alone):
+    """With a second process, whose votes are given: it is ready from some round on, and its calls last so long."""
+
+    def __init__(self, ready_after: int, pace_s: float) -> None:
+        self.ready_after, self.pace_s = ready_after, pace_s
+        self.votes: list[Any] = []
+        self.starts = 0
+
+    def start(self) -> None:
+        self.starts += 1
+
+    def share(self, value: Any, nap_s: float = 0.0) -> list[Any]:
+        self.votes.append(value)
+        return [value, [len(self.votes) > self.ready_after, self.pace_s]]
+
+
+def run(clock: Simulated, party: Alone, limits: Limits = LIMITS, **how: bool) -> Rounds:
+    return run_rounds(
+        party, clock, clock.call, limits, **{"lockstep": False, "queue": False, **how}, progress=print, name=""
+    )
+
+
+def test_equal_calls_are_sharp_at_the_least_time() -> None:
+    found = run(Simulated(0.02), Alone())
+    assert found.samples_s == pytest.approx([0.02] * found.calls)
+    assert found.seconds == pytest.approx(0.02 * found.calls)
+    assert LIMITS.min_time_s <= found.seconds < LIMITS.min_time_s + 0.55
+
+
+def test_calls_that_differ_take_all_the_time() -> None:
+    found = run(Simulated([0.01, 0.05]), Alone())
+    assert LIMITS.max_time_s <= found.seconds < LIMITS.max_time_s + 0.55
+    assert found.calls / found.seconds == pytest.approx(1 / 0.03, rel=0.02)
+
+
+def test_slow_calls_are_a_round_each() -> None:
+    clock = Simulated(5.0)
+    found = run(clock, Alone())
+    assert found.calls == 2  # 10 of 8 seconds
+    assert clock.calls == 3 + 2  # the warm-up has at least three
+
+
+def test_nobody_stops_before_all_are_ready() -> None:
+    rounds = int(LIMITS.min_time_s / 0.5)
+    for ready_after in (0, 30):
+        party = Beside(ready_after, 0.02)
+        run(Simulated(0.02), party)
+        assert len(party.votes) == ready_after + 1 + rounds  # the warm-up, and then those that count
+        assert party.starts == len(party.votes)
+
+
+def test_in_lockstep_all_make_the_same_steps_at_the_pace_of_the_slowest() -> None:
+    party = Beside(0, 0.1)
+    clock = Simulated(0.02)
+    found = run(clock, party, lockstep=True)
+    assert found.pace_s == 0.1
+    assert found.calls % 5 == 0  # rounds of 0.5 s at 0.1 s a step
+    assert clock.calls - found.calls == 1 + 5 * (len(party.votes) - found.calls // 5 - 1)
+
+
+def test_with_a_queue_the_rate_is_that_of_calls_in_a_row() -> None:
+    clock = Simulated(0.02)
+    found = run(clock, Alone(), queue=True)
+    assert found.calls % 25 == 0  # rounds of 0.5 s
+    assert found.seconds == pytest.approx(0.02 * found.calls)
+    assert abs(len(found.samples_s) - found.calls) <= 26  # every other round

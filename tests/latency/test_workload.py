@@ -1,0 +1,118 @@
+"""Work that is worth timing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.architectures import resolve
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.latency.workload import Workload, all_finite, calibrate
+from resnet_cli.resnet import build
+
+CPU = torch.device("cpu")
+LARGEST_HALF = torch.finfo(torch.float16).max
+
+
+def largest(model: nn.Module, image: Tensor) -> float:
+    with torch.inference_mode():
+        return float(model(image).abs().max())
+
+
+def test_a_deep_untrained_network_stays_within_half_precision() -> None:
+    torch.manual_seed(0)
+    model = build(152, initialization="torchvision").eval()
+    image = torch.randn(1, 3, 64, 64)
+    assert largest(model, image) > LARGEST_HALF  # the trap: fresh statistics
+    work = Workload(model, image=(3, 64, 64), device=CPU)
+    assert largest(work.model, image) < 1000
+
+
+def test_calibration_leaves_modes_momenta_and_parameters_alone() -> None:
+    model = build(resolve(repeat="1,1,1,1"))
+    model.eval()
+    first, second = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)][:2]
+    first.momentum = None
+    second.train()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    random = torch.random.get_rng_state()
+    calibrate(model, (3, 32, 32), seed=0)
+    assert first.momentum is None
+    assert second.momentum == 0.1
+    assert not first.training
+    assert second.training
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+    assert torch.equal(random, torch.random.get_rng_state())
+    assert first.running_var is not None
+    assert not torch.equal(first.running_var, torch.ones_like(first.running_var))
+
+
+def test_a_network_without_norms_is_left_as_it_is() -> None:
+    calibrate(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), (3, 2, 2), seed=0)
+    calibrate(nn.Flatten(), (3, 2, 2), seed=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_inference_runs_in_its_dtype_without_autograd(dtype: torch.dtype) -> None:
+    work = Workload(build(resolve(repeat="1,1,1,1")), image=(3, 32, 32), device=CPU, dtype=dtype)
+    call = work.call(3)
+    with work.running():
+        output = call()
+    assert isinstance(output, Tensor)
+    assert (output.dtype, output.shape, output.requires_grad) == (dtype, (3, 1000), False)
+    assert all_finite(output)
+
+
+def test_a_training_step_trains() -> None:
+    work = Workload(build(resolve(repeat="1,1,1,1", num_classes=3)), image=(3, 32, 32), device=CPU, mode="train")
+    before = {name: parameter.detach().clone() for name, parameter in work.model.named_parameters()}
+    with work.running():
+        work.call(4)()
+    assert work.model.training
+    changed = [name for name, parameter in work.model.named_parameters() if not torch.equal(before[name], parameter)]
+    assert set(changed) == set(before)
+
+
+class Several(nn.Module):
+    """Its logits stand in a dict, beside a second head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.head, self.second = nn.Linear(4, 2), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        features = self.conv(x).mean((2, 3))
+        return {"out": self.head(features), "more": [self.second(features)], "count": torch.tensor(1)}
+
+
+def test_every_output_of_several_is_trained() -> None:
+    work = Workload(Several(), image=(3, 8, 8), device=CPU, mode="train")
+    before = [parameter.detach().clone() for parameter in work.model.parameters()]
+    work.call(2)()
+    assert not any(torch.equal(old, new) for old, new in zip(before, work.model.parameters(), strict=True))
+
+
+def test_what_cannot_be_trained_is_told() -> None:
+    call = Workload(Frozen(), image=(3, 8, 8), device=CPU, mode="train").call(2)
+    with pytest.raises(ResnetCliError, match="cannot be trained"):
+        call()
+
+
+class Frozen(nn.Module):
+    """Its output does not depend on its parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def test_nan_and_infinity_are_found_in_nested_outputs() -> None:
+    good = {"a": torch.ones(2), "b": [torch.zeros(1), torch.tensor(1)]}
+    assert all_finite(good)
+    assert not all_finite({**good, "c": (torch.tensor([1.0, float("nan")]),)})
+    assert not all_finite(torch.tensor(float("inf")))
