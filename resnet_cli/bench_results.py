@@ -172,7 +172,7 @@ class LayerTimes:
 
     batch_size: int
     forward_s: float  # the whole forward without instruments
-    instrumented_s: float  # the same with a clock at each layer
+    instrumented_s: float  # the same with a clock at each layer; the layers and what is outside add up to it
     outside_s: float  # of the instrumented forward, in no leaf
     forwards: int
     layers: tuple[LayerTime, ...]

@@ -132,7 +132,7 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set
     columns = [table.columns[place.index] for place in places]
     rule = glyphs.text("─") * (sum(place.width + place.bar for place in places) + gap * (len(places) - 1))
     if table.title:
-        yield [(glyphs.cut(glyphs.text(table.title), len(rule) if room is None else room), "heading")]
+        yield [(glyphs.cut(glyphs.text(table.title), max(len(rule), prose) if room is None else room), "heading")]
     yield _header(columns, places, gap, glyphs)
     yield [(rule, "rule")]
     guides = _guides(table, texts[table.columns[0].key], places[0].width)

@@ -189,7 +189,7 @@ def closing(notes: Iterable[Note], where: Environment) -> list[Part]:
         Remark(
             "dim",
             f"resnet-cli {where.resnet_cli} · torch {where.torch} · Python {where.python} · {where.platform} · "
-            f"{device} · {where.threads} threads",
+            f"{device} · {counted(where.threads, 'thread')}",
         ),
     ]
 

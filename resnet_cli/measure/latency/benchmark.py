@@ -213,6 +213,9 @@ def _more(
             ceiling=found.ceiling,
             progress=progress,
         )
+        if found.layers.stopped == INTERRUPTED:
+            found.interrupted = True
+            return
     if question.levers is not None and plain is not None:
         found.ladder = climb(
             plain,

@@ -6,7 +6,9 @@ cost time too, so forwards with and without them take turns and both are told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from resnet_cli.bench_results import Ceiling, LayerTime, LayerTimes
 from resnet_cli.errors import ResnetCliError
@@ -16,8 +18,6 @@ from resnet_cli.measure.latency.sampling import INTERRUPTED, Limits, Progress, s
 from resnet_cli.measure.latency.statistics import FEWEST, median_interval, quantile
 from resnet_cli.measure.latency.workload import INFERENCE, Workload
 from resnet_cli.results import Layer
-
-_ROOT: Place = ("", 1)
 
 
 def layer_times(
@@ -64,17 +64,17 @@ def layer_times(
     if sampled.stopped == INTERRUPTED and rounds < FEWEST:
         raise KeyboardInterrupt
     spent = forwards.spent(rounds)
-    plain = [one.wall_s if one.device_s is None else one.device_s for one in sampled.series[0]]
-    instrumented = _median([one.get(_ROOT, 0.0) for one in spent])
-    rows = tuple(_rows(root, spent, instrumented, ceiling, max(root.macs, 1), limits.confidence, 0))
-    leaves = sum(row.time_s for row in rows if row.is_leaf)
+    rows = _Rows(spent, ceiling, max(root.macs, 1), limits.confidence).of(root, 0)
+    if not rows:
+        raise ResnetCliError("this network runs none of its layers as modules", "leave out --layers")
+    whole = rows[0].time_s
     return LayerTimes(
         batch_size=batch_size,
-        forward_s=_median(plain),
-        instrumented_s=instrumented,
-        outside_s=max(0.0, instrumented - leaves),
+        forward_s=_median([one.wall_s if one.device_s is None else one.device_s for one in sampled.series[0]]),
+        instrumented_s=whole,
+        outside_s=max(0.0, whole - sum(row.time_s for row in rows if row.is_leaf)),
         forwards=rounds,
-        layers=rows,
+        layers=tuple(replace(row, share=row.time_s / whole if whole else 0.0) for row in rows),
         stopped=sampled.stopped,
     )
 
@@ -114,55 +114,91 @@ class _Forwards:
         return self._spent[:count]
 
 
-def _rows(
-    layer: Layer,
-    spent: Sequence[Mapping[Place, float]],
-    instrumented: float,
-    ceiling: Ceiling | None,
-    macs: int,
-    confidence: float,
-    depth: int,
-) -> Iterator[LayerTime]:
-    """The rows of a layer and all below it; what no forward ran has none."""
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a layer tree.
 
-    def row(one: Layer, place: Place, name: str, kind: str, parts: Sequence[Layer], is_leaf: bool) -> LayerTime:
-        times = [forward.get(place, 0.0) for forward in spent]
-        middle = quantile(sorted(times), 0.5)
-        low, high = median_interval(times, confidence)
-        work, moved = sum(part.macs for part in parts), sum(part.bytes_moved for part in parts)
-        operations = sum(part.operations for part in parts)
+    A disturbance seldom hits a certain layer and often hits the forward, so medians do not add up. The time of a
+    module with modules below is what the medians of its parts add up to, with that of what is left between them.
+
+    Args:
+        spent: seconds by place, of each forward.
+        ceiling: of the device.
+        macs: of the whole forward.
+        confidence: of the intervals.
+    """
+
+    spent: Sequence[Mapping[Place, float]]
+    ceiling: Ceiling | None
+    macs: int
+    confidence: float
+
+    def of(self, layer: Layer, depth: int) -> list[LayerTime]:
+        """A layer's row and those of all below it, its shares not yet known; what no forward ran has none."""
+        place = (layer.path, layer.call)
+        if layer.is_operator or not self._ran(place):
+            return []
+        below = [rows for child in layer.children if (rows := self.of(child, depth + 1))]
+        # One without an output is none, but what the module holds itself.
+        operators = [child for child in layer.children if child.is_operator and child.output_shape is not None]
+        if operators and self._ran(own := (own_work(layer.path), layer.call)):
+            names = ", ".join(dict.fromkeys(child.name for child in operators))
+            below.append([self._row(own, names, names, operators, depth + 1)])
+        row = self._row(place, layer.name, layer.kind, [layer], depth)
+        if not below:
+            return [row]
+        parts = [(rows[0].path, rows[0].call) for rows in below]
+        between = _median(
+            [max(0.0, one.get(place, 0.0) - sum(one.get(part, 0.0) for part in parts)) for one in self.spent]
+        )
+        time_s = between + sum(rows[0].time_s for rows in below)
+        return [self._timed(replace(row, is_leaf=False), time_s), *chain.from_iterable(below)]
+
+    def _ran(self, place: Place) -> bool:
+        return any(place in one for one in self.spent)
+
+    def _row(self, place: Place, name: str, kind: str, parts: Sequence[Layer], depth: int) -> LayerTime:
+        """Of a leaf, as its own clock says."""
+        times = [one.get(place, 0.0) for one in self.spent]
+        low, high = median_interval(times, self.confidence)
+        moved, operations = sum(part.bytes_moved for part in parts), sum(part.operations for part in parts)
+        macs = sum(part.macs for part in parts)
         intensity = operations / moved if moved else None
-        bound = None
-        if ceiling is not None and intensity is not None:
-            bound = "memory" if intensity < ceiling.flops_per_s / ceiling.bytes_per_s else "compute"
-        return LayerTime(
+        row = LayerTime(
             path=place[0],
             name=name,
             kind=kind,
-            depth=depth if one is layer and place[0] == layer.path else depth + 1,
+            depth=depth,
             call=place[1],
-            is_leaf=is_leaf,
-            time_s=middle,
+            is_leaf=True,
+            time_s=0.0,
             low_s=low,
             high_s=high,
-            share=middle / instrumented if instrumented else 0.0,
-            macs=work,
-            macs_share=work / macs,
-            flops_per_s=2 * work / middle if middle and work else None,
+            share=0.0,
+            macs=macs,
+            macs_share=macs / self.macs,
+            flops_per_s=None,
             bytes_moved=moved,
-            bytes_per_s=moved / middle if middle else None,
+            bytes_per_s=None,
             intensity=intensity,
-            bound=bound,
+            bound=self._bound(intensity),
         )
+        return self._timed(row, _median(times))
 
-    place = (layer.path, layer.call)
-    if layer.is_operator or not any(place in forward for forward in spent):
-        return
-    modules = [child for child in layer.children if not child.is_operator]
-    own = [child for child in layer.children if child.is_operator]
-    yield row(layer, place, layer.name, layer.kind, [layer], not layer.children)
-    for child in modules:
-        yield from _rows(child, spent, instrumented, ceiling, macs, confidence, depth + 1)
-    if own:
-        names = ", ".join(dict.fromkeys(child.name for child in own))
-        yield row(layer, (own_work(layer.path), layer.call), names, names, own, True)
+    def _bound(self, intensity: float | None) -> str | None:
+        """Which of both ceilings is the lower one at so many operations per byte."""
+        if self.ceiling is None or intensity is None:
+            return None
+        return "memory" if intensity < self.ceiling.flops_per_s / self.ceiling.bytes_per_s else "compute"
+
+    @staticmethod
+    def _timed(row: LayerTime, time_s: float) -> LayerTime:
+        """With its time, and what follows from it."""
+        return replace(
+            row,
+            time_s=time_s,
+            low_s=min(row.low_s, time_s),
+            high_s=max(row.high_s, time_s),
+            flops_per_s=2 * row.macs / time_s if time_s and row.macs else None,
+            bytes_per_s=row.bytes_moved / time_s if time_s else None,
+        )
