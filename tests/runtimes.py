@@ -1,16 +1,17 @@
 """The best float32 rung of the ladder against ONNX Runtime and OpenVINO: python tests/runtimes.py [seconds] [depths].
 
-Same network, same weights, same threads, one process, call by call in turn. Run by hand on a quiet machine, never in
-CI, after: pip install onnx onnxscript onnxruntime openvino
+Same network, same weights, same threads, one process, blocks of calls in turn: not call by call, because the threads
+of each runtime spin for a while after a call, at the next one's cost. Run by hand on a quiet machine, never in CI,
+after: pip install onnx onnxscript onnxruntime openvino
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import statistics
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,34 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.latency.clocks import HostClock
+from resnet_cli.measure.latency.clocks import HostClock, timed
 from resnet_cli.measure.latency.levers import BY_KEY, EAGER_LEVER, machine, pull
-from resnet_cli.measure.latency.sampling import Limits, sample, warm_up
-from resnet_cli.measure.latency.statistics import describe, paired_ratio, verdict
+from resnet_cli.measure.latency.sampling import Limits, warm_up
+from resnet_cli.measure.latency.statistics import paired_ratio, verdict
 from resnet_cli.measure.latency.workload import Workload
 from resnet_cli.resnet import build
 
 RUNGS = ("channels-last-folded", "compile")
 CLOSE = 1e-4  # of the largest logit
-REST_S = 0.01
-
-
-class RestingClock(HostClock):
-    """Stands still for a moment before and after each call.
-
-    The threads of each runtime go on spinning for a while when they have nothing to do; on the same processors that is
-    the next one's loss.
-    """
-
-    rested_s = 0.0
-
-    def now(self) -> float:
-        return time.perf_counter() - self.rested_s
-
-    def wait(self) -> None:
-        begin = time.perf_counter()
-        time.sleep(REST_S)
-        self.rested_s += time.perf_counter() - begin
+BLOCK_S = 0.3
+DROPPED = 3  # calls at the start of a block
 
 
 def exported(model: nn.Module, image: Tensor, folder: Path) -> Path:
@@ -67,7 +51,6 @@ def onnx_runtime(path: Path, image: Tensor, threads: int) -> Callable[[], Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # when a run is over
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     inputs = {session.get_inputs()[0].name: image.numpy()}
     return lambda: session.run(None, inputs)[0]
@@ -88,10 +71,26 @@ def openvino(path: Path, image: Tensor, threads: int) -> Callable[[], Any]:
     return lambda: request.infer({0: array})[0]
 
 
+def blocks(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
+    """Medians of blocks of calls in seconds, the runtimes in turn, each round in the other direction."""
+    clock, order = HostClock(), list(calls)
+    medians: dict[str, list[float]] = {name: [] for name in calls}
+    end = clock.now() + seconds * len(calls)
+    while clock.now() < end:
+        for name in order:
+            taken: list[float] = []
+            begin = clock.now()
+            while clock.now() - begin < BLOCK_S or len(taken) <= DROPPED:
+                taken.append(timed(clock, calls[name]).wall_s)
+            medians[name].append(statistics.median(taken[DROPPED:]))
+        order.reverse()
+    return medians
+
+
 def compare(depth: int, batch_size: int, seconds: float) -> None:
     """Print a row for each way to run a network."""
     work = Workload(build(depth), image=(3, 224, 224), device=torch.device("cpu"))
-    image, threads, clock = work.input(batch_size), torch.get_num_threads(), RestingClock()
+    image, threads, clock = work.input(batch_size), torch.get_num_threads(), HostClock()
     with work.running(), tempfile.TemporaryDirectory() as folder:
         forms = {key: pull(BY_KEY[key], work.model, image, machine(work.device), clock).form for key in RUNGS}
         forms = {"eager": pull(EAGER_LEVER, work.model, image, machine(work.device), clock).form, **forms}
@@ -108,17 +107,16 @@ def compare(depth: int, batch_size: int, seconds: float) -> None:
             if difference > CLOSE:
                 sys.exit(f"{name} gives other logits: {difference:.1e} of the largest")
             warm_up(clock, call, Limits(max_time_s=seconds))
-        taken = sample(clock, list(calls.values()), Limits(max_time_s=seconds, min_time_s=seconds))
-    walls = dict(zip(calls, taken.walls, strict=True))
-    best = min(RUNGS, key=lambda key: describe(walls[key]).median_s)
-    for name, samples in walls.items():
-        ratio, low, high = paired_ratio(walls[best], samples)
+        found = blocks(calls, seconds)
+    best = min(RUNGS, key=lambda key: statistics.median(found[key]))
+    for name, medians in found.items():
+        ratio, low, high = paired_ratio(found[best], medians)
         figures = {
             "depth": depth,
             "batch": batch_size,
             "threads": threads,
             "runs": name,
-            "median_ms": round(1000 * describe(samples).median_s, 3),
+            "median_ms": round(1000 * statistics.median(medians), 3),
             "best": best,
             "best / this": [round(value, 3) for value in (ratio, low, high)],
             "best is": "" if name == best else verdict(low, high, 0.01),
@@ -127,7 +125,7 @@ def compare(depth: int, batch_size: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    limit = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    limit = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     for network in map(int, sys.argv[2].split(",")) if len(sys.argv) > 2 else (18, 50):
         for batch in (1, 8):
             compare(network, batch, limit)

@@ -435,6 +435,21 @@ def test_a_compiler_finds_empty_caches_of_its_own(folder: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_cannot_be_all_in_cpp_is_compiled_without(folder: Path) -> None:
+    from torch._inductor import config
+
+    tried = []
+
+    def run(image: Tensor) -> Tensor:
+        tried.append((config.cpp_wrapper, config.freezing))
+        if config.cpp_wrapper:
+            raise RuntimeError("not in C++")
+        return image
+
+    compile_for(nn.Identity(), torch.zeros(1), compiler=compiler(run))
+    assert tried == [(True, True), (False, True)]
+
+
 class InvalidCxxCompiler(RuntimeError):  # noqa: N818 (torch's name)
     pass
 

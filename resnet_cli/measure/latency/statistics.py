@@ -110,7 +110,10 @@ def _reach(samples: Sequence[float], median: float, confidence: float) -> float:
     share = (1 + confidence) / 2
     independent = NormalDist().inv_cdf(share) * 0.5 / math.sqrt(n)
     # + 1/n: the ranks are steps, and a median of few samples lies between two of them.
-    return max(independent, student_t(share, _batches(n) - 1) * _rank_error(samples, median)) + 1 / n
+    reach = max(independent, student_t(share, _batches(n) - 1) * _rank_error(samples, median)) + 1 / n
+    # A run that wandered so far that any sample could be the median still says where 95 % of them were; its outliers
+    # are not where the median is.
+    return min(reach, confidence / 2) if n >= 2 * BATCHES else reach
 
 
 def _batches(n: int) -> int:
