@@ -324,3 +324,86 @@ def test_the_ladder_on_a_gpu() -> None:
     for name in ("channels-last", "folded", "float16", "bfloat16", "cuda-graph"):
         assert rungs[name]["status"] == "measured", rungs[name]["reason"]
     assert rungs["cuda-graph"]["difference"] < 1e-3
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes=7, width=8):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.conv(x))).mean((2, 3))
+        return {"out": self.head(x)}
+
+class Broken(Net):
+    def forward(self, x):
+        raise ValueError("not today")
+"""
+MODEL = ["bench", "--image-size", "16", "--max-time", "0.3", "--no-ceiling", "--threads", "1"]
+
+
+def test_a_network_of_the_user() -> None:
+    Path("net.py").write_text(NETWORKS, encoding="utf-8")
+    arguments = ["--model", "net.py:Net", "--model-args", '{"width": 16}', "--num-classes", "3", "--batch-size", "2"]
+    assert main([*MODEL, *arguments, "--layers", "--against", "self", "-o", "result.json"]) == 0
+    result = json.loads(Path("result.json").read_text(encoding="utf-8"))
+    assert result["network"]["name"] == "Net"
+    assert result["timings"][0]["flops"] == 2 * 2 * (14 * 14 * 16 * 27 + 16 * 3)
+    assert {layer["path"] for layer in result["layers"]["layers"]} >= {"conv", "bn", "head"}
+    assert result["comparisons"][0]["theirs"] == "Net again"
+    assert main([*MODEL, *arguments, "--mode", "train", "-o", "result.json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model", "net.py:Broken"], "net.py:18: ValueError: not today"),
+        (["--model", "net.py:Nothing"], "there is no Nothing"),
+        (["--model", "net.py:Net", "--depth", "18"], "--model and --depth"),
+        (["--model", "net.py:Net", "--model-args", "[]"], "no JSON object"),
+        (["--model", "net.py:Net", "--against", "torchvision"], "which one?"),
+    ],
+)
+def test_what_is_wrong_with_a_users_network(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("net.py").write_text(NETWORKS, encoding="utf-8")
+    assert main([*MODEL, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("whose", ["ours", "torchvision"])
+def test_weights_of_a_file_are_loaded(whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resnet_cli.architectures import resolve
+    from resnet_cli.measure.latency import question
+    from resnet_cli.parameter_names import torchvision_names
+    from resnet_cli.resnet import build
+
+    spec = resolve(repeat="1,1,1,1", num_classes=10)
+    state = build(spec).state_dict()
+    names = torchvision_names(spec)
+    torch.save({(name if whose == "ours" else names[name]): tensor for name, tensor in state.items()}, "weights.pth")
+    seen = []
+    give = question.give_weights
+
+    def giving(subject: Any, path: str) -> None:
+        give(subject, path)
+        seen.append(subject.model.state_dict())
+
+    monkeypatch.setattr(question, "give_weights", giving)
+    assert main([*QUICK, "--weights", "weights.pth", "-o", "result.txt"]) == 0
+    assert all(torch.equal(state[name], seen[0][name]) for name in state)
+
+
+def test_weights_of_another_network_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"conv.weight": torch.zeros(1)}, "weights.pth")
+    assert main([*QUICK, "--weights", "weights.pth"]) == 2
+    assert "weights.pth" in capsys.readouterr().err

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_cli.architectures import ModelSpec, resolve
 from resnet_cli.bench_results import LEVERS, BenchResult
-from resnet_cli.commands import options
+from resnet_cli.commands import choice, options
 from resnet_cli.errors import INTERRUPTED, ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, write_file
-from resnet_cli.render.progress import telling, waiting
+from resnet_cli.render.progress import is_watched, telling, waiting
 
 if TYPE_CHECKING:
     from resnet_cli.measure.latency.question import Opponent, Question
+    from resnet_cli.measure.networks import Subject
 
 MODES = ("inference", "train")
 MOST_SECONDS = 24 * 3600
@@ -32,6 +32,7 @@ Examples:
   resnet-cli bench --depth 18 --save before.json
   resnet-cli bench --depth 18 --baseline before.json --fail-above 5%
   resnet-cli bench --depth 18 --nproc 4
+  resnet-cli bench --model my_resnet.py:ResNet18 --against resnet18
 """
 
 
@@ -39,13 +40,15 @@ def bench(
     depth: options.Depth = None,
     arch: options.Arch = None,
     repeat: options.Repeat = None,
+    model: options.Model = None,
+    model_args: choice.ModelArgs = None,
     device: options.RunDevice = "auto",
     batch_size: Annotated[
         str, typer.Option(help="Images in a batch; several with commas, a row each.", metavar="N,N,N")
     ] = "1",
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
-    num_classes: options.NumClasses = 1000,
+    num_classes: choice.Classes = None,
     stem: options.Stem = "imagenet",
     dtype: options.Dtype = "float32",
     mode: Annotated[
@@ -105,6 +108,7 @@ def bench(
     nproc: Annotated[
         int | None, typer.Option(help="A replica per process, so many of them, all at once.", metavar="N")
     ] = None,
+    weights: options.Weights = None,
     seed: options.Seed = 0,
     show: Annotated[
         str | None,
@@ -117,7 +121,9 @@ def bench(
 
     Exit code 1: surely slower than --fail-above allows. 130: interrupted; what was measured is shown.
     """
-    spec = resolve(depth, arch, repeat=repeat, in_channels=in_channels, num_classes=num_classes, stem=stem)
+    network = choice.choose_network(
+        depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
+    )
     batch_sizes = _batch_sizes(batch_size, in_channels, image_size)
     image = options.input_shape(1, in_channels, image_size)[1:]
     mode = options.checked("--mode", mode, MODES)
@@ -131,7 +137,7 @@ def bench(
     if is_member and nproc is not None:
         raise ResnetCliError("--nproc starts processes, and torchrun has done so", "leave out one of the two")
     together = "torchrun" if is_member else None if nproc is None else "--nproc"
-    _agree(mode, dtype, chosen, layers, against, baseline, slowdown, save, together)
+    _agree(mode, dtype, chosen, layers, against, baseline, slowdown, save, weights, together)
     if together is not None and ":" in device:
         raise ResnetCliError(f"{together} gives each process a GPU of its own, and --device {printable(device)} is one")
     drawing = options.drawing("bench", output_format, output, levels=levels, sections=show)
@@ -155,21 +161,25 @@ def bench(
         levers=chosen,
         layers=layers,
         ceiling=ceiling,
+        fresh=weights is None,
     )
     if is_member or nproc is not None:
-        _run_many(spec, question, nproc, drawing)
+        _run_many(network, question, nproc, drawing)
         return
     if saved is not None:
-        _check(saved, spec, question)
+        _check(saved, network, question)
     from resnet_cli.measure.latency import benchmark
-    from resnet_cli.measure.latency.question import build
+    from resnet_cli.measure.latency.question import give_weights
 
     with telling() as tell:
         tell("building")
+        ours = _built(network, seed)
+        if weights is not None:
+            give_weights(ours, _file(weights, network))
         result = benchmark.bench(
-            build(spec, seed),
+            ours,
             question,
-            opponent=None if against is None else _opponent(against, spec, seed),
+            opponent=None if against is None else _opponent(against, network, seed),
             baseline=saved,
             fail_above=slowdown,
             progress=tell,
@@ -177,19 +187,41 @@ def bench(
     _finish(result, drawing, save)
 
 
-def _check(saved: BenchResult, spec: ModelSpec, question: "Question") -> None:
+def _built(network: choice.Choice, seed: int) -> "Subject":
+    from resnet_cli.measure.latency.question import build, users_own
+
+    if network.model is None:
+        return build(network.spec, seed)
+    return users_own(network.model, network.arguments, seed)
+
+
+def _file(weights: str, network: choice.Choice) -> str:
+    from resnet_cli.measure.published_weights import resolve_weights
+
+    if network.model is not None:
+        return weights  # torchvision's are for torchvision's networks
+    return resolve_weights(weights, network.spec, show_bar=is_watched())
+
+
+def _check(saved: BenchResult, network: choice.Choice, question: "Question") -> None:
     from resnet_cli.measure.latency import baseline
-    from resnet_cli.measure.networks import subject
 
     dtype = str(question.dtype).removeprefix("torch.")
-    baseline.check(saved, subject(spec).described, question.image, dtype, question.mode, question.batch_sizes)
+    baseline.check(saved, network.subject().described, question.image, dtype, question.mode, question.batch_sizes)
 
 
-def _run_many(spec: ModelSpec, question: "Question", nproc: int | None, drawing: options.Drawing) -> None:
+def _run_many(network: choice.Choice, question: "Question", nproc: int | None, drawing: options.Drawing) -> None:
     from resnet_cli.measure.latency.many import bench_many
 
     with telling() as tell:
-        result = bench_many(spec, question, nproc, progress=tell)
+        result = bench_many(
+            network.subject(),
+            question,
+            nproc,
+            model=network.model,
+            arguments=network.arguments,
+            progress=tell,
+        )
     if result is not None:  # the first process speaks for all
         drawing.write(result)
 
@@ -206,16 +238,22 @@ def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> 
     options.leave(not result.failed)
 
 
-def _opponent(against: str, spec: ModelSpec, seed: int) -> "Opponent":
-    from resnet_cli.measure.latency.question import Opponent, build, torchvision
+def _opponent(against: str, network: choice.Choice, seed: int) -> "Opponent":
+    from resnet_cli.measure.latency.question import Opponent, torchvision
 
     if against.strip().lower() == "self":
-        return Opponent(build(spec, seed).model, f"{spec.name} again")
+        twin = _built(network, seed)
+        return Opponent(twin.model, f"{twin.name} again")
+    if against.strip().lower() == "torchvision" and network.model is not None:
+        raise ResnetCliError(
+            "--against torchvision: which one? A --model has no counterpart of its name",
+            "name it, such as --against resnet50",
+        )
     with waiting("loading torchvision"):
         from resnet_cli.measure import reference
 
         reference.names()
-    return torchvision(against, spec, seed)
+    return torchvision(against, network.spec, seed)
 
 
 def _batch_sizes(text: str, in_channels: int, image_size: str) -> tuple[int, ...]:
@@ -256,6 +294,7 @@ def _agree(
     baseline: str | None,
     fail_above: float | None,
     save: str | None,
+    weights: str | None,
     together: str | None,
 ) -> None:
     """Options that contradict each other.
@@ -279,6 +318,7 @@ def _agree(
             "--against": against,
             "--baseline": baseline,
             "--save": save,
+            "--weights": weights,
         }
         for name, value in alone.items():
             if value is not None:

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from resnet_cli.architectures import resolve
-from resnet_cli.commands import options
+from resnet_cli.commands import choice, options
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.files import check_file, write_file
-from resnet_cli.render.progress import telling, waiting
+from resnet_cli.render.progress import is_watched, telling, waiting
 from resnet_cli.verdicts import CHECKS
 
 EPILOG = """\b
@@ -19,7 +19,7 @@ Examples:
   resnet-cli compare-torchvision --model my_resnet.py:ResNet18
   resnet-cli compare-torchvision --model my_resnet.py:ResNet18 --save-expect intended.toml
   resnet-cli compare-torchvision --model my_resnet.py:ResNet18 --expect intended.toml
-  resnet-cli compare-torchvision --depth 50 --weights resnet50.pth --image photo.jpg
+  resnet-cli compare-torchvision --depth 50 --weights IMAGENET1K_V2 --image photo.jpg
   resnet-cli compare-torchvision --self-test
 """
 
@@ -29,6 +29,7 @@ def compare_torchvision(
     arch: options.Arch = None,
     repeat: options.Repeat = None,
     model: options.Model = None,
+    model_args: choice.ModelArgs = None,
     against: Annotated[
         str | None,
         typer.Option(help="Any classification network of torchvision to compare with.", metavar="NAME"),
@@ -47,12 +48,7 @@ def compare_torchvision(
         str | None,
         typer.Option(help=f"Checks to make, with commas: {', '.join(CHECKS)}.", metavar="A,B,C"),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Weights that both sides load (.pth, .safetensors), under the names of either.", metavar="FILE"
-        ),
-    ] = None,
+    weights: options.Weights = None,
     image: Annotated[
         str | None,
         typer.Option(help="A photograph: shows the five likeliest classes of each. Needs --weights.", metavar="FILE"),
@@ -89,7 +85,9 @@ def compare_torchvision(
 
     Exit code 0: the same network. 1: not the same. 2: it could not be compared.
     """
-    spec = resolve(depth, arch, repeat=repeat, num_classes=num_classes)
+    arguments = choice.parse_model_args(model, model_args)
+    classes = arguments.get("num_classes", num_classes)
+    spec = resolve(depth, arch, repeat=repeat, num_classes=classes if type(classes) is int else num_classes)
     shape = options.input_shape(batch_size, 3, image_size)
     if batch_size < 2:
         raise ResnetCliError("--batch-size 1: a mistake between images shows from two on", "use 2 or more")
@@ -125,12 +123,20 @@ def compare_torchvision(
 
     from resnet_cli.measure import contenders, parity
     from resnet_cli.measure import key_map as maps
+    from resnet_cli.measure.published_weights import resolve_weights
 
     with telling() as tell:
         tell("building both networks")
-        pair = contenders.contenders(spec, model, against, is_default=depth is None and arch is None and repeat is None)
+        pair = contenders.contenders(
+            spec,
+            model,
+            against,
+            is_default=depth is None and arch is None and repeat is None,
+            arguments=arguments,
+        )
         if weights is not None:
-            question = contenders.loaded(pair, weights, question)
+            path = resolve_weights(weights, pair.spec or pair.architecture, show_bar=is_watched(), progress=tell)
+            question = contenders.loaded(pair, path, question)
         if key_map is not None:
             question = contenders.overruled(pair, key_map, question)
         if self_test:

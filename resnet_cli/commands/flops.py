@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.architectures import resolve
 from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import options
+from resnet_cli.commands import choice, options
 from resnet_cli.measure.conventions import parse_walk
 
 EPILOG = """\b
@@ -15,6 +14,7 @@ Examples:
   resnet-cli flops --depth 50 --show conventions,walks --walk paper:fvcore
   resnet-cli flops --depth 18 --backward --batch-size 32
   resnet-cli flops --depth 101 --show modules --levels 3 -o modules.csv
+  resnet-cli flops --model my_resnet.py:ResNet18 --backward
 """
 
 
@@ -22,11 +22,13 @@ def flops(
     depth: options.Depth = None,
     arch: options.Arch = None,
     repeat: options.Repeat = None,
+    model: options.Model = None,
+    model_args: choice.ModelArgs = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
-    num_classes: options.NumClasses = 1000,
+    num_classes: choice.Classes = None,
     stem: options.Stem = "imagenet",
     dtype: options.Dtype = "float32",
     backward: Annotated[bool, typer.Option("--backward", help="Count the backward pass of a step too.")] = False,
@@ -51,7 +53,9 @@ def flops(
 
     1 MAC is 2 FLOPs. Each convention is a formula over the same parts, held against the tool itself where it runs.
     """
-    spec = resolve(depth, arch, repeat=repeat, in_channels=in_channels, num_classes=num_classes, stem=stem)
+    network = choice.choose_network(
+        depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
+    )
     shape = options.input_shape(batch_size, in_channels, image_size)
     drawing = options.drawing("flops", output_format, output, levels=levels, sections=show)
     budgets = parse_budgets(assertions or (), "flops")
@@ -59,10 +63,14 @@ def flops(
     machine = options.machine(device, dtype)
 
     from resnet_cli.measure.flops import count_flops
-    from resnet_cli.measure.networks import subject
 
     result = count_flops(
-        subject(spec), shape=shape, dtype=machine.dtype, device=machine.device, backward=backward, walks=walks
+        network.subject(),
+        shape=shape,
+        dtype=machine.dtype,
+        device=machine.device,
+        backward=backward,
+        walks=walks,
     )
     result = hold(result, budgets)
     drawing.write(result)

@@ -120,6 +120,14 @@ Model = Annotated[
         metavar="FILE:NAME",
     ),
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights to load: a FILE (.pth, .pt, .safetensors, under our names or torchvision's), or torchvision's "
+        "own by name, which are downloaded once: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT.",
+        metavar="FILE|NAME",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of random weights and inputs.", metavar="N")]
 Assertions = Annotated[
     list[str] | None,

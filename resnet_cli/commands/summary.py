@@ -1,12 +1,19 @@
 """`resnet-cli summary`."""
 
-from typing import Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_cli.architectures import resolve
 from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import options
+from resnet_cli.commands import choice, options
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.render.progress import is_watched, telling
+
+if TYPE_CHECKING:
+    from resnet_cli.measure.networks import Subject
+    from resnet_cli.weight_results import WeightsResult
 
 EPILOG = """\b
 Examples:
@@ -14,6 +21,8 @@ Examples:
   resnet-cli summary --depth 50 --levels 2 --columns kind,output,macs,saved
   resnet-cli summary --arch wide_resnet50_2 --batch-size 256 --dtype bfloat16
   resnet-cli summary --stem cifar --image-size 32 --num-classes 10 -o cifar.json
+  resnet-cli summary --model my_resnet.py:ResNet18 --model-args '{"num_classes": 10}'
+  resnet-cli summary --weights resnet18.safetensors
   resnet-cli summary --depth 50 --assert "macs<=4.2G" --assert "parameters<26M"
 """
 
@@ -22,12 +31,22 @@ def summary(
     depth: options.Depth = None,
     arch: options.Arch = None,
     repeat: options.Repeat = None,
+    model: options.Model = None,
+    model_args: choice.ModelArgs = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
-    num_classes: options.NumClasses = 1000,
+    num_classes: choice.Classes = None,
     stem: options.Stem = "imagenet",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Show a FILE of weights too (.pth, .pt, .safetensors), tensor by tensor; without another option its "
+            "network is found by its shapes. Or torchvision's own by name: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT.",
+            metavar="FILE|NAME",
+        ),
+    ] = None,
     dtype: options.Dtype = "float32",
     levels: Annotated[
         int | None, typer.Option(help="How deep the tree is drawn; 1 shows the stages.", metavar="N")
@@ -45,15 +64,46 @@ def summary(
 
     Nothing is allocated, so any input can be asked about. Every column's rows add up to its total.
     """
-    spec = resolve(depth, arch, repeat=repeat, in_channels=in_channels, num_classes=num_classes, stem=stem)
+    network = choice.choose_network(
+        depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
+    )
     shape = options.input_shape(batch_size, in_channels, image_size)
-    drawing = options.drawing("summary", output_format, output, levels=levels, columns=columns, fold=fold)
+    kind = "summary" if weights is None else "weights"
+    drawing = options.drawing(kind, output_format, output, levels=levels, columns=columns, fold=fold)
     budgets = parse_budgets(assertions or (), "summary")
     machine = options.machine(device, dtype)
 
-    from resnet_cli.measure.networks import subject
     from resnet_cli.measure.summary import summarize
 
-    result = hold(summarize(subject(spec), shape=shape, dtype=machine.dtype, device=machine.device), budgets)
-    drawing.write(result)
-    options.finish(result.assertions)
+    if weights is None:
+        result = hold(summarize(network.subject(), shape=shape, dtype=machine.dtype, device=machine.device), budgets)
+        drawing.write(result)
+        options.finish(result.assertions)
+        return
+    held, subject = _weights(weights, network)
+    if subject is None and budgets:
+        raise ResnetCliError(
+            f"--assert {budgets[0].quantity}: the weights fit no network that we know", "name it by --model"
+        )
+    if subject is not None:
+        if not network.is_named and subject.spec is not None:
+            shape = options.input_shape(batch_size, subject.spec.in_channels, image_size)
+        summarized = hold(summarize(subject, shape=shape, dtype=machine.dtype, device=machine.device), budgets)
+        held = replace(held, summary=summarized)
+    drawing.write(held)
+    if held.summary is not None:
+        options.finish(held.summary.assertions)
+
+
+def _weights(text: str, network: choice.Choice) -> "tuple[WeightsResult, Subject | None]":
+    """What a file of weights holds, and the network that it fits, which is the named one if one is named."""
+    from resnet_cli.measure.weight_view import view_weights
+
+    subject = network.subject() if network.is_named else None
+    with telling() as tell:
+        path = text
+        if network.model is None and not Path(text).exists():
+            from resnet_cli.measure.published_weights import resolve_weights
+
+            path = resolve_weights(text, network.spec, show_bar=is_watched(), progress=tell)
+        return view_weights(path, subject, progress=tell)

@@ -11,10 +11,10 @@ from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import alignment, differences, probe
+from resnet_cli.measure.copies import hollow_copy
 from resnet_cli.measure.graph import record
-from resnet_cli.measure.loading import user_error
 from resnet_cli.measure.nodes import Graph
-from resnet_cli.measure.shapes import hollow_copy
+from resnet_cli.measure.user_code import user_error
 from resnet_cli.parity_results import Check, Diagnosis, Finding
 from resnet_cli.results import Note, Shape
 from resnet_cli.verdicts import CHECKS

@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.measure import key_map, probe, reference
+from resnet_cli.measure.checkpoints import unfolded
 from resnet_cli.measure.comparison import Question
 from resnet_cli.measure.loading import load_model
 from resnet_cli.measure.networks import Subject
 from resnet_cli.measure.shapes import build_on_meta
-from resnet_cli.measure.weights import explain_misfit, fit, load_weights
+from resnet_cli.measure.weights import Fit, explain_misfit, fit, load_weights
 from resnet_cli.resnet import build
 from resnet_cli.results import Note
 
@@ -28,10 +30,16 @@ class Contenders:
     theirs: Subject
     architecture: str  # torchvision's name of the reference
     notes: tuple[Note, ...] = ()
+    spec: ModelSpec | None = None  # of the reference; None where it was named
 
 
 def contenders(
-    spec: ModelSpec, model: str | None = None, against: str | None = None, *, is_default: bool = False
+    spec: ModelSpec,
+    model: str | None = None,
+    against: str | None = None,
+    *,
+    is_default: bool = False,
+    arguments: Mapping[str, Any] = {},
 ) -> Contenders:
     """Build both.
 
@@ -40,6 +48,7 @@ def contenders(
         model: the user's network in place of ours: FILE.py:NAME or package.module:NAME.
         against: any classification network of torchvision in place of the spec's.
         is_default: the user named no architecture: a network of theirs is held against the nearest of the family.
+        arguments: that the user's class or function has to take.
 
     Raises:
         ResnetCliError: no working torchvision, no such network, or the user's code fails.
@@ -48,7 +57,7 @@ def contenders(
     if model is None:
         ours = Subject(build(spec), spec.name, spec)
     else:
-        network, name = load_model(model, {"num_classes": spec.num_classes})
+        network, name = load_model(model, {"num_classes": spec.num_classes}, arguments)
         ours = Subject(_on_cpu(network), name)
         if is_default and against is None:
             spec = replace(_nearest(ours.model, spec), num_classes=spec.num_classes)
@@ -63,7 +72,7 @@ def contenders(
         theirs = Subject(reference.build_named(against, spec.num_classes), f"torchvision {name}")
         return Contenders(ours, theirs, name, tuple(notes))
     theirs = Subject(reference.build_member(spec), f"torchvision {spec.name}")
-    return Contenders(ours, theirs, spec.name, tuple(notes))
+    return Contenders(ours, theirs, spec.name, tuple(notes), spec)
 
 
 def _on_cpu(network: nn.Module) -> nn.Module:
@@ -99,10 +108,11 @@ def loaded(pair: Contenders, path: str, question: Question) -> Question:
         ResnetCliError: the file cannot be read, or fits neither.
     """
     state = load_weights(path)
-    fits = {
-        "ours": fit(state, _shapes(pair.ours.model)),
-        "torchvision": fit(state, _shapes(pair.theirs.model)),
-    }
+    fits = _fits(pair, state)
+    if not any(one.exact for one in fits.values()):
+        inside = unfolded(state)
+        if any(one.exact for one in _fits(pair, inside).values()):
+            state, fits = inside, _fits(pair, inside)
     if fits["torchvision"].exact:
         _load(pair.theirs.model, state)
     if fits["ours"].exact:
@@ -113,6 +123,13 @@ def loaded(pair: Contenders, path: str, question: Question) -> Question:
     if all(one.exact for one in fits.values()):
         transfer = "none"
     return replace(question, weights=path, transfer=transfer)
+
+
+def _fits(pair: Contenders, state: Mapping[str, Tensor]) -> dict[str, Fit]:
+    return {
+        "ours": fit(state, _shapes(pair.ours.model)),
+        "torchvision": fit(state, _shapes(pair.theirs.model)),
+    }
 
 
 def _naming(pair: Contenders) -> str:

@@ -6,7 +6,9 @@ Conventions, the same in the whole tool:
   2 x MACs, as torch's own FlopCounterMode counts;
 - *operations* are all arithmetic operations: 2 per MAC, 1 per bias addition, 2 per batch-norm element (scale and
   shift, as at inference, where mean and variance are folded into them), 1 per ReLU, per element of any other
-  elementwise operator and per input of an average, k-1 comparisons per output of a max-pool over k values.
+  elementwise operator and per input of an average, sum or maximum, k-1 comparisons per output of a max-pool over k
+  values; 5 per element of a softmax (largest, difference, exponential, sum, quotient), 7 per element of a norm whose
+  statistics come from the sample itself (mean, difference, square, its sum, quotient, scale, shift).
 
 Every call is also split into *parts*, the quantities that the conventions of other tools are formulas over.
 """
@@ -34,7 +36,7 @@ PARTS: Mapping[str, str] = {
     "m": "elements out of max-pooling",
     "G": "elements into average pooling",
     "g": "elements out of average pooling",
-    "E": "elements through other elementwise operators",
+    "E": "other operations: elementwise, sums, softmax, norms over a sample",
 }
 
 
@@ -136,6 +138,28 @@ def _average(args: Sequence[Any], out: Any) -> Counted:
     return Counted(0, inputs, "G", {"G": inputs, "g": outputs})
 
 
+def _softmax(args: Sequence[Any], out: Any) -> Counted:
+    operations = 5 * args[0].numel()
+    return Counted(0, operations, "E", {"E": operations})
+
+
+def _norm_over_sample(args: Sequence[Any], out: Any) -> Counted:
+    operations = 7 * args[0].numel()
+    return Counted(0, operations, "E", {"E": operations})
+
+
+def _attention_backward(args: Sequence[Any], out: Any) -> Counted:
+    # The scores are computed once more; then the gradients of the scores, the values, the queries and the keys.
+    query, key, value = args[1], args[2], args[3]
+    scores = prod(query.shape[:-1]) * key.shape[-2]
+    return _product(scores * (3 * query.shape[-1] + 2 * value.shape[-1]))
+
+
+def _reduction(args: Sequence[Any], out: Any) -> Counted:
+    elements = args[0].numel()
+    return Counted(0, elements, "E", {"E": elements})
+
+
 def _elementwise(args: Sequence[Any], out: Any) -> Counted:
     elements = _first(out).numel()
     return Counted(0, elements, "E", {"E": elements})
@@ -153,6 +177,17 @@ _COUNTERS: Mapping[str, Callable[[Sequence[Any], Any], Counted]] = {
     "_scaled_dot_product_efficient_attention": _attention,
     "_scaled_dot_product_cudnn_attention": _attention,
     "_scaled_dot_product_attention_math": _attention,
+    "_scaled_dot_product_fused_attention_overrideable": _attention,
+    "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
+    "_scaled_dot_product_flash_attention_backward": _attention_backward,
+    "_scaled_dot_product_efficient_attention_backward": _attention_backward,
+    "_scaled_dot_product_cudnn_attention_backward": _attention_backward,
+    "_softmax": _softmax,
+    "_safe_softmax": _softmax,
+    "_log_softmax": _softmax,
+    "native_layer_norm": _norm_over_sample,
+    "native_group_norm": _norm_over_sample,
+    "_fused_rms_norm": _norm_over_sample,
     "native_batch_norm": _batch_norm,
     "cudnn_batch_norm": _batch_norm,
     "_native_batch_norm_legit": _batch_norm,
@@ -162,7 +197,15 @@ _COUNTERS: Mapping[str, Callable[[Sequence[Any], Any], Counted]] = {
     "max_pool2d_with_indices": _max_pool,
     "avg_pool2d": _average,
     "_adaptive_avg_pool2d": _average,
+    "_adaptive_avg_pool3d": _average,
+    "avg_pool1d": _average,
+    "avg_pool3d": _average,
     "mean": _average,
+    "sum": _reduction,
+    "amax": _reduction,
+    "amin": _reduction,
+    "max": _reduction,
+    "min": _reduction,
 }
 _ELEMENTWISE = frozenset({"hardswish", "hardsigmoid", "hardtanh", "clamp", "clamp_min", "dropout", "native_dropout"})
 # Moves, views and bookkeeping: no arithmetic.
@@ -173,6 +216,9 @@ _FREE = frozenset(
     empty_like new_empty zeros zeros_like ones ones_like new_zeros full full_like fill zero lift_fresh arange
     index roll constant_pad_nd flatten narrow movedim pixel_shuffle channel_shuffle gather expand_as repeat
     new_full select_backward slice_backward empty_strided
+    _local_scalar_dense scalar_tensor linspace eye tril triu unfold im2col index_select masked_fill scatter
+    index_put embedding flip repeat_interleave tile pixel_unshuffle upsample_nearest2d native_channel_shuffle
+    rand randn randint randperm bernoulli uniform normal lift resize set _reshape_copy view_copy
     """.split()
 )
 

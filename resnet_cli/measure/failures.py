@@ -9,6 +9,7 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.trace import ForwardFailedError, ModuleCall, OperatorCall
+from resnet_cli.measure.user_code import user_error
 from resnet_cli.quantities import dimensions, printable
 from resnet_cli.results import Shape
 
@@ -36,6 +37,30 @@ def explain(failure: ForwardFailedError, shape: Shape, name: str, passes: Callab
     return ResnetCliError(
         f"an input of {dimensions(shape)} cannot pass {path}: {cause}", hint, detail=_reached(failure, name)
     )
+
+
+def explain_users(
+    failure: ForwardFailedError, shape: Shape, name: str, passes: Callable[[Shape], bool]
+) -> ResnetCliError:
+    """The same for a network of the user's: in their own lines first, then the tree down to the layer that failed.
+
+    Args:
+        failure: as `trace.run` raised it.
+        shape: of the input, (N, C, H, W).
+        name: of the network.
+        passes: whether an input of another shape gets through.
+    """
+    where = "".join(f", at {printable(call.path)}," for call in failure.reached[-1:] if call.path)
+    told = user_error(failure.cause, f"the forward of {printable(name)} with an input of {dimensions(shape)}{where}")
+    hint, smallest = told.hint, _smallest_size(shape, passes)
+    if hint is None and smallest is None:
+        hint = "no square image up to 1024 pixels gets through: see what the lines above expect"
+    elif smallest is not None and smallest > min(shape[2:]):
+        hint = f"the smallest square image that works is --image-size {smallest}"
+    elif smallest is not None:
+        hint = hint or f"an image of {smallest} × {smallest} works"
+    detail = "\n".join(part for part in (told.detail, _reached(failure, name)) if part)
+    return ResnetCliError(told.message, hint, detail=detail)
 
 
 def _smallest_size(shape: Shape, passes: Callable[[Shape], bool]) -> int | None:

@@ -15,10 +15,11 @@ from resnet_cli.measure.conventions import SAVED_BY_PAPER, Figure
 from resnet_cli.measure.counting import PARTS
 from resnet_cli.measure.environment import environment
 from resnet_cli.measure.layers import plain_name
-from resnet_cli.measure.networks import Passes, Subject, describe_input
+from resnet_cli.measure.networks import Passes, Subject, describe_input, mode_notes
 from resnet_cli.measure.operator_rows import module_rows, operator_rows, total_macs
 from resnet_cli.measure.published import UnpublishedError, torchvision_figures
-from resnet_cli.measure.trace import OperatorCall, Tally, Trace
+from resnet_cli.measure.trace import OperatorCall, Trace
+from resnet_cli.measure.user_code import frames_of, user_error
 from resnet_cli.quantities import dimensions
 from resnet_cli.results import (
     Convention,
@@ -56,8 +57,8 @@ def count_flops(
     """
     passes = Passes(subject, shape, dtype)
     tally, tally_failure = witnesses.torch_tally()
-    inference = passes.inference(tally)
-    training = _training(passes, tally) if backward else None
+    inference, step = passes.both(tally) if backward else (passes.inference(tally), None)
+    training = None if step is None else _trained(passes, step)
     fvcore = witnesses.fvcore(
         passes.copy,
         (passes.make(shape),),
@@ -105,12 +106,23 @@ def count_flops(
         uncounted=tuple(sorted({op.name for op in inference.operators if not op.counted.counted})),
         assertions=(),
         environment=environment(device),
-        notes=tuple(_notes(found, torchinfo.failure, fvcore.failure)),
+        notes=(
+            *passes.notes,
+            *mode_notes(inference, training),
+            *_grouped(training),
+            *_notes(found, torchinfo.failure, fvcore.failure),
+        ),
     )
 
 
-def _training(passes: Passes, tally: Tally | None) -> Trace:
-    step = passes.training(passes.shape[0], tally)
+def _trained(passes: Passes, step: Trace | str) -> Trace:
+    """The training step that --backward asks for.
+
+    Raises:
+        ResnetCliError: it was impossible.
+    """
+    if passes.refused is not None and passes.subject.spec is None and frames_of(passes.refused.cause):
+        raise user_error(passes.refused.cause, f"--backward: a training step of {passes.subject.name}")
     if isinstance(step, str):
         raise ResnetCliError(
             f"--backward: this network cannot be trained on {dimensions(passes.shape)}: {step}",
@@ -208,6 +220,18 @@ def _walks(
         )
     pairs = wanted or [pair for pair in _DEFAULT_WALKS if pair[0] in found]
     return tuple(conventions.walk(found[start], found[end], parts, makers) for start, end in pairs)
+
+
+def _grouped(training: Trace | None) -> Iterable[Note]:
+    """Torch's formula for the backward of a convolution knows no groups in the gradient of the weight."""
+    back = [op for op in training.operators if op.backward] if training else []
+    if any(op.counted.part == "C" and (op.tallied or 0) > 2 * op.counted.macs for op in back):
+        ours, theirs = 2 * total_macs(back), sum(op.tallied or 0 for op in back)
+        yield Note(
+            "note",
+            f"backward, torch FlopCounterMode says {theirs:,} FLOPs where we count {ours:,}: it takes the weight's "
+            "gradient of a grouped convolution for that of one without groups",
+        )
 
 
 def _notes(

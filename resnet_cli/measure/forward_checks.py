@@ -16,11 +16,11 @@ from resnet_cli.measure import alignment, lockstep, probe
 from resnet_cli.measure.comparison import REFERENCE, Comparison, graph_of
 from resnet_cli.measure.deviation import finite, relative_error, verdict
 from resnet_cli.measure.differences import lines, where
-from resnet_cli.measure.loading import user_error
 from resnet_cli.measure.nodes import Graph
 from resnet_cli.measure.static_checks import not_comparable
 from resnet_cli.measure.trace import tensors_in
 from resnet_cli.measure.training import LIMIT
+from resnet_cli.measure.user_code import user_error
 from resnet_cli.parity_results import Check, Diagnosis, Finding, Line
 from resnet_cli.results import Shape
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING

@@ -59,7 +59,8 @@ class _Tree:
         self.trained = None
         if training is not None:
             self.trained = {(call.path, call.call): call for call in training.root.modules()}
-        called = {id(call.module) for call in inference.root.modules()}
+        self.evaluated = {(call.path, call.call) for call in inference.root.modules()}
+        called = {id(call.module) for call in (*inference.root.modules(), *(self.trained or {}).values())}
         self.counted: set[int] = set()  # parameters and buffers that have a row, by identity
         self.called = called
         self.idle = {
@@ -72,10 +73,11 @@ class _Tree:
     def layer(self, call: ModuleCall, name: str) -> Layer:
         inner = [child for child in call.children if isinstance(child, ModuleCall)]
         children: list[Layer] = []
-        own = _held(call.module, self.counted, recurse=not inner and call.call == 1)
+        has_rows = bool(inner or self._only_trained(call))
+        own = _held(call.module, self.counted, recurse=not has_rows and call.call == 1)
         kept, back = self._training_share(call)
         figures = own + _Figures(saved_bytes=kept, backward_macs=back)
-        if inner:
+        if has_rows:
             children = self._children(call, figures)
             figures = _total(children)
         else:
@@ -114,6 +116,7 @@ class _Tree:
                 number = taken[plain] = taken.get(plain, 0) + 1
                 label = plain if number == 1 else f"{plain}{number}"
                 rows.append(self._operator(child, f"{call.path}:{label}", plain))
+        rows += [self._trained_layer(twin, call.path) for twin in self._only_trained(call)]
         if call.call == 1:
             rows += self._idle_below(call)
         if own != _Figures():
@@ -131,6 +134,34 @@ class _Tree:
             return 0, 0
         inner = sum(child.saved for child in twin.children if isinstance(child, ModuleCall))
         return twin.saved - inner, twin.backward_macs
+
+    def _only_trained(self, call: ModuleCall) -> list[ModuleCall]:
+        """Calls below this one that train mode alone makes, such as a second head's."""
+        twin = self.trained.get((call.path, call.call)) if self.trained else None
+        inner = [child for child in twin.children if isinstance(child, ModuleCall)] if twin else []
+        return [child for child in inner if (child.path, child.call) not in self.evaluated]
+
+    def _trained_layer(self, call: ModuleCall, parent: str) -> Layer:
+        """The row of such a call: it costs nothing at inference, and has its share of a training step."""
+        inner = [child for child in call.children if isinstance(child, ModuleCall)]
+        kept = call.saved - sum(child.saved for child in inner)
+        own = _held(call.module, self.counted, recurse=False)
+        own = own + _Figures(saved_bytes=kept, backward_macs=call.backward_macs)
+        children = [self._trained_layer(child, call.path) for child in inner]
+        if children and own != _Figures():
+            children.append(self._held_by(call, own))
+        return self._row(
+            _total(children) if children else own,
+            path=call.path,
+            name=_below(parent, call.path),
+            kind=f"{type(call.module).__name__} (train mode only)",
+            is_operator=False,
+            call=0,
+            input_shape=call.input_shape,
+            output_shape=call.output_shape,
+            peak_bytes=0,
+            children=tuple(children),
+        )
 
     def _operator(self, op: OperatorCall, path: str, name: str) -> Layer:
         return self._row(

@@ -80,14 +80,15 @@ def module_rows(root: ModuleCall, name: str, fvcore: Mapping[str, int] | None, t
         fvcore: its figures by path, None where it gave none.
         training: a training step, where the backward pass is wanted.
     """
-    return _Modules(fvcore, training).row(root, name, 0)
+    return _Modules(root, fvcore, training).row(root, name, 0)
 
 
 class _Modules:
     """The module tree with every counter's figure."""
 
-    def __init__(self, fvcore: Mapping[str, int] | None, training: Trace | None) -> None:
+    def __init__(self, root: ModuleCall, fvcore: Mapping[str, int] | None, training: Trace | None) -> None:
         self.fvcore = fvcore
+        self.evaluated = {(call.path, call.call) for call in root.modules()}
         self.trained = {(call.path, call.call): call for call in training.root.modules()} if training else None
 
     def row(self, call: ModuleCall, name: str, depth: int) -> ModuleFlops:
@@ -102,6 +103,11 @@ class _Modules:
         backward = None
         if self.trained is not None:
             twin = self.trained.get((call.path, call.call))
+            rows += [
+                self._only_trained(child, call.path, depth + 1)
+                for child in (twin.children if twin else ())
+                if isinstance(child, ModuleCall) and (child.path, child.call) not in self.evaluated
+            ]
             backward = (twin.backward_macs if twin else 0) + sum(row.backward_macs or 0 for row in rows)
         return ModuleFlops(
             path=call.path,
@@ -115,4 +121,22 @@ class _Modules:
             torch_flops=None if None in own_tallies else sum(tally or 0 for tally in own_tallies),
             fvcore=fvcore,
             children=tuple(rows),
+        )
+
+    def _only_trained(self, call: ModuleCall, parent: str, depth: int) -> ModuleFlops:
+        """A call that train mode alone makes: no work at inference, and its share of the backward pass."""
+        inner = [child for child in call.children if isinstance(child, ModuleCall)]
+        rows = tuple(self._only_trained(child, call.path, depth + 1) for child in inner)
+        return ModuleFlops(
+            path=call.path,
+            name=call.path[len(parent) :].lstrip("."),
+            kind=f"{type(call.module).__name__} (train mode only)",
+            depth=depth,
+            macs=0,
+            flops=0,
+            operations=0,
+            backward_macs=call.backward_macs + sum(row.backward_macs or 0 for row in rows),
+            torch_flops=0,
+            fvcore=None,
+            children=rows,
         )

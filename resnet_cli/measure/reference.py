@@ -164,3 +164,19 @@ def prepared_image(path: str, name: str) -> tuple[torch.Tensor, Sequence[str]]:
         said = " ".join(str(error).split())
         raise ResnetCliError(f"--image {printable(path)} cannot be read as an image: {printable(said)}") from None
     return weights.transforms()(picture).unsqueeze(0), weights.meta["categories"]
+
+
+def published_weights(name: str) -> dict[str, str]:
+    """Torchvision's weights of a network: their names, IMAGENET1K_V1 and on, and where they are published.
+
+    DEFAULT is the best of them under another name. A network that torchvision publishes none for has none.
+
+    Raises:
+        ResnetCliError: no working torchvision.
+    """
+    models = _torchvision().models
+    try:
+        # The members of the enumeration with its aliases, which iterating over it leaves out.
+        return {key: str(one.url) for key, one in models.get_model_weights(name).__members__.items()}
+    except ValueError:
+        return {}

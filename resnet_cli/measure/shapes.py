@@ -8,12 +8,12 @@ torch's kernels, whose answer and whose error messages are then the real ones.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _UNUSUAL = object()  # a rule's way to say: ask torch
@@ -267,28 +267,6 @@ def build_on_meta(factory: Callable[[], nn.Module]) -> nn.Module:
         return factory()
 
 
-def hollow_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
-    """A copy on `meta` to experiment with; the model itself is not touched, and its weights are not copied.
-
-    Shared parameters and modules stay shared, training flags and `requires_grad` stay as they are. With `dtype`,
-    floating-point tensors of the copy take it.
-
-    Raises:
-        TypeError: the model holds something that cannot be copied.
-    """
-
-    def hollow(tensor: Tensor) -> Tensor:
-        kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-        return torch.empty(tensor.shape, dtype=kind, device="meta")
-
-    # deepcopy looks into the memo first: tensors found there are never copied.
-    memo: dict[int, Any] = {}
-    with torch.no_grad(), QuickShapes():
-        for parameter in model.parameters():
-            memo[id(parameter)] = nn.Parameter(hollow(parameter), requires_grad=parameter.requires_grad)
-        for buffer in model.buffers():
-            memo[id(buffer)] = hollow(buffer)
-        try:
-            return copy.deepcopy(model, memo)
-        except (RuntimeError, TypeError, NotImplementedError) as error:
-            raise TypeError(f"{type(model).__name__} cannot be copied: {error}") from error
+def is_lazy(tensor: Tensor) -> bool:
+    """Whether a tensor has no shape yet: the first forward of a lazy module finds it."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))

@@ -10,7 +10,7 @@ from resnet_cli.measure import witnesses
 from resnet_cli.measure.environment import environment
 from resnet_cli.measure.layers import layer_tree
 from resnet_cli.measure.memory import memory
-from resnet_cli.measure.networks import Passes, Subject, describe_input
+from resnet_cli.measure.networks import Passes, Subject, describe_input, mode_notes
 from resnet_cli.measure.trace import OperatorCall
 from resnet_cli.results import Layer, Note, Shape, SummaryResult, Witness
 
@@ -28,8 +28,8 @@ def summarize(subject: Subject, *, shape: Shape, dtype: torch.dtype, device: tor
         ResnetCliError: the input does not get through the network.
     """
     passes = Passes(subject, shape, dtype)
-    inference = passes.inference()
-    training, twice = passes.training(shape[0]), passes.training(2 * shape[0])
+    inference, training = passes.both()
+    twice = passes.training(2 * shape[0])
     notes = []
     if isinstance(training, str):
         notes.append(Note("note", f"no training figures: {training}"))
@@ -59,7 +59,7 @@ def summarize(subject: Subject, *, shape: Shape, dtype: torch.dtype, device: tor
         witnesses=_torchinfo(passes, root),
         assertions=(),
         environment=where,
-        notes=(*notes, *_uncounted(inference.operators)),
+        notes=(*passes.notes, *notes, *mode_notes(inference, trained), *_uncounted(inference.operators)),
     )
 
 

@@ -1,11 +1,11 @@
-"""One pass through a network on `meta`, written down: modules entered, operators run, storages born and gone."""
+"""One pass through a network, written down: modules entered, operators run, storages born and gone."""
 
 from __future__ import annotations
 
 import functools
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure import receptive_field
+from resnet_cli.measure.attention import as_on_devices
 from resnet_cli.measure.counting import Counted, bare_name, count, in_place
 from resnet_cli.measure.receptive_field import Field
-from resnet_cli.measure.shapes import QuickShapes
+from resnet_cli.measure.shapes import QuickShapes, is_lazy
 
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
 Tally = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
@@ -84,10 +85,10 @@ class ForwardFailedError(Exception):
 
     Attributes:
         reached: the calls from the root down to the module that failed.
-        cause: what torch said.
+        cause: what was raised, by torch or by the network itself.
     """
 
-    def __init__(self, reached: Sequence[ModuleCall], root: ModuleCall, cause: Exception) -> None:
+    def __init__(self, reached: Sequence[ModuleCall], root: ModuleCall, cause: BaseException) -> None:
         super().__init__(str(cause))
         self.reached = tuple(reached)
         self.root = root
@@ -102,10 +103,10 @@ def run(
     backward: bool = False,
     tally: Tally | None = None,
 ) -> Trace:
-    """Send inputs on `meta` through a network on `meta`.
+    """Send inputs through a network, both on `meta`, or both on the CPU where a forward needs values.
 
     Args:
-        model: on `meta`; its training flags are set by this call, so give a copy (`shapes.hollow_copy`).
+        model: on the inputs' device; its training flags are set by this call, so give a copy (`shapes.hollow_copy`).
         inputs: positional arguments of its forward.
         training: train mode with autograd on, else eval mode under `no_grad`.
         backward: a backward pass from every floating-point output after the forward (needs `training`).
@@ -122,16 +123,18 @@ def run(
         torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if training else nullcontext()
     )
     try:
-        with QuickShapes(), recorder, grad, saving:
+        with QuickShapes(), recorder, grad, saving, as_on_devices():
             output = model(*inputs)
             if backward:
                 recorder.start_backward()
                 # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
                 ends = [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
+                if not ends:
+                    raise RuntimeError("none of its outputs depends on a trainable parameter")
                 functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
     except ForwardFailedError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a network of the user's may call sys.exit()
         reached = recorder.reached if recorder.raised is error else recorder.stack
         raise ForwardFailedError(reached, recorder.root, error) from error
     finally:
@@ -149,10 +152,10 @@ def run(
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists, dicts and dataclass-like outputs."""
+    """Every tensor in nested tuples, lists, mappings and dataclass-like outputs."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for item in value.values():
             yield from tensors_in(item)
     elif isinstance(value, (tuple, list)):
@@ -191,7 +194,8 @@ class _Recorder(TorchDispatchMode):
         self._kept: dict[int, Any] = {}  # storages that autograd keeps
         self._nodes: dict[Any, ModuleCall] = {}
         self._calls: dict[int, int] = {}
-        self._constants = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
+        held = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
+        self._constants = {tensor.untyped_storage()._cdata for tensor in held}
         self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
         for tensor in tensors_in(inputs):
             if tensor.dim() == 4:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from resnet_cli.measure import probe, training
 from resnet_cli.measure.comparison import REFERENCE, Comparison, graph_of
 from resnet_cli.measure.deviation import finite, relative_error, verdict
-from resnet_cli.measure.loading import user_error
 from resnet_cli.measure.static_checks import not_comparable
 from resnet_cli.measure.training import LIMIT, Deviation, Trained
+from resnet_cli.measure.user_code import user_error
 from resnet_cli.parity_results import Check, Diagnosis, Finding
 from resnet_cli.results import Shape
 from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE

@@ -152,7 +152,15 @@ def torch_tally() -> tuple[Tally | None, str | None]:
     except ImportError as error:
         return None, _reason(error)
 
-    registry: Mapping[Any, Callable[..., int]] = flop_registry
+    aten = torch.ops.aten
+    registry: Mapping[Any, Callable[..., int]] = {
+        # Up to torch 2.14 the same attention has formulas on GPUs alone.
+        aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+            aten._scaled_dot_product_flash_attention_backward
+        ],
+        **flop_registry,
+    }
 
     def tally(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
         formula = registry.get(func.overloadpacket)

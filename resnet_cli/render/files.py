@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO
 
@@ -61,6 +61,30 @@ def write_file(output: str, content: bytes) -> None:
             _write_into(os.open(target, os.O_WRONLY), content)
         else:
             _replace(target, content)
+
+
+def write_through(output: str, write: Callable[[str], None]) -> int:
+    """Let something else write a file, beside its place and then into it in one step.
+
+    Args:
+        output: the file; a device or a pipe will not do.
+        write: writes to the path that it is given.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        ResnetCliError: it cannot be written.
+    """
+    with _as_error(output):
+        target = _target(output)
+        if _descriptor(output) is not None or _is_special(target):
+            _refuse(output, "it is no regular file")
+        with _beside(target) as temporary:
+            write(str(temporary))
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+                return os.fstat(file.fileno()).st_size
 
 
 def write_stdout(text: str, stream: TextIO | None = None, *, encoding: str | None = None) -> None:
@@ -176,17 +200,24 @@ def _descriptor(output: str | None) -> int | None:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    """Write beside the file and put it in place: readers see the old file or the new one."""
+    with _beside(target) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """An empty file beside a file, put in its place at the end: readers see the old file or the new one."""
     descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(_mode(target))
-        Path(name).replace(target)
+        yield temporary
+        temporary.chmod(_mode(target))
+        temporary.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -7,17 +7,28 @@ from typing import TYPE_CHECKING, Any
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.names import choose
 from resnet_cli.render.page import Page, View
-from resnet_cli.render.sections import BENCH, FLOPS, PARITY
+from resnet_cli.render.sections import BENCH, CONVERT, FLOPS, PARITY, WEIGHTS
 
 # A page is imported when it is drawn: `--help` needs none of them.
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
     from resnet_cli.bench_results import BenchResult
+    from resnet_cli.convert_results import ConvertResult
     from resnet_cli.parity_results import FamilyResult, ParityResult, SelfTestResult
     from resnet_cli.results import FlopsResult, SummaryResult
+    from resnet_cli.weight_results import WeightsResult
 
-    Result = SummaryResult | FlopsResult | ParityResult | FamilyResult | SelfTestResult | BenchResult
+    Result = (
+        SummaryResult
+        | FlopsResult
+        | ParityResult
+        | FamilyResult
+        | SelfTestResult
+        | BenchResult
+        | ConvertResult
+        | WeightsResult
+    )
 
 # What a result is called in the schema of its JSON.
 KINDS = {
@@ -27,6 +38,8 @@ KINDS = {
     "FamilyResult": "compare-torchvision-all",
     "SelfTestResult": "self-test",
     "BenchResult": "bench",
+    "ConvertResult": "convert",
+    "WeightsResult": "weights",
 }
 
 
@@ -49,11 +62,13 @@ def page(result: Result, view: View) -> Page:
 
 def _pages() -> dict[str, Any]:
     from resnet_cli.render.pages_bench import bench_page
+    from resnet_cli.render.pages_convert import convert_page
     from resnet_cli.render.pages_family import family_page
     from resnet_cli.render.pages_flops import flops_page
     from resnet_cli.render.pages_parity import parity_page
     from resnet_cli.render.pages_self_test import self_test_page
     from resnet_cli.render.pages_summary import summary_page
+    from resnet_cli.render.pages_weights import weights_page
 
     return {
         "summary": summary_page,
@@ -62,6 +77,8 @@ def _pages() -> dict[str, Any]:
         "compare-torchvision-all": family_page,
         "self-test": self_test_page,
         "bench": bench_page,
+        "convert": convert_page,
+        "weights": weights_page,
     }
 
 
@@ -87,7 +104,7 @@ def bench_sections() -> tuple[str, ...]:
     return BENCH
 
 
-_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY, "bench": BENCH}
+_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY, "bench": BENCH, "convert": CONVERT, "weights": WEIGHTS}
 
 
 def validate_view(kind: str, view: View) -> None:
@@ -104,8 +121,13 @@ def validate_view(kind: str, view: View) -> None:
         raise ResnetCliError(
             f"a tree of {view.levels} levels shows nothing", "the smallest number of levels is 1, the stages"
         )
+    has_tree = kind in ("summary", "weights")
     for noun, asked, known in (
-        ("column", view.columns, summary_columns() if kind == "summary" and view.columns is not None else ()),
+        (
+            "column",
+            view.columns,
+            summary_columns() if has_tree and view.columns is not None else (),
+        ),
         ("section", view.sections, _SECTIONS.get(kind, ())),
     ):
         if asked is None:

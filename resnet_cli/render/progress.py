@@ -14,11 +14,15 @@ from resnet_cli.render.glyphs import Glyphs
 _ERASE = "\r\x1b[K"
 
 
+def is_watched() -> bool:
+    """Whether standard error is a terminal that lines can be drawn over."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show what is going on, and leave no trace of it. Draws once: no thread, nothing redirected."""
-    stream = sys.stderr
-    shown = stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    stream, shown = sys.stderr, is_watched()
     if shown:
         with contextlib.suppress(OSError):
             stream.write(Glyphs(stream.encoding).text(f"{what}…"))
@@ -39,8 +43,7 @@ def telling() -> Iterator[Callable[..., None]]:
     Yields:
         tell(text, done=0, of=0).
     """
-    stream = sys.stderr
-    shown = stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    stream, shown = sys.stderr, is_watched()
 
     def tell(text: str, done: int = 0, of: int = 0) -> None:
         if not shown:

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 FLOPS = ("operators", "modules", "conventions", "walks", "parts")
 PARITY = ("checks", "findings", "tree", "mapping", "predictions")
+WEIGHTS = ("summary", "weights")
+CONVERT = ("files", "tensors")
 BENCH = ("timings", "comparison", "ladder", "layers", "replicas", "ceiling")

@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import replace
 
+from resnet_cli.convert_results import ConvertResult
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.parity_results import ParityResult
 from resnet_cli.quantities import printable
@@ -13,6 +14,7 @@ from resnet_cli.render.page import Cell, Page, Table, Value, View
 from resnet_cli.render.pages import summary_columns
 from resnet_cli.render.to_json import Result
 from resnet_cli.results import FlopsResult, SummaryResult
+from resnet_cli.weight_results import WeightsResult
 
 _BESIDE = ("witnesses", "assertions", "diagnoses")  # tables that stand beside what was asked for
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one
@@ -28,6 +30,10 @@ def every_figure(result: Result, view: View) -> View:
         return replace(view, sections=view.sections or ("operators",), levels=levels)
     if isinstance(result, ParityResult):
         return replace(view, sections=view.sections or ("tree",))
+    if isinstance(result, WeightsResult):
+        return replace(view, sections=view.sections or ("weights",))
+    if isinstance(result, ConvertResult):
+        return replace(view, sections=view.sections or ("tensors",))
     return view
 
 

@@ -16,7 +16,8 @@ from specimens import on_meta
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from resnet_cli.measure.shapes import _RULES, QuickShapes, build_on_meta, hollow_copy
+from resnet_cli.measure.copies import hollow_copy
+from resnet_cli.measure.shapes import _RULES, QuickShapes, build_on_meta
 from resnet_cli.measure.trace import tensors_in
 from resnet_cli.resnet import build
 
@@ -332,14 +333,27 @@ def test_a_hollow_copy_takes_a_dtype_for_its_fractions() -> None:
 
 
 def test_what_cannot_be_copied_is_named() -> None:
+    class Streaming(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = iter(row for row in ((1, 2), (3, 4)))  # a generator goes on where it is, so has no copy
+
+    with pytest.raises(TypeError, match="Streaming cannot be copied"):
+        hollow_copy(Streaming())
+
+
+def test_tensors_that_are_attributes_are_hollow_too() -> None:
     class Computed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(3))
             self.computed = self.weight * 2  # deepcopy refuses tensors that autograd made
 
-    with pytest.raises(TypeError, match="Computed cannot be copied"):
-        hollow_copy(Computed())
+    model = Computed()
+    hollow = hollow_copy(model)
+    assert isinstance(hollow, Computed)
+    assert (hollow.computed.device.type, hollow.computed.shape) == ("meta", (3,))
+    assert model.computed.device.type == "cpu"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])

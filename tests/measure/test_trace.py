@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.architectures import FAMILY
 from resnet_cli.measure import networks, trace
-from resnet_cli.measure.shapes import hollow_copy
+from resnet_cli.measure.copies import hollow_copy
 from resnet_cli.measure.trace import ForwardFailedError, Trace
 from resnet_cli.resnet import build
 

@@ -149,6 +149,7 @@ def _workload(model: nn.Module, question: Question) -> Workload:
         dtype=question.dtype,
         mode=question.mode,
         seed=question.seed,
+        fresh=question.fresh,
     )
 
 
@@ -227,6 +228,7 @@ def _more(
             clock=ticking,
             chosen=question.levers,
             progress=progress,
+            fresh=question.fresh,
         )
         found.interrupted = found.ladder.stopped == INTERRUPTED
 

@@ -49,6 +49,7 @@ def climb(
     chosen: Sequence[str] = LEVERS,
     progress: Progress = _silent,
     on: Machine | None = None,
+    fresh: bool = True,
 ) -> Ladder:
     """Make the network with each lever, and time all of them in one run.
 
@@ -57,7 +58,7 @@ def climb(
     the user to say. Ctrl-C while samples are taken keeps them.
 
     Args:
-        model: with weights, in float32; it is moved to the device and calibrated.
+        model: with weights, in float32; it is moved to the device.
         image: (C, H, W).
         batch_size: images of a call.
         device: where.
@@ -67,12 +68,13 @@ def climb(
         chosen: keys of `bench_results.LEVERS`.
         progress: is told what goes on, never while a sample is taken.
         on: what the levers may ask of the machine; None: this one.
+        fresh: it is untrained, so that its norms have to see a batch first.
 
     Raises:
         ResnetCliError: plain eager itself does not run.
         KeyboardInterrupt: before anything was measured.
     """
-    work = Workload(model, image=image, device=device, seed=seed)
+    work = Workload(model, image=image, device=device, seed=seed, fresh=fresh)
     on = machine(device) if on is None else on
     levers = [EAGER_LEVER, *(BY_KEY[key] for key in LEVERS if key in chosen)]
     attempts = [_Attempt(lever) for lever in levers]

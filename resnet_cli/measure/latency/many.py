@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from resnet_cli.architectures import ModelSpec
 from resnet_cli.bench_results import BenchResult
 from resnet_cli.measure.latency import launching, scaling
 from resnet_cli.measure.latency.framing import Frame
 from resnet_cli.measure.latency.question import Question
 from resnet_cli.measure.latency.replicas import ReplicaQuestion
 from resnet_cli.measure.latency.sampling import Progress
-from resnet_cli.measure.networks import subject
+from resnet_cli.measure.networks import Subject
 
 
-def bench_many(spec: ModelSpec, question: Question, processes: int | None, *, progress: Progress) -> BenchResult | None:
+def bench_many(
+    described: Subject,
+    question: Question,
+    processes: int | None,
+    *,
+    model: str | None = None,
+    arguments: Mapping[str, Any] = {},
+    progress: Progress,
+) -> BenchResult | None:
     """Time replicas, all at once.
 
     Args:
-        spec: of the network.
+        described: the network; it is not run, each process builds its own.
         question: what to measure.
+        model: reference of the user's network, None for one of ours.
+        arguments: of the user's class or function.
         processes: how many to start; None: torchrun has started them, and this is one.
         progress: is told what goes on.
 
@@ -29,11 +40,13 @@ def bench_many(spec: ModelSpec, question: Question, processes: int | None, *, pr
     Raises:
         ResnetCliError: one of the processes failed; none is left.
     """
-    frame = Frame(subject(spec), question)
+    frame = Frame(described, question)
     asked = ReplicaQuestion(
         image=question.image,
         batch_sizes=question.batch_sizes,
-        spec=spec,
+        spec=described.spec,
+        model=model,
+        arguments=tuple(arguments.items()),
         dtype=str(question.dtype).removeprefix("torch."),
         device=question.device.type,
         mode=question.mode,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +15,9 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import probe, reference
 from resnet_cli.measure.latency.sampling import Limits
 from resnet_cli.measure.latency.workload import INFERENCE
+from resnet_cli.measure.loading import load_model
 from resnet_cli.measure.networks import Subject
+from resnet_cli.measure.weights import explain_misfit, fit, load_weights
 from resnet_cli.parameter_names import torchvision_names
 from resnet_cli.results import Shape
 
@@ -34,6 +38,7 @@ class Question:
         levers: rungs of the ladder; None: no ladder.
         layers: where the time goes, too.
         ceiling: hold it against what the machine can do.
+        fresh: the network is untrained.
     """
 
     image: Shape
@@ -47,6 +52,7 @@ class Question:
     levers: tuple[str, ...] | None = None
     layers: bool = False
     ceiling: bool = True
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,46 @@ def build(spec: ModelSpec, seed: int) -> Subject:
     """A network of ours with real weights."""
     with probe.seeded(seed):
         return Subject(resnet.build(spec), spec.name, spec)
+
+
+def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> Subject:
+    """The user's network with real weights, on the CPU.
+
+    Args:
+        model: FILE.py:NAME or package.module:NAME; this runs the user's code.
+        arguments: that the class or function has to take.
+        seed: of its random weights.
+
+    Raises:
+        ResnetCliError: it names no network, or the user's code fails.
+    """
+    with probe.seeded(seed):
+        network, name = load_model(model, given=arguments)
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        raise ResnetCliError(f"{name} is on meta and has no weights to run with", "build it on the CPU")
+    return Subject(network.to("cpu"), name, rebuilt=lambda: load_model(model, given=arguments)[0])
+
+
+def give_weights(subject: Subject, path: str) -> None:
+    """Load a file of weights into a network, under its own names or, where it is one of ours, torchvision's.
+
+    Raises:
+        ResnetCliError: the file cannot be read, or does not fit.
+    """
+    state = load_weights(path)
+    names = {name: name for name in subject.model.state_dict()}
+    theirs = {} if subject.spec is None else torchvision_names(subject.spec)
+    candidates = {subject.name: names, **({"torchvision": theirs} if theirs else {})}
+    shapes = {name: tuple(tensor.shape) for name, tensor in subject.model.state_dict().items()}
+    fits = {
+        whose: fit(state, {other: shapes[name] for name, other in known.items()}) for whose, known in candidates.items()
+    }
+    for whose, known in candidates.items():
+        if fits[whose].exact:
+            found = {name: state[other] for name, other in known.items() if other in state}
+            subject.model.load_state_dict(found, strict=False)  # old files have no counters of batches
+            return
+    raise explain_misfit(path, state, fits)
 
 
 def torchvision(name: str, spec: ModelSpec, seed: int) -> Opponent:

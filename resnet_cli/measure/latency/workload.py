@@ -34,6 +34,7 @@ class Workload:
         dtype: of weights and input.
         mode: "inference", or "train" for forward, backward and a step of SGD with momentum.
         seed: of the images and labels.
+        fresh: it is untrained, so that its norms have to see a batch first.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Workload:
         dtype: torch.dtype = torch.float32,
         mode: str = INFERENCE,
         seed: int = 0,
+        fresh: bool = True,
     ) -> None:
         self.image, self.device, self.dtype, self.mode, self.seed = image, device, dtype, mode, seed
         model = model.to(device)
-        calibrate(model, image, seed)
+        if fresh:
+            calibrate(model, image, seed)
         self.model = model.to(dtype)
         self.model.train(mode == TRAIN)
 

@@ -1,0 +1,77 @@
+"""Attention as it runs on a processor, on tensors without values too."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_ATTENTION: Any = nn.functional.scaled_dot_product_attention
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+@contextlib.contextmanager
+def as_on_devices() -> Iterator[None]:
+    """On `meta` too, attention is the one fused operator that runs on the CPU and on GPUs, wherever that can be.
+
+    Left alone, `meta` takes the plain formula, which keeps the whole matrix of scores: no device needs that memory.
+    And the shortcut of torch's own transformer layers in eval mode, one operator in which nobody sees, is not taken.
+    """
+    shortcut = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    # nn.MultiheadAttention reaches it by its module, where the mode no longer sees it.
+    nn.functional.scaled_dot_product_attention = _attention
+    try:
+        with _Fused():
+            yield
+    finally:
+        nn.functional.scaled_dot_product_attention = _ATTENTION
+        torch.backends.mha.set_fastpath_enabled(shortcut)
+
+
+class _Fused(TorchFunctionMode):
+    """Sees attention under whatever name the user's code has imported it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """One function of torch."""
+        return (_attention if func is _ATTENTION else func)(*args, **(kwargs or {}))
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    fits = (
+        query.is_meta
+        and not dropout_p
+        and not enable_gqa
+        and query.dim() == key.dim() == value.dim() == 4
+        and query.shape[:2] == key.shape[:2] == value.shape[:2]
+        and query.shape[3] == key.shape[3] == value.shape[3]
+        and key.shape[2] == value.shape[2]
+        and min(*query.shape, *key.shape) > 0
+        and query.dtype in _DTYPES
+        and query.dtype == key.dtype == value.dtype
+        and (attn_mask is None or not (attn_mask.requires_grad or is_causal))
+    )
+    if not fits:
+        rest = (attn_mask, dropout_p, is_causal)
+        plain: Tensor = _ATTENTION(query, key, value, *rest, scale=scale, enable_gqa=enable_gqa)
+        return plain
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype)
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    found: Tensor = fused(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
+    return found
