@@ -27,6 +27,7 @@ Result = (
 _VERSION = 1
 _TYPES = {KINDS[kind.__name__]: kind for kind in get_args(Result)}
 _LARGEST_TEXT = 64 * 10**6  # a summary of ResNet-152 has 0.6 MB
+_DEEPEST = 200  # modules within modules; to draw more, Python's own stack is too short
 _LARGEST_NUMBER = 2**100  # beyond every count, and still a float
 _HINT = "give a file that `--format json` wrote"
 
@@ -124,6 +125,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _object(value: Any, kind: Any, where: str) -> Any:
     """A dataclass from an object; keys that it does not know are passed over."""
+    if where.count(".") > _DEEPEST:
+        raise ResnetCliError("the JSON is nested too deeply", _HINT)
     if not isinstance(value, dict):
         raise _wrong(where, "an object", value)
     hints = _hints(kind)

@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -383,6 +384,7 @@ class State:
     disabled: int
     freezing: bool
     filters: int
+    depth: int
 
 
 def state(folder: Path) -> State:
@@ -394,6 +396,7 @@ def state(folder: Path) -> State:
         disabled=logging.root.manager.disable,
         freezing=config.freezing,
         filters=len(warnings.filters),
+        depth=sys.getrecursionlimit(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -135,7 +136,17 @@ def test_keys_of_a_later_time_are_passed_over(summary: SummaryResult) -> None:
     assert from_json(json.dumps({**document(summary), "new": {"x": [1]}})) == summary
 
 
-def test_a_tree_too_deep_is_refused(summary: SummaryResult) -> None:
+@pytest.mark.parametrize("limit", [1000, 2000])
+def test_a_tree_too_deep_is_refused(summary: SummaryResult, limit: int) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, limit))  # as libraries do
+    try:
+        _refuses_deep_trees(summary)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _refuses_deep_trees(summary: SummaryResult) -> None:
     leaf = document(summary)["root"]["children"][0]
     text = json.dumps(leaf)
     head, tail = text.split('"children": []')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -101,11 +102,13 @@ def _settings(chosen: dict[str, object]) -> Iterator[None]:
     }
     # Where networks of one class were compiled before, torch would silently stay with eager from the ninth on.
     dynamo_settings = {"recompile_limit": 1 << 16, "accumulated_recompile_limit": 1 << 20}
+    depth = sys.getrecursionlimit()  # which freezing raises
     try:
         with torch._inductor.config.patch(inductor_settings), torch._dynamo.config.patch(dynamo_settings):
             yield
     finally:
         shutdown_compile_workers()
+        sys.setrecursionlimit(depth)
 
 
 @contextlib.contextmanager
