@@ -6,13 +6,13 @@ At small batches a GPU waits for the host to launch kernel after kernel; replayi
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from resnet_cli.measure.latency.sampling import without_collection
 
 WARM_UPS = 3  # on a side stream: workspaces are allocated and algorithms chosen before the capture
 
@@ -72,7 +72,7 @@ def capture(run: Callable[[Tensor], object], image: Tensor, device: Capture) -> 
     """
     static = image.clone()
     device.warm_up(lambda: run(static), WARM_UPS)
-    with _no_collection():
+    with without_collection():  # a tensor that is freed within a capture would break it
         replay, output = device.record(lambda: run(static))
 
     def replayed(images: Tensor) -> object:
@@ -81,16 +81,3 @@ def capture(run: Callable[[Tensor], object], image: Tensor, device: Capture) -> 
         return output
 
     return replayed
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """A tensor that the garbage collector frees within a capture would break it."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -110,7 +110,7 @@ def sample(
     stopped = TIME
     order = list(range(len(calls)))
     looks = _Looks(clock, limits, begin)
-    with _no_collection():
+    with without_collection():
         try:
             while (now := clock.now()) - begin < limits.max_time_s or not taken[0]:
                 if looks.due(now, len(taken[0])) and looks.sharp(taken):
@@ -182,8 +182,8 @@ def _width(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Python's garbage collector takes its milliseconds now and not within a sample."""
+def without_collection() -> Iterator[None]:
+    """Python's garbage collector takes its milliseconds now and not within a sample, or frees nothing meanwhile."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
