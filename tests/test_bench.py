@@ -289,7 +289,7 @@ sys.exit(cli.main({[*arguments]!r}))
 
 
 def test_ctrl_c_shows_what_was_measured() -> None:
-    arguments = ["bench", *TINY, "--max-time", "60", "--no-ceiling", "--ci-width", "0.0001%", "--batch-size", "1,2"]
+    arguments = [*QUICK, "--max-time", "60", "--ci-width", "0.0001%", "--batch-size", "1,2"]
     done = interrupted_after(1, *arguments, "--format", "json")
     assert done.returncode == 130, done.stderr
     result = json.loads(done.stdout)
