@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from resnet_cli.bench_results import BenchResult, Conditions, Timing
+from resnet_cli.bench_results import BenchResult, Ceiling, Conditions, Timing
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.latency.baseline import against_baseline, check, differences, fails
 from resnet_cli.measure.latency.statistics import describe
@@ -129,14 +129,25 @@ def test_a_baseline_of_other_work_is_refused(
 
 def test_what_is_not_the_same_about_the_machines_is_told() -> None:
     now = result(timing(1, 0.01))
-    assert list(differences(now, now)) == []
+    assert [note.level for note in differences(now, now)] == ["note"]
     before = replace(
         now,
         environment=replace(now.environment, device_name="another\x1b[31m", torch="2.10"),
         conditions=replace(now.conditions, precision="float32, all in TF32"),
     )
-    (note,) = differences(now, before)
+    note, _ = differences(now, before)
     assert note.level == "warning"
     assert "device another\\x1b[31m → a processor" in note.text
     assert "torch 2.10 → 2.15" in note.text
     assert "TF32 → float32" in note.text
+
+
+@pytest.mark.parametrize(
+    ("rate", "says"), [(1.0e11, None), (1.02e11, None), (0.9e11, "10 % slower"), (1.2e11, "20 % faster")]
+)
+def test_a_machine_at_another_pace_is_told(rate: float, says: str | None) -> None:
+    before = replace(result(timing(1, 0.01)), ceiling=Ceiling(1.0e11, 1e10, (), ()))
+    now = replace(before, ceiling=Ceiling(rate, 1e10, (), ()))
+    found = [note.text for note in differences(now, before)]
+    assert len(found) == (says is not None)
+    assert says is None or says in found[0]

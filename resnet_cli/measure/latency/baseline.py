@@ -10,6 +10,8 @@ from resnet_cli.measure.latency.statistics import UNCLEAR, describe, independent
 from resnet_cli.quantities import dimensions, printable
 from resnet_cli.results import Network, Note, Shape
 
+_PACE = 0.03  # change of the measured ceiling that is worth a sentence
+
 
 def check(
     baseline: BenchResult, network: Network, image: Shape, dtype: str, mode: str, batch_sizes: tuple[int, ...]
@@ -109,3 +111,22 @@ def differences(result: BenchResult, baseline: BenchResult) -> Iterator[Note]:
     changed = [f"{what} {printable(before)} → {after}" for what, before, after in facts if before != after]
     if changed:
         yield Note("warning", f"the baseline was measured elsewhere: {'; '.join(changed)}")
+    yield from _pace(result, baseline)
+
+
+def _pace(result: BenchResult, baseline: BenchResult) -> Iterator[Note]:
+    """Whether the machine itself went at another pace: no interval of a run knows what the next run will meet."""
+    now, then = result.ceiling, baseline.ceiling
+    if now is None or then is None:
+        yield Note(
+            "note",
+            "two runs may meet the same machine at another pace, which only the ceiling would show (--no-ceiling)",
+        )
+        return
+    change = now.flops_per_s / then.flops_per_s - 1
+    if abs(change) > _PACE:
+        yield Note(
+            "warning",
+            f"the machine itself was {abs(100 * change):.0f} % {'faster' if change > 0 else 'slower'} than for the "
+            "baseline, by its ceiling: the difference may be its own",
+        )
