@@ -92,6 +92,9 @@ class Layer:
     receptive_field: tuple[int, int] | None  # in input pixels (height, width), where it is defined
     total_stride: tuple[int, int] | None  # input pixels per output pixel
     children: tuple[Layer, ...]
+    # What it reads: the indices of its siblings (its parent's other children), and -1 for its parent's own input.
+    # None: not known, as for what no forward calls.
+    sources: tuple[int, ...] | None = None
 
     @property
     def parameters(self) -> int:

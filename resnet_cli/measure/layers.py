@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
+from resnet_cli.measure.dataflow import DataFlow
 from resnet_cli.measure.trace import ModuleCall, OperatorCall, Trace
 from resnet_cli.results import Layer
 
@@ -56,6 +57,7 @@ def layer_tree(inference: Trace, training: Trace | None, name: str) -> Layer:
 
 class _Tree:
     def __init__(self, inference: Trace, training: Trace | None) -> None:
+        self.flow = DataFlow(inference)
         self.trained = None
         if training is not None:
             self.trained = {(call.path, call.call): call for call in training.root.modules()}
@@ -108,14 +110,20 @@ class _Tree:
         """Rows below a container: modules, its own operators, and what it holds itself."""
         rows: list[Layer] = []
         taken: dict[str, int] = {}
+        indices: dict[int, int] = {}
         for child in call.children:
             if isinstance(child, ModuleCall):
-                rows.append(self.layer(child, _below(call.path, child.path)))
+                row = self.layer(child, _below(call.path, child.path))
             elif child.allocated or child.counted.operations or not child.counted.counted:
                 plain = plain_name(child.name)
                 number = taken[plain] = taken.get(plain, 0) + 1
                 label = plain if number == 1 else f"{plain}{number}"
-                rows.append(self._operator(child, f"{call.path}:{label}", plain))
+                row = self._operator(child, f"{call.path}:{label}", plain)
+            else:
+                continue
+            sources = self.flow.sources(child, lambda step: indices.get(id(step)))
+            indices[id(child)] = len(rows)
+            rows.append(replace(row, sources=sources))
         rows += [self._trained_layer(twin, call.path) for twin in self._only_trained(call)]
         if call.call == 1:
             rows += self._idle_below(call)

@@ -24,7 +24,7 @@ from resnet_cli.measure.shapes import QuickShapes, is_lazy
 Tally = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OperatorCall:
     """One operator that ran."""
 
@@ -42,6 +42,7 @@ class OperatorCall:
     receptive: Field | None
     peak: int  # bytes of activations alive, this operator's outputs included
     tallied: int | None  # FLOPs by another counter's formula, where one was asked
+    reads: tuple[OperatorCall | None, ...] = ()  # who wrote what it reads; None is the input of the network
 
 
 @dataclass(slots=True)
@@ -197,6 +198,8 @@ class _Recorder(TorchDispatchMode):
         held = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
         self._constants = {tensor.untyped_storage()._cdata for tensor in held}
         self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
+        # Who wrote a storage last. A view has its base's, so it needs no entry of its own.
+        self._writers: dict[int, OperatorCall | None] = dict.fromkeys(self._inputs)
         for tensor in tensors_in(inputs):
             if tensor.dim() == 4:
                 receptive_field.mark(tensor, Field((1, 1), (1, 1)))
@@ -282,10 +285,16 @@ class _Recorder(TorchDispatchMode):
             self._live -= size
             self._known.pop(address, None)
             self._kept.pop(address, None)
+            self._writers.pop(address, None)  # the address may be another's next
 
         self._known[address] = weakref.ref(storage, gone)
         self._live += size
         return size
+
+    def _written_by(self, tensors: Sequence[Tensor]) -> tuple[OperatorCall | None, ...]:
+        """Who wrote these last, each once; what nobody wrote, such as a constant, is left out."""
+        addresses = [tensor.untyped_storage()._cdata for tensor in tensors]
+        return tuple(dict.fromkeys(self._writers[one] for one in addresses if one in self._writers))
 
     def _rose(self) -> None:
         self.alive.append(self._live)
@@ -334,7 +343,10 @@ class _Recorder(TorchDispatchMode):
             receptive=receptive,
             peak=self._live,
             tallied=self._tally(func, args, kwargs or {}, out) if self._tally else None,
+            reads=self._written_by(activations),
         )
+        if not func.is_view:
+            self._writers.update((tensor.untyped_storage()._cdata, call) for tensor in results)
         self.operators.append(call)
         if backward:
             module.backward_macs += counted.macs

@@ -13,7 +13,9 @@ from resnet_cli.results import Layer, ModuleFlops
 _PLAIN_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 # What follows from a layer's place alone does not make it another layer. To the place belongs what it saves:
 # an input that the layer before saved already is not counted again.
-_OF_THE_PLACE = {"path", "name", "depth", "receptive_field", "total_stride", "peak_bytes", "saved_bytes", "children"}
+_OF_THE_PLACE = {
+    "path", "name", "depth", "receptive_field", "total_stride", "peak_bytes", "saved_bytes", "sources", "children",
+}  # fmt: skip
 _ADDITIVE = (
     "trainable_parameters",
     "frozen_parameters",

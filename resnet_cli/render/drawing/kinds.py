@@ -1,0 +1,64 @@
+"""What a layer is to the eye: its role in a drawing, and its settings in a few words."""
+
+from __future__ import annotations
+
+import re
+
+from resnet_cli import quantities
+from resnet_cli.results import Layer
+
+# Parts of the names of classes and operators, lower case without separators; the first that fits decides.
+_ROLES = (
+    ("norm", ("norm",)),
+    ("pool", ("pool",)),
+    ("conv", ("conv",)),
+    ("linear", ("linear", "addmm", "matmul", "bmm", "attention")),
+    (
+        "activation",
+        ("relu", "gelu", "silu", "sigmoid", "tanh", "softmax", "swish", "mish", "elu", "hardtanh", "dropout"),
+    ),
+    ("merge", ("add", "cat", "mul", "sub")),
+)
+LEGEND = {
+    "conv": "convolution",
+    "norm": "normalisation",
+    "activation": "activation",
+    "pool": "pooling",
+    "linear": "linear",
+    "merge": "addition",
+    "other": "other",
+    "container": "module",
+}
+
+
+def role_of(kind: str) -> str:
+    """The role of a class ("Conv2d") or an operator ("add")."""
+    name = re.sub("[^a-z0-9]", "", kind.lower())
+    return next((role for role, parts in _ROLES if any(part in name for part in parts)), "other")
+
+
+def settings(layer: Layer) -> str:
+    """Channels, kernel and stride: "64→128 3×3 /2"; "" where there are none."""
+    parts = []
+    if role_of(layer.kind) in ("conv", "linear") and layer.input_shape and layer.output_shape:
+        axis = 1 if len(layer.output_shape) == 4 else -1
+        parts.append(f"{layer.input_shape[axis]}→{layer.output_shape[axis]}")
+    if layer.kernel_size:
+        parts.append(quantities.dimensions(layer.kernel_size))
+    if layer.stride and set(layer.stride) != {1}:
+        parts.append(f"/{quantities.size(layer.stride)}")
+    if layer.groups not in (None, 1):
+        parts.append(f"g{layer.groups}")
+    return " ".join(parts)
+
+
+def image_of(shape: tuple[int, ...] | None) -> str:
+    """A shape without the batch: (1, 64, 56, 56) -> "64×56×56"."""
+    return "" if not shape or len(shape) < 2 else quantities.dimensions(shape[1:])
+
+
+def tip(layer: Layer) -> Layer:
+    """What a wrapper wraps, as far down as there is one child alone."""
+    while len(layer.children) == 1 and layer.children[0].children:
+        layer = layer.children[0]
+    return layer

@@ -1,0 +1,79 @@
+"""From figures to places: linear and logarithmic scales with round ticks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Figures from low to high on pixels from start to end."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a figure; what lies outside is held at the edge."""
+        low, high, value = self.low, self.high, min(max(value, self.low), self.high)
+        if self.logarithmic:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return self.start + (self.end - self.start) * ((value - low) / (high - low) if high > low else 0.5)
+
+    def ticks(self, most: int = 6) -> tuple[float, ...]:
+        """Round figures within the scale, in order."""
+        return _decades(self.low, self.high, most) if self.logarithmic else _steps(self.low, self.high, most)
+
+
+def linear(values: Sequence[float], start: float, end: float, *, zero: bool = False, margin: float = 0.04) -> Scale:
+    """A scale that holds all values, with a little room beyond them.
+
+    Args:
+        values: one or more, finite.
+        start: pixel of the lowest.
+        end: pixel of the highest.
+        zero: 0 is on it, and nothing below 0 unless a value is.
+        margin: room beyond them as a share of their range.
+    """
+    low, high = min(values), max(values)
+    if zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    if high <= low:
+        high, low = low + (abs(low) or 1.0) / 2, low - (0.0 if zero else (abs(low) or 1.0) / 2)
+    reach = (high - low) * margin
+    return Scale(low if zero and low == 0 else low - reach, high if zero and high == 0 else high + reach, start, end)
+
+
+def logarithmic(values: Sequence[float], start: float, end: float, margin: float = 1.3) -> Scale:
+    """The same in powers; `margin` is a factor.
+
+    Raises:
+        ValueError: a value is not positive.
+    """
+    low, high = min(values), max(values)
+    if low <= 0:
+        raise ValueError(f"{low} has no place on a logarithmic scale")
+    return Scale(low / margin, high * margin, start, end, logarithmic=True)
+
+
+def _steps(low: float, high: float, most: int) -> tuple[float, ...]:
+    rough = (high - low) / max(most, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next((factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999), 10 * power)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return tuple(round(index * step, 12 - math.floor(math.log10(step))) for index in range(first, last + 1))
+
+
+def _decades(low: float, high: float, most: int) -> tuple[float, ...]:
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    every = max(1, math.ceil((last - first + 1) / most))
+    tens = tuple(10.0**power for power in range(first, last + 1, every))
+    if len(tens) >= 2:
+        return tens
+    between = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
+    return tuple(value for value in between if low <= value <= high) or tens
