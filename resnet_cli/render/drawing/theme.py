@@ -72,6 +72,18 @@ circle.dot { stroke: {ink}; stroke-width: 0.6; fill-opacity: 0.85; }
 circle.equal { fill: {good}; } circle.rounding { fill: {warning}; } circle.different { fill: {bad}; }
 circle.isolated { fill: none; stroke: {bad}; stroke-width: 1.4; }
 circle.one { fill: {accent}; }
+path.grid { stroke: {hair}; }
+path.whisker { stroke: {ink}; stroke-width: 1.3; }
+path.thread { stroke: {faint}; stroke-width: 0.8; }
+path.points { stroke-width: 4.5; stroke-linecap: round; }
+path.equal { stroke: {good}; } path.rounding { stroke: {warning}; } path.different { stroke: {bad}; }
+path.isolated { stroke: {bad}; stroke-width: 2; opacity: 0.6; }
+rect.floor { fill: {good}; opacity: 0.12; }
+rect.unknown { fill: {faint}; opacity: 0.3; }
+rect.good { fill: {good}; } rect.bad { fill: {bad}; } rect.warning { fill: {warning}; }
+circle.good { fill: {good}; } circle.bad { fill: {bad}; } circle.warning { fill: {warning}; }
+circle.plain { fill: {faint}; }
+rect.memory { fill: {ink}; opacity: 0.035; }
 """
 
 
