@@ -13,7 +13,7 @@ from resnet_cli.render.drawing import scales
 from resnet_cli.render.drawing.marks import Box, Curve, Dot, Label, Line, Mark, fitted, text_width
 from resnet_cli.render.drawing.scales import Scale
 
-TICK_ROOM = 84.0  # no tick is wider
+_BEYOND = 14.0  # that a text may reach beyond the right end of its axis
 _BIGGEST = 1e30  # beyond it a figure is no measurement
 _SMALLEST = 1e-30
 
@@ -38,6 +38,7 @@ class Axis:
     ticks: tuple[float, ...] | None = None  # None: round ones
     most: int = 6
     grid: bool = True
+    room: float = 84.0  # that no text of a tick is wider than
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ def texts(axis: Axis) -> tuple[tuple[float, str], ...]:
     found: dict[str, float] = {}
     for tick in ticks:
         if axis.scale.low <= tick <= axis.scale.high:
-            found.setdefault(fitted(axis.text(tick), TICK_ROOM, "small"), tick)
+            found.setdefault(fitted(axis.text(tick), axis.room, "small"), tick)
     return tuple((tick, text) for text, tick in found.items())
 
 
@@ -138,7 +139,8 @@ def horizontal(axis: Axis, area: Area) -> list[Mark]:
         x, half = axis.scale(tick), text_width(text, "small") / 2
         if axis.grid:
             taken.append((x, area.top, area.bottom))
-        if min(x, area.right) - half >= free and x + half <= area.right + 24:
+        x = min(x, area.right + _BEYOND - half)
+        if x - half >= free:
             marks.append(Label(x, area.bottom + 16, text, "small faint", "middle"))
             free = x + half + 6
     title = fitted(axis.title, area.right - area.left, "small faint")

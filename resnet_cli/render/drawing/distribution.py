@@ -98,7 +98,7 @@ def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: floa
     return [
         Label(left, top + 12, fitted(panel.title, 300, "strong"), "strong"),
         _summary(panel, left, top, confidence),
-        *frame(area, None, Axis(y, seconds, "", most=5)),
+        *frame(area, None, Axis(y, seconds, most=5, room=_LEFT - 8)),
         Label(area.left, area.bottom + 16, f"{calls} in the order of measuring", "small faint"),
         Line(left + _ORDER + 12, area.top, left + _ORDER + 12, area.bottom, "axis"),
         Label(left + _ORDER + 12, area.bottom + 16, "how often", "small faint"),

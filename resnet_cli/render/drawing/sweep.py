@@ -9,7 +9,7 @@ from resnet_cli import quantities
 from resnet_cli.bench_results import BenchResult, Timing
 from resnet_cli.render.drawing import axes
 from resnet_cli.render.drawing.axes import Area, Axis, Places, frame, legend, path, positive, scale
-from resnet_cli.render.drawing.marks import Curve, Dot, Drawing, Label, Line, Mark, fitted
+from resnet_cli.render.drawing.marks import Curve, Dot, Drawing, Label, Line, Mark, fitted, text_width
 from resnet_cli.render.drawing.scales import Scale
 from resnet_cli.render.drawing.theme import SERIES
 
@@ -41,9 +41,7 @@ def sweep(benches: Sequence[tuple[str, BenchResult]]) -> Drawing | None:
         return None
     found = [one for one in found if one.timings]
     right = _WIDTH + _GAP
-    marks: list[Mark] = []
-    if len(benches) > 1:
-        marks += legend([(one.role, one.label) for one in found], 0, 12, right + _WIDTH)
+    marks = legend([(one.role, one.label) for one in found], 0, 12, right + _WIDTH)
     marks += _panel(found, 0, "latency: median of a call", axes.seconds, _latency, log=True)
     marks += _panel(found, right, "throughput: images per second", axes.amount(), _rate, log=False)
     marks += _knees(found, right)
@@ -107,7 +105,7 @@ def _panel(
     if not log:
         y = Scale(0.0, y.high, _BOTTOM, _TOP)
     area = Area(left + _LEFT, _TOP, left + _RIGHT, _BOTTOM)
-    marks: list[Mark] = [Label(left, 42, title, "strong"), *frame(area, x, Axis(y, text))]
+    marks: list[Mark] = [Label(left, 42, title, "strong"), *frame(area, x, Axis(y, text, room=_LEFT - 8))]
     for series, each in zip(found, spots, strict=True):
         points = [(x.scale(batch), y(spot[0])) for batch, spot in each]
         if len(points) > 1:
@@ -117,8 +115,10 @@ def _panel(
                 marks.append(Curve((("M", (at, y(low))), ("L", (at, y(high)))), "whisker"))
             hint = f"{fitted(series.label, 300)} · batch {batch:,} · {text(middle)}"
             marks.append(Dot(at, height, 3.4, series.role, hint))
-        marks += [Label(x.scale(one.batch_size), _BOTTOM - 4, "×", "bad strong", "middle") for one in series.unfit[:40]]
-    return marks
+    sizes = sorted({one.batch_size for series in found for one in series.unfit})
+    places = Places()
+    signs = [Label(x.scale(size), _BOTTOM - 4, "×", "bad strong", "middle") for size in sizes[:60]]
+    return [*marks, *(sign for sign in signs if places.take(sign))]
 
 
 def _knees(found: Sequence[_Series], left: float) -> list[Mark]:
@@ -127,14 +127,20 @@ def _knees(found: Sequence[_Series], left: float) -> list[Mark]:
     marks: list[Mark] = []
     places = Places()
     for series in found:
-        for one in series.timings:
+        rates = [one.images_per_s or 0.0 for one in series.timings]
+        for index, one in enumerate(series.timings):
             if not one.knee or not positive(one.images_per_s):
                 continue
             at, height = x(one.batch_size), y(one.images_per_s)
-            text = f"{quantities.scaled(one.images_per_s)}/s at batch {one.batch_size:,}"
-            first = at < left + _LEFT + 200
-            tries = [Label(at + shift, height + down, text, "small strong", "start" if first else "end")
-                     for shift, down in ((6 if first else -6, -8), (6 if first else -6, 16))]  # fmt: skip
+            text = f"knee: {quantities.scaled(one.images_per_s)}/s at batch {one.batch_size:,}"
+            # The line comes from below at the left; where there is no room there, what comes next decides.
+            left_of = at - 10 - text_width(text, "small strong") > left + _LEFT
+            falls = index + 1 < len(rates) and rates[index + 1] < one.images_per_s
+            places_of = ((-8, -9), (-8, 16)) if left_of else ((8, -9), (8, 18)) if falls else ((8, 18), (8, -9))
+            tries = [
+                Label(at + across, height + down, text, "small strong", "end" if left_of else "start")
+                for across, down in places_of
+            ]
             marks.append(Line(at, height, at, _BOTTOM, "limit"))
             marks.append(Dot(at, height, 5.5, f"{series.role} dot", f"the knee of {fitted(series.label, 300)}"))
             marks += [label for label in tries if places.take(label)][:1]
