@@ -110,8 +110,8 @@ def amount(unit: str = "") -> Callable[[float], str]:
 
 
 def power(value: float) -> str:
-    """A relative error, as everywhere: 1e-07; 0 is 0."""
-    return f"{value:.1e}".replace(".0e", "e") if value else "0"
+    """A relative error on an axis: 1e-07; around 1 as a plain figure."""
+    return f"{value:g}" if value == 0 or 0.1 <= abs(value) < 1000 else f"{value:.1e}".replace(".0e", "e")
 
 
 def texts(axis: Axis) -> tuple[tuple[float, str], ...]:
@@ -216,7 +216,7 @@ def path(points: Iterable[tuple[float, float]]) -> tuple[tuple[str, tuple[float,
 
 def dots(points: Iterable[tuple[float, float]]) -> tuple[tuple[str, tuple[float, ...]], ...]:
     """Segments of next to no length, which round ends make dots of: a thousand for the price of one mark."""
-    return tuple(segment for x, y in points for segment in (("M", (x, y)), ("L", (x + 0.1, y))))
+    return tuple(segment for x, y in points for segment in (("M", (x, y)), ("l", (0.1, 0.0))))
 
 
 def _grid(lines: Iterable[tuple[tuple[str, tuple[float, ...]], ...]]) -> list[Mark]:

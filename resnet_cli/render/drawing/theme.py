@@ -83,6 +83,7 @@ rect.unknown { fill: {faint}; opacity: 0.3; }
 rect.good { fill: {good}; } rect.bad { fill: {bad}; } rect.warning { fill: {warning}; }
 circle.good { fill: {good}; } circle.bad { fill: {bad}; } circle.warning { fill: {warning}; }
 circle.plain { fill: {faint}; }
+path.tear { stroke: {paper}; stroke-width: 2.5; }
 rect.memory { fill: {ink}; opacity: 0.035; }
 """
 

@@ -87,7 +87,7 @@ def _extent(mark: Mark) -> tuple[float, float, float, float]:
             xs, ys = (mark.x1, mark.x2), (mark.y1, mark.y2)
             return min(xs), min(ys), max(xs), max(ys)
         case Curve():
-            numbers = [number for _, coordinates in mark.segments for number in coordinates]
+            numbers = [number for letter, them in mark.segments if letter.isupper() for number in them]
             return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
         case Label():
             return extent(mark)
