@@ -92,8 +92,11 @@ def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: floa
     series, samples = panel.series, panel.samples
     area = Area(left + _LEFT, top + _TOP, left + _ORDER, top + _BOTTOM)
     low, high = within_fences(samples)
-    ends = [one for one in (series.low_s, series.high_s) if known(one)]
-    y = scale([low, high, series.median_s, *ends], area.bottom, area.top, log=False)
+    # An interval that reaches further than this would squash the samples; it is held at the edge.
+    reach = (high - low) / 2
+    ends = [min(max(one, low - reach), high + reach) for one in (series.low_s, series.high_s) if known(one)]
+    middle = min(max(series.median_s, low - reach), high + reach)
+    y = scale([low, high, middle, *ends], area.bottom, area.top, log=False)
     calls = "1 call" if len(samples) == 1 else f"{len(samples):,} calls"
     return [
         Label(left, top + 12, fitted(panel.title, 300, "strong"), "strong"),
@@ -177,8 +180,10 @@ def _summary(panel: _Panel, left: float, top: float, confidence: float) -> Label
     half = (series.high_s - series.low_s) / 2 / series.median_s if series.median_s else None
     text = "a single call has no spread" if calls == 1 else ""
     if calls > 1 and known(half) and known(series.effective_samples):
-        text = f"median ±{quantities.percent(half)} ({100 * confidence:g} % interval), "
-        text += f"as sharp as {series.effective_samples:,.0f} independent calls make it"
+        ends = f"{quantities.seconds(series.low_s)} to {quantities.seconds(series.high_s)}"
+        near = f" (±{quantities.percent(half)})" if half < 1 else ""
+        text = f"{100 * confidence:g} % interval {ends}{near}, "
+        text += f"as of {series.effective_samples:,.0f} independent calls"
     return Label(left, top + 28, fitted(text, _WIDTH, "small faint"), "small faint")
 
 

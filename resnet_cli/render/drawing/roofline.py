@@ -137,9 +137,9 @@ def _name(point: _Point, at: tuple[float, float], radius: float, area: Area, pla
     text = f"{_short(point)} {quantities.percent(point.share)}"
     width = text_width(text, "small")
     tries = (
-        Label(at[0] + radius + 4, at[1] + 4, text, "small"),
-        Label(at[0] - radius - 4, at[1] + 4, text, "small", "end"),
-        Label(at[0], at[1] + radius + 13, text, "small", "middle"),
+        Label(at[0] + radius + 4, at[1] + 4, text, "small halo"),
+        Label(at[0] - radius - 4, at[1] + 4, text, "small halo", "end"),
+        Label(at[0], at[1] + radius + 13, text, "small halo", "middle"),
     )
     fits = (at[0] + radius + 4 + width <= area.right, at[0] - radius - 4 - width >= area.left,
             area.left + width / 2 <= at[0] <= area.right - width / 2)  # fmt: skip
@@ -206,7 +206,7 @@ def _roofs(ceiling: Ceiling, x: Scale, y: Scale, area: Area, places: Places) -> 
 
 
 def _roof(text: str, right: float, y: float, wide: float, places: Places) -> list[Mark]:
-    label = Label(right, y, fitted(text.removesuffix(" · "), wide, "small strong"), "small strong", "end")
+    label = Label(right, y, fitted(text.removesuffix(" · "), wide, "small"), "small strong halo", "end")
     return [label] if label.text and places.take(label) else []
 
 

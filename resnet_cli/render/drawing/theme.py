@@ -77,12 +77,14 @@ path.whisker { stroke: {ink}; stroke-width: 1.3; }
 path.thread { stroke: {faint}; stroke-width: 0.8; }
 path.points { stroke-width: 4.5; stroke-linecap: round; }
 path.equal { stroke: {good}; } path.rounding { stroke: {warning}; } path.different { stroke: {bad}; }
-path.isolated { stroke: {bad}; stroke-width: 2; opacity: 0.6; }
+path.isolated { stroke: {bad}; stroke-width: 3; opacity: 0.55; } path.near { stroke: {warning}; }
+circle.near { stroke: {warning}; }
 rect.floor { fill: {good}; opacity: 0.12; }
-rect.unknown { fill: {faint}; opacity: 0.3; }
+rect.unknown { fill: {faint}; opacity: 0.18; }
 rect.good { fill: {good}; } rect.bad { fill: {bad}; } rect.warning { fill: {warning}; }
 circle.good { fill: {good}; } circle.bad { fill: {bad}; } circle.warning { fill: {warning}; }
 circle.plain { fill: {faint}; }
+text.halo { stroke: {paper}; stroke-width: 3px; stroke-linejoin: round; paint-order: stroke; }
 path.tear { stroke: {paper}; stroke-width: 2.5; }
 rect.memory { fill: {ink}; opacity: 0.035; }
 """

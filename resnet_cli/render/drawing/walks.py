@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_cli.render.drawing.axes import amount, path, scale
-from resnet_cli.render.drawing.marks import Box, Curve, Drawing, Label, Line, Mark, fitted
+from resnet_cli.render.drawing.marks import Box, Curve, Drawing, Label, Line, Mark, fitted, text_width
 from resnet_cli.render.drawing.scales import Scale
 from resnet_cli.results import Convention, FlopsResult, Step, Walk
 
 _WIDTH, _GAP = 530.0, 30.0  # of a panel, between two of them
-_BARS, _END = 278.0, 408.0  # where the bars begin and end
+_BARS, _END = 270.0, 392.0  # where the bars begin and end
+_FIGURE = _WIDTH - _END - 8  # room for a figure
 _TOP, _ROW, _BAR = 44.0, 36.0, 14.0
 _SPACE = 22.0  # below a panel
 _STEPS = 12
@@ -89,7 +90,9 @@ def _bars(walk: Walk, named: dict[str, Convention]) -> list[_Bar]:
 def _figure(key: str, value: float, named: dict[str, Convention]) -> _Bar:
     formula = named[key].formula if key in named else ""
     text = f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3e}"
-    return _Bar(_name(key, named), formula, 0.0, value, f"{text}{_unit(key, named)}", "figure")
+    whole = f"{text}{_unit(key, named)}"
+    fits = text_width(whole, "small") <= _FIGURE
+    return _Bar(_name(key, named), formula, 0.0, value, whole if fits else text, "figure")
 
 
 def _step(name: str, below: str, start: float, difference: float) -> _Bar:
@@ -143,7 +146,7 @@ def _scale(bars: Sequence[_Bar], left: float) -> Scale:
 
 
 def _drawn(bar: _Bar, x: Scale, left: float, y: float, begins: bool) -> list[Mark]:
-    role = "strong" if bar.role == "figure" else ""
+    role = "strong" if bar.role == "figure" else "small"
     start, end = sorted((x(bar.start), x(bar.end)))
     width = max(end - start, 1.0)
     hint = fitted(f"{bar.name} {bar.figure}", 900)
@@ -157,5 +160,5 @@ def _drawn(bar: _Bar, x: Scale, left: float, y: float, begins: bool) -> list[Mar
         gap = left + _BARS + 6
         marks.append(Curve((("M", (gap, y + 1)), ("L", (gap + 4, y + 8)), ("L", (gap - 1, y + 12)),
                             ("L", (gap + 3, y + 19))), "tear"))  # fmt: skip
-    room = _WIDTH - _END - 8
-    return [*marks, Label(left + _WIDTH, y + 14, fitted(bar.figure, room, "small strong"), "small strong", "end")]
+    figure = fitted(bar.figure, _FIGURE, "small strong")
+    return [*marks, Label(left + _WIDTH, y + 14, figure, "small strong", "end")]

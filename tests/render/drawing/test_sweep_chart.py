@@ -75,6 +75,7 @@ def test_many_networks_with_long_names() -> None:
 
 
 TIMES = st.floats(0, 1e12)
+WALL = distribution(series(0.01, 30))
 
 
 @given(
@@ -97,6 +98,3 @@ def test_no_figures_break_it(timings: list[Timing]) -> None:
     assert drawing is not None
     assert outside(drawing) == []
     size(drawing)
-
-
-WALL = distribution(series(0.01, 30))
