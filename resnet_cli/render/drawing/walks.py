@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_cli.render.drawing.axes import amount, path, scale
+from resnet_cli import quantities
+from resnet_cli.render.drawing.axes import amount, known, path, scale
 from resnet_cli.render.drawing.marks import Box, Curve, Drawing, Label, Line, Mark, fitted, text_width
 from resnet_cli.render.drawing.scales import Scale
 from resnet_cli.results import Convention, FlopsResult, Step, Walk
@@ -111,7 +112,7 @@ def _how(step: Step) -> str:
 
 
 def _coefficient(value: float) -> str:
-    return f"{value:g}×".replace("-", "−")
+    return f"{value:g}×".replace("-", "−") if known(value) else quantities.UNKNOWN
 
 
 def _panel(walk: Walk, bars: Sequence[_Bar], named: dict[str, Convention], left: float, top: float) -> list[Mark]:

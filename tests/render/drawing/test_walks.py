@@ -109,3 +109,8 @@ def test_no_figures_break_it(them: list[Walk]) -> None:
     assert drawing is not None
     assert outside(drawing) == []
     size(drawing)
+
+
+def test_a_coefficient_that_is_no_number() -> None:
+    unknown = replace(step(-5), from_coefficient=float("nan"))
+    assert "B: – → 0×" in words(sound(walks(of(Walk("odd", "ours", 10, 5, (unknown,))))))
