@@ -47,6 +47,11 @@ class Places:
 
     taken: list[tuple[float, float, float, float]] = field(default_factory=list)
 
+    def occupy(self, dot: Dot) -> None:
+        """Keep labels off a dot."""
+        reach = dot.radius * 0.8
+        self.taken.append((dot.x - reach, dot.y - reach, dot.x + reach, dot.y + reach))
+
     def take(self, label: Label) -> bool:
         """Whether a label has its place to itself; if so, it is taken."""
         left, top, right, bottom = extent(label)

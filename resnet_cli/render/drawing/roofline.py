@@ -121,32 +121,31 @@ def _alike(points: Sequence[_Point]) -> list[_Point]:
 def _dots(points: Sequence[_Point], x: Scale, y: Scale, area: Area, places: Places) -> list[Mark]:
     """The points, large ones first so that small ones lie on top, and the names of the largest."""
     longest = points[0].time
-    marks: list[Mark] = []
-    names: list[Mark] = []
-    for index, point in enumerate(points):
+    dots: list[Dot] = []
+    for point in points:
         radius = max(_SMALLEST, _LARGEST * math.sqrt(point.time / longest))
-        at = x(point.intensity), y(point.rate)
-        at = (min(max(at[0], area.left + radius), area.right - radius), min(at[1], area.bottom - radius))
-        marks.append(Dot(*at, radius, f"{point.role} dot", _hint(point)))
-        if index < _NAMED:
-            names += _name(point, at, radius, area, places)
-    return [*marks, *names]
+        across = min(max(x(point.intensity), area.left + radius), area.right - radius)
+        dots.append(Dot(across, min(y(point.rate), area.bottom - radius), radius, f"{point.role} dot", _hint(point)))
+        places.occupy(dots[-1])
+    names = [_name(point, dot, area, places) for point, dot in zip(points[:_NAMED], dots, strict=False)]
+    return [*dots, *(name for name in names if name is not None)]
 
 
-def _name(point: _Point, at: tuple[float, float], radius: float, area: Area, places: Places) -> list[Mark]:
+def _name(point: _Point, dot: Dot, area: Area, places: Places) -> Label | None:
+    """Beside the dot, or below or above it, wherever nothing else is."""
     text = f"{_short(point)} {quantities.percent(point.share)}"
-    width = text_width(text, "small")
+    half, gap = text_width(text, "small") / 2, dot.radius + 4
     tries = (
-        Label(at[0] + radius + 4, at[1] + 4, text, "small halo"),
-        Label(at[0] - radius - 4, at[1] + 4, text, "small halo", "end"),
-        Label(at[0], at[1] + radius + 13, text, "small halo", "middle"),
+        (Label(dot.x + gap, dot.y + 4, text, "small halo"), dot.x + gap + half),
+        (Label(dot.x - gap, dot.y + 4, text, "small halo", "end"), dot.x - gap - half),
+        (Label(dot.x, dot.y + gap + 9, text, "small halo", "middle"), dot.x),
+        (Label(dot.x, dot.y - gap, text, "small halo", "middle"), dot.x),
     )
-    fits = (at[0] + radius + 4 + width <= area.right, at[0] - radius - 4 - width >= area.left,
-            area.left + width / 2 <= at[0] <= area.right - width / 2)  # fmt: skip
-    for label, there in zip(tries, fits, strict=True):
-        if there and label.y < area.bottom - 4 and places.take(label):
-            return [label]
-    return []
+    for label, middle in tries:
+        across = area.left + half <= middle <= area.right - half
+        if across and area.top + 12 < label.y < area.bottom - 4 and places.take(label):
+            return label
+    return None
 
 
 def _short(point: _Point) -> str:
