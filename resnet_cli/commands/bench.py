@@ -1,6 +1,5 @@
 """`resnet-cli bench`."""
 
-import math
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from resnet_cli.measure.networks import Subject
 
 MODES = ("inference", "train")
-MOST_SECONDS = 24 * 3600
 MOST_THREADS = 4096
 MOST_PROCESSES = 1024
 
@@ -43,9 +41,7 @@ def bench(
     model: options.Model = None,
     model_args: choice.ModelArgs = None,
     device: options.RunDevice = "auto",
-    batch_size: Annotated[
-        str, typer.Option(help="Images in a batch; several with commas, a row each.", metavar="N,N,N")
-    ] = "1",
+    batch_size: options.BatchSizes = "1",
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
     num_classes: choice.Classes = None,
@@ -63,9 +59,7 @@ def bench(
         int | None,
         typer.Option(help="Of the processor.  [default: torch's]", metavar="N", show_default=False),
     ] = None,
-    max_time: Annotated[
-        float, typer.Option(help="Seconds of sampling at most, for each batch size.", metavar="S")
-    ] = 20.0,
+    max_time: options.MaxTime = 20.0,
     ci_width: Annotated[
         str,
         typer.Option(help="Sample until the median's 95 % interval is narrower than this share of it.", metavar="X%"),
@@ -124,15 +118,15 @@ def bench(
     network = choice.choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
-    batch_sizes = _batch_sizes(batch_size, in_channels, image_size)
+    batch_sizes = options.batch_sizes(batch_size, in_channels, image_size)
     image = options.input_shape(1, in_channels, image_size)[1:]
     mode = options.checked("--mode", mode, MODES)
     width = options.share("--ci-width", ci_width)
     slowdown = None if fail_above is None else options.share("--fail-above", fail_above, most=100.0)
     chosen = options.chosen("lever", levers, LEVERS) if ladder or levers is not None else None
-    _within("--max-time", max_time, MOST_SECONDS, "seconds")
-    _within("--threads", threads, MOST_THREADS, "threads")
-    _within("--nproc", nproc, MOST_PROCESSES, "processes")
+    options.within("--max-time", max_time, options.MOST_SECONDS, "seconds")
+    options.within("--threads", threads, MOST_THREADS, "threads")
+    options.within("--nproc", nproc, MOST_PROCESSES, "processes")
     is_member = os.environ.keys() >= {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # as torchrun sets them
     if is_member and nproc is not None:
         raise ResnetCliError("--nproc starts processes, and torchrun has done so", "leave out one of the two")
@@ -254,35 +248,6 @@ def _opponent(against: str, network: choice.Choice, seed: int) -> "Opponent":
 
         reference.names()
     return torchvision(against, network.spec, seed)
-
-
-def _batch_sizes(text: str, in_channels: int, image_size: str) -> tuple[int, ...]:
-    """Batch sizes from a list with commas.
-
-    Raises:
-        ResnetCliError: one is no size, or there twice, or there is none.
-    """
-    sizes: list[int] = []
-    for word in text.split(","):
-        stripped = word.strip()
-        if not (stripped.isascii() and stripped.isdecimal() and len(stripped) <= 10):
-            raise ResnetCliError(
-                f"--batch-size {printable(text)!r}: {printable(stripped)!r} is no number of images",
-                "write one number, or several with commas: 1,8,32",
-            )
-        options.input_shape(int(stripped), in_channels, image_size)
-        if int(stripped) in sizes:
-            raise ResnetCliError(f"--batch-size {printable(text)!r}: {int(stripped)} is there twice")
-        sizes.append(int(stripped))
-    return tuple(sizes)
-
-
-def _within(option: str, value: float | None, most: int, what: str) -> None:
-    """Raises: ResnetCliError: a number of something that there cannot be."""
-    if value is None:
-        return
-    if not (math.isfinite(value) and 0 < value <= most):
-        raise ResnetCliError(f"{option} {value:g}: give more than 0 and up to {most:,} {what}")
 
 
 def _agree(

@@ -16,7 +16,7 @@ from resnet_cli.render.names import choose
 from resnet_cli.render.page import View
 from resnet_cli.render.pages import validate_view
 from resnet_cli.render.progress import waiting
-from resnet_cli.render.write import Format, check_output, write
+from resnet_cli.render.write import Format, check_output, choose_format, write
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from resnet_cli.results import Assertion
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-FORMATS = ("terminal", "json", "csv", "markdown", "svg")
+FORMATS = ("terminal", "json", "csv", "markdown", "svg", "html")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 MOST_IMAGES = 10**9
 MOST_PIXELS = 65_536
+MOST_SECONDS = 24 * 3600
 MOST_VALUES = 2**48  # in an input; beyond it sizes in bytes no longer fit torch's 64 bits
 
 
@@ -73,6 +74,8 @@ Stem = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.", metavar="N")]
+BatchSizes = Annotated[str, typer.Option(help="Images in a batch; several with commas, a row each.", metavar="N,N,N")]
+MaxTime = Annotated[float, typer.Option(help="Seconds of sampling at most, for each batch size.", metavar="S")]
 ImageSize = Annotated[str, typer.Option(help="Height and width in pixels: 224, or 320x240.", metavar="N|HxW")]
 Dtype = Annotated[
     str,
@@ -95,7 +98,7 @@ OutputFormat = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="terminal, json, csv, markdown or svg.  [default: by the name of --output, else terminal]",
+        help="terminal, json, csv, markdown, svg or html.  [default: by the name of --output, else terminal]",
         metavar="NAME",
         autocompletion=completing(*FORMATS),
         show_default=False,
@@ -167,6 +170,39 @@ def input_shape(batch_size: int, in_channels: int, image_size: str) -> tuple[int
     return batch_size, in_channels, height, width
 
 
+def batch_sizes(text: str, in_channels: int, image_size: str) -> tuple[int, ...]:
+    """Batch sizes from a list with commas.
+
+    Raises:
+        ResnetCliError: one is no size, or there twice, or there is none.
+    """
+    sizes: list[int] = []
+    for word in text.split(","):
+        stripped = word.strip()
+        if not (stripped.isascii() and stripped.isdecimal() and len(stripped) <= 10):
+            raise ResnetCliError(
+                f"--batch-size {printable(text)!r}: {printable(stripped)!r} is no number of images",
+                "write one number, or several with commas: 1,8,32",
+            )
+        input_shape(int(stripped), in_channels, image_size)
+        if int(stripped) in sizes:
+            raise ResnetCliError(f"--batch-size {printable(text)!r}: {int(stripped)} is there twice")
+        sizes.append(int(stripped))
+    return tuple(sizes)
+
+
+def within(option: str, value: float | None, most: int, what: str) -> None:
+    """Check a number of something.
+
+    Raises:
+        ResnetCliError: there cannot be so many.
+    """
+    if value is None:
+        return
+    if not (math.isfinite(value) and 0 < value <= most):
+        raise ResnetCliError(f"{option} {value:g}: give more than 0 and up to {most:,} {what}")
+
+
 def checked(option: str, value: str, known: tuple[str, ...]) -> str:
     """A value that has to be one of a few names.
 
@@ -219,6 +255,11 @@ def drawing(
     chosen = None if output_format is None else Format(checked("--format", output_format, FORMATS))
     view = View(levels=levels, columns=names(columns), fold=fold, sections=names(sections))
     validate_view(command, view)
+    if choose_format(chosen, output) is Format.PNG:
+        raise ResnetCliError(
+            f"--output {printable(output or '')}: a PNG is of a figure, and {command} draws a page",
+            "write .svg, or a figure: resnet-cli report -o figure.png",
+        )
     check_output(output)
     return Drawing(chosen, output, view)
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from resnet_cli.results import Layer, ModuleFlops
 
-_PLAIN_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+PLAIN_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 # What follows from a layer's place alone does not make it another layer. To the place belongs what it saves:
 # an input that the layer before saved already is not counted again.
 _OF_THE_PLACE = {
@@ -73,7 +73,7 @@ def _below(parents: tuple[N, ...], depth: int, fold: bool, levels: int | None) -
     counterparts = list(zip(*map(_complete, parents), strict=True))
     if not fold:
         return tuple(_branch([layers], depth, fold, levels) for layers in counterparts)
-    runs = groupby(counterparts, key=lambda layers: _signature(layers[0]))
+    runs = groupby(counterparts, key=lambda layers: signature(layers[0]))
     return tuple(_branch(list(run), depth, fold, levels) for _, run in runs)
 
 
@@ -87,7 +87,7 @@ def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None
         tips = tuple(tip.children[0] for tip in tips)
         names.append(tips[0].name)
         path = f"{path}.{tips[0].name}"
-        faces = tips if faces[0].kind in _PLAIN_CONTAINERS else faces
+        faces = tips if faces[0].kind in PLAIN_CONTAINERS else faces
     times = f" ×{len(tips)}" if len(tips) > 1 else ""
     return Branch(
         members=faces,
@@ -105,7 +105,7 @@ def _only_wraps(layer: N) -> bool:
     child = layer.children[0]
     if getattr(child, "is_operator", False) or getattr(child, "call", 1) != 1:
         return False
-    return layer.kind in _PLAIN_CONTAINERS or child.kind in _PLAIN_CONTAINERS
+    return layer.kind in PLAIN_CONTAINERS or child.kind in PLAIN_CONTAINERS
 
 
 def _complete(layer: N) -> tuple[N, ...]:
@@ -126,10 +126,10 @@ def _complete(layer: N) -> tuple[N, ...]:
     return (*layer.children, own)
 
 
-def _signature(layer: N) -> tuple[object, ...]:
+def signature(layer: N) -> tuple[object, ...]:
     """What makes two layers the same: kind, settings, shapes and figures, all the way down."""
     own = tuple(getattr(layer, each.name) for each in fields(layer) if each.name not in _OF_THE_PLACE)
-    return (own, tuple((child.name, _signature(child)) for child in layer.children))
+    return (own, tuple((child.name, signature(child)) for child in layer.children))
 
 
 def span(first: str, last: str) -> str:

@@ -99,14 +99,27 @@ def write_stdout(text: str, stream: TextIO | None = None, *, encoding: str | Non
         ResnetCliError: it cannot be written, because the disk is full for example.
         SystemExit: 0, the reader has closed the pipe.
     """
-    stream = sys.stdout if stream is None else stream
-    with guarded(stream) as out:
+    if encoding is not None:
+        write_bytes(text.encode(encoding, "backslashreplace"), stream)
+        return
+    with guarded(sys.stdout if stream is None else stream) as out:
+        out.write(text)
+
+
+def write_bytes(content: bytes, stream: TextIO | None = None) -> None:
+    """The same with bytes, past the stream's own encoding; a stream that takes text alone gets them as UTF-8.
+
+    Raises:
+        ResnetCliError: they cannot be written.
+        SystemExit: 0, the reader has closed the pipe.
+    """
+    with guarded(sys.stdout if stream is None else stream) as out:
         buffer = getattr(out, "buffer", None)
-        if encoding is None or buffer is None:
-            out.write(text)
+        if buffer is None:
+            out.write(content.decode("utf-8", "backslashreplace"))
         else:
             out.flush()
-            _write_all(buffer, text.encode(encoding, "backslashreplace"))
+            _write_all(buffer, content)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from resnet_cli.bench_results import BenchResult
     from resnet_cli.convert_results import ConvertResult
     from resnet_cli.parity_results import FamilyResult, ParityResult, SelfTestResult
+    from resnet_cli.report_results import ReportResult
     from resnet_cli.results import FlopsResult, SummaryResult
     from resnet_cli.weight_results import WeightsResult
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         | BenchResult
         | ConvertResult
         | WeightsResult
+        | ReportResult
     )
 
 # What a result is called in the schema of its JSON.
@@ -40,6 +42,7 @@ KINDS = {
     "BenchResult": "bench",
     "ConvertResult": "convert",
     "WeightsResult": "weights",
+    "ReportResult": "report",
 }
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, guarded, is_stdout, write_file, write_stdout
 from resnet_cli.render.page import View
@@ -29,6 +30,8 @@ class Format(StrEnum):
     CSV = "csv"
     MARKDOWN = "markdown"
     SVG = "svg"
+    HTML = "html"
+    PNG = "png"  # of a figure of a report
 
 
 _BY_SUFFIX = {
@@ -37,6 +40,9 @@ _BY_SUFFIX = {
     ".md": Format.MARKDOWN,
     ".markdown": Format.MARKDOWN,
     ".svg": Format.SVG,
+    ".html": Format.HTML,
+    ".htm": Format.HTML,
+    ".png": Format.PNG,
 }
 _WITHOUT_NOTES = (Format.JSON, Format.CSV)  # JSON has them as data; either is read by programs
 
@@ -115,6 +121,12 @@ def render(result: Result, format: Format, view: View = View()) -> str:  # noqa:
 
         return to_csv(page(result, every_figure(result, view)))
     drawn = page(result, view)
+    if format is Format.HTML:
+        from resnet_cli.render.to_html import to_html
+
+        return to_html([result])
+    if format is Format.PNG:
+        raise ResnetCliError("a PNG is of a figure", "write .svg, or a figure: resnet-cli report -o figure.png")
     if format is Format.MARKDOWN:
         from resnet_cli.render.to_markdown import to_markdown
 

@@ -98,7 +98,8 @@ class Shares(nn.Module):
         first = self.lin(x.flatten(1))
         second = self.lin(first)
         self.act(first)  # changes what the addition below reads
-        return operator.add(first, second) * self.scale
+        total: Tensor = operator.add(first, second) * self.scale
+        return total
 
 
 def test_what_was_written_last_is_what_is_read() -> None:

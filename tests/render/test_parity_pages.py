@@ -375,7 +375,7 @@ def test_nothing_is_cut_where_there_is_room(name: str) -> None:
                 assert row.cells[column.key].text in text if column.key in row.cells else True
 
 
-@pytest.mark.parametrize("medium", list(Format))
+@pytest.mark.parametrize("medium", [medium for medium in Format if medium is not Format.PNG])
 @pytest.mark.parametrize("name", EVERY)
 def test_nothing_from_outside_is_obeyed(name: str, medium: Format) -> None:
     assert all(character.isprintable() or character == "\n" for character in render(EVERY[name](), medium))

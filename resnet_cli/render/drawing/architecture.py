@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from resnet_cli import quantities
 from resnet_cli.render.drawing.connections import PROJECTION, skip_of
-from resnet_cli.render.drawing.kinds import image_of, role_of, tip
+from resnet_cli.render.drawing.kinds import image_of, parts, role_of, stages
 from resnet_cli.render.drawing.marks import Box, Curve, Drawing, Group, Label, Line, Mark, bounds, fitted, text_width
 from resnet_cli.results import Layer, Shape, SummaryResult
 
-_MIDDLE = 140.0  # y that everything stands on the middle of
+_MIDDLE = 122.0  # y that everything stands on the middle of
 _TALLEST, _LOWEST = 168.0, 30.0
 _GAP = 7.0  # between blocks
 _PAD = 12.0
-_TEXTS = 262.0  # y of the first line below
+_TEXTS = 238.0  # y of the first line below
 _ARROW = 30.0
 
 
@@ -35,19 +35,19 @@ def architecture(result: SummaryResult, link: Callable[[Layer], str] = lambda _:
         result: its layers.
         link: where a click on a block leads.
     """
-    stages = [layer for layer in tip(result.root).children if layer.output_shape is not None and layer.call > 0]
+    found = stages(result.root)
     marks: list[Mark] = []
     side = _side(result.input.shape)
     x = _entry(marks, result.input.shape, side)
     shape: Shape | None = result.input.shape
-    for stage in stages:
+    for stage in found:
         x = _arrow(marks, x, image_of(shape))
         x = _stage(marks, stage, x, side, link)
         shape = stage.output_shape
     x = _arrow(marks, x, image_of(shape))
     width, height = bounds(tuple(marks))
-    blocks = sum(len(_parts(stage)) for stage in stages)
-    label = f"{result.network.name}: {len(stages)} parts with {blocks} blocks, from the input to the output"
+    blocks = sum(len(parts(stage)) for stage in found)
+    label = f"{result.network.name}: {len(found)} parts with {blocks} blocks, from the input to the output"
     return Drawing(max(width, x) + 2, height + 2, tuple(marks), label)
 
 
@@ -69,11 +69,11 @@ def _arrow(marks: list[Mark], x: float, text: str) -> float:
 
 def _stage(marks: list[Mark], stage: Layer, x: float, side: float, link: Callable[[Layer], str]) -> float:
     """A stage with its slabs; returns where it ends."""
-    slabs = [_slab(part, side) for part in _parts(stage)]
+    slabs = [_slab(part, side) for part in parts(stage)]
     inner = sum(slab.width for slab in slabs) + _GAP * (len(slabs) - 1)
     lines = _texts(stage, slabs)
     width = inner + 2 * _PAD
-    marks.append(Box(x, _MIDDLE - _TALLEST / 2 - 38, width, _TALLEST + 62, "frame", 8))
+    marks.append(Box(x, _MIDDLE - _TALLEST / 2 - 36, width, _TALLEST + 48, "frame", 8))
     at = x + _PAD
     for slab in slabs:
         marks.append(Group(tuple(_block(slab, at)), "block", link(slab.layer), _hint(slab.layer)))
@@ -128,12 +128,6 @@ def _hint(layer: Layer) -> str:
         f"{layer.path} · {layer.kind} · {image_of(layer.input_shape)} → {image_of(layer.output_shape)} · "
         f"{quantities.scaled(layer.parameters)} parameters · {quantities.scaled(layer.macs, 'MAC')}"
     )
-
-
-def _parts(stage: Layer) -> tuple[Layer, ...]:
-    """The blocks of a stage; itself where it has none."""
-    inner = [layer for layer in tip(stage).children if layer.output_shape is not None and layer.call > 0]
-    return tuple(inner) if any(layer.children for layer in inner) else (stage,)
 
 
 def _slab(layer: Layer, side: float) -> _Slab:

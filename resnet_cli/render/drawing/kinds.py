@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from resnet_cli import quantities
+from resnet_cli.render.branches import PLAIN_CONTAINERS
 from resnet_cli.results import Layer
 
 # Parts of the names of classes and operators, lower case without separators; the first that fits decides.
@@ -40,8 +41,9 @@ def role_of(kind: str) -> str:
 def settings(layer: Layer) -> str:
     """Channels, kernel and stride: "64→128 3×3 /2"; "" where there are none."""
     parts = []
-    if role_of(layer.kind) in ("conv", "linear") and layer.input_shape and layer.output_shape:
-        axis = 1 if len(layer.output_shape) == 4 else -1
+    role = role_of(layer.kind)
+    if role in ("conv", "linear") and layer.input_shape and layer.output_shape and not layer.children:
+        axis = 1 if role == "conv" and len(layer.output_shape) > 1 else -1
         parts.append(f"{layer.input_shape[axis]}→{layer.output_shape[axis]}")
     if layer.kernel_size:
         parts.append(quantities.dimensions(layer.kernel_size))
@@ -62,3 +64,30 @@ def tip(layer: Layer) -> Layer:
     while len(layer.children) == 1 and layer.children[0].children:
         layer = layer.children[0]
     return layer
+
+
+def stages(root: Layer) -> tuple[Layer, ...]:
+    """What a network calls first of all, in order: the parts that its forward names."""
+    return tuple(layer for layer in tip(root).children if _runs(layer))
+
+
+def parts(stage: Layer) -> tuple[Layer, ...]:
+    """The blocks of a stage, where they follow each other; itself where it has none, or its calls run side by side."""
+    inner = tuple(layer for layer in tip(stage).children if _runs(layer))
+    if not (any(layer.children for layer in inner) and _is_chain(tip(stage))):
+        return (stage,)
+    found: list[Layer] = []
+    for layer in inner:
+        found += parts(layer) if layer.kind in PLAIN_CONTAINERS else (layer,)
+    return tuple(found)
+
+
+def _is_chain(module: Layer) -> bool:
+    """Whether each call reads the one before it and nothing else, as far as that is known."""
+    known = [(index, layer.sources) for index, layer in enumerate(module.children) if _runs(layer)]
+    return all(sources is None or sources == (index - 1,) for index, sources in known)
+
+
+def _runs(layer: Layer) -> bool:
+    """Whether a forward in eval mode calls it: a module that only holds parameters has no output."""
+    return layer.output_shape is not None and layer.call > 0

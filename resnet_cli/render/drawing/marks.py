@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -70,6 +71,7 @@ class Group:
     role: str = ""
     link: str = ""  # key of the part of the page that it leads to
     hint: str = ""
+    shift: tuple[float, float] = (0.0, 0.0)  # to the right and down
 
 
 Mark = Box | Dot | Line | Curve | Label | Group
@@ -129,4 +131,19 @@ def _reach(mark: Mark) -> tuple[float, float]:
             share = {"start": 1.0, "middle": 0.5, "end": 0.0}[mark.anchor]
             return mark.x + share * text_width(mark.text, mark.role), mark.y + 4
         case Group():
-            return bounds(mark.marks)
+            right, down = bounds(mark.marks)
+            return right + mark.shift[0], down + mark.shift[1]
+
+
+def stacked(drawings: Sequence[tuple[str, Drawing]]) -> Drawing:
+    """Drawings below each other, each with its title; one alone has none."""
+    if len(drawings) == 1:
+        return drawings[0][1]
+    marks: list[Mark] = []
+    y = 0.0
+    for title, drawing in drawings:
+        marks.append(Label(0, y + 16, title, "title"))
+        marks.append(Group(drawing.marks, shift=(0.0, y + 30)))
+        y += drawing.height + 60
+    width = max(drawing.width for _, drawing in drawings)
+    return Drawing(width, y - 30, tuple(marks), "; ".join(drawing.label for _, drawing in drawings))

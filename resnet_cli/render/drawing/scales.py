@@ -76,4 +76,5 @@ def _decades(low: float, high: float, most: int) -> tuple[float, ...]:
     if len(tens) >= 2:
         return tens
     between = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
-    return tuple(value for value in between if low <= value <= high) or tens
+    found = tuple(value for value in between if low <= value <= high)
+    return found if len(found) >= 2 else _steps(low, high, most)

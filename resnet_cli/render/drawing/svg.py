@@ -88,7 +88,9 @@ def _mark(mark: Mark, linked: bool) -> str:
             role = f' class="{mark.role}"' if mark.role else ""
             if mark.link and linked:
                 return f'<a href="#{mark.link}"{role}>{_hint(mark.hint)}{inside}</a>'
-            return f"<g{role}>{_hint(mark.hint)}{inside}</g>"
+            dx, dy = map(_number, mark.shift)
+            moved = "" if mark.shift == (0.0, 0.0) else f' transform="translate({dx} {dy})"'
+            return f"<g{role}{moved}>{_hint(mark.hint)}{inside}</g>"
 
 
 def _element(name: str, attributes: str, role: str, hint: str = "") -> str:

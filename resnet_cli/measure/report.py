@@ -1,0 +1,193 @@
+"""`report`: every measurement that was asked for, of one network after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from resnet_cli.architectures import ModelSpec
+from resnet_cli.bench_results import LEVERS, BenchResult
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure import contenders, parity
+from resnet_cli.measure.comparison import Question as ParityQuestion
+from resnet_cli.measure.environment import environment
+from resnet_cli.measure.flops import count_flops
+from resnet_cli.measure.latency import benchmark, question
+from resnet_cli.measure.latency.sampling import Limits
+from resnet_cli.measure.loading import load_subject
+from resnet_cli.measure.networks import Subject, subject
+from resnet_cli.measure.summary import summarize
+from resnet_cli.parity_results import ParityResult
+from resnet_cli.report_results import ReportResult
+from resnet_cli.results import FlopsResult, Note, Shape, SummaryResult
+from resnet_cli.verdicts import CHECKS
+
+Progress = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A network to report on.
+
+    Args:
+        spec: of ours; of the default one where `model` names the user's.
+        model: FILE.py:NAME or package.module:NAME of the user's network, None for one of ours.
+        arguments: that the user's class or function has to take.
+    """
+
+    spec: ModelSpec
+    model: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What progress and notes call it."""
+        return self.spec.name if self.model is None else self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to measure of each network.
+
+    Args:
+        measurements: some of `sections.MEASUREMENTS`.
+        image: (C, H, W).
+        batch_sizes: of the benchmark; the first one is that of all counts.
+        device: where the benchmark and the comparison run.
+        dtype: of weights and input; the comparison is in float32 and float64 always.
+        max_time_s: of sampling, for each batch size, the layers and the ladder.
+        seed: of random weights and inputs.
+    """
+
+    measurements: Sequence[str]
+    image: Shape
+    batch_sizes: tuple[int, ...]
+    device: torch.device
+    dtype: torch.dtype
+    max_time_s: float
+    seed: int
+
+
+@dataclass(slots=True)
+class _Found:
+    summaries: list[SummaryResult] = field(default_factory=list)
+    flops: list[FlopsResult] = field(default_factory=list)
+    comparisons: list[ParityResult] = field(default_factory=list)
+    benchmarks: list[BenchResult] = field(default_factory=list)
+    interrupted: bool = False
+    notes: list[Note] = field(default_factory=list)
+    first_error: ResnetCliError | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.summaries or self.flops or self.comparisons or self.benchmarks)
+
+
+def measure(networks: Sequence[Named], asked: Asked, progress: Progress) -> ReportResult:
+    """Measure network after network. What fails is left out with a note; Ctrl-C keeps what there is.
+
+    Args:
+        networks: one or more.
+        asked: what of each.
+        progress: is told what goes on.
+
+    Raises:
+        ResnetCliError: nothing could be measured; the first reason.
+        KeyboardInterrupt: before anything was measured.
+    """
+    found = _Found()
+    try:
+        for network in networks:
+            for name, run in _RUNS.items():
+                if name in asked.measurements and not found.interrupted:
+                    _attempt(name, run, network, asked, found, progress)
+    except KeyboardInterrupt:
+        if found.is_empty:
+            raise
+        found.interrupted = True
+    if found.is_empty and found.first_error is not None:
+        raise found.first_error
+    return ReportResult(
+        summaries=tuple(found.summaries),
+        flops=tuple(found.flops),
+        comparisons=tuple(found.comparisons),
+        benchmarks=tuple(found.benchmarks),
+        interrupted=found.interrupted,
+        environment=environment(asked.device),
+        notes=tuple(found.notes),
+    )
+
+
+Run = Callable[[Named, Asked, _Found, Progress], None]
+
+
+def _attempt(name: str, run: Run, network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
+    progress(f"{network.name}: {name}")
+    try:
+        run(network, asked, found, progress)
+    except ResnetCliError as error:
+        found.first_error = found.first_error or error
+        found.notes.append(Note("warning", f"{network.name} has no {name}: {error.message}"))
+
+
+def _counted(network: Named) -> Subject:
+    """The network for a count: its weights not allocated where that is possible."""
+    if network.model is None:
+        return subject(network.spec)
+    return load_subject(network.model, given=network.arguments)
+
+
+def _summary(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:  # noqa: ARG001
+    shape = (asked.batch_sizes[0], *asked.image)
+    found.summaries.append(summarize(_counted(network), shape=shape, dtype=asked.dtype, device=asked.device))
+
+
+def _flops(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:  # noqa: ARG001
+    shape = (asked.batch_sizes[0], *asked.image)
+    found.flops.append(count_flops(_counted(network), shape=shape, dtype=asked.dtype, device=asked.device))
+
+
+def _parity(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
+    spec = network.spec
+    if network.model is None and (spec.stem, spec.in_channels) != ("imagenet", 3):
+        raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels")
+    pair = contenders.contenders(
+        spec, network.model, None, is_default=network.model is not None, arguments=dict(network.arguments)
+    )
+    asks = ParityQuestion(
+        shape=(max(2, asked.batch_sizes[0]), *asked.image),
+        seed=asked.seed,
+        device=asked.device,
+        checks=CHECKS,
+        keep=False,
+    )
+    result = parity.compare(pair.ours, pair.theirs, asks, progress=progress)
+    found.comparisons.append(replace(result, notes=(*pair.notes, *result.notes)))
+
+
+def _bench(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
+    ours = (
+        question.build(network.spec, asked.seed)
+        if network.model is None
+        else question.users_own(network.model, network.arguments, asked.seed)
+    )
+    asks = question.Question(
+        image=asked.image,
+        batch_sizes=asked.batch_sizes,
+        device=asked.device,
+        dtype=asked.dtype,
+        limits=Limits(max_time_s=asked.max_time_s, min_time_s=min(2.0, asked.max_time_s)),
+        seed=asked.seed,
+        layers="layers" in asked.measurements,
+        levers=LEVERS if "ladder" in asked.measurements else None,
+    )
+    result = benchmark.bench(ours, asks, progress=progress)
+    found.benchmarks.append(result)
+    found.interrupted = result.interrupted
+
+
+# In the order of the page. Layers and ladder belong to the benchmark.
+_RUNS: dict[str, Run] = {"summary": _summary, "flops": _flops, "parity": _parity, "bench": _bench}
