@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from resnet_cli import bench_results, convert_results, parity_results, results, weight_results
+from resnet_cli import bench_results, convert_results, doctor_results, parity_results, results, weight_results
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.pages import KINDS, kind_of
 
@@ -22,6 +22,7 @@ Result = (
     | bench_results.BenchResult
     | convert_results.ConvertResult
     | weight_results.WeightsResult
+    | doctor_results.DoctorResult
 )
 
 _VERSION = 1
