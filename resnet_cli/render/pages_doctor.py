@@ -13,7 +13,7 @@ def doctor_page(result: DoctorResult, view: View) -> Page:  # noqa: ARG001  # th
     """All of it: it is meant to be pasted into an issue report."""
     broken = [one.name for one in result.capabilities if one.needed and one.status == NO]
     said = "all that commands need works here" if result.healthy else f"broken here: {printable(', '.join(broken))}"
-    parts: list[Part] = [_packages(result)]
+    parts: list[Part] = [_packages(result)] if result.packages else []
     parts += [] if result.torch is None else [_torch(result.torch)]
     parts += [_host(result.host), *(_gpu(index, gpu) for index, gpu in enumerate(result.gpus))]
     if result.host.features:
@@ -37,6 +37,7 @@ def _where(result: DoctorResult) -> list[str]:
     return [
         f"{printable(python.implementation)} {printable(python.version)} ({printable(python.installation)})",
         printable(result.host.system),
+        printable(result.host.processor),
         output,
     ]
 
@@ -64,7 +65,6 @@ def _host(host: Host) -> Facts:
     logical = None if host.logical_cores is None else f"{host.logical_cores} logical"
     return facts(
         "machine",
-        ("processor", word(host.processor)),
         ("architecture", word(host.architecture)),
         ("cores", word(" / ".join(one for one in (cores, logical) if one) or None)),
         ("cores usable", exact(host.usable_cores)),
@@ -80,8 +80,7 @@ def _limit(value: float | None, text: str | None) -> Cell:
 
 def _gpu(index: int, gpu: Gpu) -> Facts:
     return facts(
-        f"GPU {index}",
-        ("name", word(gpu.name)),
+        f"GPU {index}: {printable(gpu.name)}",
         ("memory", scaled(gpu.memory_bytes, "B")),
         ("compute capability", word(gpu.capability)),
         ("driver", word(gpu.driver)),

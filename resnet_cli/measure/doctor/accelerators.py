@@ -141,7 +141,7 @@ def _dtypes(found: Findings) -> Iterator[Capability]:
         elif dtype == "bfloat16" and has < _AMPERE and not found.fact("torch", "hip"):
             yield yes(*row, f"emulated, and slow: {said}, and its own arithmetic begins with 8.0")
         else:
-            yield yes(*row, f"a convolution is right ({said})")
+            yield yes(*row, f"tried with a convolution ({said})")
     if found.fact("torch", "hip"):
         yield no(*rows[2], "a format of NVIDIA's GPUs")
     elif has < _AMPERE:
@@ -158,7 +158,7 @@ def _mps(found: Findings) -> Capability:
     if failure is not None:
         return no(key, name, str(failure))
     if found.fact("accelerators", "mps_available"):
-        return yes(key, name, "a convolution is right")
+        return yes(key, name, "tried with a convolution")
     if found.system != "darwin":
         return no(key, name, "only on Apple's machines")
     if not found.fact("accelerators", "mps_built"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +64,7 @@ def look(
         progress: is told what is going on.
         asks: in a process of its own.
     """
-    answers = asks(probes.LOOKING, probes.__name__, progress=progress)
+    answers = _ask(probes.LOOKING, asks, progress)
     versions = {one.name: one.version for one in surroundings.packages() if one.version is not None}
     found = Findings(
         answers=answers,
@@ -83,13 +84,21 @@ def look(
     found = replace(found, weights_folder=weights_folder(found))
     if try_compile and found.imports_torch:
         names = [name for name in probes.COMPILING if name != "compile cuda" or gpus(found)]
-        found = replace(found, answers={**answers, **_compile(names, asks, progress)})
+        found = replace(found, answers={**answers, **_ask(names, asks, progress)})
     return found
 
 
-def _compile(names: Sequence[str], asks: Asks, progress: Progress) -> dict[str, Answer]:
-    """Nothing that is compiled here is found again, and nothing of it stays, even where it has to be stopped."""
-    with tempfile.TemporaryDirectory(prefix="resnet-cli-", ignore_cleanup_errors=True) as folder:
+def _ask(names: Sequence[str], asks: Asks, progress: Progress) -> dict[str, Answer]:
+    """What the processes write to folders of temporary files and caches goes with them.
+
+    The import of torchvision alone leaves a folder, and a compiler that has to be stopped leaves more. What is compiled
+    here is not found again either.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="resnet-cli-")
+    except OSError:  # nothing can be written here; what that breaks, the answers say
+        return asks(names, probes.__name__, progress=progress)
+    try:
         environment = {
             **os.environ,
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder),
@@ -97,6 +106,8 @@ def _compile(names: Sequence[str], asks: Asks, progress: Progress) -> dict[str, 
             "TRITON_CACHE_DIR": str(Path(folder, "triton")),
         }
         return asks(names, probes.__name__, environment=environment, progress=progress)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def verdict(found: Findings, installed: tuple[Package, ...]) -> DoctorResult:

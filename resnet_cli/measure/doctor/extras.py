@@ -23,7 +23,7 @@ def extras(found: Findings) -> Iterator[Capability]:
 
 
 def _nvml(found: Findings) -> Capability:
-    row = ("nvml", "NVML (clocks of NVIDIA's GPUs)")
+    row = ("nvml", "NVML (clocks of GPUs)")
     failure = found.failure("nvml")
     if "nvml" not in found.answers:
         return not_tried(*row, "nothing was asked")
@@ -55,7 +55,7 @@ def _browser(found: Findings) -> Capability:
 
 def _weights(found: Findings) -> Capability:
     """Nothing is written: the folder need not be there until something is downloaded."""
-    row = ("weights", "a cache for published weights")
+    row = ("weights", "cache of weights")
     folder = found.weights_folder
     if folder is None:
         return not_tried(*row, WITHOUT_TORCH)
@@ -74,7 +74,7 @@ def weights_folder(found: Findings) -> Path | None:
 
 
 def _unicode(found: Findings) -> Capability:
-    row = ("unicode", "Unicode on standard output")
+    row = ("unicode", "Unicode output")
     encoding = found.terminal.encoding
     try:
         shows = _SHOWN.encode(encoding).decode(encoding) == _SHOWN
@@ -86,7 +86,7 @@ def _unicode(found: Findings) -> Capability:
 
 
 def _colour(found: Findings) -> Capability:
-    row = ("colour", "colour on standard output")
+    row = ("colour", "colour")
     if found.terminal.colour:
         return yes(*row, f"a terminal of {found.terminal.columns or 80} columns")
     if not found.terminal.is_terminal:

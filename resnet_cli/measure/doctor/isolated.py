@@ -78,6 +78,9 @@ def answer_all(home: str, names: Sequence[str]) -> None:
     probes: Mapping[str, Probe] = import_module(home).PROBES
     for name in names:
         said: dict[str, Any]
+        with contextlib.suppress(OSError):  # complaints about the questions before explain nothing that comes now
+            os.ftruncate(2, 0)
+            os.lseek(2, 0, os.SEEK_SET)
         try:
             said = {"facts": dict(probes[name].run())}
         except BaseException as error:  # a broken package may even call sys.exit
@@ -116,7 +119,7 @@ def ask(
             with _child(home, left, environment) as child:
                 _converse(child, probes, left, answers, progress)
         except OSError as error:
-            answers |= {name: Answer(failure=f"Python cannot be started: {reason(error)}") for name in left}
+            answers |= {name: Answer(failure=f"no process could be started: {reason(error)}") for name in left}
             left = []
     return answers
 

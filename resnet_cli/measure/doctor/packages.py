@@ -71,6 +71,8 @@ def _torchvision(found: Findings) -> Capability:
 
 def _safetensors(found: Findings) -> Capability:
     key = name = "safetensors"
+    if key not in found.answers:
+        return not_tried(key, name, "nothing was asked", needed=True)
     failure = found.failure("safetensors")
     if failure is not None:
         fix = "pip install --force-reinstall safetensors"

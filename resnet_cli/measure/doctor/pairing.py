@@ -71,8 +71,9 @@ def recorded_version(name: str) -> str | None:
     if distribution is None:
         return None
     try:
-        return str(distribution.metadata["Version"] or "") or None
-    except KeyError:  # of newer Pythons, where a file is damaged
+        record = distribution.metadata
+        return str(record["Version"]) if "Version" in record else None
+    except OSError:  # what newer Pythons say where the file is gone
         return None
 
 

@@ -33,7 +33,7 @@ def _bfloat16(found: Findings) -> Capability:
         return yes(*row, f"native ({', '.join(own)})")
     if features is not None and "asimd" in features:
         return yes(*row, "emulated, and slow: this processor has no BF16 instructions")
-    return yes(*row, "a convolution is right; whether natively, the system does not tell")
+    return yes(*row, "tried with a convolution; whether natively, the system does not tell")
 
 
 def _float16(found: Findings) -> Capability:
@@ -46,7 +46,7 @@ def _float16(found: Findings) -> Capability:
     if own:
         return yes(*row, f"native ({', '.join(own)})")
     if features is None:
-        return yes(*row, "a convolution is right; whether natively, the system does not tell")
+        return yes(*row, "tried with a convolution; whether natively, the system does not tell")
     return yes(*row, "emulated, and slow: this processor has no half-precision arithmetic")
 
 
