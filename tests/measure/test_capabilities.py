@@ -510,6 +510,21 @@ def test_compiling_is_tried_only_for_who_asks() -> None:
     assert not any(Path(folder).exists() for folder in asked.folders)
 
 
+def test_where_no_temporary_folder_can_be_made_it_is_asked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> str:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    environments: list[object] = []
+
+    def asks(names: Sequence[str], home: str, *, environment: object = None, progress: object = None) -> Any:
+        environments.append(environment)
+        return {}
+
+    assert look(asks=asks, stdout=StringIO()).answers == {}
+    assert environments == [None]
+
+
 def test_nothing_is_compiled_for_a_gpu_that_is_not_there() -> None:
     asked = Asked(cuda={"available": False, "gpus": [], "said": []})
     look(try_compile=True, asks=asked, stdout=StringIO())

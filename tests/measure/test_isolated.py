@@ -14,7 +14,7 @@ from resnet_cli.measure.doctor.isolated import Answer, ask
 
 # What a child may meet. The limits are long where an answer comes, and short where none does.
 QUESTIONS = """
-import os, signal, subprocess, sys, threading
+import os, signal, subprocess, sys, threading, warnings
 from pathlib import Path
 from resnet_cli.measure.doctor.isolated import Probe
 
@@ -23,6 +23,10 @@ def prints():
     os.write(1, b"{not json}\\n")
     sys.stderr.write("more noise\\n")
     return {"pid": os.getpid(), "here": os.getcwd(), "path": sys.path, "said": os.environ.get("SAID")}
+
+def warns():
+    warnings.warn("old")
+    return {}
 
 def raises():
     raise ValueError("a\\x1b[2J  reason\\nin two lines")
@@ -47,6 +51,7 @@ def hangs():
 PROBES = {
     "prints": Probe(prints, "printing"),
     "again": Probe(prints, "printing again"),
+    "warns": Probe(warns, "warning"),
     "raises": Probe(raises, "raising"),
     "leaves": Probe(leaves, "leaving"),
     "crashes": Probe(crashes, "crashing"),
@@ -151,6 +156,11 @@ def test_a_questionnaire_that_does_not_load() -> None:
     assert [one.failure for one in answers.values()] == [
         "the process that tried it ended with code 1: ImportError: half a file"
     ] * 2
+
+
+def test_a_warning_is_no_failure() -> None:
+    answers = ask(("warns",), "the_questions", environment={**os.environ, "PYTHONWARNINGS": "error::UserWarning"})
+    assert answers == {"warns": Answer({})}
 
 
 def test_a_python_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:

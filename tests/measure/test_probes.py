@@ -24,6 +24,7 @@ def test_why_there_is_no_cuda_is_what_torch_warns_of(monkeypatch: pytest.MonkeyP
         "said": ["CUDA initialization: the driver is too old"],
         "gpus": [],
     }
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert PROBES["gpu dtypes"].run() == {}
 
 

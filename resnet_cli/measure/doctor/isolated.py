@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -76,6 +77,7 @@ def answer_all(home: str, names: Sequence[str]) -> None:
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     probes: Mapping[str, Probe] = import_module(home).PROBES
+    warnings.simplefilter("ignore")  # even where PYTHONWARNINGS makes errors of them
     for name in names:
         said: dict[str, Any]
         with contextlib.suppress(OSError):  # complaints about the questions before explain nothing that comes now
