@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import resnet_cli
-from resnet_cli.commands import bench, compare_torchvision, convert, flops, report, summary
+from resnet_cli.commands import bench, compare_torchvision, convert, doctor, flops, report, summary
 from resnet_cli.errors import INTERRUPTED, ResnetCliError
 from resnet_cli.quantities import printable
 
@@ -27,6 +27,7 @@ app.command(epilog=compare_torchvision.EPILOG)(compare_torchvision.compare_torch
 app.command(epilog=bench.EPILOG)(bench.bench)
 app.command(epilog=convert.EPILOG)(convert.convert)
 app.command(epilog=report.EPILOG)(report.report)
+app.command(epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from resnet_cli.bench_results import BenchResult
+from resnet_cli.doctor_results import DoctorResult
 from resnet_cli.parity_results import ParityResult
 from resnet_cli.quantities import printable
 from resnet_cli.render.to_json import Result
-from resnet_cli.results import FlopsResult, Network, SummaryResult
+from resnet_cli.results import Environment, FlopsResult, Network, SummaryResult
 from resnet_cli.weight_results import WeightsResult
 
 
@@ -94,14 +95,17 @@ def _name(found: Sequence[Entry]) -> None:
 def _facts(entry: Entry) -> tuple[str, ...]:
     """What may tell two entries of one name apart, in words."""
     network, result = entry.network, next(entry.results)
-    given = getattr(result, "input", None)
+    given, place = getattr(result, "input", None), environment_of(result)
     return (
         f"stem {network.stem}" if network.stem else "",
         f"{network.num_classes:,} classes" if network.num_classes else "",
         f"{network.in_channels} channels" if network.in_channels else "",
         "" if given is None else given.dtype,
         "" if given is None else "×".join(map(str, given.shape)),
-        printable(result.environment.device),
-        printable(result.environment.device_name or ""),
-        f"torch {printable(result.environment.torch)}",
+        *(("",) * 3 if place is None else map(printable, (place.device, place.device_name, f"torch {place.torch}"))),
     )
+
+
+def environment_of(result: Result) -> Environment | None:
+    """Where a result comes from; None of one that is about a machine itself."""
+    return None if isinstance(result, DoctorResult) else result.environment

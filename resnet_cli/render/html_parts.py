@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from resnet_cli import quantities
 from resnet_cli.bench_results import Timing
 from resnet_cli.quantities import printable
-from resnet_cli.render.entries import Entry
+from resnet_cli.render.entries import Entry, environment_of
 from resnet_cli.render.page import Cell, Column, Facts, Remark, Row, Table
 from resnet_cli.render.to_json import Result
 from resnet_cli.verdicts import BITWISE
@@ -110,9 +110,10 @@ def _parity(entry: Entry) -> Cell | None:
 
 def environment_lines(results: Sequence[Result]) -> tuple[str, ...]:
     """Where the figures come from, each place once."""
-    found = dict.fromkeys(result.environment for result in results)
     lines = []
-    for place in found:
+    for place in dict.fromkeys(map(environment_of, results)):
+        if place is None:
+            continue
         memory = "" if place.device_memory_bytes is None else quantities.scaled(place.device_memory_bytes, "B")
         parts = (
             f"resnet-cli {place.resnet_cli}",

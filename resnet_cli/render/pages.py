@@ -15,6 +15,7 @@ from resnet_cli.render.sections import BENCH, CONVERT, FLOPS, PARITY, WEIGHTS
 if TYPE_CHECKING:
     from resnet_cli.bench_results import BenchResult
     from resnet_cli.convert_results import ConvertResult
+    from resnet_cli.doctor_results import DoctorResult
     from resnet_cli.parity_results import FamilyResult, ParityResult, SelfTestResult
     from resnet_cli.report_results import ReportResult
     from resnet_cli.results import FlopsResult, SummaryResult
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         | ConvertResult
         | WeightsResult
         | ReportResult
+        | DoctorResult
     )
 
 # What a result is called in the schema of its JSON.
@@ -43,6 +45,7 @@ KINDS = {
     "ConvertResult": "convert",
     "WeightsResult": "weights",
     "ReportResult": "report",
+    "DoctorResult": "doctor",
 }
 
 
@@ -66,6 +69,7 @@ def page(result: Result, view: View) -> Page:
 def _pages() -> dict[str, Any]:
     from resnet_cli.render.pages_bench import bench_page
     from resnet_cli.render.pages_convert import convert_page
+    from resnet_cli.render.pages_doctor import doctor_page
     from resnet_cli.render.pages_family import family_page
     from resnet_cli.render.pages_flops import flops_page
     from resnet_cli.render.pages_parity import parity_page
@@ -82,6 +86,7 @@ def _pages() -> dict[str, Any]:
         "bench": bench_page,
         "convert": convert_page,
         "weights": weights_page,
+        "doctor": doctor_page,
     }
 
 

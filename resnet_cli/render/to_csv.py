@@ -16,7 +16,7 @@ from resnet_cli.render.to_json import Result
 from resnet_cli.results import FlopsResult, SummaryResult
 from resnet_cli.weight_results import WeightsResult
 
-_BESIDE = ("witnesses", "assertions", "diagnoses")  # tables that stand beside what was asked for
+_BESIDE = ("witnesses", "assertions", "diagnoses", "variables")  # tables that stand beside what was asked for
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one
 
 

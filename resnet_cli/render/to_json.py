@@ -9,7 +9,15 @@ import types
 from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from resnet_cli import bench_results, convert_results, parity_results, report_results, results, weight_results
+from resnet_cli import (
+    bench_results,
+    convert_results,
+    doctor_results,
+    parity_results,
+    report_results,
+    results,
+    weight_results,
+)
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.pages import KINDS, kind_of
 
@@ -23,6 +31,7 @@ Result = (
     | convert_results.ConvertResult
     | weight_results.WeightsResult
     | report_results.ReportResult
+    | doctor_results.DoctorResult
 )
 
 _VERSION = 1

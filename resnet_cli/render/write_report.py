@@ -115,18 +115,20 @@ def _bundle(results: Sequence[Result], notes: tuple[Note, ...], interrupted: boo
     Raises:
         ResnetCliError: one is of a kind that a report has no chapter for.
     """
+    held: list[SummaryResult | FlopsResult | ParityResult | BenchResult] = []
     for result in results:
         if not isinstance(result, (SummaryResult, FlopsResult, ParityResult, BenchResult)):
             raise ResnetCliError(
                 f"a report in JSON holds no result of {kind_of(result)}", "it is a file of its own already"
             )
+        held.append(result)
     return ReportResult(
-        summaries=tuple(one for one in results if isinstance(one, SummaryResult)),
-        flops=tuple(one for one in results if isinstance(one, FlopsResult)),
-        comparisons=tuple(one for one in results if isinstance(one, ParityResult)),
-        benchmarks=tuple(one for one in results if isinstance(one, BenchResult)),
+        summaries=tuple(one for one in held if isinstance(one, SummaryResult)),
+        flops=tuple(one for one in held if isinstance(one, FlopsResult)),
+        comparisons=tuple(one for one in held if isinstance(one, ParityResult)),
+        benchmarks=tuple(one for one in held if isinstance(one, BenchResult)),
         interrupted=interrupted,
-        environment=results[0].environment,
+        environment=held[0].environment,
         notes=notes,
     )
 

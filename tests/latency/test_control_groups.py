@@ -104,3 +104,17 @@ def test_how_often_a_quota_was_used_up(files: dict[str, str], count: int | None,
 )
 def test_memory_that_the_limits_leave(files: dict[str, str], left: int | None, tmp_path: Path) -> None:
     assert control_groups.free_bytes(lay(tmp_path, files)) == left
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"own": "0::/\n", "memory.max": "max\n"}, None),
+        ({"own": "0::/a/b\n", "a/b/memory.max": "3000\n", "a/memory.max": "2000\n"}, 2000),
+        ({"own": HYBRID, "memory/box/one/memory.limit_in_bytes": "5000\n"}, 5000),
+        ({"own": HYBRID, "memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ({}, None),
+    ],
+)
+def test_memory_that_the_limits_grant(files: dict[str, str], limit: int | None, tmp_path: Path) -> None:
+    assert control_groups.limit_bytes(lay(tmp_path, files)) == limit

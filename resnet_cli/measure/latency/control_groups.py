@@ -62,6 +62,14 @@ def free_bytes(root: Path) -> int | None:
     return min((one for one in left if one is not None), default=None)
 
 
+def limit_bytes(root: Path) -> int | None:
+    """Memory that the limits grant, used or not; None where there is no limit."""
+    limits = [
+        number(folder / name) for folder in _folders(root, "memory") for name in ("memory.max", "memory.limit_in_bytes")
+    ]
+    return min((one for one in limits if one is not None and one < _NO_LIMIT), default=None)
+
+
 def _left(folder: Path, limit: str, usage: str, cached: str) -> int | None:
     most, used = number(folder / limit), number(folder / usage)
     if most is None or used is None or most >= _NO_LIMIT:

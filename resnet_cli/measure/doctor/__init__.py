@@ -1,0 +1,1 @@
+"""What is installed and what works here. Nothing of this imports torch into this process."""

@@ -1,0 +1,215 @@
+"""The questions that only torch and its companions can answer. They run in a process of their own.
+
+Each is free to raise: what it raises is the reason that the user gets to read.
+"""
+
+# Every question imports what it asks, and nothing else does.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from resnet_cli.measure.doctor.isolated import Probe, reason
+
+Facts = Mapping[str, Any]
+
+_IMPORT_S = 120.0  # from a cold disk, or over a network
+_COMPILE_S = 300.0
+
+
+def _torch() -> Facts:
+    import torch
+
+    if float(torch.ones(2, 2).matmul(torch.ones(2, 2)).sum()) != 8.0:
+        raise ArithmeticError("torch multiplies matrices wrongly")
+    return {
+        "version": str(torch.__version__),
+        "git_version": _told(lambda: torch.version.git_version),
+        "cuda": _told(lambda: torch.version.cuda),
+        "hip": _told(lambda: torch.version.hip),
+        "threads": _told(torch.get_num_threads),
+        "interop_threads": _told(torch.get_num_interop_threads),
+        "weights_folder": _told(torch.hub.get_dir),
+    }
+
+
+def _arithmetic() -> Facts:
+    from resnet_cli.measure.latency import sensors
+
+    return {"kernels": _told(sensors.instructions), "libraries": _told(sensors.libraries) or ()}
+
+
+def _told(ask: Callable[[], Any]) -> Any:
+    """What torch says; None where this torch does not."""
+    try:
+        return ask()
+    except Exception:
+        return None
+
+
+def _cuda() -> Facts:
+    import torch
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()  # why not is a warning, which goes to nobody otherwise
+        said = [" ".join(str(one.message).split()) for one in caught]
+    gpus = []
+    for index in range(torch.cuda.device_count() if available else 0):
+        properties = torch.cuda.get_device_properties(index)
+        gpus.append(
+            {
+                "name": str(properties.name),
+                "memory_bytes": int(properties.total_memory),
+                "capability": [int(properties.major), int(properties.minor)],
+                "failure": _fails(partial(_convolve, f"cuda:{index}", torch.float32)),
+            }
+        )
+    return {"available": available, "said": said, "gpus": gpus}
+
+
+def _gpu_dtypes() -> Facts:
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    return {
+        "bfloat16": _fails(lambda: _convolve("cuda", torch.bfloat16)),
+        "float16": _fails(lambda: _convolve("cuda", torch.float16)),
+    }
+
+
+def _cudnn() -> Facts:
+    import torch
+
+    available = torch.cuda.is_available() and torch.backends.cudnn.is_available()  # type: ignore[no-untyped-call]
+    version = torch.backends.cudnn.version() if available else None  # type: ignore[no-untyped-call]
+    return {"available": available, "enabled": bool(torch.backends.cudnn.enabled), "version": version}
+
+
+def _cpu_dtypes() -> Facts:
+    import torch
+
+    from resnet_cli.measure.latency.levers import machine
+
+    return {
+        "bfloat16": _fails(lambda: _convolve("cpu", torch.bfloat16)),
+        "float16": _fails(lambda: _convolve("cpu", torch.float16)),
+        "emulates_bfloat16": machine(torch.device("cpu")).emulates_bfloat16,
+    }
+
+
+def _convolve(device: str, dtype: Any) -> None:
+    """A convolution whose result is known."""
+    import torch
+
+    ones = torch.ones(1, 8, 5, 5, device=device, dtype=dtype)
+    weight = torch.ones(8, 8, 3, 3, device=device, dtype=dtype)
+    found = float(torch.nn.functional.conv2d(ones, weight)[0, 0, 0, 0])
+    if found != 72.0:
+        raise ArithmeticError(f"a convolution gives {found:g} where 72 is right")
+
+
+def _fails(what: Callable[[], object]) -> str | None:
+    """Why something does not work; None where it does."""
+    try:
+        what()
+    except Exception as error:
+        return reason(error)
+    return None
+
+
+def _distributed() -> Facts:
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_available():
+        return {"gloo": False, "nccl": False, "nccl_version": None}
+    nccl = bool(dist.is_nccl_available())
+    version = _told(torch.cuda.nccl.version) if nccl else None
+    return {"gloo": bool(dist.is_gloo_available()), "nccl": nccl, "nccl_version": version}
+
+
+def _accelerators() -> Facts:
+    import torch
+
+    xpu = getattr(torch, "xpu", None)
+    return {
+        "mps_built": bool(torch.backends.mps.is_built()),
+        "mps_available": bool(torch.backends.mps.is_available()),
+        "mps_failure": _fails(lambda: _convolve("mps", torch.float32)) if torch.backends.mps.is_available() else None,
+        "xpu_available": bool(xpu.is_available()) if xpu is not None else False,
+    }
+
+
+def _importing(*names: str) -> Callable[[], Facts]:
+    """Imports of a package; its version is what it says itself."""
+
+    def run() -> Facts:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            modules = [importlib.import_module(name) for name in names]
+        said = getattr(modules[0], "__version__", None)
+        return {"version": None if said is None else str(said)}
+
+    return run
+
+
+def _nvml() -> Facts:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nvml: Any = importlib.import_module("pynvml")
+    nvml.nvmlInit()
+    driver = nvml.nvmlSystemGetDriverVersion()
+    return {
+        "driver": driver.decode() if isinstance(driver, bytes) else str(driver),
+        "count": int(nvml.nvmlDeviceGetCount()),
+    }
+
+
+def _compiling(device: str) -> Callable[[], Facts]:
+    """Compiles a small network the way that `bench` does, and holds it against plain eager."""
+
+    def run() -> Facts:
+        import torch
+        from torch import nn
+
+        from resnet_cli.measure.latency.compiled import compile_for
+
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval().to(device)
+        image = torch.ones(1, 3, 8, 8, device=device)
+        with torch.inference_mode():
+            if not torch.allclose(compile_for(model, image)(image), model(image), atol=1e-3):  # type: ignore[arg-type]
+                raise ArithmeticError("what is compiled gives another result than plain eager")
+        return {}
+
+    return run
+
+
+PROBES: Mapping[str, Probe] = {
+    "torch": Probe(_torch, "importing torch", limit_s=_IMPORT_S),
+    "arithmetic": Probe(_arithmetic, "asking torch", needs="torch"),
+    "cpu dtypes": Probe(_cpu_dtypes, "trying the processor", needs="torch"),
+    "accelerators": Probe(_accelerators, "looking for accelerators", needs="torch"),
+    "distributed": Probe(_distributed, "asking torch.distributed", needs="torch"),
+    "cuda": Probe(_cuda, "trying CUDA", needs="torch", limit_s=_IMPORT_S),
+    "cudnn": Probe(_cudnn, "trying CUDA", needs="cuda"),
+    "gpu dtypes": Probe(_gpu_dtypes, "trying CUDA", needs="cuda"),
+    "torchinfo": Probe(_importing("torchinfo"), "importing torchinfo", needs="torch"),
+    "fvcore": Probe(_importing("fvcore", "fvcore.nn"), "importing fvcore", needs="torch", limit_s=_IMPORT_S),
+    "safetensors": Probe(_importing("safetensors"), "importing safetensors"),
+    "nvml": Probe(_nvml, "asking NVML"),
+    # Last: one that does not fit its torch leaves a process in which nothing else can be trusted.
+    "torchvision": Probe(
+        _importing("torchvision", "torchvision.models"), "importing torchvision", needs="torch", limit_s=_IMPORT_S
+    ),
+    "compile cpu": Probe(_compiling("cpu"), "compiling for the CPU", needs="torch", limit_s=_COMPILE_S),
+    "compile cuda": Probe(_compiling("cuda"), "compiling for the GPU", needs="torch", limit_s=_COMPILE_S),
+}
+COMPILING = ("compile cpu", "compile cuda")
+LOOKING = tuple(name for name in PROBES if name not in COMPILING)
