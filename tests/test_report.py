@@ -291,3 +291,10 @@ def test_a_result_that_a_bundle_does_not_hold_is_refused(tmp_path: Path, capsys:
     assert code == 2
     assert "compare-torchvision-all" in err[0]
     assert run([*files, "-o", str(tmp_path / "x.html")], capsys)[0] == 0
+
+
+def test_an_empty_report_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = save(tmp_path, {"r.json": ReportResult((), (), (), (), True, samples.ENVIRONMENT, ())})
+    for name in ("x.html", "x.svg", "x.json"):
+        code, _, err = run([*files, "-o", str(tmp_path / name)], capsys)
+        assert (code, len(err)) == (2, 2)

@@ -1,10 +1,11 @@
-"""How samples are spread, in one row of blocks."""
+"""How samples are spread, and how they follow each other, in one row of blocks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import quantiles
+from itertools import pairwise
+from statistics import median, quantiles
 
 LEVELS = "▁▂▃▄▅▆▇█"
 _FEWEST = 6  # samples of which one may be called an outlier
@@ -60,3 +61,25 @@ def blocks(counts: Sequence[int]) -> str:
     most = max(counts)
     steps = len(LEVELS) - 1
     return "".join(LEVELS[math.ceil(count / most * steps) if count else 0] for count in counts)
+
+
+def course(samples: Sequence[float], groups: int) -> str:
+    """The samples in the order of measuring: a block for the median of each of so many groups in a row.
+
+    The lowest block is the fastest group, the highest the slowest; of groups that are all one, each has the lowest.
+
+    Args:
+        samples: seconds; with fewer than groups, each is one of its own.
+        groups: of equal size, as far as that is possible.
+
+    Raises:
+        ValueError: there are no samples, or no groups.
+    """
+    if not samples or groups < 1:
+        raise ValueError("a course has samples and groups")
+    count = min(groups, len(samples))
+    ends = [round(index * len(samples) / count) for index in range(count + 1)]
+    middles = [median(samples[start:end]) for start, end in pairwise(ends)]
+    low, reach = min(middles), max(middles) - min(middles)
+    steps = len(LEVELS) - 1
+    return "".join(LEVELS[round((middle - low) / reach * steps) if reach else 0] for middle in middles)

@@ -11,6 +11,7 @@ from resnet_cli.render.remarks_on_timings import remarks
 from resnet_cli.render.wording import exact, facts, percent, rate, scaled, seconds, spread, word
 
 _BINS = 22  # of a histogram
+_GROUPS = 12  # of a course in a table of many
 
 
 def timings(result: BenchResult, view: View) -> list[Part]:
@@ -29,8 +30,12 @@ def timings(result: BenchResult, view: View) -> list[Part]:
 
 
 def _one(row: Timing, wall: Distribution, confidence: float) -> list[Part]:
-    cells = {**column.percentiles(wall), "distribution": column.drawn(wall, _BINS)}
-    columns = (column.MIN, column.distribution(wall.outliers), column.MAX)
+    cells = {
+        **column.percentiles(wall),
+        "distribution": column.drawn(wall, _BINS),
+        "course": column.in_order(wall, _BINS),
+    }
+    columns = (column.MIN, column.distribution(wall.outliers), column.MAX, column.COURSE)
     return [
         _latency(row, wall, confidence),
         *_on_device(row, confidence),
@@ -131,13 +136,14 @@ def _spreads(walls: Sequence[tuple[Timing, Distribution]]) -> Table:
         column.BATCH,
         column.MIN,
         column.distribution(sum(wall.outliers for _, wall in walls)),
-        *(column.P90, column.P95, column.P99, column.MAX, column.MEAN, column.STD),
+        *(column.P90, column.P95, column.P99, column.MAX, column.MEAN, column.STD, column.COURSE),
     )
     rows = (
         Row(
             {
                 "batch_size": exact(row.batch_size),
                 "distribution": column.drawn(wall, _BINS),
+                "course": column.in_order(wall, _GROUPS),
                 **column.percentiles(wall),
             }
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from resnet_cli import quantities
 from resnet_cli.bench_results import Distribution, Timing
-from resnet_cli.render.histogram import blocks, histogram
+from resnet_cli.render.histogram import blocks, course, histogram
 from resnet_cli.render.page import Cell, Column
 from resnet_cli.render.wording import counted, exact, percent, rate, scaled, seconds, spread, word
 
@@ -79,6 +79,15 @@ def distribution(outliers: int) -> Column:
     return Column("distribution", "distribution", numeric=False, legend=f"{said}{beyond}")
 
 
+COURSE = Column(
+    "course",
+    "in order",
+    numeric=False,
+    priority=4,
+    legend="medians of the samples in the order of measuring, from the fastest to the slowest: drift shows here",
+)
+
+
 def memory(rows: Sequence[Timing]) -> Column:
     """Peak memory, with what kind it is."""
     kinds = dict.fromkeys(_MEMORY.get(kind, word(kind).text) for row in rows if (kind := row.memory_kind) is not None)
@@ -135,6 +144,11 @@ def percentiles(wall: Distribution) -> dict[str, Cell]:
 def drawn(wall: Distribution, bins: int) -> Cell:
     """How the samples are spread, as a picture."""
     return Cell(blocks(histogram(wall.samples_s, bins)), None, "histogram")
+
+
+def in_order(wall: Distribution, groups: int) -> Cell:
+    """How the samples follow each other, as a picture."""
+    return Cell(course(wall.samples_s, groups), None, "histogram")
 
 
 def sampling(row: Timing, wall: Distribution) -> dict[str, Cell]:

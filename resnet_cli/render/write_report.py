@@ -75,8 +75,10 @@ def write_report(
         interrupted: there would have been more to measure.
 
     Raises:
-        ResnetCliError: it cannot be drawn or written.
+        ResnetCliError: there is nothing to draw, or it cannot be drawn or written.
     """
+    if not results:
+        raise ResnetCliError("there is nothing to draw: the report is empty", "name a network, such as --depth 18")
     content = _content(results, format, figure, tuple(notes), interrupted)
     if output is None or is_stdout(output):
         write_bytes(content)

@@ -35,7 +35,7 @@ from resnet_cli.bench_results import BenchResult, LayerTimes
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import width
 from resnet_cli.render.glyphs import wrap
-from resnet_cli.render.histogram import LEVELS, blocks, histogram, within_fences
+from resnet_cli.render.histogram import LEVELS, blocks, course, histogram, within_fences
 from resnet_cli.render.page import Cell, Facts, Page, Remark, Row, Table, View
 from resnet_cli.render.pages import bench_sections, page, validate_view
 from resnet_cli.render.progress import telling
@@ -528,7 +528,7 @@ def test_a_histogram_of_a_picture_has_a_rectangle_for_each_block() -> None:
     tree = ET.fromstring(to_svg(Page("", (one,))))
     bars = [each for each in tree.iter() if each.get("class") == "bar"]
     heights = [float(each.get("height", "0")) for each in bars]
-    text = one.rows[0].cells["distribution"].text
+    text = one.rows[0].cells["distribution"].text + one.rows[0].cells["course"].text
     assert len(bars) == len(text)
     assert heights.index(max(heights)) == text.index("█")
 
@@ -564,6 +564,25 @@ def test_few_samples_have_no_outlier_and_equal_ones_one_bin() -> None:
     assert blocks((0, 1, 100)) == "▁▂█"
     # Where more than half are one time, nothing says what is far from it.
     assert within_fences([1.0] * 9 + [2.0]) == (1.0, 2.0)
+
+
+@given(st.lists(st.floats(0.001, 10), min_size=1, max_size=200), st.integers(1, 40))
+def test_a_course_has_a_block_for_each_group(samples: list[float], groups: int) -> None:
+    drawing = course(samples, groups)
+    assert len(drawing) == min(groups, len(samples))
+    assert set(drawing) <= set(LEVELS)
+    assert LEVELS[0] in drawing
+    assert (LEVELS[-1] in drawing) == (len(set(drawing)) > 1)
+
+
+def test_drift_shows_in_a_course() -> None:
+    rising = [1 + index / 100 + 0.3 * (index % 2) for index in range(160)]
+    assert course(rising, 8) == "▁▂▃▄▅▆▇█"
+    assert course(rising[::-1], 8) == "█▇▆▅▄▃▂▁"
+    one_slow = [1.0] * 20 + [9.0] + [1.0] * 19
+    assert course(one_slow, 4) == "▁▁▁▁", "a median has no ear for one slow call"
+    with pytest.raises(ValueError, match="samples"):
+        course([], 4)
 
 
 def test_a_histogram_of_nothing_is_an_error() -> None:

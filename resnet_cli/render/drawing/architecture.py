@@ -15,9 +15,20 @@ from resnet_cli.results import Layer, Shape, SummaryResult
 _MIDDLE = 122.0  # y that everything stands on the middle of
 _TALLEST, _LOWEST = 168.0, 30.0
 _GAP = 7.0  # between blocks
+_MANY = 18  # blocks that are drawn at their usual width; more are drawn thinner
+_THINNEST = 4.0
 _PAD = 12.0
 _TEXTS = 238.0  # y of the first line below
 _ARROW = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What all stages of a drawing have in common."""
+
+    side: float  # of the image, in pixels of it
+    thin: float  # widths and gaps are this share of their usual ones, so that many blocks find room
+    link: Callable[[Layer], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +48,17 @@ def architecture(result: SummaryResult, link: Callable[[Layer], str] = lambda _:
     """
     found = stages(result.root)
     marks: list[Mark] = []
+    blocks = sum(len(parts(stage)) for stage in found)
     side = _side(result.input.shape)
+    look = _Look(side, min(1.0, _MANY / max(blocks, 1)), link)
     x = _entry(marks, result.input.shape, side)
     shape: Shape | None = result.input.shape
     for stage in found:
         x = _arrow(marks, x, image_of(shape))
-        x = _stage(marks, stage, x, side, link)
+        x = _stage(marks, stage, x, look)
         shape = stage.output_shape
     x = _arrow(marks, x, image_of(shape))
     width, height = bounds(tuple(marks))
-    blocks = sum(len(parts(stage)) for stage in found)
     label = f"{result.network.name}: {len(found)} parts with {blocks} blocks, from the input to the output"
     return Drawing(max(width, x) + 2, height + 2, tuple(marks), label)
 
@@ -67,17 +79,18 @@ def _arrow(marks: list[Mark], x: float, text: str) -> float:
     return x + length + 8
 
 
-def _stage(marks: list[Mark], stage: Layer, x: float, side: float, link: Callable[[Layer], str]) -> float:
+def _stage(marks: list[Mark], stage: Layer, x: float, look: _Look) -> float:
     """A stage with its slabs; returns where it ends."""
-    slabs = [_slab(part, side) for part in parts(stage)]
-    inner = sum(slab.width for slab in slabs) + _GAP * (len(slabs) - 1)
+    slabs = [_slab(part, look) for part in parts(stage)]
+    gap = _GAP * look.thin
+    inner = sum(slab.width for slab in slabs) + gap * (len(slabs) - 1)
     lines = _texts(stage, slabs)
     width = inner + 2 * _PAD
     marks.append(Box(x, _MIDDLE - _TALLEST / 2 - 36, width, _TALLEST + 48, "frame", 8))
     at = x + _PAD
     for slab in slabs:
-        marks.append(Group(tuple(_block(slab, at)), "block", link(slab.layer), _hint(slab.layer)))
-        at += slab.width + _GAP
+        marks.append(Group(tuple(_block(slab, at)), "block", look.link(slab.layer), _hint(slab.layer)))
+        at += slab.width + gap
     room = max(width, text_width(lines[0], "strong"), 74.0)
     for index, line in enumerate(lines):
         role = "small faint" if index else "strong"
@@ -130,11 +143,11 @@ def _hint(layer: Layer) -> str:
     )
 
 
-def _slab(layer: Layer, side: float) -> _Slab:
+def _slab(layer: Layer, look: _Look) -> _Slab:
     shape = layer.output_shape or ()
     channels = shape[1] if len(shape) >= 2 else 1
     width = 7.0 + 2.2 * max(0.0, math.log2(max(channels, 1)) - 4)
-    return _Slab(layer, width, _height(shape, side), skip_of(layer))
+    return _Slab(layer, max(width * look.thin, _THINNEST), _height(shape, look.side), skip_of(layer))
 
 
 def _side(shape: Shape) -> float:
