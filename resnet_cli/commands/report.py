@@ -27,9 +27,7 @@ Examples:
 def report(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Saved results to draw, of --format json or --save. They need no torch.", metavar="[FILE]..."
-        ),
+        typer.Argument(help="Saved results to draw, of --format json or --save. They need no torch.", metavar="FILE"),
     ] = None,
     depth: Annotated[
         list[int] | None,
