@@ -202,6 +202,10 @@ def test_it_fits_a_phone(width: int, browser: Browser, measured: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         drawn = page.locator("#icicle-0").evaluate("svg => svg.viewBox.baseVal.width")
         assert drawn <= width, "it was drawn anew for the narrow page, so that its words keep their size"
+        place = page.locator("#icicle-0").bounding_box()
+        assert place is not None
+        assert place["width"] == pytest.approx(drawn, abs=1)
+        assert place["height"] == pytest.approx(page.locator("#icicle-0").evaluate("svg => svg.viewBox.baseVal.height"))
         page.set_viewport_size({"width": 1100, "height": 800})
         playwright.expect(page.locator("#icicle-0")).to_have_attribute("viewBox", re.compile("^0 0 (9|10)[0-9]{2,3} "))
         assert opened.complaints == []

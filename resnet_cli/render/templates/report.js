@@ -78,6 +78,7 @@
       deepest = above.length;
       if (root.values[measure] > 0) put(root, 0, width / root.values[measure], above.length);
       svg.setAttribute("viewBox", `0 0 ${width} ${(deepest + 1) * ROW}`);
+      svg.setAttribute("width", width);
       svg.setAttribute("height", (deepest + 1) * ROW);
       svg.replaceChildren(...marks);
       drawnAt = figure.clientWidth;
