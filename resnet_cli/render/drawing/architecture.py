@@ -65,7 +65,7 @@ def architecture(result: SummaryResult, link: Callable[[Layer], str] = lambda _:
 
 def _entry(marks: list[Mark], shape: Shape, side: float) -> float:
     height = _height(shape, side)
-    marks.append(Box(0, _MIDDLE - height / 2, 12, height, "container node", 3, f"input {quantities.dimensions(shape)}"))
+    marks.append(Box(1, _MIDDLE - height / 2, 12, height, "container node", 3, f"input {quantities.dimensions(shape)}"))
     marks.append(Label(0, _TEXTS, "input", "strong"))
     marks.append(Label(0, _TEXTS + 16, f"batch {shape[0]:,}", "small faint"))
     return max(12.0, text_width(f"batch {shape[0]:,}", "small") - 14)

@@ -1,0 +1,179 @@
+"""The README cannot rot: what it tells the reader to type works, and its pictures are what comes out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import bench_samples
+import pytest
+import samples
+import test_parity_pages as parity
+import torch
+from safetensors.torch import save_file
+
+from resnet_cli import build
+from resnet_cli.cli import app, main
+from resnet_cli.measure import report as _report  # noqa: F401  # before anything is replaced that it imports by name
+from resnet_cli.render.sections import FIGURES, USUAL_MEASUREMENTS
+from resnet_cli.render.to_json import to_json
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+MODEL = """
+from torchvision.models import resnet18, resnet50
+
+def ResNet18(num_classes=1000):
+    return resnet18(num_classes=num_classes)
+
+def paper(num_classes=1000):
+    net = resnet50(num_classes=num_classes)
+    for stage in (net.layer2, net.layer3, net.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return net
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> Iterator[list[str]]:
+    for line in "".join(blocks("sh")).splitlines():
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "resnet-cli":
+            yield words[1:]
+
+
+COMMANDS = list(commands())
+
+
+class Reached(BaseException):
+    """All that comes before the measurement went well."""
+
+
+def stop(*_: object, **__: object) -> NoReturn:
+    raise Reached
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every file that the README names."""
+    path = tmp_path_factory.mktemp("readme")
+    (path / "my_resnet.py").write_text(MODEL, encoding="utf-8")
+    bench = to_json(bench_samples.everything())
+    results = {
+        "before.json": bench,
+        "bench.json": bench,
+        "summary.json": to_json(samples.summary_result()),
+        "flops.json": to_json(samples.flops_result()),
+        "parity.json": to_json(parity.stride()),
+    }
+    for name, text in results.items():
+        (path / name).write_text(text, encoding="utf-8")
+    weights = build("resnet18").state_dict()
+    for name in ("resnet18.pth", "resnet18-f37072fd.pth"):
+        torch.save(weights, path / name)
+    save_file(weights, path / "weights.safetensors")
+    return path
+
+
+def test_there_are_commands_of_every_kind() -> None:
+    names = {str(one.callback.__name__).replace("_", "-") for one in app.registered_commands if one.callback}
+    assert {words[0] for words in COMMANDS} == names
+    assert len(COMMANDS) > 30
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_is_right_as_far_as_the_measurement(
+    words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    for seam in (
+        "summary.summarize",
+        "flops.count_flops",
+        "latency.benchmark.bench",
+        "latency.many.bench_many",
+        "parity.compare",
+        "family.compare_family",
+        "self_test.self_test",
+        "report.measure",
+        "doctor.examination.examine",
+    ):
+        monkeypatch.setattr(f"resnet_cli.measure.{seam}", stop)
+    # Neither a GPU nor the network is needed to see that the line is right.
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("resnet_cli.measure.published_weights.resolve_weights", lambda *_, **__: "resnet18.pth")
+    monkeypatch.setattr("resnet_cli.measure.contenders.loaded", lambda pair, path, question: question)
+    try:
+        assert main(words) == 0, capsys.readouterr().err
+    except Reached:
+        return
+
+
+def test_the_example_in_python_runs() -> None:
+    (code,) = blocks("python")
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    parameters = sum(one.numel() for one in names["net"].parameters())  # type: ignore[attr-defined]
+    assert parameters == sum(one.numel() for one in build("resnet50", num_classes=10, stem="cifar").parameters())
+    said = re.search(r"# ResNet-18: ([\d,]+) parameters", code)
+    assert said is not None
+    assert int(said[1].replace(",", "")) == sum(one.numel() for one in build(18).parameters())
+
+
+def test_the_commands_that_set_it_up_are_those_of_ci() -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("python3 -m venv")]
+    assert len(lines) == 2
+    assert lines[0].endswith("resnet-cli summary --depth 18")
+    assert lines[1].endswith("pytest")
+    assert "s/^\\(python3 -m venv .*pytest.*\\)$" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_picture_is_there_and_every_one_is_shown() -> None:
+    shown = set(re.findall(r"!\[[^\]]+\]\((tests/pictures/[^)]+)\)", TEXT))
+    assert shown == {str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "pictures").iterdir()}
+
+
+@pytest.mark.parametrize("name", ["summary", "flops", "architecture"])
+def test_a_picture_is_what_its_command_draws(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = re.search(rf"!\[resnet-cli ([^\]]+)\]\(tests/pictures/{name}\.svg\)", TEXT)
+    assert said is not None
+    drawn = tmp_path / f"{name}.svg"
+    words = shlex.split(said[1])
+    words = words[: words.index("-o")] if "-o" in words else words
+    assert main([*words, "--device", "cpu", "-o", str(drawn)]) == 0, capsys.readouterr().err
+    mine, theirs = (picture(path) for path in (drawn, ROOT / "tests" / "pictures" / f"{name}.svg"))
+    assert mine == theirs
+
+
+def picture(path: Path) -> list[str]:
+    """The words and figures of a picture, without what the machine and the versions decide."""
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8"))
+    machine = re.compile(r"torch \d|Python \d|torchinfo|fvcore|MB\b|GB\b|largest batch|^inference|^training|✓|^[\d,]+$")
+    return [text for text in texts if not machine.search(text)]
+
+
+def test_lists_of_names_are_complete() -> None:
+    table = TEXT.partition("| figure | what it shows | made from |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines()[2:]))
+    assert sorted(named) == sorted(FIGURES)
+    assert ",".join(USUAL_MEASUREMENTS) in TEXT
+
+
+def test_every_option_in_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    known = {"--help", "--version", "--debug"}
+    for command in {words[0] for words in COMMANDS}:
+        assert main([command, "--help"]) == 0
+        known |= set(re.findall(r"(--[a-z][a-z-]+)", capsys.readouterr().out))
+    prose = re.sub(r"torchrun[^`]*", "", TEXT)
+    assert set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", prose)) <= known
+
+
+if sys.platform == "win32":  # shlex splits as a POSIX shell does
+    pytestmark = pytest.mark.skip(reason="the README's commands are for a POSIX shell")
