@@ -5,9 +5,11 @@ Run by hand, never in CI: a shared machine's seconds prove nothing, and its rati
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from rich.console import Console
@@ -15,6 +17,7 @@ from rich.table import Table
 
 PYTHON = [sys.executable, "-W", "ignore"]
 BENCH = [sys.executable, "-m", "resnet_cli"]
+SAVED = tempfile.mkdtemp(prefix="resnet-cli-speed-")
 TORCH = "import torch"
 TORCHVISION = "import torchvision"
 DRAWING = "import typer, rich"
@@ -33,6 +36,19 @@ COMMANDS: dict[str, tuple[list[str], str, str]] = {
         "seconds",
     ),
     "compare-torchvision": ([*BENCH, "compare-torchvision"], TORCHVISION, "1.5 ×"),
+    "report of saved results of ResNet-152": (
+        [
+            *BENCH,
+            "report",
+            f"{SAVED}/summary.json",
+            f"{SAVED}/flops.json",
+            f"{SAVED}/bench.json",
+            "-o",
+            f"{SAVED}/x.html",
+        ],
+        DRAWING,
+        "+ 500 ms",
+    ),
     "compare-torchvision --depth 50": ([*BENCH, "compare-torchvision", "--depth", "50"], TORCHVISION, "none"),
 }
 
@@ -46,6 +62,8 @@ def seconds(command: list[str]) -> float:
 
 def main(rounds: int) -> None:
     """Measure, a round of everything at a time, and print the table."""
+    for name, options in (("summary", []), ("flops", []), ("bench", ["--layers", "--max-time", "2"])):
+        subprocess.run([*BENCH, name, "--depth", "152", *options, "-o", f"{SAVED}/{name}.json"], check=True)
     references = {code: [*PYTHON, "-c", code] for code in (DRAWING, TORCH, TORCHVISION)}
     everything = {**references, **{name: command for name, (command, _, _) in COMMANDS.items()}}
     times: dict[str, list[float]] = {name: [] for name in everything}
@@ -65,6 +83,7 @@ def main(rounds: int) -> None:
         ratio = statistics.median(ours / theirs for ours, theirs in pairs)
         more = statistics.median(ours - theirs for ours, theirs in pairs)
         table.add_row(name, f"{middle:.3f}", reference, f"{ratio:.2f} ×", f"{1000 * more:+.0f} ms", promise)
+    shutil.rmtree(SAVED)
     Console(width=120).print(table)
 
 

@@ -180,6 +180,16 @@ def test_figures_stand_on_the_page_in_full() -> None:
         assert chapter in said
 
 
+@pytest.mark.parametrize(("name", "said"), [("same", "✓ the same network, bit for bit"), ("stride", "✗ not the same")])
+def test_the_verdict_stands_before_the_figures(name: str, said: str) -> None:
+    text = to_html(PAGES[name])
+    verdict = re.search(r'<p class="verdict (good|bad)">([^<]*)</p>', text)
+    assert verdict is not None
+    assert said in verdict[2]
+    assert verdict[1] == ("good" if said[0] == "✓" else "bad")
+    assert verdict.start() < text.index("<figure")
+
+
 def test_networks_stand_side_by_side() -> None:
     page = Page(to_html(PAGES["two"]))
     heads = [text for text in page.texts if text in ("résnet[red]tiny", "resnet18")]
