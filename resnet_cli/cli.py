@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import resnet_cli
+from resnet_cli import interruption
 from resnet_cli.commands import bench, compare_torchvision, convert, flops, summary
 from resnet_cli.errors import INTERRUPTED, ResnetCliError
 from resnet_cli.quantities import printable
@@ -62,7 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Read here too: a command line that cannot be parsed never gets as far as the callback.
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments) or bool(os.environ.get("RESNET_CLI_DEBUG"))
     try:
-        return int(app(args=arguments, standalone_mode=False) or 0)
+        code = int(app(args=arguments, standalone_mode=False) or 0)
+        # Typer makes any KeyboardInterrupt a 130, that of SIGTERM too.
+        return interruption.exit_code() if code == INTERRUPTED else code
     except ResnetCliError as error:
         if debug:
             raise
@@ -71,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         message = error.format_message().removeprefix("Value error, ")
         return _report(message, "see resnet-cli --help, or --help after the command", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        return interruption.exit_code()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

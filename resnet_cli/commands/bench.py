@@ -8,7 +8,7 @@ import typer
 
 from resnet_cli.bench_results import LEVERS, BenchResult
 from resnet_cli.commands import choice, options
-from resnet_cli.errors import INTERRUPTED, ResnetCliError
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, write_file
 from resnet_cli.render.progress import is_watched, telling, waiting
@@ -223,7 +223,7 @@ def _run_many(network: choice.Choice, question: "Question", nproc: int | None, d
             progress=tell,
         )
     if result is not None:  # the first process speaks for all
-        drawing.write(result)
+        _finish(result, drawing, None)
 
 
 def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> None:
@@ -233,9 +233,7 @@ def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> 
 
         write_file(save, to_json(result).encode())
     drawing.write(result)
-    if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    options.leave(not result.failed)
+    options.leave(not result.failed, interrupted=result.interrupted)
 
 
 def _opponent(against: str, network: choice.Choice, seed: int) -> "Opponent":

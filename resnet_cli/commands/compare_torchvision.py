@@ -83,7 +83,8 @@ def compare_torchvision(
 ) -> None:
     """Prove that the network is torchvision's, or show where it is not and why.
 
-    Exit code 0: the same network. 1: not the same. 2: it could not be compared.
+    Exit code 0: the same network. 1: not the same. 2: it could not be compared. 130: interrupted; what was found by
+    then is shown.
     """
     arguments = choice.parse_model_args(model, model_args)
     classes = arguments.get("num_classes", num_classes)
@@ -118,7 +119,7 @@ def compare_torchvision(
         with telling() as tell:
             family = compare_family(question, num_classes, progress=tell)
         drawing.write(family)
-        options.leave(family.same)
+        options.leave(family.same, interrupted=family.interrupted)
         return
 
     from resnet_cli.measure import contenders, parity
@@ -133,6 +134,7 @@ def compare_torchvision(
             against,
             is_default=depth is None and arch is None and repeat is None,
             arguments=arguments,
+            seed=seed,
         )
         if weights is not None:
             path = resolve_weights(weights, pair.spec or pair.architecture, show_bar=is_watched(), progress=tell)
@@ -148,21 +150,21 @@ def compare_torchvision(
             question = replace(question, keep=False)
             result = parity.compare(pair.ours, pair.theirs, question, expected=expected, progress=tell)
             result = replace(result, notes=(*pair.notes, *result.notes))
-            if image is not None:
+            if image is not None and not result.interrupted:
                 seen = parity.predict(pair.ours.model, pair.theirs.model, image, pair.architecture)
                 result = replace(result, image=image, predictions=seen)
     if self_test:
         drawing.write(tested)
-        options.leave(tested.same)
+        options.leave(tested.same, interrupted=tested.interrupted)
         return
-    if save_map is not None:
+    if save_map is not None and not result.interrupted:
         text = maps.map_text(dict(result.mapping.pairs), pair.ours.name, pair.theirs.name)
         write_file(save_map, text.encode())
-    if save_expect is not None:
+    if save_expect is not None and not result.interrupted:
         keys = [parity.finding_key(finding) for finding in result.findings]
         write_file(save_expect, maps.expectations_text(keys, pair.ours.name, pair.theirs.name).encode())
     drawing.write(result)
-    options.leave(result.same)
+    options.leave(result.same, interrupted=result.interrupted)
 
 
 def _agree(

@@ -12,7 +12,7 @@ from resnet_cli.commands import options
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, write_through
-from resnet_cli.render.progress import telling, waiting
+from resnet_cli.render.progress import telling
 
 EPILOG = """\b
 Examples:
@@ -91,7 +91,7 @@ def convert(
         raise ResnetCliError(
             f"--output {printable(output)} is the file to read", "give another name: the weights are left as they are"
         )
-    with waiting("loading torch"):
+    with options.loading_torch():
         from resnet_cli.measure import conversion, devices
 
     with telling() as tell:

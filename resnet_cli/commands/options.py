@@ -1,14 +1,17 @@
 """Options that commands share, each defined once, and their checks that need no torch."""
 
 # Typer reads the annotations of a command when the app starts, so they are real objects here, not strings.
+import contextlib
 import difflib
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_cli import interruption
 from resnet_cli.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
 from resnet_cli.quantities import printable
@@ -231,6 +234,16 @@ class Machine:
     dtype: "torch.dtype"
 
 
+@contextlib.contextmanager
+def loading_torch() -> Iterator[None]:
+    """Inside of it torch is imported for the first time, which takes a while."""
+    from resnet_cli.measure.leftovers import tidy_at_exit
+
+    tidy_at_exit()
+    with waiting("loading torch"):
+        yield
+
+
 def machine(device: str, dtype: str) -> Machine:
     """The device and dtype by name. Imports torch, so it comes after every check that needs none.
 
@@ -240,7 +253,7 @@ def machine(device: str, dtype: str) -> Machine:
     kind = checked("--dtype", dtype, DTYPES)
     family, colon, number = device.strip().lower().partition(":")
     checked("--device", family, DEVICES)
-    with waiting("loading torch"):
+    with loading_torch():
         from resnet_cli.measure import devices
 
     return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
@@ -277,8 +290,10 @@ def chosen(noun: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ..
     return tuple(key for key in known if key in asked)
 
 
-def leave(holds: bool) -> None:
-    """Leave with 1 when what was asked does not hold."""
+def leave(holds: bool, *, interrupted: bool = False) -> None:
+    """Leave with 1 when what was asked does not hold; an interrupted run has not answered it."""
+    if interrupted:
+        raise typer.Exit(interruption.exit_code())
     if not holds:
         raise typer.Exit(CHECK_FAILED)
 
