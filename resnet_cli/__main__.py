@@ -16,6 +16,7 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         code = interruption.exit_code()
     interruption.finish()
+    interruption.leave_at_once(code)
     sys.exit(code)
 
 

@@ -6,6 +6,9 @@ Both are a KeyboardInterrupt, so whoever keeps what was measured, or cleans up, 
 from __future__ import annotations
 
 import _thread
+import atexit
+import contextlib
+import os
 import signal
 import sys
 import threading
@@ -27,6 +30,7 @@ class _State:
     first: int | None = None
     at: float = 0.0
     lost: bool = False  # the exception did not get anywhere
+    heard: bool = False  # somebody has caught it, and keeps what was measured
 
 
 _state = _State()
@@ -49,6 +53,34 @@ def finish() -> None:
     """The work is done, and the exit code stands: no signal disturbs the interpreter while it ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def heard() -> None:
+    """Say that the exception was caught and that the work ends in good order."""
+    _state.heard = True
+
+
+def check() -> None:
+    """Raise it again where a library has swallowed it, as imports do that try what is installed.
+
+    Raises:
+        KeyboardInterrupt: there was a signal, and the work goes on as if there had been none.
+    """
+    if _state.first is None or _state.heard or threading.current_thread() is not threading.main_thread():
+        return
+    raise Terminated if _state.first == signal.SIGTERM else KeyboardInterrupt
+
+
+def leave_at_once(code: int) -> None:
+    """After a signal, do not wait for Python to give all memory back piece by piece, which takes seconds."""
+    if _state.first is None:
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    os._exit(code)
 
 
 def exit_code() -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 LONGEST_S = 2.0  # from the signal to the end
 PATIENCE_S = 30.0
+GRACE_S = 1.0  # for processes whose parent has ended
 # Where Python itself is starting, the signal does what it does by default.
 CODES = {signal.SIGINT: (130, -signal.SIGINT), signal.SIGTERM: (143, -signal.SIGTERM)}
 EARLY_S = 0.25
@@ -77,7 +78,7 @@ def violations(case: Case, weights: bytes) -> Iterator[str]:
         )
         try:
             yield from _run(process, case)
-            if left := _session(process.pid):
+            if left := _orphans(process.pid):
                 yield f"processes left: {left}"
             if files := sorted(str(path.relative_to(scratch)) for path in scratch.rglob("*")):
                 yield f"temporary files left: {files[:5]}"
@@ -136,6 +137,14 @@ def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
             os.kill(process.pid, number)
     except ProcessLookupError:
         pass
+
+
+def _orphans(leader: int) -> list[str]:
+    """The command lines of processes that do not end by themselves right away."""
+    end = time.monotonic() + GRACE_S
+    while (left := _session(leader)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[-200:] for pid in left]
 
 
 def _session(leader: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from resnet_cli import interruption
 from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.measure import reference
 from resnet_cli.measure.comparison import Question
@@ -41,6 +42,7 @@ def compare_family(
         except KeyboardInterrupt:
             if not members:
                 raise
+            interruption.heard()
             interrupted = True
             break
     return FamilyResult(

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from resnet_cli import interruption
 from resnet_cli.measure import forward_checks, reference, static_checks, training_checks
 from resnet_cli.measure.comparison import Comparison, Question, prepare
 from resnet_cli.measure.diagnosis import diagnose
@@ -74,6 +75,7 @@ def _checked(comparison: Comparison, progress: Callable[[str], None]) -> tuple[f
     except KeyboardInterrupt:
         if not comparison.checks:
             raise
+        interruption.heard()
         return forward, True
     return forward, False
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
+from resnet_cli import interruption
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.comparison import Question, prepare
 from resnet_cli.measure.environment import environment
@@ -103,6 +104,7 @@ def self_test(
         except KeyboardInterrupt:
             if not rows:
                 raise
+            interruption.heard()
             interrupted = True
             break
     planted = [row for row in rows if row.planted]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from resnet_cli import interruption
 from resnet_cli.bench_results import BenchResult, Replicas
 from resnet_cli.measure.latency import launching, scaling
 from resnet_cli.measure.latency.framing import Frame
@@ -67,6 +68,7 @@ def bench_many(
         except KeyboardInterrupt:
             if not finished:
                 raise
+            interruption.heard()
             rows, interrupted = tuple(finished), True
     result = frame.close()
     # What other processes keep busy are our own ones here.
