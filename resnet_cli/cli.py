@@ -1,6 +1,7 @@
 """The app, and the one place where an error becomes a message and an exit code."""
 
 import contextlib
+import errno
 import os
 import sys
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 import resnet_cli
 from resnet_cli import interruption
 from resnet_cli.commands import bench, compare_torchvision, convert, flops, summary
-from resnet_cli.errors import INTERRUPTED, ResnetCliError
+from resnet_cli.errors import BAD_INPUT, INTERRUPTED, ResnetCliError
 from resnet_cli.quantities import printable
 
 OUR_FAULT = 70
@@ -81,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _report("there is no space left on the disk", "make room, or write elsewhere", BAD_INPUT)
         text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
         return _report(text, "this is a fault of resnet-cli; --debug before the command shows where", OUR_FAULT)
 
