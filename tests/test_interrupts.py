@@ -217,9 +217,8 @@ summary.summarize = work
 """
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_inside_of_a_destructor_is_not_lost(number: signal.Signals, interrupted: Callable[..., str]) -> None:
-    assert interrupted(WORKING.format(number), ["summary"], SIGNALS[number]) == ""
+def test_a_signal_inside_of_a_destructor_is_not_lost(interrupted: Callable[..., str]) -> None:
+    assert interrupted(WORKING.format(int(signal.SIGINT)), ["summary"], 130) == ""
 
 
 WRITING = """
@@ -235,13 +234,10 @@ os.fsync = write
 """
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_two_signals_while_a_file_is_written(
-    number: signal.Signals, interrupted: Callable[..., str], tmp_path: Path
-) -> None:
+def test_two_signals_while_a_file_is_written(interrupted: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "out.json").write_text("old", encoding="utf-8")
-    code = WRITING.format(number, signal.SIGINT)
-    assert interrupted(code, ["summary", "-o", "out.json"], SIGNALS[number]) == ""
+    code = WRITING.format(int(signal.SIGTERM), int(signal.SIGINT))
+    assert interrupted(code, ["summary", "-o", "out.json"], 143) == ""
     assert (tmp_path / "out.json").read_text(encoding="utf-8") == "old"
     assert {path.name for path in tmp_path.iterdir()} == {"out.json", "tmp"}
 
