@@ -1,23 +1,23 @@
 """`python -m resnet_cli`."""
 
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
-from resnet_cli.cli import main
-
-TERMINATED = 143
+from resnet_cli import interruption
 
 
 def run() -> NoReturn:
     """The entry point of the `resnet-cli` script."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(main())
+    try:
+        interruption.listen()
+        from resnet_cli.cli import main  # noqa: PLC0415  # a signal may come while it is loading
 
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  # what a handler is given
-    raise SystemExit(TERMINATED)  # unlike the default, lets `finally` clean up
+        code = main()
+    except KeyboardInterrupt:
+        code = interruption.exit_code()
+    interruption.finish()
+    interruption.leave_at_once(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The app, and the one place where an error becomes a message and an exit code."""
 
 import contextlib
+import errno
 import os
 import sys
 from typing import Annotated
@@ -8,8 +9,9 @@ from typing import Annotated
 import typer
 
 import resnet_cli
+from resnet_cli import interruption
 from resnet_cli.commands import bench, compare_torchvision, convert, doctor, flops, report, summary
-from resnet_cli.errors import INTERRUPTED, ResnetCliError
+from resnet_cli.errors import BAD_INPUT, INTERRUPTED, ResnetCliError
 from resnet_cli.quantities import printable
 
 OUR_FAULT = 70
@@ -64,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Read here too: a command line that cannot be parsed never gets as far as the callback.
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments) or bool(os.environ.get("RESNET_CLI_DEBUG"))
     try:
-        return int(app(args=arguments, standalone_mode=False) or 0)
+        code = int(app(args=arguments, standalone_mode=False) or 0)
+        # Typer makes any KeyboardInterrupt a 130, that of SIGTERM too.
+        return interruption.exit_code() if code == INTERRUPTED else code
     except ResnetCliError as error:
         if debug:
             raise
@@ -73,13 +77,15 @@ def main(arguments: list[str] | None = None) -> int:
         message = error.format_message().removeprefix("Value error, ")
         return _report(message, "see resnet-cli --help, or --help after the command", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        return interruption.exit_code()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _report("there is no space left on the disk", "make room, or write elsewhere", BAD_INPUT)
         text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
         return _report(text, "this is a fault of resnet-cli; --debug before the command shows where", OUR_FAULT)
 

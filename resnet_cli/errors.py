@@ -5,6 +5,7 @@ from __future__ import annotations
 BAD_INPUT = 2
 CHECK_FAILED = 1
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 class ResnetCliError(Exception):

@@ -120,6 +120,7 @@ class ParityResult:
     predictions: tuple[Prediction, ...]
     environment: Environment
     notes: tuple[Note, ...]
+    interrupted: bool = False  # there would have been more
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class FamilyResult:
     members: tuple[Member, ...]
     environment: Environment
     notes: tuple[Note, ...]
+    interrupted: bool = False  # there would have been more
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +177,4 @@ class SelfTestResult:
     same: bool  # every planted fault was detected and named
     environment: Environment
     notes: tuple[Note, ...]
+    interrupted: bool = False  # there would have been more

@@ -7,35 +7,16 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
-import bench_samples
 import pytest
-import samples
-import test_parity_pages as parity
-import torch
-from safetensors.torch import save_file
+from typed_lines import Reached, make_file, stop_before_measuring
 
 from resnet_cli import build
 from resnet_cli.cli import app, main
-from resnet_cli.measure import report as _report  # noqa: F401  # before anything is replaced that it imports by name
 from resnet_cli.render.sections import FIGURES, USUAL_MEASUREMENTS
-from resnet_cli.render.to_json import to_json
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-MODEL = """
-from torchvision.models import resnet18, resnet50
-
-def ResNet18(num_classes=1000):
-    return resnet18(num_classes=num_classes)
-
-def paper(num_classes=1000):
-    net = resnet50(num_classes=num_classes)
-    for stage in (net.layer2, net.layer3, net.layer4):
-        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
-    return net
-"""
 
 
 def blocks(language: str) -> list[str]:
@@ -52,33 +33,16 @@ def commands() -> Iterator[list[str]]:
 COMMANDS = list(commands())
 
 
-class Reached(BaseException):
-    """All that comes before the measurement went well."""
-
-
-def stop(*_: object, **__: object) -> NoReturn:
-    raise Reached
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every file that the README names."""
     path = tmp_path_factory.mktemp("readme")
-    (path / "my_resnet.py").write_text(MODEL, encoding="utf-8")
-    bench = to_json(bench_samples.everything())
-    results = {
-        "before.json": bench,
-        "bench.json": bench,
-        "summary.json": to_json(samples.summary_result()),
-        "flops.json": to_json(samples.flops_result()),
-        "parity.json": to_json(parity.stride()),
-    }
-    for name, text in results.items():
-        (path / name).write_text(text, encoding="utf-8")
     weights = build("resnet18").state_dict()
-    for name in ("resnet18.pth", "resnet18-f37072fd.pth"):
-        torch.save(weights, path / name)
-    save_file(weights, path / "weights.safetensors")
+    for name in (
+        *("my_resnet.py", "before.json", "summary.json", "flops.json", "parity.json", "bench.json"),
+        *("resnet18.pth", "resnet18-f37072fd.pth", "weights.safetensors"),
+    ):
+        make_file(path / name, weights)
     return path
 
 
@@ -93,23 +57,7 @@ def test_a_command_is_right_as_far_as_the_measurement(
     words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    for seam in (
-        "summary.summarize",
-        "flops.count_flops",
-        "latency.benchmark.bench",
-        "latency.many.bench_many",
-        "parity.compare",
-        "family.compare_family",
-        "self_test.self_test",
-        "report.measure",
-        "doctor.examination.examine",
-    ):
-        monkeypatch.setattr(f"resnet_cli.measure.{seam}", stop)
-    # Neither a GPU nor the network is needed to see that the line is right.
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    monkeypatch.setattr("resnet_cli.measure.published_weights.resolve_weights", lambda *_, **__: "resnet18.pth")
-    monkeypatch.setattr("resnet_cli.measure.contenders.loaded", lambda pair, path, question: question)
+    stop_before_measuring(monkeypatch)
     try:
         assert main(words) == 0, capsys.readouterr().err
     except Reached:

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_cli.architectures import FAMILY
 from resnet_cli.bench_results import LEVERS, BenchResult
 from resnet_cli.commands import choice, options
-from resnet_cli.errors import INTERRUPTED, ResnetCliError
+from resnet_cli.commands.completion import one_of, some_of
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, write_file
+from resnet_cli.render.pages import bench_sections
 from resnet_cli.render.progress import is_watched, telling, waiting
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def bench(
         typer.Option(
             help="inference, or train: forward, backward and a step of SGD.",
             metavar="NAME",
-            autocompletion=options.completing(*MODES),
+            autocompletion=one_of(MODES),
         ),
     ] = "inference",
     threads: Annotated[
@@ -68,9 +71,10 @@ def bench(
         str | None,
         typer.Option(
             help="Interleave with torchvision's same network, another one of torchvision by its name, "
-            "or self (how sure a ratio is here).",
+            "or self (how sure a ratio is here).  [default: nothing]",
             metavar="NAME",
-            autocompletion=options.completing("torchvision", "self"),
+            autocompletion=one_of(("torchvision", "self", *FAMILY)),
+            show_default=False,
         ),
     ] = None,
     ladder: Annotated[
@@ -79,35 +83,48 @@ def bench(
     levers: Annotated[
         str | None,
         typer.Option(
-            help=f"Rungs of the ladder, with commas: {', '.join(LEVERS)}.",
+            help=f"Rungs of the ladder, with commas: {', '.join(LEVERS)}.  [default: with --ladder all, else none]",
             metavar="A,B,C",
-            autocompletion=options.completing(*LEVERS),
+            autocompletion=some_of(LEVERS),
+            show_default=False,
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Where the time goes, layer by layer.")] = False,
-    levels: Annotated[
-        int | None, typer.Option(help="How deep the tree of --layers is drawn; 1 shows the stages.", metavar="N")
-    ] = None,
+    levels: Annotated[int | None, options.levels("the tree of --layers is drawn")] = None,
     ceiling: Annotated[
         bool, typer.Option("--ceiling/--no-ceiling", help="Measure what the machine can do at best.")
     ] = True,
     save: Annotated[
-        str | None, typer.Option(help="Keep raw samples and environment, for --baseline.", metavar="FILE")
+        str | None,
+        typer.Option(
+            help="Keep raw samples and environment, for --baseline.  [default: they are not kept]",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
-    baseline: Annotated[str | None, typer.Option(help="Compare with a saved run.", metavar="FILE")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Compare with a saved run.  [default: none]", metavar="FILE", show_default=False),
+    ] = None,
     fail_above: Annotated[
         str | None,
-        typer.Option(help="Exit 1 when this run is surely slower than the baseline by more.", metavar="X%"),
+        typer.Option(
+            help="Exit 1 when this run is surely slower than the baseline by more.  [default: exit 0 however slow]",
+            metavar="X%",
+            show_default=False,
+        ),
     ] = None,
     nproc: Annotated[
-        int | None, typer.Option(help="A replica per process, so many of them, all at once.", metavar="N")
+        int | None,
+        typer.Option(
+            help="A replica per process, so many of them, all at once.  [default: one network, in this process]",
+            metavar="N",
+            show_default=False,
+        ),
     ] = None,
     weights: options.Weights = None,
     seed: options.Seed = 0,
-    show: Annotated[
-        str | None,
-        typer.Option(help="Parts to show: timings, comparison, ladder, layers, replicas, ceiling.", metavar="A,B,C"),
-    ] = None,
+    show: Annotated[str | None, options.parts(bench_sections())] = None,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
@@ -217,7 +234,7 @@ def _run_many(network: choice.Choice, question: "Question", nproc: int | None, d
             progress=tell,
         )
     if result is not None:  # the first process speaks for all
-        drawing.write(result)
+        _finish(result, drawing, None)
 
 
 def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> None:
@@ -227,9 +244,7 @@ def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> 
 
         write_file(save, to_json(result).encode())
     drawing.write(result)
-    if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    options.leave(not result.failed)
+    options.leave(not result.failed, interrupted=result.interrupted)
 
 
 def _opponent(against: str, network: choice.Choice, seed: int) -> "Opponent":

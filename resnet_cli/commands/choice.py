@@ -31,8 +31,9 @@ Classes = Annotated[
 ModelArgs = Annotated[
     str | None,
     typer.Option(
-        help="""Arguments of a --model that is a class or a function, as JSON: '{"num_classes": 10}'.""",
+        help="""Arguments of a --model that is a class or function, as JSON: '{"num_classes": 10}'.  [default: none]""",
         metavar="JSON",
+        show_default=False,
     ),
 ]
 

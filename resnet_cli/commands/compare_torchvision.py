@@ -1,14 +1,16 @@
 """`resnet-cli compare-torchvision`."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from resnet_cli.architectures import resolve
+from resnet_cli.architectures import FAMILY, resolve
 from resnet_cli.commands import choice, options
+from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.files import check_file, write_file
+from resnet_cli.render.pages import parity_sections
 from resnet_cli.render.progress import is_watched, telling, waiting
 from resnet_cli.verdicts import CHECKS
 
@@ -24,6 +26,10 @@ Examples:
 """
 
 
+def _writing(what: str) -> Any:
+    return typer.Option(help=f"{what}  [default: it is not written]", metavar="FILE", show_default=False)
+
+
 def compare_torchvision(
     depth: options.Depth = None,
     arch: options.Arch = None,
@@ -32,7 +38,12 @@ def compare_torchvision(
     model_args: choice.ModelArgs = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Any classification network of torchvision to compare with.", metavar="NAME"),
+        typer.Option(
+            help="Any classification network of torchvision to compare with.  [default: the one of the same name]",
+            metavar="NAME",
+            autocompletion=one_of(FAMILY),
+            show_default=False,
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All ten members of the family, a row each.")] = False,
     self_test: Annotated[
@@ -46,44 +57,61 @@ def compare_torchvision(
     seed: options.Seed = 0,
     checks: Annotated[
         str | None,
-        typer.Option(help=f"Checks to make, with commas: {', '.join(CHECKS)}.", metavar="A,B,C"),
+        typer.Option(
+            help=f"Checks to make, with commas: {', '.join(CHECKS)}.  [default: all]",
+            metavar="A,B,C",
+            autocompletion=some_of(CHECKS),
+            show_default=False,
+        ),
     ] = None,
     weights: options.Weights = None,
     image: Annotated[
         str | None,
-        typer.Option(help="A photograph: shows the five likeliest classes of each. Needs --weights.", metavar="FILE"),
+        typer.Option(
+            help="A photograph: shows the five likeliest classes of each. Needs --weights.  [default: none]",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
     key_map: Annotated[
-        str | None, typer.Option("--map", help="Which parameter is which, in place of the alignment's.", metavar="FILE")
+        str | None,
+        typer.Option(
+            "--map",
+            help="Which parameter is which.  [default: as the alignment finds it]",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
-    save_map: Annotated[
-        str | None, typer.Option(help="Write down which parameter is which, as --map reads it.", metavar="FILE")
-    ] = None,
+    save_map: Annotated[str | None, _writing("Write down which parameter is which, as --map reads it.")] = None,
     expect: Annotated[
-        str | None, typer.Option(help="Intended changes: exit 0 while nothing else differs.", metavar="FILE")
+        str | None,
+        typer.Option(
+            help="Intended changes: exit 0 while nothing else differs.  [default: none]",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
-    save_expect: Annotated[
-        str | None, typer.Option(help="Write down what differs now, as --expect reads it.", metavar="FILE")
-    ] = None,
+    save_expect: Annotated[str | None, _writing("Write down what differs now, as --expect reads it.")] = None,
     rtol: Annotated[
         float | None,
-        typer.Option(help="Tolerance relative to the largest |value|, in place of the measured one.", metavar="X"),
+        typer.Option(
+            help="Tolerance relative to the largest |value|.  [default: measured]", metavar="X", show_default=False
+        ),
     ] = None,
-    atol: Annotated[float | None, typer.Option(help="Absolute tolerance, added to it.", metavar="X")] = None,
-    levels: Annotated[
-        int | None, typer.Option(help="How deep equal parts are drawn; 1 shows the stages.", metavar="N")
+    atol: Annotated[
+        float | None,
+        typer.Option(help="Absolute tolerance, added to it.  [default: none]", metavar="X", show_default=False),
     ] = None,
-    show: Annotated[
-        str | None,
-        typer.Option(help="Parts to show: checks, findings, tree, mapping, predictions.", metavar="A,B,C"),
-    ] = None,
+    levels: Annotated[int | None, options.levels("equal parts are drawn", "1")] = None,
+    show: Annotated[str | None, options.parts(parity_sections(), "all")] = None,
     fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw what is equal in one row.")] = True,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
     """Prove that the network is torchvision's, or show where it is not and why.
 
-    Exit code 0: the same network. 1: not the same. 2: it could not be compared.
+    Exit code 0: the same network. 1: not the same. 2: it could not be compared. 130: interrupted; what was found by
+    then is shown.
     """
     arguments = choice.parse_model_args(model, model_args)
     classes = arguments.get("num_classes", num_classes)
@@ -118,7 +146,7 @@ def compare_torchvision(
         with telling() as tell:
             family = compare_family(question, num_classes, progress=tell)
         drawing.write(family)
-        options.leave(family.same)
+        options.leave(family.same, interrupted=family.interrupted)
         return
 
     from resnet_cli.measure import contenders, parity
@@ -133,6 +161,7 @@ def compare_torchvision(
             against,
             is_default=depth is None and arch is None and repeat is None,
             arguments=arguments,
+            seed=seed,
         )
         if weights is not None:
             path = resolve_weights(weights, pair.spec or pair.architecture, show_bar=is_watched(), progress=tell)
@@ -148,21 +177,21 @@ def compare_torchvision(
             question = replace(question, keep=False)
             result = parity.compare(pair.ours, pair.theirs, question, expected=expected, progress=tell)
             result = replace(result, notes=(*pair.notes, *result.notes))
-            if image is not None:
+            if image is not None and not result.interrupted:
                 seen = parity.predict(pair.ours.model, pair.theirs.model, image, pair.architecture)
                 result = replace(result, image=image, predictions=seen)
     if self_test:
         drawing.write(tested)
-        options.leave(tested.same)
+        options.leave(tested.same, interrupted=tested.interrupted)
         return
-    if save_map is not None:
+    if save_map is not None and not result.interrupted:
         text = maps.map_text(dict(result.mapping.pairs), pair.ours.name, pair.theirs.name)
         write_file(save_map, text.encode())
-    if save_expect is not None:
+    if save_expect is not None and not result.interrupted:
         keys = [parity.finding_key(finding) for finding in result.findings]
         write_file(save_expect, maps.expectations_text(keys, pair.ours.name, pair.theirs.name).encode())
     drawing.write(result)
-    options.leave(result.same)
+    options.leave(result.same, interrupted=result.interrupted)
 
 
 def _agree(

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from resnet_cli.commands import options
+from resnet_cli.commands.completion import one_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, write_through
-from resnet_cli.render.progress import telling, waiting
+from resnet_cli.render.progress import telling
+from resnet_cli.render.sections import CONVERT
 
 EPILOG = """\b
 Examples:
@@ -40,7 +42,7 @@ def convert(
         typer.Option(
             help="Whose names: ours or torchvision.  [default: those that it has]",
             metavar="NAME",
-            autocompletion=options.completing(*_NAMINGS),
+            autocompletion=one_of(_NAMINGS),
             show_default=False,
         ),
     ] = None,
@@ -49,22 +51,22 @@ def convert(
         typer.Option(
             help="Of all weights: float32, bfloat16, float16 or float64.  [default: each its own]",
             metavar="NAME",
-            autocompletion=options.completing(*options.DTYPES),
+            autocompletion=one_of(options.DTYPES),
             show_default=False,
         ),
     ] = None,
     ema: Annotated[
         bool, typer.Option("--ema", help="Take the averaged (EMA) weights of a checkpoint that has both.")
     ] = False,
-    show: Annotated[str | None, typer.Option(help="Parts to show: files, tensors.", metavar="A,B")] = None,
+    show: Annotated[str | None, options.parts(CONVERT, "all")] = None,
     output_format: Annotated[
         str | None,
         typer.Option(
             "--format",
             "-f",
-            help="Of the report on standard output: terminal, json, csv, markdown or svg.",
+            help="Of the report on standard output: terminal, json, csv, markdown or svg.  [default: terminal]",
             metavar="NAME",
-            autocompletion=options.completing(*options.FORMATS),
+            autocompletion=one_of(options.FORMATS),
             show_default=False,
         ),
     ] = None,
@@ -91,7 +93,7 @@ def convert(
         raise ResnetCliError(
             f"--output {printable(output)} is the file to read", "give another name: the weights are left as they are"
         )
-    with waiting("loading torch"):
+    with options.loading_torch():
         from resnet_cli.measure import conversion, devices
 
     with telling() as tell:

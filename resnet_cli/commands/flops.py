@@ -6,7 +6,9 @@ import typer
 
 from resnet_cli.budgets import hold, parse_budgets
 from resnet_cli.commands import choice, options
-from resnet_cli.measure.conventions import parse_walk
+from resnet_cli.commands.completion import pair_of
+from resnet_cli.measure.conventions import keys, parse_walk
+from resnet_cli.render.pages import flops_sections
 
 EPILOG = """\b
 Examples:
@@ -35,16 +37,14 @@ def flops(
     walk: Annotated[
         list[str] | None,
         typer.Option(
-            help="Walk from one figure to another, such as fvcore:torchvision. Repeatable.", metavar="FROM:TO"
+            help="Walk from one figure to another, such as fvcore:torchvision. Repeatable.  [default: two of interest]",
+            metavar="FROM:TO",
+            autocompletion=pair_of(keys),
+            show_default=False,
         ),
     ] = None,
-    show: Annotated[
-        str | None,
-        typer.Option(help="Tables to show: operators, modules, conventions, parts, walks.", metavar="A,B,C"),
-    ] = None,
-    levels: Annotated[
-        int | None, typer.Option(help="How deep the module tree is drawn; 1 shows the stages.", metavar="N")
-    ] = None,
+    show: Annotated[str | None, options.parts(flops_sections(), "all", "Tables")] = None,
+    levels: Annotated[int | None, options.levels("the module tree is drawn", "2")] = None,
     assertions: options.Assertions = None,
     output_format: options.OutputFormat = None,
     output: options.Output = None,

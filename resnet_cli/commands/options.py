@@ -1,15 +1,19 @@
 """Options that commands share, each defined once, and their checks that need no torch."""
 
 # Typer reads the annotations of a command when the app starts, so they are real objects here, not strings.
+import contextlib
 import difflib
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resnet_cli import interruption
 from resnet_cli.architectures import DEPTHS, FAMILY, STEMS
+from resnet_cli.commands.completion import file_or, one_of, some_of
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.names import choose
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 FORMATS = ("terminal", "json", "csv", "markdown", "svg", "html")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PUBLISHED = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")  # torchvision's names of its weights
 
 MOST_IMAGES = 10**9
 MOST_PIXELS = 65_536
@@ -34,34 +39,31 @@ MOST_SECONDS = 24 * 3600
 MOST_VALUES = 2**48  # in an input; beyond it sizes in bytes no longer fit torch's 64 bits
 
 
-def completing(*words: str):  # type: ignore[no-untyped-def]  # Typer looks at its signature
-    """A completion of words that are known beforehand."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [word for word in words if word.startswith(incomplete)]
-
-    return complete
-
-
 Depth = Annotated[
     int | None,
     typer.Option(
         help="Depth of a plain ResNet: 18, 34, 50, 101 or 152.  [default: 18]",
         metavar="N",
-        autocompletion=completing(*map(str, DEPTHS)),
+        autocompletion=one_of(tuple(map(str, DEPTHS))),
         show_default=False,
     ),
 ]
 Arch = Annotated[
     str | None,
     typer.Option(
-        help="Name of a family member, such as resnext50_32x4d, instead of a depth.",
+        help="Name of a family member, such as resnext50_32x4d, instead of a depth.  [default: by --depth]",
         metavar="NAME",
-        autocompletion=completing(*FAMILY),
+        show_default=False,
+        autocompletion=one_of(FAMILY),
     ),
 ]
 Repeat = Annotated[
-    str | None, typer.Option(help="Blocks in each of the four stages, such as 3,4,6,3.", metavar="N,N,N,N")
+    str | None,
+    typer.Option(
+        help="Blocks in each of the four stages, such as 3,4,6,3.  [default: those of --depth or --arch]",
+        metavar="N,N,N,N",
+        show_default=False,
+    ),
 ]
 InChannels = Annotated[int, typer.Option(help="Channels of the image.", metavar="N")]
 NumClasses = Annotated[int, typer.Option(help="Classes of the classifier.", metavar="N")]
@@ -70,7 +72,7 @@ Stem = Annotated[
     typer.Option(
         help="imagenet (7×7 stride 2, max-pool) or cifar (3×3 stride 1, no pool).",
         metavar="NAME",
-        autocompletion=completing(*STEMS),
+        autocompletion=one_of(STEMS),
     ),
 ]
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.", metavar="N")]
@@ -82,7 +84,7 @@ Dtype = Annotated[
     typer.Option(
         help="Of weights and input: float32, bfloat16, float16 or float64.",
         metavar="NAME",
-        autocompletion=completing(*DTYPES),
+        autocompletion=one_of(DTYPES),
     ),
 ]
 Device = Annotated[
@@ -90,7 +92,7 @@ Device = Annotated[
     typer.Option(
         help="auto, cpu, cuda, cuda:N or mps. Nothing is allocated on it: it says whose memory a batch has to fit.",
         metavar="NAME",
-        autocompletion=completing(*DEVICES),
+        autocompletion=one_of(DEVICES),
     ),
 ]
 OutputFormat = Annotated[
@@ -100,35 +102,45 @@ OutputFormat = Annotated[
         "-f",
         help="terminal, json, csv, markdown, svg or html.  [default: by the name of --output, else terminal]",
         metavar="NAME",
-        autocompletion=completing(*FORMATS),
+        autocompletion=one_of(FORMATS),
         show_default=False,
     ),
 ]
 Output = Annotated[
     str | None,
-    typer.Option("--output", "-o", help="File to write, whole or not at all; - is standard output.", metavar="FILE"),
+    typer.Option(
+        "--output",
+        "-o",
+        help="File to write, whole or not at all; - is standard output.  [default: -]",
+        metavar="FILE",
+        show_default=False,
+    ),
 ]
 RunDevice = Annotated[
     str,
     typer.Option(
         help="Where it runs: auto, cpu, cuda, cuda:N or mps.",
         metavar="NAME",
-        autocompletion=completing(*DEVICES),
+        autocompletion=one_of(DEVICES),
     ),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Your network in place of ours: FILE.py:NAME or package.module:NAME, a class, factory or instance.",
+        help="Your network in place of ours: FILE.py:NAME or package.module:NAME, a class, factory or instance."
+        "  [default: ours]",
         metavar="FILE:NAME",
+        show_default=False,
     ),
 ]
 Weights = Annotated[
     str | None,
     typer.Option(
         help="Weights to load: a FILE (.pth, .pt, .safetensors, under our names or torchvision's), or torchvision's "
-        "own by name, which are downloaded once: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT.",
+        f"own by name, which are downloaded once: {', '.join(PUBLISHED)}.  [default: random ones]",
         metavar="FILE|NAME",
+        autocompletion=file_or(PUBLISHED),
+        show_default=False,
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Of random weights and inputs.", metavar="N")]
@@ -136,10 +148,28 @@ Assertions = Annotated[
     list[str] | None,
     typer.Option(
         "--assert",
-        help='A budget, such as "macs<=4.2G"; exit 1 when it does not hold. Repeatable.',
+        help='A budget, such as "macs<=4.2G"; exit 1 when it does not hold. Repeatable.  [default: none]',
         metavar="BUDGET",
+        show_default=False,
     ),
 ]
+
+
+def parts(known: tuple[str, ...], default: str = "all that were measured", what: str = "Parts") -> Any:
+    """The option that chooses among the parts of a page."""
+    return typer.Option(
+        help=f"{what} to show, with commas: {', '.join(known)}.  [default: {default}]",
+        metavar="A,B,C",
+        autocompletion=some_of(known),
+        show_default=False,
+    )
+
+
+def levels(what: str, default: str = "all") -> Any:
+    """The option that says how deep a tree is drawn."""
+    return typer.Option(
+        help=f"How deep {what}; 1 shows the stages.  [default: {default}]", metavar="N", show_default=False
+    )
 
 
 def input_shape(batch_size: int, in_channels: int, image_size: str) -> tuple[int, int, int, int]:
@@ -232,6 +262,7 @@ class Drawing:
 
     def write(self, result: "Result") -> None:
         """Draw the result."""
+        interruption.check()
         write(result, format=self.format, output=self.output, view=self.view)
 
 
@@ -272,6 +303,16 @@ class Machine:
     dtype: "torch.dtype"
 
 
+@contextlib.contextmanager
+def loading_torch() -> Iterator[None]:
+    """Inside of it torch is imported for the first time, which takes a while."""
+    from resnet_cli.measure.leftovers import tidy_at_exit
+
+    tidy_at_exit()
+    with waiting("loading torch"):
+        yield
+
+
 def machine(device: str, dtype: str) -> Machine:
     """The device and dtype by name. Imports torch, so it comes after every check that needs none.
 
@@ -281,7 +322,7 @@ def machine(device: str, dtype: str) -> Machine:
     kind = checked("--dtype", dtype, DTYPES)
     family, colon, number = device.strip().lower().partition(":")
     checked("--device", family, DEVICES)
-    with waiting("loading torch"):
+    with loading_torch():
         from resnet_cli.measure import devices
 
     return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
@@ -318,8 +359,10 @@ def chosen(noun: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ..
     return tuple(key for key in known if key in asked)
 
 
-def leave(holds: bool) -> None:
-    """Leave with 1 when what was asked does not hold."""
+def leave(holds: bool, *, interrupted: bool = False) -> None:
+    """Leave with 1 when what was asked does not hold; an interrupted run has not answered it."""
+    if interrupted:
+        raise typer.Exit(interruption.exit_code())
     if not holds:
         raise typer.Exit(CHECK_FAILED)
 

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from resnet_cli import interruption
 from resnet_cli.commands import choice, options
-from resnet_cli.errors import INTERRUPTED, ResnetCliError
+from resnet_cli.commands.completion import one_of, some_of
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.progress import telling
 from resnet_cli.render.read import read_result
 from resnet_cli.render.sections import FIGURES, MEASUREMENTS, USUAL_MEASUREMENTS
@@ -34,22 +36,25 @@ def report(
         typer.Option(
             help="Depth of a plain ResNet to measure. Repeatable.  [default: 18, without any FILE]",
             metavar="N",
-            autocompletion=options.completing(*map(str, options.DEPTHS)),
+            autocompletion=one_of(tuple(map(str, options.DEPTHS))),
             show_default=False,
         ),
     ] = None,
     arch: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name of a family member to measure, such as resnext50_32x4d. Repeatable.",
+            help="Name of a family member to measure, such as resnext50_32x4d. Repeatable.  [default: none]",
             metavar="NAME",
-            autocompletion=options.completing(*options.FAMILY),
+            show_default=False,
+            autocompletion=one_of(options.FAMILY),
         ),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Your network to measure: FILE.py:NAME or package.module:NAME. Repeatable.", metavar="FILE:NAME"
+            help="Your network to measure: FILE.py:NAME or package.module:NAME. Repeatable.  [default: none]",
+            metavar="FILE:NAME",
+            show_default=False,
         ),
     ] = None,
     model_args: choice.ModelArgs = None,
@@ -59,6 +64,7 @@ def report(
             help=f"What to measure, with commas: {', '.join(MEASUREMENTS)}, or all.  "
             f"[default: {','.join(USUAL_MEASUREMENTS)}]",
             metavar="A,B,C",
+            autocompletion=some_of((*MEASUREMENTS, "all")),
             show_default=False,
         ),
     ] = None,
@@ -74,9 +80,11 @@ def report(
     figure: Annotated[
         str | None,
         typer.Option(
-            help=f"One figure alone, as .svg or .png: {', '.join(FIGURES)}.",
+            help=f"One figure alone, as .svg or .png: {', '.join(FIGURES)}.  "
+            "[default: the first that can be made, for a picture]",
             metavar="NAME",
-            autocompletion=options.completing(*FIGURES),
+            show_default=False,
+            autocompletion=one_of(FIGURES),
         ),
     ] = None,
     output_format: Annotated[
@@ -86,7 +94,7 @@ def report(
             "-f",
             help="html, svg, png or json.  [default: by the name of --output, else html]",
             metavar="NAME",
-            autocompletion=options.completing(*FORMATS),
+            autocompletion=one_of(FORMATS),
             show_default=False,
         ),
     ] = None,
@@ -125,7 +133,7 @@ def report(
     interrupted = measured is not None and measured.interrupted
     write_report(saved, format=chosen, output=output, figure=known, notes=notes, interrupted=interrupted)
     if interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(interruption.exit_code())
 
 
 def _networks(

@@ -8,7 +8,9 @@ import typer
 
 from resnet_cli.budgets import hold, parse_budgets
 from resnet_cli.commands import choice, options
+from resnet_cli.commands.completion import file_or, some_of
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.render.pages import summary_columns
 from resnet_cli.render.progress import is_watched, telling
 
 if TYPE_CHECKING:
@@ -43,17 +45,23 @@ def summary(
         str | None,
         typer.Option(
             help="Show a FILE of weights too (.pth, .pt, .safetensors), tensor by tensor; without another option its "
-            "network is found by its shapes. Or torchvision's own by name: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT.",
+            "network is found by its shapes. Or torchvision's own by name: "
+            f"{', '.join(options.PUBLISHED)}.  [default: none]",
             metavar="FILE|NAME",
+            autocompletion=file_or(options.PUBLISHED),
+            show_default=False,
         ),
     ] = None,
     dtype: options.Dtype = "float32",
-    levels: Annotated[
-        int | None, typer.Option(help="How deep the tree is drawn; 1 shows the stages.", metavar="N")
-    ] = None,
+    levels: Annotated[int | None, options.levels("the tree is drawn")] = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="Columns to show, with commas; an unknown one lists them all.", metavar="A,B,C"),
+        typer.Option(
+            help="Columns to show, with commas; an unknown one lists them all.  [default: those of most use]",
+            metavar="A,B,C",
+            autocompletion=some_of(summary_columns),
+            show_default=False,
+        ),
     ] = None,
     fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw identical blocks once, as ×5.")] = True,
     assertions: options.Assertions = None,

@@ -40,6 +40,7 @@ def contenders(
     *,
     is_default: bool = False,
     arguments: Mapping[str, Any] = {},
+    seed: int = 0,
 ) -> Contenders:
     """Build both.
 
@@ -49,10 +50,18 @@ def contenders(
         against: any classification network of torchvision in place of the spec's.
         is_default: the user named no architecture: a network of theirs is held against the nearest of the family.
         arguments: that the user's class or function has to take.
+        seed: of the weights that they begin with, whose spread is looked at.
 
     Raises:
         ResnetCliError: no working torchvision, no such network, or the user's code fails.
     """
+    with probe.seeded(seed):
+        return _contenders(spec, model, against, is_default, arguments)
+
+
+def _contenders(
+    spec: ModelSpec, model: str | None, against: str | None, is_default: bool, arguments: Mapping[str, Any]
+) -> Contenders:
     notes: list[Note] = []
     if model is None:
         ours = Subject(build(spec), spec.name, spec)

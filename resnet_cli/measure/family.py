@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from resnet_cli import interruption
 from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.measure import reference
 from resnet_cli.measure.comparison import Question
@@ -27,26 +28,39 @@ def compare_family(
 
     Raises:
         ResnetCliError: no working torchvision.
+        KeyboardInterrupt: before a member was compared; later it ends the comparison with what there is.
     """
-    members = []
+    members: list[Member] = []
+    interrupted = False
     for done, spec in enumerate(FAMILY.values()):
 
         def told(text: str, done: int = done, name: str = spec.name) -> None:
             progress(f"{name}: {text}", done, len(FAMILY))
 
-        members.append(_member(replace(spec, num_classes=num_classes), replace(question, keep=False), told))
+        try:
+            members.append(_member(replace(spec, num_classes=num_classes), replace(question, keep=False), told))
+        except KeyboardInterrupt:
+            if not members:
+                raise
+            interruption.heard()
+            interrupted = True
+            break
     return FamilyResult(
         reference_version=reference.version(),
-        same=all(one.same for one in members),
+        same=all(one.same for one in members) and not interrupted,
         members=tuple(members),
         environment=environment(question.device),
         notes=(),
+        interrupted=interrupted,
     )
 
 
 def _member(spec: ModelSpec, question: Question, progress: Callable[[str], None]) -> Member:
     progress("building both networks")
-    pair = contenders(spec)
+    pair = contenders(spec, seed=question.seed)
     give_back(pair.ours.model)  # what the last member had
     parameters = sum(parameter.numel() for parameter in pair.ours.model.parameters())
-    return member(compare(pair.ours, pair.theirs, question, progress=progress), spec.name, parameters)
+    result = compare(pair.ours, pair.theirs, question, progress=progress)
+    if result.interrupted:  # a part of a member is no row
+        raise KeyboardInterrupt
+    return member(result, spec.name, parameters)

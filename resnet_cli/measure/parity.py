@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from resnet_cli import interruption
 from resnet_cli.measure import forward_checks, reference, static_checks, training_checks
 from resnet_cli.measure.comparison import Comparison, Question, prepare
 from resnet_cli.measure.diagnosis import diagnose
@@ -46,23 +47,37 @@ def compare(
 
     Raises:
         ResnetCliError: a forward fails, or no parameter of the one has a counterpart in the other.
+        KeyboardInterrupt: before a check was made; later it ends the comparison with what there is.
     """
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _exactly(question.device):
         warnings.simplefilter("ignore")  # of libraries, about things that the user cannot change here
         spread = static_checks.spreads(ours.model) if question.weights is None else {}
         comparison = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name), progress=progress)
-        forward = None
         static_checks.initialisation(spread, comparison)
-        if "parameters" in question.checks:
+        forward, interrupted = _checked(comparison, progress)
+    return _result(ours, theirs, comparison, forward, expected, interrupted=interrupted)
+
+
+def _checked(comparison: Comparison, progress: Callable[[str], None]) -> tuple[forward_checks.Forward | None, bool]:
+    """Make the checks, one after the other; Ctrl-C ends it with those that are made, and True."""
+    asked = comparison.question.checks
+    forward = None
+    try:
+        if "parameters" in asked:
             static_checks.parameters(comparison)
-        if "settings" in question.checks:
+        if "settings" in asked:
             static_checks.settings(comparison)
-        if "eval" in question.checks:
+        if "eval" in asked:
             forward = forward_checks.evaluate(comparison, progress)
         training_checks.train(comparison, progress)
-        if "shapes" in question.checks:
+        if "shapes" in asked:
             forward_checks.shapes(comparison, forward, progress)
-    return _result(ours, theirs, comparison, forward, expected)
+    except KeyboardInterrupt:
+        if not comparison.checks:
+            raise
+        interruption.heard()
+        return forward, True
+    return forward, False
 
 
 class _exactly:  # noqa: N801  # reads as what it does
@@ -97,12 +112,15 @@ def _result(
     comparison: Comparison,
     forward: forward_checks.Forward | None,
     expected: Sequence[str] | None,
+    *,
+    interrupted: bool,
 ) -> ParityResult:
     question = comparison.question
     comparison.diagnoses += static_checks.name_values(comparison)
     comparison.diagnoses[:0] = diagnose(comparison.structure, comparison.findings)
     made = {check.key: check for check in comparison.checks}
-    checks = tuple(made.get(key, Check(key, _TITLES[key], SKIPPED, None, None, "not asked for")) for key in CHECKS)
+    why = {key: "interrupted before" if key in question.checks else "not asked for" for key in CHECKS}
+    checks = tuple(made.get(key, Check(key, _TITLES[key], SKIPPED, None, None, why[key])) for key in CHECKS)
     wanted = set(expected or ())
     findings = tuple(replace(one, expected=finding_key(one) in wanted) for one in comparison.findings)
     worst = _worst(checks)
@@ -117,7 +135,7 @@ def _result(
         reference=theirs.name,
         reference_version=reference.version(),
         verdict=worst,
-        same=worst in (BITWISE, ROUNDING) or intended,
+        same=(worst in (BITWISE, ROUNDING) or intended) and not interrupted,
         checks=checks,
         diagnoses=tuple(comparison.diagnoses),
         findings=findings,
@@ -144,6 +162,7 @@ def _result(
         predictions=(),
         environment=environment(question.device),
         notes=tuple(notes),
+        interrupted=interrupted,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from resnet_cli import interruption
 from resnet_cli.architectures import ModelSpec
 from resnet_cli.bench_results import LEVERS, BenchResult
 from resnet_cli.errors import ResnetCliError
@@ -107,6 +108,7 @@ def measure(networks: Sequence[Named], asked: Asked, progress: Progress) -> Repo
     except KeyboardInterrupt:
         if found.is_empty:
             raise
+        interruption.heard()
         found.interrupted = True
     if found.is_empty and found.first_error is not None:
         raise found.first_error
@@ -155,7 +157,12 @@ def _parity(network: Named, asked: Asked, found: _Found, progress: Progress) -> 
     if network.model is None and (spec.stem, spec.in_channels) != ("imagenet", 3):
         raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels")
     pair = contenders.contenders(
-        spec, network.model, None, is_default=network.model is not None, arguments=dict(network.arguments)
+        spec,
+        network.model,
+        None,
+        is_default=network.model is not None,
+        arguments=dict(network.arguments),
+        seed=asked.seed,
     )
     asks = ParityQuestion(
         shape=(max(2, asked.batch_sizes[0]), *asked.image),
@@ -166,6 +173,7 @@ def _parity(network: Named, asked: Asked, found: _Found, progress: Progress) -> 
     )
     result = parity.compare(pair.ours, pair.theirs, asks, progress=progress)
     found.comparisons.append(replace(result, notes=(*pair.notes, *result.notes)))
+    found.interrupted = result.interrupted
 
 
 def _bench(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:

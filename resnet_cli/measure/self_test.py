@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
+from resnet_cli import interruption
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.comparison import Question, prepare
 from resnet_cli.measure.environment import environment
@@ -80,6 +81,7 @@ def self_test(
 
     Raises:
         ResnetCliError: the network cannot be compared at all.
+        KeyboardInterrupt: before a fault was planted; later it ends the self-test with what there is.
     """
     height, width = (min(side, _SMALL) for side in question.shape[2:])
     question = replace(question, shape=(*question.shape[:2], height, width), keep=True)
@@ -88,15 +90,23 @@ def self_test(
     question = replace(question, transfer="none")
     notes: list[Note] = []
     against = theirs
-    if not compare(sound, theirs, question).same:
+    if not _whole(compare(sound, theirs, question)).same:
         against = Subject(copy.deepcopy(made.ours), theirs.name)
         notes.append(
             Note("warning", f"{ours.name} is not {theirs.name} to begin with: the faults are looked for against itself")
         )
-    rows = []
+    rows: list[Planted] = []
+    interrupted = False
     for done, mutation in enumerate(MUTATIONS):
         progress(mutation.title, done, len(MUTATIONS))
-        rows.append(_plant(mutation, sound, against, question))
+        try:
+            rows.append(_plant(mutation, sound, against, question))
+        except KeyboardInterrupt:
+            if not rows:
+                raise
+            interruption.heard()
+            interrupted = True
+            break
     planted = [row for row in rows if row.planted]
     detected, named = sum(row.detected for row in planted), sum(row.named for row in planted)
     return SelfTestResult(
@@ -106,9 +116,10 @@ def self_test(
         planted=len(planted),
         detected=detected,
         named=named,
-        same=detected == named == len(planted),
+        same=detected == named == len(planted) and not interrupted,
         environment=environment(question.device),
         notes=tuple(notes),
+        interrupted=interrupted,
     )
 
 
@@ -136,11 +147,18 @@ def _plant(mutation: Mutation, sound: Subject, against: Subject, question: Quest
         return row(planted=False, text=str(error))
     try:
         # The alignment changes the reference's training flags and buffers on copies only: it can be used again.
-        result = compare(Subject(faulty, sound.name), against, question)
+        result = _whole(compare(Subject(faulty, sound.name), against, question))
     except ResnetCliError as error:
         return row(planted=True, text=error.message)
     first = [one.text for one in result.diagnoses] or [one.text for one in result.findings]
     return row(planted=True, text=first[0] if first else "", result=result)
+
+
+def _whole(result: ParityResult) -> ParityResult:
+    """A part of a comparison says nothing here."""
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result
 
 
 def is_named(key: str, result: ParityResult) -> bool:

@@ -71,16 +71,16 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
         named = {id(parameter): name for name, parameter in model.named_parameters()}
 
         def arrived(parameter: nn.Parameter) -> None:
-            assert on_gradient is not None
-            on_gradient(named[id(parameter)], parameter)
-            parameter.grad = None
+            if on_gradient is not None:
+                on_gradient(named[id(parameter)], parameter)
+                parameter.grad = None
 
-        if on_gradient is not None:
-            handles = [
-                parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
-                for parameter in model.parameters()
-                if parameter.requires_grad
-            ]
+        # Also where nobody asks for gradients: between two hooks Python hears Ctrl-C, which a backward pass does not.
+        handles = [
+            parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
+            for parameter in model.parameters()
+            if parameter.requires_grad
+        ]
         with probe.seeded(seed), torch.enable_grad():
             outputs = [tensor for tensor in tensors_in(model(x)) if tensor.is_floating_point()]
             # A weighted sum: no output can change without changing the loss, and no two gradients cancel.

@@ -122,11 +122,25 @@ def write_bytes(content: bytes, stream: TextIO | None = None) -> None:
             _write_all(buffer, content)
 
 
+def check_stdout() -> None:
+    """Find out before any work is done whether there is a standard output at all.
+
+    Raises:
+        ResnetCliError: it is closed.
+    """
+    _open(sys.stdout)
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    if stream is None or stream.closed:
+        raise ResnetCliError("standard output is closed", "write to a file with --output")
+    return stream
+
+
 @contextlib.contextmanager
 def guarded(stream: TextIO | None) -> Iterator[TextIO]:
     """Standard output, flushed at the end; a failure is told once, and not again when Python closes it."""
-    if stream is None or stream.closed:
-        raise ResnetCliError("standard output is closed", "write to a file with --output")
+    stream = _open(stream)
     try:
         yield stream
         stream.flush()

@@ -13,7 +13,7 @@ from resnet_cli.render.pages_layer_times import layer_times
 from resnet_cli.render.pages_replicas import replicas
 from resnet_cli.render.pages_timings import timings
 from resnet_cli.render.sections import BENCH as SECTIONS
-from resnet_cli.render.wording import closing, scaled, share, word
+from resnet_cli.render.wording import closing, interrupted, scaled, share, word
 
 
 def bench_page(result: BenchResult, view: View) -> Page:
@@ -31,7 +31,7 @@ def bench_page(result: BenchResult, view: View) -> Page:
         title=f"bench: {word(result.network.name).text}",
         subtitle=_subtitle(result),
         parts=(
-            *_interrupted(result),
+            *interrupted(result.interrupted),
             *(part for section in asked for part in draw[section]()),
             *(Remark(note.level, note.text, apart=not index) for index, note in enumerate(result.notes)),
             Remark("dim", _conditions(result.conditions, result.seed), apart=True),
@@ -54,10 +54,6 @@ def _subtitle(result: BenchResult) -> str:
 
 def _threads(number: int) -> str:
     return f"{number:,} thread{'' if number == 1 else 's'}"
-
-
-def _interrupted(result: BenchResult) -> list[Part]:
-    return [Remark("warning", "interrupted; here is what had been measured by then")] if result.interrupted else []
 
 
 def _conditions(conditions: Conditions, seed: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from resnet_cli.architectures import FAMILY
 from resnet_cli.parity_results import FamilyResult, Member
 from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table, View
-from resnet_cli.render.wording import closing, counted, exact, overall, scaled, sign, word
+from resnet_cli.render.wording import closing, counted, exact, interrupted, overall, scaled, sign, word
 from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, ROUNDING
 
 _TITLES = {"parameters": "param", "settings": "set", "statistics": "stat", "gradients": "grad", "shapes": "size"}
@@ -34,6 +35,7 @@ def family_page(result: FamilyResult, view: View) -> Page:
         title="the family against torchvision",
         subtitle=f"{version}{counted(len(members), 'member')}",
         parts=(
+            *interrupted(result.interrupted),
             _verdict(result),
             *table,
             *(_differences(result) if view.fold else []),
@@ -76,6 +78,9 @@ def _verdict(result: FamilyResult) -> Remark:
         return Remark(
             "bad", f"✗ {len(wrong)} of {counted(len(members), 'member')} are not the same: {', '.join(wrong)}"
         )
+    if result.interrupted:
+        done = f"{len(members)} of {counted(len(FAMILY), 'member')}"
+        return Remark("warning", f"? {done} compared, and nothing differs so far")
     exactly = all(overall(one.verdict, one.checks) == BITWISE for one in members)
     how = ", bit for bit" if exactly else ""
     return Remark("good", f"✓ {'each' if len(members) > 1 else 'it'} is the same network as torchvision's{how}")

@@ -10,7 +10,7 @@ from resnet_cli.render.page import Cell, Column, Page, Part, Remark, Row, Table,
 from resnet_cli.render.pages_findings import every_finding, findings, grouped
 from resnet_cli.render.sections import PARITY as SECTIONS
 from resnet_cli.render.side_by_side import side_by_side
-from resnet_cli.render.wording import closing, counted, error, exact, outcome, word
+from resnet_cli.render.wording import closing, counted, error, exact, interrupted, outcome, word
 from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 _NAMES = 4  # of a list that are drawn
@@ -30,6 +30,7 @@ def parity_page(result: ParityResult, view: View) -> Page:
         title=f"{word(result.network.name).text} against {word(result.reference).text}",
         subtitle=_subtitle(result),
         parts=(
+            *interrupted(result.interrupted),
             _verdict(result),
             *_diagnoses(result),
             *(part for section in asked for part in draw[section]()),
@@ -67,6 +68,8 @@ def _verdict(result: ParityResult) -> Remark:
     if result.checks and len(skipped) == len(result.checks):
         return Remark("bad", "? nothing was compared: every check was skipped")
     if not result.same:
+        if result.interrupted:
+            return Remark("warning", f"? nothing differs so far{left}")
         return Remark("bad", f"✗ not the same network{left}")
     if result.findings:
         return Remark("good", f"✓ the same but for {counted(len(result.findings), 'expected change')}{left}")

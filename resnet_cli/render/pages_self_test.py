@@ -7,7 +7,7 @@ from itertools import groupby
 
 from resnet_cli.parity_results import Planted, SelfTestResult
 from resnet_cli.render.page import Cell, Column, Page, Remark, Row, Table, View
-from resnet_cli.render.wording import closing, counted, exact, word
+from resnet_cli.render.wording import closing, counted, exact, interrupted, word
 
 _COLUMNS = (
     Column("fault", "fault", numeric=False, minimum=16, comfort=26, wrap=True),
@@ -32,6 +32,7 @@ def self_test_page(result: SelfTestResult, view: View) -> Page:
         title=f"self-test: faults planted in {word(result.network.name).text}",
         subtitle=f"{word(result.reference).text} · {counted(len(result.rows), 'fault')}",
         parts=(
+            *interrupted(result.interrupted),
             _verdict(result),
             *([Table("faults", "", columns, rows)] if rows else []),
             *([Remark("dim", _without_place(nowhere))] if nowhere else []),
@@ -46,6 +47,8 @@ def _verdict(result: SelfTestResult) -> Remark:
     if result.same:
         return Remark("good", f"✓ all planted faults found and named: {result.named} of {result.planted}")
     missed = [one.key for one in result.rows if one.planted and not (one.detected and one.named)]
+    if result.interrupted and not missed:
+        return Remark("warning", f"? all faults planted so far were found and named: {result.named}")
     return Remark(
         "bad",
         f"✗ of {counted(result.planted, 'planted fault')}, {result.detected} found and {result.named} named; "

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 
+from resnet_cli import interruption
 from resnet_cli.quantities import printable
 from resnet_cli.render.glyphs import Glyphs
 
@@ -29,6 +30,7 @@ def waiting(what: str) -> Iterator[None]:
             stream.flush()
     try:
         yield
+        interruption.check()
     finally:
         if shown:
             with contextlib.suppress(OSError):
@@ -46,6 +48,7 @@ def telling() -> Iterator[Callable[..., None]]:
     stream, shown = sys.stderr, is_watched()
 
     def tell(text: str, done: int = 0, of: int = 0) -> None:
+        interruption.check()
         if not shown:
             return
         glyphs = Glyphs(stream.encoding)

@@ -178,6 +178,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def interrupted(is_so: bool) -> list[Part]:
+    """What stands above a result that is a part of what was asked for."""
+    return [Remark("warning", "interrupted; here is what had been measured by then")] if is_so else []
+
+
 def closing(notes: Iterable[Note], where: Environment) -> list[Part]:
     """Notes, and the machine that the figures come from."""
     memory = "" if where.device_memory_bytes is None else f", {quantities.scaled(where.device_memory_bytes, 'B')}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
-from resnet_cli.render.files import check_file, guarded, is_stdout, write_file, write_stdout
+from resnet_cli.render.files import STDOUT, check_file, check_stdout, guarded, is_stdout, write_file, write_stdout
 from resnet_cli.render.page import View
 from resnet_cli.render.pages import kind_of, page, validate_view
 
@@ -64,6 +64,8 @@ def check_output(output: str | None) -> None:
     """
     if output is not None and not is_stdout(output):
         check_file(output)
+    elif output in (None, STDOUT):
+        check_stdout()
 
 
 def write(

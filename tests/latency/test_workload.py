@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from resnet_cli.architectures import resolve
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.latency import workload
 from resnet_cli.measure.latency.workload import Workload, all_finite, calibrate
 from resnet_cli.resnet import build
 
@@ -116,3 +117,19 @@ def test_nan_and_infinity_are_found_in_nested_outputs() -> None:
     assert all_finite(good)
     assert not all_finite({**good, "c": (torch.tensor([1.0, float("nan")]),)})
     assert not all_finite(torch.tensor(float("inf")))
+
+
+def listeners(model: nn.Module) -> int:
+    return sum(len(parameter._post_accumulate_grad_hooks or ()) for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("long", "kept"), [(1e9, 0), (0.0, 2)])
+def test_a_backward_pass_is_heard_in_while_it_may_be_long(
+    long: float, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workload, "_LONG_S", long)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    step = Workload(model, image=(3, 2, 2), device=CPU, mode="train").call(2)
+    assert listeners(model) == 2
+    step()
+    assert listeners(model) == kept

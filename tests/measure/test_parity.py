@@ -369,3 +369,19 @@ def test_a_step_in_pieces_is_the_step_of_torch(monkeypatch: pytest.MonkeyPatch) 
     expected = float((after[0] - after[1]).abs().max() / after[1].abs().max())
     assert training._step_error(p, g, q, h) == expected
     assert training._step_error(p, g, p, g) == 0.0
+
+
+def test_a_backward_pass_is_heard_in_at_every_parameter() -> None:
+    """Without a hook in Python, Ctrl-C waits for the whole pass."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Linear(3, 3))
+    parameters = list(model.parameters())
+    seen: list[int] = []
+
+    class Looking(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.extend(len(parameter._post_accumulate_grad_hooks or ()) for parameter in parameters)
+            return x
+
+    training.run(model.append(Looking()), torch.ones(2, 3, 2, 2), 0)
+    assert seen == [1] * len(parameters)
+    assert not any(parameter._post_accumulate_grad_hooks for parameter in parameters)

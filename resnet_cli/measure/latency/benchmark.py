@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from resnet_cli import interruption
 from resnet_cli.bench_results import BenchResult, Ceiling, Comparison, Ladder, LayerTimes, Timing
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.latency import baseline as saved_runs
@@ -137,6 +138,7 @@ def _measure(
     except KeyboardInterrupt:
         if not found.has_figures:
             raise
+        interruption.heard()
         found.interrupted = True
     return found
 

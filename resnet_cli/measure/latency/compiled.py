@@ -114,10 +114,11 @@ def _settings(chosen: dict[str, object]) -> Iterator[None]:
 @contextlib.contextmanager
 def _private_caches() -> Iterator[None]:
     """Empty caches in a directory that is removed, and nothing from earlier compilations in memory."""
-    before = {name: os.environ.get(name) for name in (*_CACHES, _LEFT)}
+    before = {name: os.environ.get(name) for name in (*_CACHES, _LEFT, "TMPDIR")}
     with tempfile.TemporaryDirectory(prefix="resnet-cli-", ignore_cleanup_errors=True) as directory:
         try:
             os.environ |= {name: str(Path(directory, folder)) for name, folder in _CACHES.items()}
+            os.environ["TMPDIR"] = directory  # a C++ compiler that is interrupted leaves its files there
             # Not before: the import alone makes a directory for caches.
             from torch._inductor.utils import fresh_cache  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from resnet_cli.measure.latency.peers import PeerGoneError
 from resnet_cli.measure.latency.replicas import ReplicaQuestion, replicate
 
 PROGRESS = "progress"  # the file with what rank 0 said last
+ROWS = "rows"  # the file with what rank 0 has measured so far
 _GRACE_S = 10.0  # that a process waits to be ended, so that the one that failed first is the first to end
 
 
@@ -35,8 +37,14 @@ def work(question: ReplicaQuestion, folder: str) -> tuple[Replicas, ...] | None:
     """Measure as one of the processes that `launch` has started; failures are left in a file of the folder."""
     _die_with_parent()
     place = Path(folder)
+    rows: list[Replicas] = []
+
+    def keep(row: Replicas) -> None:
+        rows.append(row)
+        _put(place / ROWS, pickle.dumps(tuple(rows)))
+
     try:
-        return replicate(question, lambda text: _say(place / PROGRESS, text))
+        return replicate(question, lambda text: _say(place / PROGRESS, text), keep)
     except PeerGoneError as gone:
         time.sleep(_GRACE_S)
         _leave(place, ResnetCliError(str(gone)))
@@ -59,9 +67,13 @@ def _die_with_parent() -> None:
 
 
 def _say(path: Path, text: str) -> None:
+    _put(path, text.encode())
+
+
+def _put(path: Path, content: bytes) -> None:
     """Replace a file as a whole, so that nobody reads half of it."""
     draft = path.with_suffix(".draft")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_bytes(content)
     draft.replace(path)
 
 

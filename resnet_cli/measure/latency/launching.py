@@ -9,6 +9,7 @@ import json
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from typing import Any
 from resnet_cli.bench_results import Replicas
 from resnet_cli.errors import BAD_INPUT, ResnetCliError
 from resnet_cli.measure.latency.group import is_member, muted, require_gpus
-from resnet_cli.measure.latency.launched import PROGRESS, handled_signals, report_name, work
+from resnet_cli.measure.latency.launched import PROGRESS, ROWS, handled_signals, report_name, work
 from resnet_cli.measure.latency.peers import PeerGoneError
 from resnet_cli.measure.latency.replicas import ReplicaQuestion, own_device, replicate
 from resnet_cli.measure.latency.sampling import Progress
@@ -59,13 +60,19 @@ def run_here(question: ReplicaQuestion, progress: Progress = _silent) -> tuple[R
         raise SystemExit(BAD_INPUT) from gone
 
 
-def launch(processes: int, question: ReplicaQuestion, progress: Progress = _silent) -> tuple[Replicas, ...]:
+def launch(
+    processes: int,
+    question: ReplicaQuestion,
+    progress: Progress = _silent,
+    rescue: Callable[[tuple[Replicas, ...]], None] = lambda _: None,
+) -> tuple[Replicas, ...]:
     """Start so many processes on this machine, let them measure, and end them.
 
     Args:
         processes: how many.
         question: what to measure.
         progress: is told what goes on, from a thread of its own.
+        rescue: is given what was measured before an interruption.
 
     Returns:
         One for each batch size.
@@ -83,8 +90,13 @@ def launch(processes: int, question: ReplicaQuestion, progress: Progress = _sile
     received: signal.Signals | None = None
     returned: dict[int, Any] = {}
     try:
-        with tempfile.TemporaryDirectory(prefix="resnet-cli-") as folder, _surroundings():
-            returned = _returned(processes, question, Path(folder), progress)
+        with tempfile.TemporaryDirectory(prefix="resnet-cli-") as folder:
+            try:
+                with _surroundings():
+                    returned = _returned(processes, question, Path(folder), progress)
+            except BaseException:
+                rescue(_measured(Path(folder)))
+                raise
     except Exception as error:
         received = getattr(error, "sigval", None)  # the launcher's own exception for a signal
         if received is None:
@@ -182,6 +194,15 @@ def _hearing(folder: Path, progress: Progress) -> Iterator[None]:
         finally:
             over.set()
             thread.join()
+
+
+def _measured(folder: Path) -> tuple[Replicas, ...]:
+    """What rank 0 had finished; it is our own process that wrote this."""
+    try:
+        found: tuple[Replicas, ...] = pickle.loads((folder / ROWS).read_bytes())
+    except FileNotFoundError:
+        return ()
+    return found
 
 
 def _report(folder: Path, rank: int) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from resnet_cli.bench_results import BenchResult
+from resnet_cli import interruption
+from resnet_cli.bench_results import BenchResult, Replicas
 from resnet_cli.measure.latency import launching, scaling
 from resnet_cli.measure.latency.framing import Frame
 from resnet_cli.measure.latency.question import Question
@@ -39,6 +40,7 @@ def bench_many(
 
     Raises:
         ResnetCliError: one of the processes failed; none is left.
+        KeyboardInterrupt: before a batch size was measured.
     """
     frame = Frame(described, question)
     asked = ReplicaQuestion(
@@ -54,13 +56,21 @@ def bench_many(
         seed=question.seed,
         threads=question.threads,
     )
+    finished: list[Replicas] = []
+    interrupted = False
     if processes is None:
         rows = launching.run_here(asked, progress)
         if rows is None:
             return None
     else:
-        rows = launching.launch(processes, asked, progress)
+        try:
+            rows = launching.launch(processes, asked, progress, finished.extend)
+        except KeyboardInterrupt:
+            if not finished:
+                raise
+            interruption.heard()
+            rows, interrupted = tuple(finished), True
     result = frame.close()
     # What other processes keep busy are our own ones here.
     conditions = replace(result.conditions, threads=rows[0].threads, other_load=None)
-    return replace(result, replicas=rows, conditions=conditions, notes=scaling.notes(rows))
+    return replace(result, replicas=rows, interrupted=interrupted, conditions=conditions, notes=scaling.notes(rows))

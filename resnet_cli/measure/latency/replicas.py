@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,12 +73,15 @@ class ReplicaQuestion:
     threads: int | None = None
 
 
-def replicate(question: ReplicaQuestion, progress: Progress) -> tuple[Replicas, ...] | None:
+def replicate(
+    question: ReplicaQuestion, progress: Progress, keep: Callable[[Replicas], None] = lambda _: None
+) -> tuple[Replicas, ...] | None:
     """Measure as one of the processes of a run; all of them must ask the same.
 
     Args:
         question: what to measure.
         progress: is told what goes on, on rank 0 only.
+        keep: is given each batch size as soon as it is measured, on rank 0 only.
 
     Returns:
         One for each batch size on rank 0, and None on all others.
@@ -96,10 +99,12 @@ def replicate(question: ReplicaQuestion, progress: Progress) -> tuple[Replicas, 
             model = _build(question)
             if place.rank == 0:
                 _require_memory(question, model, device, dtype, place.local_count)
-            rows = [
-                _row(question, model, batch_size, device, dtype, peers, progress if place.rank == 0 else _silent)
-                for batch_size in question.batch_sizes
-            ]
+            rows = []
+            for batch_size in question.batch_sizes:
+                row = _row(question, model, batch_size, device, dtype, peers, progress if place.rank == 0 else _silent)
+                if row is not None:
+                    rows.append(row)
+                    keep(row)
             peers.share(None)  # nobody leaves before all are through
         except PeerGoneError:
             raise
@@ -107,7 +112,7 @@ def replicate(question: ReplicaQuestion, progress: Progress) -> tuple[Replicas, 
             with suppress(RuntimeError):  # nobody may be left to tell
                 peers.fail()
             raise
-    return tuple(row for row in rows if row is not None) if place.rank == 0 else None
+    return tuple(rows) if place.rank == 0 else None
 
 
 def own_device(kind: str, local_rank: int) -> torch.device:

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from resnet_cli import interruption
 from resnet_cli.bench_results import Start
 from resnet_cli.measure.latency.clocks import Clock, Sample, timed
 from resnet_cli.measure.latency.statistics import CONFIDENCE, is_steady, median_interval, paired_ratio, quantile
@@ -132,6 +133,7 @@ def sample(
             whole = min(map(len, taken))
             if not whole:
                 raise
+            interruption.heard()
             taken = [samples[:whole] for samples in taken]
     return Sampled(taken, stopped, clock.now() - begin)
 
