@@ -13,6 +13,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, write_through
 from resnet_cli.render.progress import telling, waiting
+from resnet_cli.user_files import exists
 
 EPILOG = """\b
 Examples:
@@ -83,7 +84,7 @@ def convert(
             f"--output {printable(output)!r}: the name of the file says the format",
             f"let it end in {', '.join(_FORMATS)}",
         )
-    if not Path(source).exists():
+    if not exists(source):
         raise ResnetCliError(f"{printable(source)}: there is no such file", "name the weights to read")
     with _to_a_file():
         check_file(output)

@@ -7,22 +7,27 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import dimensions, printable
 from resnet_cli.results import Shape
+from resnet_cli.user_files import read_bytes
+
+_LARGEST_FILE = 16 * 10**6  # a map of ResNet-152 has 40 kB
 
 
 def _read(path: str) -> dict[str, Any]:
     shown = printable(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_bytes(path, _LARGEST_FILE).decode("utf-8")
     except FileNotFoundError:
         raise ResnetCliError(f"{shown}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResnetCliError(f"{shown} cannot be read: {printable(' '.join(str(error).split()))}") from None
+    except UnicodeDecodeError as error:
+        raise ResnetCliError(f"{shown} cannot be read: it is not UTF-8 text (byte {error.start})") from None
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ResnetCliError(f"{shown} cannot be read: {printable(said[:1].lower() + said[1:])}") from None
     try:
         content = json.loads(text) if path.lower().endswith(".json") else tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
