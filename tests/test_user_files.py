@@ -54,6 +54,16 @@ def test_a_device_without_an_end_is_refused(device: str) -> None:
         read_map(device)
 
 
+def test_a_key_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text("a." * 100_000 + "b = 1", encoding="utf-8")  # 10 GB in tomllib
+    with pytest.raises(ResnetCliError, match="a key of more than 32 parts"):
+        read_map(str(path))
+    name = ".".join(["block"] * 100)
+    path.write_text(f'[parameters]\n"{name}" = "fc.weight"\n', encoding="utf-8")
+    assert read_map(str(path)) == {name: "fc.weight"}
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_pipe_that_nobody_writes_into_is_refused(pipe: str) -> None:
     with pytest.raises(TimeoutError, match="nobody writes"):

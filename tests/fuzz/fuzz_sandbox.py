@@ -63,7 +63,7 @@ SPECIAL = (
 
 
 @functools.cache
-def _weights() -> dict[str, bytes]:
+def weights() -> dict[str, bytes]:
     stream, picture = io.BytesIO(), io.BytesIO()
     torch.save(STATE, stream)
     PIL.Image.new("RGB", (8, 8), (200, 100, 50)).save(picture, "PNG")
@@ -87,7 +87,7 @@ def fill(folder: Path, bench: str) -> None:
     }
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8")
-    for name, content in _weights().items():
+    for name, content in weights().items():
         (folder / name).write_bytes(content)
     (folder / "folder").mkdir()
     (folder / "folder" / "inside.json").write_text("kept", encoding="utf-8")
