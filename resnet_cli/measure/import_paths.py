@@ -216,8 +216,22 @@ def _as_if_run(folders: list[str], where: str) -> Iterator[None]:
                 sys.path.remove(folder)
         os.chdir(directory)
         for name in set(sys.modules) - before:
-            if _is_from(sys.modules[name], folders) and not name.startswith("resnet_cli_model_"):
+            if not _is_from(sys.modules[name], folders) or name.startswith("resnet_cli_model_"):
+                continue
+            if _is_also_elsewhere(name, folders):
+                del sys.modules[name]
+            else:
                 _siblings.add(name)
+
+
+def _is_also_elsewhere(name: str, folders: list[str]) -> bool:
+    """Whether a module of the user's folder hides one of Python or of a library, which we may still want to import."""
+    outermost = name.partition(".")[0]
+    if outermost in sys.stdlib_module_names:
+        return True
+    spec = importlib.machinery.PathFinder.find_spec(outermost)
+    place = spec.origin if spec is not None else None
+    return place is not None and not any(Path(place).resolve().is_relative_to(folder) for folder in folders)
 
 
 def _is_from(module: Any, folders: list[str]) -> bool:

@@ -134,7 +134,7 @@ REAL = (
 EXTREME = st.one_of(HOSTILE, NUMBERS)
 
 
-@settings(fuzzed, max_examples=max(1, CASES // 10))
+@settings(fuzzed, max_examples=max(1, CASES // 20))
 @given(st.data())
 def test_real_measurements_end_well(sandbox: Path, data: st.DataObject) -> None:
     """The same without a seam, on tiny networks, with one value out of the ordinary."""

@@ -163,7 +163,7 @@ def test_a_damaged_file_is_read_or_refused(name: str, folder: Path) -> None:
     whole = make()
     assert tried(line, folder / name, whole) in RAN
 
-    @fuzzed(10)
+    @fuzzed(20)
     @given(damaged(whole))
     def every(content: bytes) -> None:
         note(repr(content[:2000]))
