@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import signal
+import sys
 import tomllib
 import typing
 from pathlib import Path
@@ -227,6 +228,19 @@ def test_p18_what_lies_beside_the_network_does_not_hide_a_library(
     shown = pseudo_terminal.run(["summary", "--model", f"{tmp_path}/net.py:Net"], 80)
     assert shown.code == 0, shown.screen
     assert "\x1b[" in shown.screen  # Rich has coloured it
+
+
+def test_p18_the_users_code_takes_no_path_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = list(sys.path)
+    (tmp_path / "net.py").write_text(
+        f"{NETWORK}\nimport sys\nsys.path.clear()\nsys.path.append('added')\n", encoding="utf-8"
+    )
+    try:
+        assert main(["summary", "--model", f"{tmp_path}/net.py:Net"]) == 0
+        assert sys.path == [*before, "added"]
+    finally:
+        sys.path[:] = before
+    capsys.readouterr()
 
 
 def test_p19_sigterm_cleans_up() -> None:

@@ -204,16 +204,16 @@ def _as_if_run(folders: list[str], where: str) -> Iterator[None]:
         sys.modules.pop(name, None)  # another folder may have a module of that name
     _siblings.clear()
     importlib.invalidate_caches()
-    before, directory, argv = set(sys.modules), Path.cwd(), sys.argv
+    before, paths, directory, argv = set(sys.modules), list(sys.path), Path.cwd(), sys.argv
     sys.path[:0] = folders
     sys.argv = [where]
     try:
         yield
     finally:
         sys.argv = argv
-        for folder in folders:
-            with contextlib.suppress(ValueError):  # the user's code may have changed it
-                sys.path.remove(folder)
+        # What the user's code has added stays, after what it must not take away.
+        added = [place for place in sys.path if place not in paths and place not in folders]
+        sys.path[:] = [*paths, *dict.fromkeys(added)]
         os.chdir(directory)
         for name in set(sys.modules) - before:
             if not _is_from(sys.modules[name], folders) or name.startswith("resnet_cli_model_"):
