@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _report(error.message, error.hint, error.exit_code, error.detail)
     except typer.TyperException as error:
-        message = error.format_message().removeprefix("Value error, ")
+        message = error.format_message().replace(": Value error, ", ": ").removeprefix("Value error, ")
         return _report(message, "see resnet-cli --help, or --help after the command", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return interruption.exit_code()

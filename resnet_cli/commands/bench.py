@@ -7,7 +7,7 @@ import typer
 
 from resnet_cli.architectures import FAMILY
 from resnet_cli.bench_results import LEVERS, BenchResult
-from resnet_cli.commands import choice, options
+from resnet_cli.commands import choice, options, paths
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
@@ -141,6 +141,7 @@ def bench(
     width = options.share("--ci-width", ci_width)
     slowdown = None if fail_above is None else options.share("--fail-above", fail_above, most=100.0)
     chosen = options.chosen("lever", levers, LEVERS) if ladder or levers is not None else None
+    options.check_seed(seed)
     options.within("--max-time", max_time, options.MOST_SECONDS, "seconds")
     options.within("--threads", threads, MOST_THREADS, "threads")
     options.within("--nproc", nproc, MOST_PROCESSES, "processes")
@@ -152,6 +153,9 @@ def bench(
     if together is not None and ":" in device:
         raise ResnetCliError(f"{together} gives each process a GPU of its own, and --device {printable(device)} is one")
     drawing = options.drawing("bench", output_format, output, levels=levels, sections=show)
+    paths.keep_apart(
+        {"--output": output, "--save": save}, {"--baseline": baseline, "--weights": weights, "--model": model}
+    )
     saved = None if baseline is None else _saved(baseline)
     if save is not None:
         check_file(save)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from resnet_cli.architectures import FAMILY, resolve
-from resnet_cli.commands import choice, options
+from resnet_cli.commands import choice, options, paths
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.files import check_file, write_file
@@ -122,11 +122,17 @@ def compare_torchvision(
     _agree(
         every, self_test, depth, arch, repeat, model, against, weights, image, key_map, save_map, expect, save_expect
     )
+    options.check_seed(seed)
     for name, value in (("--rtol", rtol), ("--atol", atol)):
         if value is not None and not 0 <= value < float("inf"):
             raise ResnetCliError(f"{name} {value} is no tolerance", "use a number of 0 or more, such as 1e-5")
     kind = "compare-torchvision-all" if every else "self-test" if self_test else "compare-torchvision"
     drawing = options.drawing(kind, output_format, output, levels=levels, fold=fold, sections=show)
+    paths.keep_apart(
+        {"--output": output, "--save-map": save_map, "--save-expect": save_expect},
+        {"--weights": weights, "--image": image, "--model": model, "--map": key_map, "--expect": expect},
+        renewed={"--save-map": "--map", "--save-expect": "--expect"},
+    )
     asked = options.chosen("check", checks, CHECKS)
     for path in (save_map, save_expect):
         if path is not None:

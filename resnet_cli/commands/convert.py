@@ -15,6 +15,7 @@ from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, write_through
 from resnet_cli.render.progress import telling
 from resnet_cli.render.sections import CONVERT
+from resnet_cli.user_files import exists
 
 EPILOG = """\b
 Examples:
@@ -85,7 +86,7 @@ def convert(
             f"--output {printable(output)!r}: the name of the file says the format",
             f"let it end in {', '.join(_FORMATS)}",
         )
-    if not Path(source).exists():
+    if not exists(source):
         raise ResnetCliError(f"{printable(source)}: there is no such file", "name the weights to read")
     with _to_a_file():
         check_file(output)

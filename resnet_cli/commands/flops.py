@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import choice, options
+from resnet_cli.commands import choice, options, paths
 from resnet_cli.commands.completion import pair_of
 from resnet_cli.measure.conventions import keys, parse_walk
 from resnet_cli.render.pages import flops_sections
@@ -58,6 +58,7 @@ def flops(
     )
     shape = options.input_shape(batch_size, in_channels, image_size)
     drawing = options.drawing("flops", output_format, output, levels=levels, sections=show)
+    paths.keep_apart({"--output": output}, {"--model": model})
     budgets = parse_budgets(assertions or (), "flops")
     walks = [parse_walk(text) for text in walk or ()]
     machine = options.machine(device, dtype)

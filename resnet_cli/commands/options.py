@@ -36,6 +36,7 @@ PUBLISHED = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")  # torchvision's names
 MOST_IMAGES = 10**9
 MOST_PIXELS = 65_536
 MOST_SECONDS = 24 * 3600
+MOST_SEED = 2**62  # torch takes twice as much, and some parts of a measurement count on from it
 MOST_VALUES = 2**48  # in an input; beyond it sizes in bytes no longer fit torch's 64 bits
 
 
@@ -326,6 +327,16 @@ def machine(device: str, dtype: str) -> Machine:
         from resnet_cli.measure import devices
 
     return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
+
+
+def check_seed(seed: int) -> None:
+    """A seed that torch takes.
+
+    Raises:
+        ResnetCliError: it does not.
+    """
+    if not 0 <= seed <= MOST_SEED:
+        raise ResnetCliError(f"--seed {seed} is out of range", "give a whole number from 0 to 2**62")
 
 
 def share(option: str, text: str, most: float = 1.0) -> float:

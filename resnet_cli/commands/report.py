@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnet_cli import interruption
-from resnet_cli.commands import choice, options
+from resnet_cli.commands import choice, options, paths
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.progress import telling
@@ -114,6 +114,9 @@ def report(
     sizes = options.batch_sizes(batch_size, in_channels, image_size)
     image = options.input_shape(1, in_channels, image_size)[1:]
     options.within("--max-time", max_time, options.MOST_SECONDS, "seconds")
+    options.check_seed(seed)
+    read = {f"FILE {index + 1}": path for index, path in enumerate(files or ())}
+    paths.keep_apart({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
     saved, notes = expanded(read_result("FILE", path) for path in files or ())
     measured = None
     if networks:

@@ -1,17 +1,17 @@
 """`resnet-cli summary`."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import choice, options
+from resnet_cli.commands import choice, options, paths
 from resnet_cli.commands.completion import file_or, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.pages import summary_columns
 from resnet_cli.render.progress import is_watched, telling
+from resnet_cli.user_files import exists
 
 if TYPE_CHECKING:
     from resnet_cli.measure.networks import Subject
@@ -78,6 +78,7 @@ def summary(
     shape = options.input_shape(batch_size, in_channels, image_size)
     kind = "summary" if weights is None else "weights"
     drawing = options.drawing(kind, output_format, output, levels=levels, columns=columns, fold=fold)
+    paths.keep_apart({"--output": output}, {"--weights": weights, "--model": model})
     budgets = parse_budgets(assertions or (), "summary")
     machine = options.machine(device, dtype)
 
@@ -110,7 +111,7 @@ def _weights(text: str, network: choice.Choice) -> "tuple[WeightsResult, Subject
     subject = network.subject() if network.is_named else None
     with telling() as tell:
         path = text
-        if network.model is None and not Path(text).exists():
+        if network.model is None and not exists(text):
             from resnet_cli.measure.published_weights import resolve_weights
 
             path = resolve_weights(text, network.spec, show_bar=is_watched(), progress=tell)

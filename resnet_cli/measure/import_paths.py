@@ -204,20 +204,34 @@ def _as_if_run(folders: list[str], where: str) -> Iterator[None]:
         sys.modules.pop(name, None)  # another folder may have a module of that name
     _siblings.clear()
     importlib.invalidate_caches()
-    before, directory, argv = set(sys.modules), Path.cwd(), sys.argv
+    before, paths, directory, argv = set(sys.modules), list(sys.path), Path.cwd(), sys.argv
     sys.path[:0] = folders
     sys.argv = [where]
     try:
         yield
     finally:
         sys.argv = argv
-        for folder in folders:
-            with contextlib.suppress(ValueError):  # the user's code may have changed it
-                sys.path.remove(folder)
+        # What the user's code has added stays, after what it must not take away.
+        added = [place for place in sys.path if place not in paths and place not in folders]
+        sys.path[:] = [*paths, *dict.fromkeys(added)]
         os.chdir(directory)
         for name in set(sys.modules) - before:
-            if _is_from(sys.modules[name], folders) and not name.startswith("resnet_cli_model_"):
+            if not _is_from(sys.modules[name], folders) or name.startswith("resnet_cli_model_"):
+                continue
+            if _is_also_elsewhere(name, folders):
+                del sys.modules[name]
+            else:
                 _siblings.add(name)
+
+
+def _is_also_elsewhere(name: str, folders: list[str]) -> bool:
+    """Whether a module of the user's folder hides one of Python or of a library, which we may still want to import."""
+    outermost = name.partition(".")[0]
+    if outermost in sys.stdlib_module_names:
+        return True
+    spec = importlib.machinery.PathFinder.find_spec(outermost)
+    place = spec.origin if spec is not None else None
+    return place is not None and not any(Path(place).resolve().is_relative_to(folder) for folder in folders)
 
 
 def _is_from(module: Any, folders: list[str]) -> bool:

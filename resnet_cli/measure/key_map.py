@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import dimensions, printable
 from resnet_cli.results import Shape
+from resnet_cli.user_files import read_bytes
+
+_MOST_PARTS = 32
+_QUOTED = re.compile(r""" "(?:[^"\\\n]|\\.)*" | '[^'\n]*' """, re.VERBOSE)
+_ENDLESS_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}""")
+_LARGEST_FILE = 16 * 10**6  # a map of ResNet-152 has 40 kB
 
 
 def _read(path: str) -> dict[str, Any]:
     shown = printable(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_bytes(path, _LARGEST_FILE).decode("utf-8")
     except FileNotFoundError:
         raise ResnetCliError(f"{shown}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResnetCliError(f"{shown} cannot be read: {printable(' '.join(str(error).split()))}") from None
+    except UnicodeDecodeError as error:
+        raise ResnetCliError(f"{shown} cannot be read: it is not UTF-8 text (byte {error.start})") from None
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ResnetCliError(f"{shown} cannot be read: {printable(said[:1].lower() + said[1:])}") from None
+    is_json = path.lower().endswith(".json")
+    # tomllib takes memory that grows with the square of the length of a key.
+    if not is_json and _ENDLESS_KEY.search(_QUOTED.sub('""', text)):
+        raise ResnetCliError(f"{shown} has a key of more than {_MOST_PARTS} parts", "names with dots stand in quotes")
     try:
-        content = json.loads(text) if path.lower().endswith(".json") else tomllib.loads(text)
+        content = json.loads(text) if is_json else tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
-        raise ResnetCliError(f"{shown} is no {'JSON' if path.lower().endswith('.json') else 'TOML'}: {error}") from None
+        raise ResnetCliError(f"{shown} is no {'JSON' if is_json else 'TOML'}: {error}") from None
     if not isinstance(content, dict):
         raise ResnetCliError(f"{shown} holds no table")
     return content

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import io
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,6 +18,12 @@ from torch import nn
 from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
+from resnet_cli.user_files import read_bytes
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_LARGEST_PHOTOGRAPH = 256 * 10**6
 
 
 def _torchvision() -> Any:
@@ -149,21 +156,36 @@ def prepared_image(path: str, name: str) -> tuple[torch.Tensor, Sequence[str]]:
         ResnetCliError: no working torchvision, no such file, or no image in it.
     """
     models = _torchvision().models
-    import PIL.Image
-
     try:
         weights = models.get_model_weights(name).DEFAULT
     except ValueError:
         weights = models.get_model_weights("resnet50").DEFAULT
+    return weights.transforms()(_picture(path)).unsqueeze(0), weights.meta["categories"]
+
+
+def _picture(path: str) -> PIL.Image.Image:
+    """A photograph in RGB.
+
+    Raises:
+        ResnetCliError: no such file, or no image in it.
+    """
+    import PIL.Image
+
     try:
-        with PIL.Image.open(path) as photograph:
-            picture = photograph.convert("RGB")
+        content = read_bytes(path, _LARGEST_PHOTOGRAPH)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            # A few bytes can claim to be any number of pixels.
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(io.BytesIO(content)) as photograph:
+                return photograph.convert("RGB")
     except FileNotFoundError:
         raise ResnetCliError(f"--image {printable(path)}: there is no such file") from None
-    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
-        said = " ".join(str(error).split())
-        raise ResnetCliError(f"--image {printable(path)} cannot be read as an image: {printable(said)}") from None
-    return weights.transforms()(picture).unsqueeze(0), weights.meta["categories"]
+    except PIL.UnidentifiedImageError:
+        said = "it is of no format that Pillow knows"
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
+        said = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    raise ResnetCliError(f"--image {printable(path)} cannot be read as an image: {printable(said[:200])}")
 
 
 def published_weights(name: str) -> dict[str, str]:

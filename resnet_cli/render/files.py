@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
+from resnet_cli.user_files import PATIENCE_S
 
 STDOUT = "-"
 _PREFIX = ".resnet-cli-"
+_LOOK_AGAIN_S = 0.02
 
 
 def is_stdout(output: str | None) -> bool:
@@ -58,7 +62,7 @@ def write_file(output: str, content: bytes) -> None:
         target = _target(output)
         if _is_special(target):
             _check_special(output, target)
-            _write_into(os.open(target, os.O_WRONLY), content)
+            _write_into(_opened(target), content)
         else:
             _replace(target, content)
 
@@ -211,6 +215,25 @@ def _is_special(target: Path) -> bool:
 def _check_special(output: str, target: Path) -> None:
     if stat.S_ISSOCK(target.stat().st_mode):
         _refuse(output, "it is a socket")
+
+
+def _opened(target: Path) -> int:
+    """A device or a pipe, open for writing; a pipe is given some time to find a reader."""
+    if not stat.S_ISFIFO(target.stat().st_mode):
+        return os.open(target, os.O_WRONLY)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() >= deadline:
+                raise OSError(errno.ENXIO, "nobody reads from this pipe") from None
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
 
 
 def _write_into(descriptor: int, content: bytes) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.render.to_json import Result, from_json
+from resnet_cli.user_files import read_bytes
 
-_LARGEST_FILE = 256 * 10**6  # `from_json` refuses far less, but a device never ends
+_LARGEST_FILE = 65 * 10**6  # `from_json` refuses what is larger than 64 MB
 
 
 def read_result(option: str, path: str) -> Result:
@@ -23,8 +22,7 @@ def read_result(option: str, path: str) -> Result:
     """
     shown = printable(path)
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(_LARGEST_FILE)
+        content = read_bytes(path, _LARGEST_FILE)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ResnetCliError(

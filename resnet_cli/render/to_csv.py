@@ -51,7 +51,7 @@ def to_csv(page: Page) -> str:
     columns = tables[0].columns
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column.key for column in columns])
+    writer.writerow([printable(column.key) for column in columns])
     for row in (row for table in tables if table.key == tables[0].key for row in table.rows):
         writer.writerow([_plain(row.cells.get(column.key, Cell(""))) for column in columns])
     return out.getvalue()

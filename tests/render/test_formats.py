@@ -183,3 +183,10 @@ def test_a_bar_is_a_rectangle() -> None:
 def test_a_name_of_a_formula_is_escaped(summary: SummaryResult) -> None:
     root = replace(summary.root, children=(replace(summary.root.children[0], path="=1+1", name="=1+1"),))
     assert rows(render(replace(summary, root=root), Format.CSV))[0]["layer"] == "'=1+1"
+
+
+def test_a_column_of_a_damaged_file_reaches_csv_spelled_out() -> None:
+    """A saved comparison names its own checks, and each of them is a column."""
+    columns = (Column("check_\x1b[2J", "check", numeric=False),)
+    text = to_csv(Page("", (Table("members", "", columns, (Row({"check_\x1b[2J": Cell("x", "x")}),)),)))
+    assert text == "check_\\x1b[2J\nx\n"
