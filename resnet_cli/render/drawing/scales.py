@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+_EQUAL = 1e-12  # a range that is a smaller part of its figures than this is none
+_TINY = 1e-200  # smaller figures leave no room for steps between them
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Figures from low to high on pixels from start to end."""
@@ -42,8 +46,10 @@ def linear(values: Sequence[float], start: float, end: float, *, zero: bool = Fa
     low, high = min(values), max(values)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if high <= low:
-        high, low = low + (abs(low) or 1.0) / 2, low - (0.0 if zero else (abs(low) or 1.0) / 2)
+    size = max(abs(low), abs(high))
+    if high - low <= _EQUAL * size or size < _TINY:
+        half = (size if size >= _TINY else 1.0) / 2
+        low, high = (min(low, 0.0) if zero else low - half), high + half
     reach = (high - low) * margin
     return Scale(low if zero and low == 0 else low - reach, high if zero and high == 0 else high + reach, start, end)
 
