@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 from samples import flops_result, summary_result
 
 from resnet_cli.results import FlopsResult, SummaryResult
+
+# Threads that wait for work must not spin where another test's process needs the core; read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 GOLDEN = Path(__file__).parent / "golden"
 

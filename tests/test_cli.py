@@ -49,7 +49,9 @@ BAD_INPUT = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "named", "advice"), BAD_INPUT, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("arguments", "named", "advice"), BAD_INPUT, ids=lambda value: None if callable(value) else str(value)[:40]
+)
 def test_bad_input_is_one_error_with_a_hint(
     arguments: list[str], named: str, advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

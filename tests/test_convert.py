@@ -139,7 +139,9 @@ def listing() -> dict[str, Any]:
     return {path.name: path.lstat().st_mtime_ns for path in Path().iterdir()}
 
 
-@pytest.mark.parametrize(("arguments", "named", "advice"), BAD_INPUT, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("arguments", "named", "advice"), BAD_INPUT, ids=lambda value: None if callable(value) else str(value)[:40]
+)
 def test_bad_arguments(
     arguments: list[str], named: str, advice: str, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,7 +200,9 @@ BAD_FILES = [
 ]
 
 
-@pytest.mark.parametrize(("make", "name", "said"), BAD_FILES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("make", "name", "said"), BAD_FILES, ids=lambda value: None if callable(value) else str(value)[:30]
+)
 @pytest.mark.parametrize("existing", [None, b"what was there"])
 def test_bad_files(make: Any, name: str, said: str, existing: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
     make()

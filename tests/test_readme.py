@@ -79,7 +79,7 @@ def test_the_commands_that_set_it_up_are_those_of_ci() -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("python3 -m venv")]
     assert len(lines) == 2
     assert lines[0].endswith("resnet-cli summary --depth 18")
-    assert lines[1].endswith("pytest")
+    assert lines[1].endswith("pytest -n auto")
     assert "s/^\\(python3 -m venv .*pytest.*\\)$" in (ROOT / ".ci" / "run").read_text()
 
 

@@ -199,7 +199,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "named", "advice"), BAD, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(
+    ("arguments", "named", "advice"), BAD, ids=lambda value: None if callable(value) else str(value)[:50]
+)
 def test_bad_input_is_one_error_with_a_hint(
     arguments: list[str],
     named: str,

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 _EQUAL = 1e-12  # a range that is a smaller part of its figures than this is none
 _TINY = 1e-200  # smaller figures leave no room for steps between them
 
