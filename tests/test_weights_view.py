@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -180,6 +181,7 @@ for kind, small, large in zip(*[iter(sys.argv[1:])] * 3):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif("COVERAGE_RUN" in os.environ, reason="coverage keeps memory of its own")
 def test_a_large_file_is_not_loaded(tmp_path: Path) -> None:
     """At most a tensor at a time. What torch maps of a .pth stays with the kernel, which takes it back at will."""
     arguments = []

@@ -213,3 +213,18 @@ def test_names_lose_their_space_and_the_mark_of_the_in_place_form() -> None:
     assert in_place(aten.add_.Tensor)
     assert not in_place(aten.add.Tensor)
     assert not in_place(aten.native_batch_norm.default)  # writes its statistics, but into other arguments
+
+
+@pytest.mark.parametrize(
+    ("func", "writes"),
+    [
+        (torch.ops.aten.relu_.default, True),
+        (torch.ops.aten.__ior__.Tensor, True),
+        (torch.ops.aten.relu.default, False),
+        (torch.ops.aten.__and__.Tensor, False),  # the name ends like that of an in-place operator
+        (torch.ops.aten.add.out, False),  # it writes, but into its last argument
+        (torch.ops.aten.native_batch_norm.default, False),  # it writes into its running statistics
+    ],
+)
+def test_in_place_is_what_writes_into_its_first_argument(func: Any, writes: bool) -> None:
+    assert in_place(func) is writes

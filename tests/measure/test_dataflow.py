@@ -117,3 +117,23 @@ def test_what_was_written_last_is_what_is_read() -> None:
 def test_what_no_forward_calls_reads_nothing_known() -> None:
     result = summary_of(Shares(), (2, 8, 1, 1))
     assert [row.sources for row in result.root.children if row.output_shape is None] == [None]
+
+
+class Overwrites(nn.Module):
+    """Operators that compute nothing have no row: who reads them reads what they read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.a(x)
+        out.copy_(self.b(x))
+        total: Tensor = out + x
+        return total
+
+
+def test_what_has_no_row_stands_for_what_it_reads() -> None:
+    result = summary_of(Overwrites(), (2, 3, 8, 8))
+    found = {row.name: row.sources for row in result.root.children}
+    assert found == {"a": (-1,), "b": (-1,), "add": (-1, 0, 1)}
