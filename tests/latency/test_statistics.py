@@ -582,3 +582,41 @@ def test_a_series_of_the_simulation_is_what_it_says() -> None:
     product = python.fmean(a * b for a, b in pairwise(values))
     assert product / python.fmean(value**2 for value in values) == pytest.approx(0.9, abs=0.02)
     assert python.stdev(values) == pytest.approx(1, abs=0.1)
+
+
+def test_a_run_that_wandered_still_leaves_its_outliers_out() -> None:
+    wandered = [*(1 + index / 100 for index in range(100)), 1e6]
+    low, high = median_interval(wandered, 0.95)
+    assert low < 1.1
+    assert 1.9 < high < 2.1
+    few = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 1e6]  # a run of ten that drifts says nothing of its ends
+    assert median_interval(few, 0.95)[1] > 9.0
+
+
+def test_the_fewest_samples_may_have_an_outlier() -> None:
+    steady = [1.0 + index / 100 for index in range(FEWEST - 1)]
+    assert outliers([*steady, 50.0]) == (FEWEST - 1,)
+    assert outliers([*steady[1:], 50.0]) == ()
+
+
+def test_the_lowest_percentile_needs_two_samples() -> None:
+    assert needed_for(0.0) == 2
+
+
+def test_correlation_is_that_of_the_ranks() -> None:
+    # Ranks 0 to 3 about 1.5: (0.75 - 0.25 + 0.75) / (2.25 + 0.25 + 0.25 + 2.25), as Box and Jenkins define it.
+    assert autocorrelation([1.0, 10.0, 100.0, 1000.0]) == pytest.approx(0.25)
+    assert autocorrelation([1.0, 1000.0, 10.0, 100.0]) == pytest.approx((-2.25 - 0.75 - 0.25) / 5)  # ranks 0, 3, 1, 2
+    assert autocorrelation([1.0, 1.0, 2.0, 2.0]) == pytest.approx(0.25)  # equal ones share a rank: 0.5, 0.5, 2.5, 2.5
+
+
+def test_windows_are_alike_within_half_their_own_spread() -> None:
+    older = [0.9, 0.9, 0.9, 1.0, 1.0, 1.0, 1.1, 1.1, 1.1]
+    wider = [0.6, 0.6, 0.6, 1.0, 1.0, 1.0, 1.4, 1.4, 1.4]
+    assert is_steady([*older, *wider], 9)
+    assert not is_steady([*older, *(one + 0.5 for one in older)], 9)
+
+
+def test_twelve_ratios_are_taken_in_pairs_of_both_orders() -> None:
+    ours, theirs = [1.1, 1.0] * 6, [1.0, 1.1] * 6
+    assert paired_ratio(ours, theirs, 0.95) == pytest.approx((1.0, 1.0, 1.0))

@@ -228,3 +228,36 @@ def test_names_lose_their_space_and_the_mark_of_the_in_place_form() -> None:
 )
 def test_in_place_is_what_writes_into_its_first_argument(func: Any, writes: bool) -> None:
     assert in_place(func) is writes
+
+
+def cost(func: Any, *args: Any) -> Counted:
+    return count(func, args, func(*args))
+
+
+def test_a_convolution_without_bias_is_multiply_accumulates_alone() -> None:
+    x, weight = torch.ones(2, 3, 8, 8), torch.ones(4, 3, 3, 3)
+    rest = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+    macs = 2 * 8 * 8 * 4 * 3 * 9
+    plain = cost(torch.ops.aten.convolution.default, x, weight, None, *rest)
+    assert (plain.macs, plain.operations, plain.parts) == (macs, 2 * macs, {"C": macs})
+    biased = cost(torch.ops.aten.convolution.default, x, weight, torch.ones(4), *rest)
+    additions = 2 * 4 * 8 * 8
+    assert (biased.macs, biased.operations, biased.parts) == (macs, 2 * macs + additions, {"C": macs, "k": additions})
+
+
+def test_the_backward_of_a_convolution_is_two_of_the_same_size() -> None:
+    x, weight, grad = torch.ones(2, 3, 8, 8), torch.ones(4, 3, 3, 3), torch.ones(2, 4, 8, 8)
+    rest = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+    both = cost(torch.ops.aten.convolution_backward.default, grad, x, weight, None, *rest, [True, True, False])
+    macs = 2 * 2 * 8 * 8 * 4 * 3 * 9
+    assert (both.macs, both.operations, both.parts) == (macs, 2 * macs, {"C": macs})
+    biased = cost(torch.ops.aten.convolution_backward.default, grad, x, weight, [4], *rest, [True, True, True])
+    assert biased.macs == macs
+    assert biased.operations > 2 * macs
+
+
+@pytest.mark.parametrize("kernel", [[3], [3, 3]])
+def test_a_window_of_nine_takes_eight_comparisons(kernel: list[int]) -> None:
+    x = torch.ones(1, 2, 9, 9)
+    pooled = cost(torch.ops.aten.max_pool2d_with_indices.default, x, kernel, [3, 3])
+    assert (pooled.macs, pooled.operations) == (0, 8 * 2 * 3 * 3)
