@@ -10,10 +10,8 @@ from resnet_cli.commands import choice, options, paths
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.progress import telling
-from resnet_cli.render.read import read_result
-from resnet_cli.render.sections import FIGURES, MEASUREMENTS, USUAL_MEASUREMENTS
+from resnet_cli.render.sections import FIGURES, MEASUREMENTS, REPORT_FORMATS, USUAL_MEASUREMENTS
 from resnet_cli.render.write import notes_to
-from resnet_cli.render.write_report import FORMATS, expanded, report_format, write_report
 
 EPILOG = """\b
 Examples:
@@ -94,7 +92,7 @@ def report(
             "-f",
             help="html, svg, png or json.  [default: by the name of --output, else html]",
             metavar="NAME",
-            autocompletion=one_of(FORMATS),
+            autocompletion=one_of(REPORT_FORMATS),
             show_default=False,
         ),
     ] = None,
@@ -104,8 +102,12 @@ def report(
 
     What stands in a page's chapters is measured network by network; Ctrl-C draws what there is.
     """
+    # What reads and draws results imports all of them, which `--help` does not need.
+    from resnet_cli.render.read import read_result
+    from resnet_cli.render.write_report import expanded, report_format, write_report
+
     known = None if figure is None else options.checked("--figure", figure, tuple(FIGURES))
-    asked = None if output_format is None else options.checked("--format", output_format, FORMATS)
+    asked = None if output_format is None else options.checked("--format", output_format, REPORT_FORMATS)
     chosen = report_format(asked, output, known)
     networks = _networks(files, depth, arch, model, model_args, in_channels, num_classes, stem)
     if measure is not None and not networks:

@@ -22,3 +22,5 @@ FIGURES = {
     "deviations": ("parity",),
     "walks": ("flops",),
 }
+# What a report can be written as.
+REPORT_FORMATS = ("html", "svg", "png", "json")

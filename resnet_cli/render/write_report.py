@@ -11,6 +11,7 @@ from resnet_cli.parity_results import ParityResult
 from resnet_cli.quantities import printable
 from resnet_cli.render.files import check_file, is_stdout, write_bytes, write_file
 from resnet_cli.render.pages import kind_of
+from resnet_cli.render.sections import REPORT_FORMATS
 from resnet_cli.render.to_json import Result
 from resnet_cli.render.write import Format, choose_format
 from resnet_cli.report_results import ReportResult
@@ -19,7 +20,6 @@ from resnet_cli.results import FlopsResult, Note, SummaryResult
 # A renderer is imported when it is needed.
 # ruff: noqa: PLC0415
 
-FORMATS = (Format.HTML, Format.SVG, Format.PNG, Format.JSON)
 _FIGURES = (Format.SVG, Format.PNG)
 
 
@@ -27,7 +27,7 @@ def report_format(asked: str | None, output: str | None, figure: str | None) -> 
     """The format of a report, checked before anything is measured.
 
     Args:
-        asked: by --format, one of `FORMATS`.
+        asked: by --format, one of `sections.REPORT_FORMATS`.
         output: the file; None or "-": standard output.
         figure: that is drawn alone, if one is.
 
@@ -41,7 +41,7 @@ def report_format(asked: str | None, output: str | None, figure: str | None) -> 
         chosen = Format.SVG if figure is not None else Format.HTML
     else:
         chosen = choose_format(None, output)
-        if chosen not in FORMATS:
+        if chosen not in REPORT_FORMATS:
             raise ResnetCliError(
                 f"--output {printable(output or '')}: its name does not say what to write",
                 "end it on .html, .svg, .png or .json, or give --format",
@@ -68,7 +68,7 @@ def write_report(
 
     Args:
         results: to draw, those that were measured among them.
-        format: one of `FORMATS`.
+        format: one of `sections.REPORT_FORMATS`.
         output: a file, which is replaced whole; None or "-": standard output.
         figure: which one a picture is of; None: the first that can be made.
         notes: about the report as a whole.
