@@ -410,3 +410,12 @@ def test_a_difference_at_the_edge_of_the_band_is_seldom_called_one() -> None:
     verdicts = Counter(compared(seed, 1.01)[0] for seed in range(RUNS))
     assert verdicts[SLOWER] / RUNS <= 0.05
     assert verdicts[FASTER] == 0
+
+
+def test_the_hour_of_the_clock_does_not_matter(clock: SimulatedClock) -> None:
+    clock.host_s = clock.done_s = 1000.0
+    told: list[str] = []
+    start = warm_up(clock, SimulatedCall(clock, iter([3.0, *repeat(0.02, 200)])), Limits(), told.append)
+    assert start.seconds == pytest.approx(3.4)
+    assert start.calls == 21
+    assert len(told) <= 1, "it says something now and then, not at every call"
