@@ -193,6 +193,8 @@ BAD = [
     (["--measure", "sumary", "-o", "x.html"], "sumary", "summary"),
     (["--max-time", "nan", "-o", "x.html"], "--max-time", ""),
     (["--batch-size", "1,x", "-o", "x.html"], "--batch-size", "commas"),
+    (["--figure", "sweep", "-o", "x.svg"], "one batch size is no sweep", "1,8,32"),
+    (["--depth", "50", "--figure", "versus", "-o", "x.png"], "--figure versus", "bench --against"),
     (["-o", "/no/such/folder/x.html"], "/no/such/folder", "folder"),
     (["--model", "a.py:B", "--model-args", "{", "-o", "x.html"], "--model-args", "JSON"),
     (["--model-args", "{}", "-o", "x.html"], "--model-args", "--model"),

@@ -115,6 +115,8 @@ def report(
     wanted = _measurements(measure, known, chosen)
     sizes = options.batch_sizes(batch_size, in_channels, image_size)
     image = options.input_shape(1, in_channels, image_size)[1:]
+    if not files:
+        _measurable(known, sizes)
     options.within("--max-time", max_time, options.MOST_SECONDS, "seconds")
     options.check_seed(seed)
     read = {f"FILE {index + 1}": path for index, path in enumerate(files or ())}
@@ -181,6 +183,18 @@ def _networks(
     if len({(one.spec, one.model) for one in found}) < len(found):
         raise ResnetCliError("one network is named twice", "name each once")
     return found
+
+
+def _measurable(figure: str | None, sizes: tuple[int, ...]) -> None:
+    """See before anything is measured that a figure can be made of it.
+
+    Raises:
+        ResnetCliError: it can not.
+    """
+    if figure == "versus":
+        raise ResnetCliError("--figure versus: nothing is held against another here", "give a FILE of bench --against")
+    if figure == "sweep" and len(sizes) < 2:
+        raise ResnetCliError("--figure sweep: one batch size is no sweep", "name several: --batch-size 1,8,32")
 
 
 def _measurements(text: str | None, figure: str | None, chosen: str) -> tuple[str, ...]:
