@@ -47,6 +47,33 @@ def test_nan_on_one_side_is_infinitely_far_and_on_both_is_nothing() -> None:
     assert finite(0.5) == 0.5
 
 
+def test_what_both_have_not_is_left_out_and_the_rest_counts() -> None:
+    ours, theirs = torch.tensor([math.nan, 1.0, 2.0]), torch.tensor([math.nan, 1.0, 4.0])
+    assert relative_error(ours, theirs) == 0.5
+    assert relative_error(ours[:1], theirs[:1]) == 0.0  # nothing is left
+    assert relative_error(ours, torch.tensor([math.nan, math.nan, 4.0])) == math.inf
+
+
+def test_whole_numbers_do_not_wrap_around() -> None:
+    ours, theirs = torch.tensor([3], dtype=torch.uint8), torch.tensor([250], dtype=torch.uint8)
+    assert relative_error(ours, theirs) == 247 / 250
+    assert relative_error(torch.tensor([True]), torch.tensor([False])) == math.inf
+    assert relative_error(torch.tensor([False]), torch.tensor([True])) == 1.0
+
+
+def test_dtypes_that_differ_are_held_against_each_other_in_the_wider_one() -> None:
+    single, double = torch.tensor([0.1]), torch.tensor([0.1], dtype=torch.float64)
+    rounding = pytest.approx(abs(float(single) - 0.1) / 0.1)  # 1.5e-8, which float32 cannot tell from nothing
+    assert relative_error(single, double) == rounding
+    assert relative_error(double, single) == rounding
+    # 0.1 is 1638 / 2**14 in the one, and 205 / 2**11 in the other: 1640 / 2**14.
+    assert relative_error(single.half(), single.bfloat16()) == 2 / 1640
+    assert relative_error(torch.ones(2), torch.ones(2, dtype=torch.float64)) == 0.0
+    assert relative_error(torch.ones(0), torch.ones(0, dtype=torch.float64)) == 0.0
+    assert relative_error(torch.tensor([3]), torch.tensor([3.0])) == 0.0
+    assert relative_error(torch.zeros(2), torch.zeros(2, dtype=torch.float64)) == 0.0
+
+
 def test_verdicts() -> None:
     assert [verdict(error, 1e-6) for error in (0.0, 1e-7, 1e-6, 2e-6, math.inf)] == [
         BITWISE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -40,26 +41,51 @@ class Heavy(nn.Module):
         return self.out(self.lin(x.flatten(1)).relu())  # type: ignore[no-any-return]
 
 
-NETWORKS = {"wide": Wide, "heavy": Heavy, "resnet18": lambda: build(18)}
-SIZES = {"wide": 16, "heavy": 8, "resnet18": 32}
+class Pool(nn.Module):
+    """No parameter at all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu().mean((2, 3))
 
 
-@cache
-def at(name: str, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
+class Scale(nn.Module):
+    """A single parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "wide": Wide,
+    "heavy": Heavy,
+    "resnet18": lambda: build(18),
+    "scale": Scale,
+}
+SIZES = {"wide": 16, "heavy": 8, "resnet18": 32, "scale": 4}
+
+
+def measured(name: str, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
     shape = (batch, 3, SIZES[name], SIZES[name])
     return summarize(subject(NETWORKS[name]()), shape=shape, dtype=dtype, device=CPU).memory
 
 
+at = cache(measured)
+
+
 def with_room(name: str, batch: int, room: int | None, monkeypatch: pytest.MonkeyPatch) -> Memory:
     monkeypatch.setattr(devices, "memory_bytes", lambda device: room)
-    return at.__wrapped__(name, batch)
+    return measured(name, batch)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_sums_are_sums_of_the_parts(name: str) -> None:
     memory = at(name, 3)
     state = NETWORKS[name]().state_dict()
-    weights = sum(tensor.nbytes for tensor in state.values())
+    weights: int = sum(tensor.nbytes for tensor in state.values())
     trainable = 4 * sum(one.numel() for one in NETWORKS[name]().parameters() if one.requires_grad)
     given = 4 * 3 * 3 * SIZES[name] ** 2
     assert memory.parameter_bytes + memory.buffer_bytes == weights
@@ -112,8 +138,15 @@ def test_a_moment_without_activations_limits_nothing_and_the_tightest_decides() 
     assert _largest_batch([25, 56], [45, 62], 2, 1.0, 95) == 8  # with an input of 1: 11 n + 5
     assert _largest_batch([50, 25], [50, 45], 2, 0.0, 95) == 9  # b alone
     assert _largest_batch([50], [50], 2, 0.0, 95) is None
+    assert _largest_batch([1], [2], 2, 0.0, 95) == 190  # half a byte an image
     assert _largest_batch([25], [45], 2, 0.0, -5) == 0
     assert _largest_batch([25, 56], [45], 2, 0.0, 95) is None  # a forward that does other things at another batch
+
+
+def test_a_network_without_parameters_has_no_gradients() -> None:
+    memory = summarize(subject(Pool()), shape=(2, 3, 4, 4), dtype=torch.float32, device=CPU).memory
+    assert (memory.parameter_bytes, memory.gradient_bytes, memory.optimizer_bytes) == (0, 0, 0)
+    assert memory.inference_bytes == 2 * 4 * 2 * 3 * 16 + 4 * 2 * 3  # the input, what is behind the ReLU, its means
 
 
 def test_half_precision_halves_everything_here() -> None:
