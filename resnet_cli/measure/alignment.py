@@ -35,15 +35,12 @@ def align(ours: Sequence[Node], theirs: Sequence[Node], known: Mapping[str, str]
             that read others do not.
     """
     known = known or {}
-    signatures: dict[object, int] = {}
-    a = [_signature(node, signatures) for node in ours]
-    b = [_signature(node, signatures) for node in theirs]
+    kinds: dict[object, int] = {}
+    a = [_kind(node, kinds) for node in ours]
+    b = [_kind(node, kinds) for node in theirs]
     if known:  # an operator is then known by its parameters too
-        a = [
-            _named(signature, [known.get(n, n) for n in _names(node)], signatures)
-            for signature, node in zip(a, ours, strict=True)
-        ]
-        b = [_named(signature, _names(node), signatures) for signature, node in zip(b, theirs, strict=True)]
+        a = [_named(kind, [known.get(n, n) for n in _names(node)], kinds) for kind, node in zip(a, ours, strict=True)]
+        b = [_named(kind, _names(node), kinds) for kind, node in zip(b, theirs, strict=True)]
     start = 0
     while start < min(len(a), len(b)) and a[start] == b[start]:
         start += 1
@@ -65,12 +62,14 @@ def _names(node: Node) -> list[str]:
     return sorted(leaf.name for leaf in node.leaves.values())
 
 
-def _signature(node: Node, seen: dict[object, int]) -> int:
-    return seen.setdefault((node.operator, _shapes(node), node.shape), len(seen))
+def _kind(node: Node, seen: dict[object, int]) -> int:
+    """A number for all operators that are equal in everything that an alignment looks at."""
+    key = (node.operator, _shapes(node), node.shape, tuple(sorted((k, str(v)) for k, v in node.settings.items())))
+    return seen.setdefault(key, len(seen))
 
 
-def _named(signature: int, names: Iterable[str], seen: dict[object, int]) -> int:
-    return seen.setdefault((signature, tuple(sorted(names))), len(seen))
+def _named(kind: int, names: Iterable[str], seen: dict[object, int]) -> int:
+    return seen.setdefault((kind, tuple(sorted(names))), len(seen))
 
 
 def compatible(ours: str, theirs: str) -> bool:
@@ -152,11 +151,6 @@ def _table(ours: Sequence[Node], theirs: Sequence[Node], known: Mapping[str, str
     steps.reverse()
     firsts.reverse()
     return _read(ours, theirs, steps, firsts)
-
-
-def _kind(node: Node, seen: dict[object, int]) -> int:
-    key = (node.operator, _shapes(node), node.shape, tuple(sorted((k, str(v)) for k, v in node.settings.items())))
-    return seen.setdefault(key, len(seen))
 
 
 def _read(ours: Sequence[Node], theirs: Sequence[Node], steps: list[bytearray], firsts: list[int]) -> list[Pair]:

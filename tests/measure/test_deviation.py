@@ -51,6 +51,7 @@ def test_what_both_have_not_is_left_out_and_the_rest_counts() -> None:
     ours, theirs = torch.tensor([math.nan, 1.0, 2.0]), torch.tensor([math.nan, 1.0, 4.0])
     assert relative_error(ours, theirs) == 0.5
     assert relative_error(ours[:1], theirs[:1]) == 0.0  # nothing is left
+    assert relative_error(torch.tensor([math.nan, 0.0]), torch.tensor([math.nan, 0.0])) == 0.0
     assert relative_error(ours, torch.tensor([math.nan, math.nan, 4.0])) == math.inf
 
 
