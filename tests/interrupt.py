@@ -87,7 +87,7 @@ def violations(case: Case, weights: bytes) -> Iterator[str]:
                 yield f"files left: {strange}"
             yield from (f"{name} is half-written" for name in OLD if not _is_whole(folder / name))
         finally:
-            for pid in _session(process.pid):
+            for pid in session(process.pid):
                 os.kill(pid, signal.SIGKILL)
             process.wait()
 
@@ -143,12 +143,12 @@ def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 def _orphans(leader: int) -> list[str]:
     """The command lines of processes that do not end by themselves right away."""
     end = time.monotonic() + GRACE_S
-    while (left := _session(leader)) and time.monotonic() < end:
+    while (left := session(leader)) and time.monotonic() < end:
         time.sleep(0.02)
     return [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[-200:] for pid in left]
 
 
-def _session(leader: int) -> list[int]:
+def session(leader: int) -> list[int]:
     """The processes of a session that are still alive."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):

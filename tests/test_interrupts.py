@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 from bench_samples import replicated
+from interrupt import session
 
 from resnet_cli import interruption
 from resnet_cli.cli import main
@@ -133,19 +134,6 @@ def test_processes_keep_the_batch_sizes_that_were_measured(
 
 
 # In a process of its own, where the signal is a real one
-
-
-def session(leader: int) -> list[int]:
-    """The processes of a session that are still alive."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == leader and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
 
 
 @pytest.fixture

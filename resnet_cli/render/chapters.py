@@ -38,14 +38,6 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
-class Zoom:
-    """What a script needs to redraw an icicle by another measure or from another layer on."""
-
-    data: Markup
-    measures: tuple[Measure, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Panel:
     """A figure with its caption."""
 
@@ -54,7 +46,7 @@ class Panel:
     caption: str
     drawing: Markup
     blocks: tuple[Inside, ...] = ()
-    zoom: Zoom | None = None
+    zoom: Markup | None = None  # what a script needs to redraw an icicle by another measure or from another layer on
     legend: tuple[tuple[str, str], ...] = ()  # role and meaning of its colours
 
 
@@ -153,7 +145,7 @@ def _icicles(found: Sequence[Entry]) -> Iterator[Panel]:
             figure.title,
             _caption(figure.caption, entry, known),
             _inline(icicle(root, known[0], entry.label), f"icicle-{index}"),
-            zoom=Zoom(_data(root, known), known),
+            zoom=_data(root, known),
             legend=tuple((role, LEGEND[role]) for role in LEGEND if role in roles),
         )
 
