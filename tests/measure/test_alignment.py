@@ -82,6 +82,20 @@ def test_sizes_settings_and_shapes_tell_which_is_meant() -> None:
     assert said(align([linear], [conv("x", (2, 4, 3, 3)), conv("y", (4, 4, 3, 3))])) == [(None, "x"), ("fc", "y")]
 
 
+def test_ends_that_are_equal_do_not_overlap() -> None:
+    ours, theirs = [conv("a"), plain("relu"), norm("n")], [conv("x"), conv("y"), norm("m")]
+    assert ("relu", "y") not in said(align(ours, theirs))
+    assert ("y", "relu") not in said(align(theirs, ours))
+    assert said(align([conv("a")] * 3, [conv("x")])) == [("a", "x"), ("a", None), ("a", None)]
+
+
+def test_parameters_stand_for_parameters() -> None:
+    bare = Node(0, "batch_norm", {}, (), {}, "bare", (1, 4, 8, 8))
+    other = Node(0, "batch_norm", {}, (), {}, "other", (1, 4, 4, 4))
+    assert said(align([bare], [norm("n"), other])) == [(None, "n"), ("bare", "other")]
+    assert said(align([other], [norm("n")])) == [("other", "n")]  # better than one missing and one more
+
+
 def test_known_parameters_go_before_what_looks_alike() -> None:
     ours, theirs = [conv("a"), conv("b")], [conv("x"), conv("y")]
     assert said(align([conv("a")], theirs, {"a.weight": "y.weight"})) == [(None, "x"), ("a", "y")]
@@ -105,15 +119,9 @@ def ways(ours: int, theirs: int) -> Iterator[list[tuple[int | None, int | None]]
         yield from ([*way, (None, theirs - 1)] for way in ways(ours, theirs - 1))
 
 
-NODES = st.lists(
-    st.sampled_from(
-        [
-            *(conv("c"), conv("d", (2, 4, 3, 3)), conv("e", (4, 4, 3, 3), stride=2), conv("f", (4, 4, 3, 3), (4,))),
-            *(norm("n"), norm("o", 2), plain("relu"), plain("relu", (1, 2, 4, 4)), plain("gelu"), plain("add")),
-        ]
-    ),
-    max_size=5,
-)
+CONVOLUTIONS = [conv("c"), conv("d", (2, 4, 3, 3)), conv("e", (4, 4, 3, 3), stride=2), conv("f", (4, 4, 3, 3), (4,))]
+OTHERS = [norm("n"), norm("o", 2), plain("relu"), plain("relu", (1, 2, 4, 4)), plain("gelu"), plain("add")]
+NODES = st.lists(st.sampled_from(CONVOLUTIONS[:3] + OTHERS[:3]) | st.sampled_from(CONVOLUTIONS + OTHERS), max_size=4)
 KNOWN = st.sampled_from([{}, {"c.weight": "c.weight"}, {"c.weight": "e.weight", "n.weight": "o.weight"}])
 
 
@@ -121,7 +129,7 @@ def worth(pairs: Sequence[Pair], known: dict[str, str]) -> float:
     return sum(alignment._score(a, b, known) if a and b else alignment._GAP for a, b in pairs)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=300)
 @given(ours=NODES, theirs=NODES, known=KNOWN)
 def test_no_other_way_is_worth_more(ours: list[Node], theirs: list[Node], known: dict[str, str]) -> None:
     found = align(ours, theirs, known)
@@ -182,6 +190,29 @@ def test_another_number_of_values_is_a_clash_and_the_rest_is_mapped() -> None:
     found = key_map(pairs, ours, theirs)
     assert found.clashes == (("a.weight", "x.weight"),)
     assert found.pairs == {"a.bias": "x.bias"}
+
+
+def test_what_the_other_has_not_hides_nothing_of_the_rest() -> None:
+    pairs: list[Pair] = [(None, conv("w")), (conv("v"), None), (conv("a", bias=(4,)), conv("x"))]
+    shape = (4, 4, 3, 3)
+    assert key_map(pairs, {"v.weight": shape, "a.weight": shape}, {"w.weight": shape, "x.weight": shape}).pairs == {
+        "a.weight": "x.weight"
+    }
+    bare = Node(0, "conv", {}, (), {"bias": Leaf("x.bias", (4,))}, "x", (1, 4, 8, 8))
+    ours = {"a.weight": shape, "a.bias": (4,)}
+    assert key_map([(conv("a", bias=(4,)), bare)], ours, {"x.bias": (4,)}).pairs == {"a.bias": "x.bias"}
+    unread = {"a.bias": (4,)}  # the weight is computed, say, and stands in no state
+    assert key_map([(conv("a", bias=(4,)), conv("x", bias=(4,)))], unread, {"x.bias": (4,)}).pairs == {
+        "a.bias": "x.bias"
+    }
+
+
+def test_siblings_go_by_their_last_name() -> None:
+    pairs: list[Pair] = [(norm("net.b"), norm("net.y"))]
+    ours = {"net.b.weight": (4,), "net.b.first": (2,), "net.b.second": (2,)}
+    theirs = {"net.y.weight": (4,), "net.y.second": (2,), "net.y.first": (2,)}
+    found = key_map(pairs, ours, theirs).pairs
+    assert found == {f"net.b.{name}": f"net.y.{name}" for name in ("weight", "first", "second")}
 
 
 def test_a_shared_parameter_is_mapped_once() -> None:
