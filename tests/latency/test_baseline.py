@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,24 @@ def test_only_a_sure_slowdown_fails(slower: float, noise: float, limit: float, v
     assert fails((found,), None) is False
 
 
+def test_one_slow_batch_of_many_fails_and_only_against_the_baseline() -> None:
+    now, before = result(timing(1, 0.01, seed=1), timing(8, 0.06, seed=1)), result(timing(1, 0.01), timing(8, 0.05))
+    found = against_baseline(now, before, 0.05)
+    assert [one.verdict for one in found] == ["SAME", "SLOWER"]
+    assert fails(found, 0.05)
+    assert not fails(found[:1], 0.05)
+    assert not fails(tuple(replace(one, kind="interleaved") for one in found), 0.05)
+    exactly = replace(found[1], low=1.05, ratio=1.06, high=1.07)
+    assert not fails((exactly,), 0.05)  # as much as may be
+    assert fails((replace(exactly, low=1.0500001),), 0.05)
+
+
+def test_the_limit_that_cannot_be_told_is_named() -> None:
+    now, before = result(timing(1, 0.015 * 1.052, noise=0.05, seed=1)), result(timing(1, 0.015, noise=0.05))
+    (found,) = against_baseline(now, before, 0.05)
+    assert "batch 1: the interval reaches across the limit of 5 %" in found.notes[0].text
+
+
 def test_without_a_limit_the_width_of_the_interval_decides() -> None:
     (found,) = against_baseline(result(timing(1, 0.0155, seed=1)), result(timing(1, 0.015)), None)
     assert (found.band, found.verdict) == (0.01, "SLOWER")
@@ -127,6 +146,13 @@ def test_a_baseline_of_other_work_is_refused(
         check(result(timing(1, 0.01), timing(8, None)), network, image, dtype, mode, batch_sizes)
 
 
+def test_the_batches_that_a_baseline_has_are_named() -> None:
+    for baseline, has in ((result(timing(1, 0.01), timing(8, 0.1)), "1, 8"), (result(timing(2, None)), "none")):
+        with pytest.raises(ResnetCliError) as caught:
+            check(baseline, NETWORK, IMAGE, "float32", "inference", (2,))
+        assert caught.value.hint == f"its batch sizes: {has}"
+
+
 def test_what_is_not_the_same_about_the_machines_is_told() -> None:
     now = result(timing(1, 0.01))
     assert [note.level for note in differences(now, now)] == ["note"]
@@ -148,6 +174,24 @@ def test_what_is_not_the_same_about_the_machines_is_told() -> None:
 def test_a_machine_at_another_pace_is_told(rate: float, says: str | None) -> None:
     before = replace(result(timing(1, 0.01)), ceiling=Ceiling(1.0e11, 1e10, (), ()))
     now = replace(before, ceiling=Ceiling(rate, 1e10, (), ()))
-    found = [note.text for note in differences(now, before)]
-    assert len(found) == (says is not None)
+    notes = [*differences(now, before)]
+    assert [note.level for note in notes] == ["warning"] * (says is not None)
+    found = [note.text for note in notes]
     assert says is None or says in found[0]
+
+
+def test_one_ceiling_alone_tells_no_pace() -> None:
+    without = result(timing(1, 0.01))
+    ceiling = replace(without, ceiling=Ceiling(1.0e11, 1e10, (), ()))
+    for now, before in ((without, ceiling), (ceiling, without)):
+        assert ["--no-ceiling" in note.text for note in differences(now, before)] == [True]
+
+
+@pytest.mark.parametrize("field", ["device_name", "threads", "torch", "python", "platform"])
+def test_each_fact_about_the_machine_is_told_by_its_name(field: str) -> None:
+    now = result(timing(1, 0.01))
+    other: Any = 7 if field == "threads" else "other"
+    before = replace(now, environment=replace(now.environment, **{field: other}))
+    note, _ = differences(now, before)
+    name = {"device_name": "device", "python": "Python"}.get(field, field)
+    assert note.text == f"the baseline was measured elsewhere: {name} {other} → {getattr(now.environment, field)}"

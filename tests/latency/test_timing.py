@@ -170,6 +170,7 @@ def test_two_networks_on_a_restless_machine(slower: float, verdict: str) -> None
     assert comparison.verdict == verdict
     assert comparison.low <= slower <= comparison.high
     assert comparison.our_time == found.wall
+    assert comparison.our_time.median_s / comparison.their_time.median_s == pytest.approx(slower, rel=0.01)
     assert (comparison.ours, comparison.theirs, comparison.kind) == ("ours", "theirs", "interleaved")
 
 
@@ -185,3 +186,29 @@ def test_both_must_fit_together() -> None:
     clock = SimulatedClock(queued=False)
     found, comparison = compared(clock, None, None, available=2 * 10**7)
     assert (found.status, comparison) == ("out of memory", None)
+
+
+def test_half_of_the_memory_is_for_each() -> None:
+    clock = SimulatedClock(queued=False)
+    needed = DEMAND.bytes + 4 * DEMAND.bytes_per_image
+    calls = [steps(clock, 0.01, output=torch.ones(1)) for _ in range(2)]
+    assert compared(clock, *calls, available=2 * needed)[1] is not None
+    assert compared(clock, *calls, available=2 * needed - 2)[1] is None
+
+
+def test_memory_that_ends_between_two_rounds_is_a_row() -> None:
+    clock = SimulatedClock(queued=False)
+    late = steps(clock, 0.01, raises={90: out_of_memory()}, output=torch.ones(1))
+    found, comparison = compared(clock, steps(clock, 0.01, output=torch.ones(1)), late)
+    assert late.calls == 90
+    assert (found.status, comparison) == ("out of memory", None)
+    assert found.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+def test_what_is_odd_about_the_other_one_is_told_once() -> None:
+    clock = SimulatedClock(queued=False)
+    good, bad = torch.ones(1), torch.tensor([float("nan")])
+    for ours, theirs, rows, comparisons in ((good, good, 0, 0), (good, bad, 0, 1), (bad, good, 1, 0), (bad, bad, 1, 0)):
+        found, comparison = compared(clock, *(steps(clock, 0.01, output=output) for output in (ours, theirs)))
+        assert comparison is not None
+        assert (len(found.notes), len(comparison.notes)) == (rows, comparisons)

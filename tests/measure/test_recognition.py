@@ -88,6 +88,19 @@ def test_a_missing_block_is_no_shorter_stage() -> None:
     assert recognise(state).spec.repeat == (3, 4, 6, 3)
 
 
+def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
+    state = theirs(replace(FAMILY["resnet18"], num_classes=7, in_channels=4))
+    del state["fc.bias"]
+    assert recognise(state).spec.num_classes == 7
+    state["fc.weight"] = torch.empty((), device="meta")
+    assert recognise(state).spec.num_classes == 1  # none that a network could have fewer of
+    state["conv1.weight"] = torch.empty((64, 5, 7), device="meta")
+    assert recognise(state).spec.in_channels == 3
+    state[f"layer2.{MOST_BLOCKS}.conv1.weight"] = torch.empty(1, device="meta")
+    with pytest.raises(ResnetCliError, match="not the weights"):  # one stage beyond all reason will do
+        recognise(state)
+
+
 @pytest.mark.parametrize(
     "names",
     [

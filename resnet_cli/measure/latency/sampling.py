@@ -170,8 +170,6 @@ class _Looks:
 def _width(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
     """The widest interval, relative to its middle."""
     walls = [[sample.wall_s for sample in samples] for samples in taken]
-    if not walls[0]:
-        return float("inf")
     if len(walls) == 1:
         low, high = median_interval(walls[0], confidence)
         middle = quantile(sorted(walls[0]), 0.5)
