@@ -1,0 +1,72 @@
+"""Attention without values takes the operator that it takes with values, as torch itself chooses it on a processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from resnet_cli.measure.attention import as_on_devices
+
+FUSED = "_scaled_dot_product_flash_attention_for_cpu"
+
+
+class Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.add(func._schema.name.removeprefix("aten::"))
+        return func(*args, **(kwargs or {}))
+
+
+def tensors(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    return tuple(torch.ones(shape, dtype=dtype) for shape in shapes)
+
+
+SAME = ((2, 3, 5, 8),) * 3
+CASES: dict[str, tuple[tuple[Tensor, ...], dict[str, Any]]] = {
+    "plain": (tensors(*SAME), {}),
+    "cross": (tensors((2, 3, 5, 8), (2, 3, 7, 8), (2, 3, 7, 8)), {}),
+    "half": (tensors(*SAME, dtype=torch.bfloat16), {}),
+    "causal": (tensors(*SAME), {"is_causal": True}),
+    "scaled": (tensors(*SAME), {"scale": 0.5}),
+    "mask": (tensors(*SAME), {"attn_mask": torch.zeros(5, 5)}),
+    "mask of bits": (tensors(*SAME), {"attn_mask": torch.ones(5, 5, dtype=torch.bool)}),
+    "mask that is trained": (tensors(*SAME), {"attn_mask": torch.zeros(5, 5, requires_grad=True)}),
+    "values of another width": (tensors((2, 3, 5, 8), (2, 3, 5, 8), (2, 3, 5, 4)), {}),
+    "dropout": (tensors(*SAME), {"dropout_p": 0.5}),
+}
+
+
+def attend(*given: Any, **options: Any) -> Tensor:
+    return functional.scaled_dot_product_attention(*given, **options)
+
+
+def hollow(one: Any) -> Any:
+    return one.detach().to("meta").requires_grad_(one.requires_grad) if isinstance(one, Tensor) else one
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_operator_is_the_one_of_a_processor(case: str) -> None:
+    given, options = CASES[case]
+    with Names() as real:
+        expected = attend(*given, **options)
+    with as_on_devices(), Names() as found:
+        output = attend(*map(hollow, given), **{name: hollow(one) for name, one in options.items()})
+    assert (FUSED in found.seen) == (FUSED in real.seen)
+    assert (output.shape, output.dtype) == (expected.shape, expected.dtype)
+
+
+def test_with_values_it_is_torchs_own() -> None:
+    given, _ = CASES["cross"]
+    with as_on_devices():
+        inside = attend(*given)
+    assert torch.equal(inside, attend(*given))
