@@ -25,6 +25,7 @@ from specimens import (
     torchvision_network,
 )
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.architectures import FAMILY
@@ -226,6 +227,30 @@ def test_receptive_fields_of_the_papers_bottlenecks(name: str) -> None:
     assert (fields[-1].size, fields[-1].stride) == ((FIELDS_V1[name],) * 2, (32, 32))
 
 
+class Crossed(nn.Module):
+    """A tall and a broad window side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tall, self.broad = nn.Conv2d(3, 3, (3, 1), padding=(1, 0)), nn.Conv2d(3, 3, (1, 5), padding=(0, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.tall(x) + self.broad(x)
+        return out
+
+
+class Unequal(nn.Module):
+    """Two images of one size whose pixels stand for steps of another width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coarse, self.large = nn.Conv2d(3, 3, 2, stride=2), nn.Conv2d(3, 3, 17)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.coarse(x) + self.large(x)
+        return out
+
+
 def field_after(model: nn.Module) -> tuple[tuple[int, int], tuple[int, int]] | None:
     receptive = traced(model, 1, 3, 32, 32).operators[-1].receptive
     return None if receptive is None else (receptive.size, receptive.stride)
@@ -241,6 +266,10 @@ def test_receptive_fields_by_hand() -> None:
     )
     assert field_after(nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(3, 2))) == ((6, 6), (4, 4))
     assert field_after(nn.MaxPool2d(3, 1, dilation=2)) == ((5, 5), (1, 1))
+    assert field_after(Chain(lambda x: functional.avg_pool2d(x, 3))) == ((3, 3), (3, 3))  # its stride is its window
+    assert field_after(Chain(lambda x: torch.ops.aten.max_pool2d_with_indices(x, [2])[0])) == ((2, 2), (2, 2))
+    assert field_after(Chain(lambda x: torch.ops.aten.avg_pool2d(x, [3], [2]))) == ((3, 3), (2, 2))
+    assert field_after(Crossed()) == ((3, 5), (1, 1))  # the larger of both on either axis
     assert field_after(Residual(in_place=True)) == field_after(Residual(in_place=False)) == ((3, 3), (1, 1))
 
 
@@ -254,8 +283,9 @@ def test_receptive_fields_by_hand() -> None:
         Chain(lambda x: x + x.mean((2, 3), keepdim=True)),
         Chain(lambda x: x[:, :, ::2].relu()),
         Chain(lambda x: x.transpose(2, 3).relu()),
+        Unequal(),
     ],
-    ids=["squeeze", "adaptive", "transposed", "linear", "mean", "slice", "turned"],
+    ids=["squeeze", "adaptive", "transposed", "linear", "mean", "slice", "turned", "unequal"],
 )
 def test_where_no_field_is_defined_there_is_none(model: nn.Module) -> None:
     assert field_after(model) is None
