@@ -14,6 +14,17 @@ _ATTENTION: Any = nn.functional.scaled_dot_product_attention
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
+def _lifts() -> bool:
+    """Whether this torch takes three axes as four, the first of them 1: newer releases do."""
+    with torch.enable_grad():
+        one = torch.ones(1, 1, 1, requires_grad=True)  # on `meta` torch would import sympy for it
+        made_by: str = _ATTENTION(one, one, one).grad_fn.name()
+    return "Squeeze" in made_by
+
+
+_LIFTS = _lifts()
+
+
 @contextlib.contextmanager
 def as_on_devices() -> Iterator[None]:
     """On `meta` too, attention is the one fused operator that runs on the CPU and on GPUs, wherever that can be.
@@ -53,18 +64,23 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
+    if query.is_meta and _LIFTS and query.dim() == key.dim() == value.dim() == 3:
+        query, key, value = (one.unsqueeze(0) for one in (query, key, value))
+        mask = attn_mask.unsqueeze(0) if attn_mask is not None and attn_mask.dim() == 3 else attn_mask
+        return _attention(query, key, value, mask, dropout_p, is_causal, scale, enable_gqa).squeeze(0)
     fits = (
         query.is_meta
         and not dropout_p
-        and not enable_gqa
         and query.dim() == key.dim() == value.dim() == 4
-        and query.shape[:2] == key.shape[:2] == value.shape[:2]
+        and query.shape[0] == key.shape[0] == value.shape[0]
         and query.shape[3] == key.shape[3] == value.shape[3]
-        and key.shape[2] == value.shape[2]
+        and key.shape[1:3] == value.shape[1:3]
         and min(*query.shape, *key.shape) > 0
+        and (query.shape[1] % key.shape[1] == 0 if enable_gqa else query.shape[1] == key.shape[1])
+        and query.stride(3) == key.stride(3) == value.stride(3) == 1
         and query.dtype in _DTYPES
         and query.dtype == key.dtype == value.dtype
-        and (attn_mask is None or not (attn_mask.requires_grad or is_causal))
+        and (attn_mask is None or not (attn_mask.requires_grad or is_causal or attn_mask.dim() not in (2, 4)))
     )
     if not fits:
         rest = (attn_mask, dropout_p, is_causal)

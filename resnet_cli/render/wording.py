@@ -178,9 +178,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+INTERRUPTED = Note("warning", "interrupted; here is what had been measured by then")
+
+
 def interrupted(is_so: bool) -> list[Part]:
     """What stands above a result that is a part of what was asked for."""
-    return [Remark("warning", "interrupted; here is what had been measured by then")] if is_so else []
+    return [Remark(INTERRUPTED.level, INTERRUPTED.text)] if is_so else []
 
 
 def closing(notes: Iterable[Note], where: Environment) -> list[Part]:

@@ -95,9 +95,9 @@ def _content(
         return to_json(_bundle(results, notes, interrupted)).encode()
     if chosen is Format.HTML:
         from resnet_cli.render.to_html import to_html
+        from resnet_cli.render.wording import INTERRUPTED
 
-        told = (Note("warning", "interrupted; here is what had been measured by then"),) if interrupted else ()
-        return to_html(results, (*told, *notes)).encode("utf-8", "backslashreplace")
+        return to_html(results, (*([INTERRUPTED] if interrupted else []), *notes)).encode("utf-8", "backslashreplace")
     from resnet_cli.render.entries import entries
     from resnet_cli.render.figures import choose_figure
 

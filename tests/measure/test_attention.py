@@ -43,6 +43,19 @@ CASES: dict[str, tuple[tuple[Tensor, ...], dict[str, Any]]] = {
     "mask that is trained": (tensors(*SAME), {"attn_mask": torch.zeros(5, 5, requires_grad=True)}),
     "values of another width": (tensors((2, 3, 5, 8), (2, 3, 5, 8), (2, 3, 5, 4)), {}),
     "dropout": (tensors(*SAME), {"dropout_p": 0.5}),
+    "grouped heads": (tensors((2, 6, 5, 8), (2, 3, 7, 8), (2, 3, 7, 8)), {"enable_gqa": True}),
+    "grouped heads that need no groups": (tensors(*SAME), {"enable_gqa": True}),
+    "keys and values of other groups": (tensors((2, 6, 5, 8), (2, 3, 5, 8), (2, 6, 5, 8)), {"enable_gqa": True}),
+    "one image's keys for all": (tensors((2, 3, 5, 8), (1, 3, 5, 8), (1, 3, 5, 8)), {}),
+    "mask of every head": (tensors(*SAME), {"attn_mask": torch.zeros(2, 3, 5, 5)}),
+    "mask without images": (tensors(*SAME), {"attn_mask": torch.zeros(3, 5, 5)}),
+    "keys that lie across": ((torch.ones(2, 3, 5, 8), torch.ones(2, 3, 8, 5).mT, torch.ones(2, 3, 5, 8)), {}),
+    "without heads": (tensors(*((3, 5, 8),) * 3), {}),
+    "without heads, mask": (tensors(*((3, 5, 8),) * 3), {"attn_mask": torch.zeros(5, 5)}),
+    "without heads, mask of every image": (tensors(*((3, 5, 8),) * 3), {"attn_mask": torch.zeros(3, 5, 5)}),
+    "without heads, mask of bits": (tensors(*((3, 5, 8),) * 3), {"attn_mask": torch.ones(5, 5, dtype=torch.bool)}),
+    "without heads, of another width": (tensors((3, 5, 8), (3, 5, 8), (3, 5, 4)), {}),
+    "without images": (tensors(*((5, 8),) * 3), {}),
 }
 
 
