@@ -136,6 +136,19 @@ def test_it_measures_and_draws(
     assert page.read_text(encoding="utf-8").count("<h1>resnet18</h1>") == 1
 
 
+def test_it_measures_without_a_ceiling_and_with_fewer_threads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("resnet_cli.measure.latency.benchmark.measure_ceiling")
+    bundle = tmp_path / "r.json"
+    arguments = ["--image-size", "32", "--max-time", "0.2", "--device", "cpu", "--threads", "1", "--no-ceiling"]
+    assert run([*arguments, "--measure", "bench", "-o", str(bundle)], capsys) == (0, "", [])
+    result = from_json(bundle.read_text())
+    assert isinstance(result, ReportResult)
+    (benchmark,) = result.benchmarks
+    assert (benchmark.conditions.threads, benchmark.ceiling) == (1, None)
+
+
 def test_several_networks_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "mine.py"
     model.write_text(MODEL)
@@ -194,6 +207,8 @@ BAD = [
     (["--max-time", "nan", "-o", "x.html"], "--max-time", ""),
     (["--batch-size", "1,x", "-o", "x.html"], "--batch-size", "commas"),
     (["--figure", "sweep", "-o", "x.svg"], "one batch size is no sweep", "1,8,32"),
+    (["--figure", "roofline", "--no-ceiling", "-o", "x.svg"], "below the ceiling", "leave out --no-ceiling"),
+    (["--threads", "0", "-o", "x.html"], "--threads", ""),
     (["--depth", "50", "--figure", "versus", "-o", "x.png"], "--figure versus", "bench --against"),
     (["-o", "/no/such/folder/x.html"], "/no/such/folder", "folder"),
     (["--model", "a.py:B", "--model-args", "{", "-o", "x.html"], "--model-args", "JSON"),

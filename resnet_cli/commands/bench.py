@@ -7,7 +7,7 @@ import typer
 
 from resnet_cli.architectures import FAMILY
 from resnet_cli.bench_results import LEVERS, BenchResult
-from resnet_cli.commands import choice, options, paths
+from resnet_cli.commands import choice, options, paths, values
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from resnet_cli.measure.networks import Subject
 
 MODES = ("inference", "train")
-MOST_THREADS = 4096
-MOST_PROCESSES = 1024
 
 EPILOG = """\b
 Examples:
@@ -58,10 +56,7 @@ def bench(
             autocompletion=one_of(MODES),
         ),
     ] = "inference",
-    threads: Annotated[
-        int | None,
-        typer.Option(help="Of the processor.  [default: torch's]", metavar="N", show_default=False),
-    ] = None,
+    threads: options.Threads = None,
     max_time: options.MaxTime = 20.0,
     ci_width: Annotated[
         str,
@@ -91,9 +86,7 @@ def bench(
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Where the time goes, layer by layer.")] = False,
     levels: Annotated[int | None, options.levels("the tree of --layers is drawn")] = None,
-    ceiling: Annotated[
-        bool, typer.Option("--ceiling/--no-ceiling", help="Measure what the machine can do at best.")
-    ] = True,
+    ceiling: options.Ceiling = True,
     save: Annotated[
         str | None,
         typer.Option(
@@ -135,16 +128,16 @@ def bench(
     network = choice.choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
-    batch_sizes = options.batch_sizes(batch_size, in_channels, image_size)
-    image = options.input_shape(1, in_channels, image_size)[1:]
-    mode = options.checked("--mode", mode, MODES)
-    width = options.share("--ci-width", ci_width)
-    slowdown = None if fail_above is None else options.share("--fail-above", fail_above, most=100.0)
-    chosen = options.chosen("lever", levers, LEVERS) if ladder or levers is not None else None
-    options.check_seed(seed)
-    options.within("--max-time", max_time, options.MOST_SECONDS, "seconds")
-    options.within("--threads", threads, MOST_THREADS, "threads")
-    options.within("--nproc", nproc, MOST_PROCESSES, "processes")
+    batch_sizes = values.batch_sizes(batch_size, in_channels, image_size)
+    image = values.input_shape(1, in_channels, image_size)[1:]
+    mode = values.checked("--mode", mode, MODES)
+    width = values.share("--ci-width", ci_width)
+    slowdown = None if fail_above is None else values.share("--fail-above", fail_above, most=100.0)
+    chosen = values.chosen("lever", levers, LEVERS) if ladder or levers is not None else None
+    values.check_seed(seed)
+    values.within("--max-time", max_time, values.MOST_SECONDS, "seconds")
+    values.within("--threads", threads, values.MOST_THREADS, "threads")
+    values.within("--nproc", nproc, values.MOST_PROCESSES, "processes")
     is_member = os.environ.keys() >= {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # as torchrun sets them
     if is_member and nproc is not None:
         raise ResnetCliError("--nproc starts processes, and torchrun has done so", "leave out one of the two")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from resnet_cli.architectures import FAMILY, resolve
-from resnet_cli.commands import choice, options, paths
+from resnet_cli.commands import choice, options, paths, values
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.files import check_file, write_file
@@ -116,13 +116,13 @@ def compare_torchvision(
     arguments = choice.parse_model_args(model, model_args)
     classes = arguments.get("num_classes", num_classes)
     spec = resolve(depth, arch, repeat=repeat, num_classes=classes if type(classes) is int else num_classes)
-    shape = options.input_shape(batch_size, 3, image_size)
+    shape = values.input_shape(batch_size, 3, image_size)
     if batch_size < 2:
         raise ResnetCliError("--batch-size 1: a mistake between images shows from two on", "use 2 or more")
     _agree(
         every, self_test, depth, arch, repeat, model, against, weights, image, key_map, save_map, expect, save_expect
     )
-    options.check_seed(seed)
+    values.check_seed(seed)
     for name, value in (("--rtol", rtol), ("--atol", atol)):
         if value is not None and not 0 <= value < float("inf"):
             raise ResnetCliError(f"{name} {value} is no tolerance", "use a number of 0 or more, such as 1e-5")
@@ -133,7 +133,7 @@ def compare_torchvision(
         {"--weights": weights, "--image": image, "--model": model, "--map": key_map, "--expect": expect},
         renewed={"--save-map": "--map", "--save-expect": "--expect"},
     )
-    asked = options.chosen("check", checks, CHECKS)
+    asked = values.chosen("check", checks, CHECKS)
     for path in (save_map, save_expect):
         if path is not None:
             check_file(path)

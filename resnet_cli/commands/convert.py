@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.commands import options
+from resnet_cli.commands import options, values
 from resnet_cli.commands.completion import one_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
@@ -77,8 +77,8 @@ def convert(
     The network is found by the names and shapes. Reading runs no code of the file. What is not asked to change
     stays bit for bit, and the new file is there whole or not at all.
     """
-    naming = None if to is None else options.checked("--to", to, _NAMINGS)
-    kind = None if dtype is None else options.checked("--dtype", dtype, options.DTYPES)
+    naming = None if to is None else values.checked("--to", to, _NAMINGS)
+    kind = None if dtype is None else values.checked("--dtype", dtype, options.DTYPES)
     drawing = options.drawing("convert", output_format, None, sections=show)
     suffix = Path(output).suffix.lower()
     if suffix not in _FORMATS:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import choice, options, paths
+from resnet_cli.commands import choice, options, paths, values
 from resnet_cli.commands.completion import pair_of
 from resnet_cli.measure.conventions import keys, parse_walk
 from resnet_cli.render.pages import flops_sections
@@ -56,7 +56,7 @@ def flops(
     network = choice.choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
-    shape = options.input_shape(batch_size, in_channels, image_size)
+    shape = values.input_shape(batch_size, in_channels, image_size)
     drawing = options.drawing("flops", output_format, output, levels=levels, sections=show)
     paths.keep_apart({"--output": output}, {"--model": model})
     budgets = parse_budgets(assertions or (), "flops")

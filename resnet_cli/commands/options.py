@@ -1,10 +1,7 @@
-"""Options that commands share, each defined once, and their checks that need no torch."""
+"""Options that commands share, each defined once."""
 
 # Typer reads the annotations of a command when the app starts, so they are real objects here, not strings.
 import contextlib
-import difflib
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +11,9 @@ import typer
 from resnet_cli import interruption
 from resnet_cli.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.commands.completion import file_or, one_of, some_of
+from resnet_cli.commands.values import checked, names
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
 from resnet_cli.quantities import printable
-from resnet_cli.render.names import choose
 from resnet_cli.render.page import View
 from resnet_cli.render.pages import validate_view
 from resnet_cli.render.progress import waiting
@@ -32,12 +29,6 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 FORMATS = ("terminal", "json", "csv", "markdown", "svg", "html")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PUBLISHED = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")  # torchvision's names of its weights
-
-MOST_IMAGES = 10**9
-MOST_PIXELS = 65_536
-MOST_SECONDS = 24 * 3600
-MOST_SEED = 2**62  # torch takes twice as much, and some parts of a measurement count on from it
-MOST_VALUES = 2**48  # in an input; beyond it sizes in bytes no longer fit torch's 64 bits
 
 
 Depth = Annotated[
@@ -79,6 +70,10 @@ Stem = Annotated[
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.", metavar="N")]
 BatchSizes = Annotated[str, typer.Option(help="Images in a batch; several with commas, a row each.", metavar="N,N,N")]
 MaxTime = Annotated[float, typer.Option(help="Seconds of sampling at most, for each batch size.", metavar="S")]
+Threads = Annotated[
+    int | None, typer.Option(help="Of the processor.  [default: torch's]", metavar="N", show_default=False)
+]
+Ceiling = Annotated[bool, typer.Option("--ceiling/--no-ceiling", help="Measure what the machine can do at best.")]
 ImageSize = Annotated[str, typer.Option(help="Height and width in pixels: 224, or 320x240.", metavar="N|HxW")]
 Dtype = Annotated[
     str,
@@ -173,86 +168,6 @@ def levels(what: str, default: str = "all") -> Any:
     )
 
 
-def input_shape(batch_size: int, in_channels: int, image_size: str) -> tuple[int, int, int, int]:
-    """(N, C, H, W) from the options.
-
-    Raises:
-        ResnetCliError: no such batch or image.
-    """
-    if not 1 <= batch_size <= MOST_IMAGES:
-        raise ResnetCliError(f"--batch-size {batch_size}: a batch has 1 to {MOST_IMAGES:,} images", "use 1 or more")
-    match = re.fullmatch(r"\s*(\d{1,9})\s*(?:[xX×,]\s*(\d{1,9})\s*)?", image_size, re.ASCII)
-    if match is None:
-        raise ResnetCliError(
-            f"--image-size {printable(image_size)!r} is no size",
-            "write one number, or height x width: 224 or 320x240",
-        )
-    height, width = int(match[1]), int(match[2] or match[1])
-    if not (1 <= height <= MOST_PIXELS and 1 <= width <= MOST_PIXELS):
-        raise ResnetCliError(
-            f"--image-size {printable(image_size)}: a side has 1 to {MOST_PIXELS:,} pixels",
-            "224 is what the family is made for",
-        )
-    if batch_size * in_channels * height * width > MOST_VALUES:
-        raise ResnetCliError(
-            "--batch-size and --image-size together make an input of over 2**48 values",
-            "make one of them smaller",
-        )
-    return batch_size, in_channels, height, width
-
-
-def batch_sizes(text: str, in_channels: int, image_size: str) -> tuple[int, ...]:
-    """Batch sizes from a list with commas.
-
-    Raises:
-        ResnetCliError: one is no size, or there twice, or there is none.
-    """
-    sizes: list[int] = []
-    for word in text.split(","):
-        stripped = word.strip()
-        if not (stripped.isascii() and stripped.isdecimal() and len(stripped) <= 10):
-            raise ResnetCliError(
-                f"--batch-size {printable(text)!r}: {printable(stripped)!r} is no number of images",
-                "write one number, or several with commas: 1,8,32",
-            )
-        input_shape(int(stripped), in_channels, image_size)
-        if int(stripped) in sizes:
-            raise ResnetCliError(f"--batch-size {printable(text)!r}: {int(stripped)} is there twice")
-        sizes.append(int(stripped))
-    return tuple(sizes)
-
-
-def within(option: str, value: float | None, most: int, what: str) -> None:
-    """Check a number of something.
-
-    Raises:
-        ResnetCliError: there cannot be so many.
-    """
-    if value is None:
-        return
-    if not (math.isfinite(value) and 0 < value <= most):
-        raise ResnetCliError(f"{option} {value:g}: give more than 0 and up to {most:,} {what}")
-
-
-def checked(option: str, value: str, known: tuple[str, ...]) -> str:
-    """A value that has to be one of a few names.
-
-    Raises:
-        ResnetCliError: it is none of them; the hint has the nearest one.
-    """
-    lowered = value.strip().lower()
-    if lowered in known:
-        return lowered
-    near = difflib.get_close_matches(lowered, known, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ResnetCliError(f"{option} {printable(value)!r} is not known", f"{hint}use one of {', '.join(known)}")
-
-
-def names(text: str | None) -> tuple[str, ...] | None:
-    """A list with commas, as a tuple; None stays None."""
-    return None if text is None else tuple(word.strip().lower() for word in text.split(",") if word.strip())
-
-
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """How and where a result is written; checked before anything is measured."""
@@ -327,47 +242,6 @@ def machine(device: str, dtype: str) -> Machine:
         from resnet_cli.measure import devices
 
     return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
-
-
-def check_seed(seed: int) -> None:
-    """A seed that torch takes.
-
-    Raises:
-        ResnetCliError: it does not.
-    """
-    if not 0 <= seed <= MOST_SEED:
-        raise ResnetCliError(f"--seed {seed} is out of range", "give a whole number from 0 to 2**62")
-
-
-def share(option: str, text: str, most: float = 1.0) -> float:
-    """A part of the whole: "5%" or "0.05".
-
-    Raises:
-        ResnetCliError: it is none, or not above 0 and up to the most.
-    """
-    match = re.fullmatch(r"\s*(\d{0,9}\.?\d{0,9}(?:[eE]-?\d{1,3})?)\s*(%?)\s*", text, re.ASCII)
-    try:
-        value = float(match[1]) / (100 if match[2] else 1) if match else math.nan
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= most:
-        raise ResnetCliError(
-            f"{option} {printable(text)!r}: give more than 0% and up to {100 * most:g}%", "such as 1% or 0.01"
-        )
-    return value
-
-
-def chosen(noun: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Names from a list with commas, in their usual order; all of them where nothing is asked for.
-
-    Raises:
-        ResnetCliError: one is unknown or there twice, or there is none.
-    """
-    asked = names(text)
-    if asked is None:
-        return known
-    choose(noun, asked, known)
-    return tuple(key for key in known if key in asked)
 
 
 def leave(holds: bool, *, interrupted: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnet_cli import interruption
-from resnet_cli.commands import choice, options, paths
+from resnet_cli.commands import choice, options, paths, values
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.progress import telling
@@ -73,7 +73,9 @@ def report(
     num_classes: choice.Classes = None,
     stem: options.Stem = "imagenet",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     max_time: options.MaxTime = 20.0,
+    ceiling: options.Ceiling = True,
     seed: options.Seed = 0,
     figure: Annotated[
         str | None,
@@ -106,19 +108,20 @@ def report(
     from resnet_cli.render.read import read_result
     from resnet_cli.render.write_report import expanded, report_format, write_report
 
-    known = None if figure is None else options.checked("--figure", figure, tuple(FIGURES))
-    asked = None if output_format is None else options.checked("--format", output_format, REPORT_FORMATS)
+    known = None if figure is None else values.checked("--figure", figure, tuple(FIGURES))
+    asked = None if output_format is None else values.checked("--format", output_format, REPORT_FORMATS)
     chosen = report_format(asked, output, known)
     networks = _networks(files, depth, arch, model, model_args, in_channels, num_classes, stem)
     if measure is not None and not networks:
         raise ResnetCliError("--measure: no network is named", "name one by --depth, --arch or --model")
     wanted = _measurements(measure, known, chosen)
-    sizes = options.batch_sizes(batch_size, in_channels, image_size)
-    image = options.input_shape(1, in_channels, image_size)[1:]
+    sizes = values.batch_sizes(batch_size, in_channels, image_size)
+    image = values.input_shape(1, in_channels, image_size)[1:]
     if not files:
-        _measurable(known, sizes)
-    options.within("--max-time", max_time, options.MOST_SECONDS, "seconds")
-    options.check_seed(seed)
+        _measurable(known, sizes, ceiling)
+    values.within("--max-time", max_time, values.MOST_SECONDS, "seconds")
+    values.within("--threads", threads, values.MOST_THREADS, "threads")
+    values.check_seed(seed)
     read = {f"FILE {index + 1}": path for index, path in enumerate(files or ())}
     paths.keep_apart({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
     saved, notes = expanded(read_result("FILE", path) for path in files or ())
@@ -132,7 +135,7 @@ def report(
         with telling() as tell:
             measured = measure_all(
                 [Named(one.spec, one.model, one.arguments) for one in networks],
-                Asked(wanted, image, sizes, machine.device, machine.dtype, max_time, seed),
+                Asked(wanted, image, sizes, machine.device, machine.dtype, max_time, seed, threads, ceiling),
                 tell,
             )
         notes_to(sys.stderr, measured.notes)
@@ -185,7 +188,7 @@ def _networks(
     return found
 
 
-def _measurable(figure: str | None, sizes: tuple[int, ...]) -> None:
+def _measurable(figure: str | None, sizes: tuple[int, ...], ceiling: bool) -> None:
     """See before anything is measured that a figure can be made of it.
 
     Raises:
@@ -195,6 +198,8 @@ def _measurable(figure: str | None, sizes: tuple[int, ...]) -> None:
         raise ResnetCliError("--figure versus: nothing is held against another here", "give a FILE of bench --against")
     if figure == "sweep" and len(sizes) < 2:
         raise ResnetCliError("--figure sweep: one batch size is no sweep", "name several: --batch-size 1,8,32")
+    if figure == "roofline" and not ceiling:
+        raise ResnetCliError("--figure roofline is drawn below the ceiling", "leave out --no-ceiling")
 
 
 def _measurements(text: str | None, figure: str | None, chosen: str) -> tuple[str, ...]:
@@ -209,5 +214,5 @@ def _measurements(text: str | None, figure: str | None, chosen: str) -> tuple[st
         return USUAL_MEASUREMENTS if figure is None else FIGURES[figure]
     if text.strip().lower() == "all":
         return MEASUREMENTS
-    asked = options.chosen("measurement", text, MEASUREMENTS)
+    asked = values.chosen("measurement", text, MEASUREMENTS)
     return ("bench", *asked) if {"layers", "ladder"} & set(asked) and "bench" not in asked else asked

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import choice, options, paths
+from resnet_cli.commands import choice, options, paths, values
 from resnet_cli.commands.completion import file_or, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.pages import summary_columns
@@ -75,7 +75,7 @@ def summary(
     network = choice.choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
-    shape = options.input_shape(batch_size, in_channels, image_size)
+    shape = values.input_shape(batch_size, in_channels, image_size)
     kind = "summary" if weights is None else "weights"
     drawing = options.drawing(kind, output_format, output, levels=levels, columns=columns, fold=fold)
     paths.keep_apart({"--output": output}, {"--weights": weights, "--model": model})
@@ -96,7 +96,7 @@ def summary(
         )
     if subject is not None:
         if not network.is_named and subject.spec is not None:
-            shape = options.input_shape(batch_size, subject.spec.in_channels, image_size)
+            shape = values.input_shape(batch_size, subject.spec.in_channels, image_size)
         summarized = hold(summarize(subject, shape=shape, dtype=machine.dtype, device=machine.device), budgets)
         held = replace(held, summary=summarized)
     drawing.write(held)

@@ -61,6 +61,8 @@ class Asked:
         dtype: of weights and input; the comparison is in float32 and float64 always.
         max_time_s: of sampling, for each batch size, the layers and the ladder.
         seed: of random weights and inputs.
+        threads: of the processor, for the benchmark; None: torch's.
+        ceiling: whether the benchmark measures what the machine can do at best.
     """
 
     measurements: Sequence[str]
@@ -70,6 +72,8 @@ class Asked:
     dtype: torch.dtype
     max_time_s: float
     seed: int
+    threads: int | None = None
+    ceiling: bool = True
 
 
 @dataclass(slots=True)
@@ -189,6 +193,8 @@ def _bench(network: Named, asked: Asked, found: _Found, progress: Progress) -> N
         dtype=asked.dtype,
         limits=Limits(max_time_s=asked.max_time_s, min_time_s=min(2.0, asked.max_time_s)),
         seed=asked.seed,
+        threads=asked.threads,
+        ceiling=asked.ceiling,
         layers="layers" in asked.measurements,
         levers=LEVERS if "ladder" in asked.measurements else None,
     )
