@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
@@ -31,6 +32,7 @@ class _State:
     at: float = 0.0
     lost: bool = False  # the exception did not get anywhere
     heard: bool = False  # somebody has caught it, and keeps what was measured
+    held: bool = False  # the exception has to wait
 
 
 _state = _State()
@@ -71,6 +73,21 @@ def check() -> None:
     raise Terminated if _state.first == signal.SIGTERM else KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """A signal inside is an exception at the end: for what must be done whole, such as starting what has to be ended.
+
+    Raises:
+        KeyboardInterrupt: there was a signal meanwhile.
+    """
+    _state.held = True
+    try:
+        yield
+    finally:
+        _state.held = False
+    check()
+
+
 def leave_at_once(code: int) -> None:
     """After a signal, do not wait for Python to give all memory back piece by piece, which takes seconds."""
     if _state.first is None:
@@ -91,6 +108,10 @@ def exit_code() -> int:
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # what a handler is given
     """The first signal ends the work; later ones must not get in the way of cleaning up, unless that takes long."""
     now = time.monotonic()
+    if _state.held:
+        if _state.first is None:
+            _state.first, _state.at = number, now
+        return
     if _state.first is not None and not _state.lost and now - _state.at < _ECHO_S:
         return
     if _state.first is None:

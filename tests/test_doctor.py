@@ -9,11 +9,11 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import LONGEST_S, Letterbox, needs_linux, wait_for_end
 
 from resnet_cli.cli import main
 
@@ -135,14 +135,29 @@ def test_a_pair_from_two_places(tmp_path: Path) -> None:
     assert "pip install --force-reinstall torch torchvision" in told["fix"]
 
 
+HANGING = "import threading\nthreading.Event().wait()\n"
+# It says which process it is, and is interrupted before anybody else knows.
+STARTING = """
+import os, pathlib, subprocess, sys
+number = int(sys.argv.pop())
+class Started(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        pathlib.Path("letterbox").write_text(str(self.pid))
+        os.kill(os.getpid(), number)
+        os.getpid()
+subprocess.Popen = Started
+from resnet_cli.__main__ import run
+run()
+"""
+
+
+@needs_linux
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_while_torch_hangs(number: int, code: int, tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
+    letterbox = Letterbox(tmp_path / "letterbox")
     (tmp_path / "torch.py").write_text(
-        "import os, pathlib, threading\n"
-        f"half = pathlib.Path({str(tmp_path / 'half')!r})\n"
-        f"half.write_text(str(os.getpid()))\nhalf.rename({str(pid)!r})\n"
-        "threading.Event().wait()\n",
+        f"import os, pathlib\npathlib.Path({str(tmp_path / 'letterbox')!r}).write_text(str(os.getpid()))\n{HANGING}",
         encoding="utf-8",
     )
     output = tmp_path / "doctor.json"
@@ -151,28 +166,32 @@ def test_interrupted_while_torch_hangs(number: int, code: int, tmp_path: Path) -
         stderr=subprocess.PIPE,
         env=surroundings(tmp_path, TMPDIR=str(tmp_path)),
     )
-    wait_for(pid.exists)
+    hanging = int(letterbox.read())
     process.send_signal(number)
-    _, complaints = process.communicate(timeout=120)
+    _, complaints = process.communicate(timeout=LONGEST_S)
     assert process.returncode == code
     assert b"Traceback" not in complaints
     assert not output.exists()
-    wait_for(lambda: not is_running(int(pid.read_text(encoding="ascii"))))
-    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"torch.py", "pid"}
+    wait_for_end(hanging)
+    letterbox.close()
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"torch.py", "letterbox"}
 
 
-def wait_for(holds: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+@needs_linux
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_while_the_other_process_starts(number: int, code: int, tmp_path: Path) -> None:
+    letterbox = Letterbox(tmp_path / "letterbox")
+    (tmp_path / "torch.py").write_text(HANGING, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", STARTING, "doctor", str(int(number))],
+        cwd=tmp_path,
+        check=False,
+        env=surroundings(tmp_path),
+        timeout=LONGEST_S,
+    )
+    assert done.returncode == code
+    wait_for_end(int(letterbox.read()))
+    letterbox.close()
 
 
 def test_this_process_imports_no_torch() -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 import pytest
 from bench_samples import replicated
 from interrupt import session
+from processes import wait_for_end
 
 from resnet_cli import interruption
 from resnet_cli.cli import main
@@ -157,10 +157,8 @@ def interrupted(tmp_path: Path) -> Callable[..., str]:
         out, err = process.communicate(timeout=120)
         said = [line for line in err.splitlines() if not line.startswith("note: ")]
         assert (process.returncode, said) == (expected, [])
-        deadline = time.monotonic() + 10
-        while (left := session(process.pid)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not left
+        wait_for_end(*session(process.pid))
+        assert not session(process.pid)
         assert not list(scratch.iterdir())
         return out
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import Letterbox, needs_linux, wait_for_end
 
 from resnet_cli.measure.doctor.isolated import Answer, ask
 
@@ -44,8 +44,7 @@ def stops():
 
 def hangs():
     helper = subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait()"])
-    Path("half").write_text(f"{os.getpid()} {helper.pid}")
-    Path("half").rename("pids")
+    Path("letterbox").write_text(f"{os.getpid()} {helper.pid}")
     threading.Event().wait()
 
 PROBES = {
@@ -107,44 +106,35 @@ def test_what_needs_an_answer_that_is_missing_is_not_asked() -> None:
     assert set(asked("hanger-on")) == {"hanger-on"}
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+@pytest.fixture
+def letterbox(questions: None) -> Iterator[Letterbox]:
+    """Where a child that hangs leaves its own number and its helper's."""
+    box = Letterbox(Path("letterbox"))
+    yield box
+    box.close()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
-def test_what_hangs_is_ended_with_all_that_it_started() -> None:
+@needs_linux
+def test_what_hangs_is_ended_with_all_that_it_started(letterbox: Letterbox) -> None:
     answers = asked("prints", "hangs", "again")  # the first of them pays for the start
     assert answers["hangs"].failure == "no answer within 2 s"
     assert "pid" in answers["again"].facts
-    assert_gone()
+    wait_for_end(*map(int, letterbox.read().split()))
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
-def test_an_interrupt_ends_the_child_with_all_that_it_started() -> None:
+@needs_linux
+def test_an_interrupt_ends_the_child_with_all_that_it_started(letterbox: Letterbox) -> None:
+    numbers: list[int] = []
+
     def interrupt(text: str) -> None:
         if text == "hanging":
-            wait_for(lambda: Path("pids").exists())
+            numbers.extend(map(int, letterbox.read().split()))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         ask(("prints", "hangs"), "the_questions", progress=interrupt)
-    assert_gone()
-
-
-def assert_gone() -> None:
-    pids = [int(word) for word in Path("pids").read_text(encoding="ascii").split()]
-    assert len(pids) == 2
-    wait_for(lambda: not any(map(is_running, pids)))  # whoever inherits the helper takes its time to bury it
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
+    assert len(numbers) == 2
+    wait_for_end(*numbers)
 
 
 def test_a_questionnaire_that_does_not_load() -> None:

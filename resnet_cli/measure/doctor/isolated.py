@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import IO, Any
 
+from resnet_cli import interruption
 from resnet_cli.quantities import printable
 
 _LONGEST = 240  # characters of a reason
@@ -206,16 +207,21 @@ class _Child:
 def _child(home: str, names: Sequence[str], environment: Mapping[str, str] | None) -> Iterator[_Child]:
     """A process that answers these questions; with all that it started it is gone afterwards."""
     with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), home, *names],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env=None if environment is None else dict(environment),
-            start_new_session=True,  # a group of its own, which compilers that it starts belong to
-        )
-        child = _Child(process, complaints)
+        child: _Child | None = None
         try:
+            with interruption.held():
+                child = _Child(
+                    subprocess.Popen(
+                        [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), home, *names],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=complaints,
+                        env=None if environment is None else dict(environment),
+                        start_new_session=True,  # a group of its own, which compilers that it starts belong to
+                    ),
+                    complaints,
+                )
             yield child
         finally:
-            child.end()
+            if child is not None:
+                child.end()
