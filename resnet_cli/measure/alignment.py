@@ -129,7 +129,6 @@ def _table(ours: Sequence[Node], theirs: Sequence[Node], known: Mapping[str, str
         step = bytearray(last - first + 1)
         if last == columns:
             row[columns] = _GAP * (rows - i)
-            step[columns - first] = 1
         kind, node = a[i], ours[i]
         for j in range(min(last, columns - 1), first - 1, -1):
             pair = (kind, b[j])
@@ -157,8 +156,7 @@ def _read(ours: Sequence[Node], theirs: Sequence[Node], steps: list[bytearray], 
     found: list[Pair] = []
     i = j = 0
     while i < len(ours) and j < len(theirs):
-        place = j - firsts[i]
-        step = steps[i][place] if 0 <= place < len(steps[i]) else (1 if place >= 0 else 2)
+        step = steps[i][j - firsts[i]]
         if step == 0:
             found.append((ours[i], theirs[j]))
             i, j = i + 1, j + 1

@@ -76,7 +76,8 @@ def _strides(case: Case) -> Iterator[Named]:
     if not gone or not come:
         return
     kernel = come[0].mine.settings["kernel"] if come[0].mine else ()
-    if kernel == (1, 1) and gone[0].other and gone[0].other.settings["kernel"] == (3, 3):
+    is_earlier = found.index(come[0]) < found.index(gone[0])
+    if is_earlier and kernel == (1, 1) and gone[0].other and gone[0].other.settings["kernel"] == (3, 3):
         yield (
             "resnet-v1",
             f"this is ResNet v1: the stride stands in the first 1×1 convolution; {case.reference} puts it in the 3×3 "
@@ -160,14 +161,18 @@ def _next(readers: dict[int, list[Node]], node: Node) -> set[str]:
 
 
 def _activations(case: Case) -> Iterator[Named]:
+    has_fewer_blocks = bool(_block_adds(case.of("missing")))
     for one in case.of("missing"):
         if one.other is None or one.other.operator not in ACTIVATIONS:
             continue
         after = _next(case.their_readers, one.other)
         before = {_operator(case.structure.theirs, i) for i in one.other.inputs}
+        is_in_stem = _is_stem(case.structure.theirs, one.other)
+        if has_fewer_blocks and not is_in_stem:
+            continue  # it went with its block
         if "mean" in after:
             yield "missing-last-relu", "the last ReLU is missing: the classifier sees negative features", [one]
-        elif _is_stem(case.structure.theirs, one.other):
+        elif is_in_stem:
             yield "missing-stem-relu", "the ReLU of the stem is missing", [one]
         elif "add" in before:
             yield "missing-relu", f"the ReLU behind an addition is missing ({one.finding.theirs})", [one]
@@ -305,12 +310,18 @@ def _shortcut(case: Case) -> Iterator[Named]:
         )
 
 
+def _block_adds(these: Sequence[Difference]) -> list[Difference]:
+    """The additions of whole blocks among extra or missing operators: convolutions go with them."""
+    adds = [one for one in these if one.finding.subject == "add"]
+    convs = sum(one.finding.subject == "conv" for one in these)
+    return adds if convs >= len(adds) else []
+
+
 def _blocks(case: Case) -> Iterator[Named]:
     for kind, key, word in (("missing", "block-fewer", "fewer"), ("extra", "block-more", "more")):
         these = case.of(kind)
-        adds = [one for one in these if one.finding.subject == "add"]
-        convs = [one for one in these if one.finding.subject == "conv"]
-        if adds and len(convs) >= len(adds):
+        if adds := _block_adds(these):
+            convs = [one for one in these if one.finding.subject == "conv"]
             count = f"{len(adds)} blocks" if len(adds) > 1 else "one block"
             node = convs[0].mine or convs[0].other
             place = "" if node is None else f" ({node.label}{', …' if len(convs) > 1 else ''})"

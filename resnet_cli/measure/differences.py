@@ -122,7 +122,7 @@ def _settings(structure: Structure, mine: Node, other: Node) -> list[Difference]
             continue  # written by hand: what it does not call by a name, the figures tell
         else:
             a, b = mine.settings.get(key), other.settings.get(key)
-        by_hand = mine.macro is not None and key == "momentum" and isinstance(a, float)
+        by_hand = mine.macro is not None and key == "momentum"
         if a == b or (by_hand and abs(a + b - 1) < 1e-12):  # the other convention: what is kept, not what is taken
             continue
         word = _WORDS.get(key, key)
@@ -216,12 +216,10 @@ def resolve(graph: Graph, node: Node, partners: Mapping[int, int]) -> list[int]:
 def _joins_above(graph: Graph, node: Node, partners: Mapping[int, int]) -> bool:
     """Whether something without a counterpart, and with several inputs, stands right above: it is a finding itself."""
     waiting = list(node.inputs)
-    seen: set[int] = set()
     while waiting:
         number = waiting.pop()
-        if number in seen or number in partners or number not in graph.by_number:
+        if number in partners or number not in graph.by_number:
             continue
-        seen.add(number)
         if len(graph.by_number[number].inputs) > 1:
             return True
         waiting.extend(graph.by_number[number].inputs)

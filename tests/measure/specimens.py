@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.architectures import FAMILY, ModelSpec
-from resnet_cli.measure import networks
+from resnet_cli.measure import differences, networks
+from resnet_cli.measure.alignment import align_graphs
+from resnet_cli.measure.comparison import graph_of
+from resnet_cli.measure.differences import Structure
 from resnet_cli.measure.flops import count_flops
 from resnet_cli.measure.networks import Subject
 from resnet_cli.measure.summary import summarize
@@ -37,6 +40,12 @@ def flops_of(
     walks: tuple[tuple[str, str], ...] = (),
 ) -> FlopsResult:
     return count_flops(subject(network), shape=shape, dtype=torch.float32, device=CPU, backward=backward, walks=walks)
+
+
+def structure_of(ours: nn.Module, theirs: nn.Module, shape: Shape = (2, 3, 16, 16)) -> Structure:
+    """Two networks aligned, and what is not the same in them."""
+    mine, other = (graph_of(network, shape, training=True, name="net") for network in (ours, theirs))
+    return differences.compare(mine, other, align_graphs(mine, other), "torchvision")
 
 
 def subject(network: nn.Module | ModelSpec) -> Subject:

@@ -80,6 +80,15 @@ def test_sizes_settings_and_shapes_tell_which_is_meant() -> None:
     # A weight of another kind of as many values is a better partner than one of another number of them.
     linear = Node(0, "linear", {}, (), {"weight": Leaf("fc.weight", (4, 36))}, "fc", (1, 4))
     assert said(align([linear], [conv("x", (2, 4, 3, 3)), conv("y", (4, 4, 3, 3))])) == [(None, "x"), ("fc", "y")]
+    linear = Node(0, "linear", {}, (), linear.leaves | {"bias": Leaf("fc.bias", (4,))}, "fc", (1, 4))
+    convs = [conv("x", (2, 4, 3, 3), (4,)), conv("y", (4, 4, 3, 3), (4,))]
+    assert said(align([linear], convs)) == [(None, "x"), ("fc", "y")]
+    # One parameter of another size is enough.
+    convs = [conv("x", (4, 4, 3, 3), (4,)), conv("y", (4, 8, 3, 3), (4,))]
+    assert said(align([conv("a", (4, 8, 3, 3), (4,))], convs)) == [(None, "x"), ("a", "y")]
+    # Not only at the ends.
+    pairs = align([conv("a", stride=2), plain("add")], [conv("plainly"), conv("strided", stride=2), plain("mean")])
+    assert ("a", "strided") in said(pairs)
 
 
 def test_ends_that_are_equal_do_not_overlap() -> None:
@@ -140,6 +149,22 @@ def test_no_other_way_is_worth_more(ours: list[Node], theirs: list[Node], known:
         for way in ways(len(ours), len(theirs))
     )
     assert worth(found, known) == pytest.approx(max(worth(pairs, known) for pairs in every))
+
+
+def test_of_equals_the_last_is_left_over() -> None:
+    ours, theirs = [conv("a"), conv("b"), conv("c"), plain("add")], [conv("x"), conv("y"), plain("mean")]
+    assert said(align(ours, theirs)) == [("a", "x"), ("b", "y"), ("c", None), ("add", None), (None, "mean")]
+    assert said(align(theirs, ours)) == [("x", "a"), ("y", "b"), ("mean", None), (None, "c"), (None, "add")]
+
+
+@pytest.mark.parametrize(("more", "fewer"), [(20, 20), (45, 10)])
+def test_a_band_follows_the_longer_of_two_sequences(more: int, fewer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [plain(operator) for operator in ("relu", "max_pool", "batch_norm", "conv", "exp") * (fewer // 5)]
+    ours, theirs = [*both, plain("add")], [*[plain("sin")] * more, *both, plain("cos")]
+    monkeypatch.setattr(alignment, "_PLAIN_CELLS", 0)
+    monkeypatch.setattr(alignment, "_BAND", 3)
+    for a, b in ((ours, theirs), (theirs, ours)):
+        assert sum(mine is not None and other is not None for mine, other in align(a, b)) == fewer
 
 
 @settings(deadline=None, max_examples=60)
