@@ -14,6 +14,8 @@ from resnet_cli.quantities import dimensions, printable
 from resnet_cli.results import Shape
 
 _LARGEST_SIZE_TRIED = 1024
+_USUAL_SIZES = (28, 96, 224, 227, 299, 331, 384)  # of data sets and networks, where only one size gets through
+_NONE = f"no square image that was tried, up to {_LARGEST_SIZE_TRIED} pixels, gets through"
 
 
 def explain(failure: ForwardFailedError, shape: Shape, name: str, passes: Callable[[Shape], bool]) -> ResnetCliError:
@@ -29,7 +31,7 @@ def explain(failure: ForwardFailedError, shape: Shape, name: str, passes: Callab
     cause = printable(" ".join(str(failure.cause).split()))
     smallest = _smallest_size(shape, passes)
     if smallest is None:
-        hint = "no square image up to 1024 pixels gets through: see what the layer above expects"
+        hint = f"{_NONE}: see what the layer above expects"
     elif smallest > min(shape[2:]):
         hint = f"the smallest square image that works is --image-size {smallest}"
     else:
@@ -54,7 +56,7 @@ def explain_users(
     told = user_error(failure.cause, f"the forward of {printable(name)} with an input of {dimensions(shape)}{where}")
     hint, smallest = told.hint, _smallest_size(shape, passes)
     if hint is None and smallest is None:
-        hint = "no square image up to 1024 pixels gets through: see what the lines above expect"
+        hint = f"{_NONE}: see what the lines above expect"
     elif smallest is not None and smallest > min(shape[2:]):
         hint = f"the smallest square image that works is --image-size {smallest}"
     elif smallest is not None:
@@ -64,12 +66,12 @@ def explain_users(
 
 
 def _smallest_size(shape: Shape, passes: Callable[[Shape], bool]) -> int | None:
-    """Smallest square image that gets through: doubled until one does, then halved in."""
+    """Smallest square image that gets through: doubled until one does, then halved in; or else a usual one."""
     low, high = 0, 1
     while not passes((*shape[:2], high, high)):
         low, high = high, 2 * high
         if high > _LARGEST_SIZE_TRIED:
-            return None
+            return next((size for size in _USUAL_SIZES if passes((*shape[:2], size, size))), None)
     while high - low > 1:
         middle = (low + high) // 2
         if passes((*shape[:2], middle, middle)):
