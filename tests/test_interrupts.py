@@ -228,6 +228,29 @@ def test_two_signals_while_a_file_is_written(interrupted: Callable[..., str], tm
     assert {path.name for path in tmp_path.iterdir()} == {"out.json", "tmp"}
 
 
+MAKING = """
+import tempfile
+from pathlib import Path
+make, count = tempfile.mkstemp, []
+def made(*arguments, **options):
+    found = make(*arguments, **options)
+    if Path(found[1]).parent == Path.cwd():
+        count.append(found)
+        if len(count) == {0}:
+            os.kill(os.getpid(), {1})
+            os.getpid()
+    return found
+tempfile.mkstemp = made
+"""
+
+
+@pytest.mark.parametrize("which", [1, 2])  # the one that is tried before any work, and the one that is written to
+def test_a_signal_as_a_temporary_file_is_made(which: int, interrupted: Callable[..., str], tmp_path: Path) -> None:
+    code = MAKING.format(which, int(signal.SIGINT))
+    assert interrupted(code, ["summary", *TINY, "-o", "out.json"], 130) == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"tmp"}
+
+
 def test_a_signal_when_all_is_done_changes_nothing(interrupted: Callable[..., str]) -> None:
     code = f"import atexit; atexit.register(lambda: os.kill(os.getpid(), {signal.SIGTERM}))"
     assert interrupted(code, ["--version"], 0).startswith("resnet-cli ")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO
 
+from resnet_cli import interruption
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.quantities import printable
 from resnet_cli.user_files import PATIENCE_S
@@ -43,9 +44,10 @@ def check_file(output: str) -> None:
         if _is_special(target):
             _check_special(output, target)
         else:
-            descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
-            os.close(descriptor)
-            Path(name).unlink()
+            with interruption.held():
+                descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
+                os.close(descriptor)
+                Path(name).unlink()
 
 
 def write_file(output: str, content: bytes) -> None:
@@ -259,15 +261,18 @@ def _replace(target: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     """An empty file beside a file, put in its place at the end: readers see the old file or the new one."""
-    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        with interruption.held():
+            descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
+            temporary = Path(name)
+            os.close(descriptor)
         yield temporary
         temporary.chmod(_mode(target))
         temporary.replace(target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise
 
 
