@@ -180,7 +180,7 @@ def _activations(case: Case) -> Iterator[Named]:
             yield "missing-inner-relu", f"a ReLU inside a block is missing ({one.finding.theirs})", [one]
     by_kind: dict[str, list[Difference]] = defaultdict(list)
     for one in case.of("replaced"):
-        if one.mine and one.other and one.other.operator in ACTIVATIONS and one.mine.operator in ACTIVATIONS:
+        if one.mine and one.mine.operator in ACTIVATIONS:  # and theirs is one too: nothing else stands in its place
             by_kind[one.mine.operator].append(one)
     for kind, these in by_kind.items():
         other = these[0].other
@@ -337,12 +337,10 @@ def _additions(case: Case) -> Iterator[Named]:
         yield "squeeze-excite", f"{len(gates)} squeeze-and-excitation gates, which {case.reference} has not", extra
     dropouts = case.of("extra", "dropout")
     if dropouts:
-        p = dropouts[0].mine.settings.get("p") if dropouts[0].mine else None
-        place = (
-            "before the classifier"
-            if any(one.mine and "linear" in _next(case.our_readers, one.mine) for one in dropouts)
-            else f"at {_place(dropouts[0])}"
-        )
+        last = [one for one in dropouts if one.mine and "linear" in _next(case.our_readers, one.mine)]
+        told = (last or dropouts)[0]
+        p = told.mine.settings.get("p") if told.mine else None
+        place = "before the classifier" if last else f"at {_place(told)}"
         yield "dropout", f"dropout{f' of {p:g}' if p is not None else ''} {place}; {case.reference} has none", dropouts
     first = [
         one

@@ -55,6 +55,9 @@ def test_the_way_to_the_failure_is_shown() -> None:
     """The pool halves 3×4 to 1×2, and no 3×3 fits into that; what stands behind the failure is left out."""
     error = told(DEEP, (2, 3, 5, 6))
     assert error.message.startswith("an input of 2×3×5×6 cannot pass 2.0: ")
+    assert told(DEEP, (2, 3, 5, 6), users=True).message.startswith(
+        "the forward of net with an input of 2×3×5×6, at 2.0,"
+    )
     assert error.detail is not None
     assert [line.split() for line in error.detail.splitlines()] == [
         ["net", "Sequential", "2×3×5×6", "→", "fails"],
@@ -72,6 +75,11 @@ def test_the_way_to_the_failure_is_shown() -> None:
     ("network", "shape", "hint"),
     [
         (DEEP, (1, 3, 5, 40), "the smallest square image that works is --image-size 8"),  # (8 - 2) / 2 is a 3×3
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)),
+            (1, 3, 2, 2),
+            "the smallest square image that works is --image-size 5",
+        ),
         (DEEP, (1, 4, 40, 40), "no square image that was tried, up to 1024 pixels, gets through"),
         (flat(1), (1, 3, 20, 20), "an image of 1 × 1 works"),
         (flat(16), (1, 3, 20, 20), "an image of 16 × 16 works"),
