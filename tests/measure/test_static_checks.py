@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,6 +59,18 @@ def test_parameters_are_counted_by_what_reads_them() -> None:
     assert check.text == (
         "289 parameters (convolution 256, batch norm 8, linear 25) and 8 values in buffers"
     )  # fmt: skip
+    ours, theirs = sound()
+    assert counted(renamed(ours), theirs).checks == counted(ours, renamed(theirs)).checks == [check]
+
+
+def test_as_many_values_in_other_places_are_not_the_same() -> None:
+    ours, theirs = sound()
+    ours.set_submodule("two", nn.Sequential(ours.get_submodule("two"), nn.PReLU(4)))
+    ours.get_submodule("two.0").register_parameter("bias", None)
+    check = only_check(counted(ours, theirs))
+    assert check.verdict == DIFFERENT
+    assert check.text.startswith("289 parameters (convolution 252, ")
+    assert check.text.endswith("; without a counterpart: 1 of ours, 1 of torchvision's tensors")
 
 
 def test_other_counts_are_told_of_both() -> None:
@@ -81,21 +93,43 @@ def test_torchvisions_own_figure_is_held_against_its_network() -> None:
     assert said.endswith(f"; torchvision publishes {published:,} for resnet18")
 
 
+class Shared(nn.Module):
+    """One convolution twice, also under another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 5)
+        self.alias = self.conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.conv(self.alias(x)).mean((2, 3)))
+        return out
+
+
 def test_a_shared_parameter_counts_once() -> None:
-    class Shared(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.fc = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 5)
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.fc(self.conv(self.conv(x)).mean((2, 3)))
-            return out
-
     ours = Shared()
     assert only_check(counted(ours, copy.deepcopy(ours))).text.startswith("29 parameters (convolution 9, linear 20)")
 
 
-@pytest.mark.parametrize(("spare", "named"), [(1, "spare0.weight"), (4, "spare0.weight, spare1.weight, spare2.weight")])
+def test_a_shared_parameter_may_be_mapped_by_its_other_name() -> None:
+    ours = Shared()
+    theirs = copy.deepcopy(ours)
+    made = comparison(ours, theirs, key_map={"alias.weight": "alias.weight"})
+    static_checks.parameters(made)
+    assert only_check(made).verdict == BITWISE
+    with torch.no_grad():
+        theirs.conv.weight.add_(1)
+    theirs.conv.weight.requires_grad_(False)
+    made = comparison(ours, theirs, key_map={"alias.weight": "alias.weight"})
+    static_checks.parameters(made)
+    told = [(one.kind, one.subject) for one in values(made) if one.ours == "alias.weight"]
+    assert told == [("value", "weight"), ("frozen", "requires_grad")]
+
+
+THREE = "spare0.weight, spare1.weight, spare2.weight"
+
+
+@pytest.mark.parametrize(("spare", "named"), [(1, "spare0.weight"), (3, THREE), (4, THREE)])
 def test_what_no_forward_reads_is_left_out(spare: int, named: str) -> None:
     ours, theirs = sound()
     for number in range(spare):
@@ -113,6 +147,10 @@ def edited(change: Callable[[nn.Sequential], object]) -> Comparison:
     with torch.no_grad():
         change(ours)
     return counted(ours, theirs)
+
+
+def renamed(model: nn.Sequential) -> nn.Sequential:
+    return nn.Sequential(OrderedDict((f"{name}_", part) for name, part in model.named_children()))
 
 
 def tensor(model: nn.Module, name: str) -> Tensor:
@@ -216,90 +254,6 @@ def test_a_tensor_of_another_size_is_a_clash() -> None:
     assert only_check(made).verdict == DIFFERENT
 
 
-def settled(ours: nn.Module, theirs: nn.Module) -> Check:
-    made = comparison(ours, theirs)
-    static_checks.settings(made)
-    return only_check(made)
-
-
-def test_settings_are_counted_by_kind() -> None:
-    check = settled(*sound())
-    assert (check.verdict, check.text) == (BITWISE, "5 operators, each with the same settings and the same inputs")
-    eps = nn.BatchNorm2d(4, eps=1e-3)
-    check = settled(network(norm=eps), network())
-    assert (check.verdict, check.text) == (DIFFERENT, "4 of 5 operators are the same; 1 setting differs")
-    behind = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Dropout(), nn.Dropout())
-    check = settled(network(norm=eps, two=behind, fc=nn.Linear(4, 5, bias=False)), network())
-    assert check.text == "3 of 7 operators are the same; 2 settings differ, 2 extra"
-
-
-class Adding(nn.Module):
-    """Adds the image, or what the first convolution gives."""
-
-    def __init__(self, *, image: bool) -> None:
-        super().__init__()
-        self.one, self.two = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
-        self.image = image
-
-    def forward(self, x: Tensor) -> Tensor:
-        one = self.one(x)
-        out: Tensor = self.two(one) + (x if self.image else one)
-        return out
-
-
-def test_wiring_is_counted_as_connections() -> None:
-    check = settled(Adding(image=True), Adding(image=False))
-    assert check.text == "2 of 3 operators are the same; 1 connection differs"
-
-
-def spread_of(weight: Tensor, deviation: float) -> None:
-    """Give a weight this standard deviation."""
-    with torch.no_grad():
-        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
-        weight.mul_(deviation / weight.std())
-
-
-def initialised(*deviations: float) -> tuple[Comparison, dict[str, float]]:
-    """Two convolutions of these standard deviations; Kaiming's rule is sqrt(2 / (9 x 4)) = 0.2357 for both."""
-    model = network()
-    for name, deviation in zip(("conv", "two"), deviations, strict=True):
-        spread_of(model.get_parameter(f"{name}.weight"), deviation)
-    made = comparison(model, network())
-    spread = static_checks.spreads(model)
-    static_checks.initialisation(spread, made)
-    return made, spread
-
-
-def test_spreads_are_those_of_convolutions_of_some_size() -> None:
-    _, spread = initialised(0.2, 0.3)
-    assert spread == pytest.approx({"conv.weight": 0.2, "two.weight": 0.3})
-    assert static_checks.spreads(nn.Sequential(nn.Conv2d(1, 11, 3), nn.Linear(100, 100))) == {}  # 99 values
-    assert list(static_checks.spreads(nn.Conv2d(1, 100, 1))) == ["weight"]
-    assert static_checks.spreads(nn.Conv2d(3, 8, 3).to("meta")) == {}
-
-
-@pytest.mark.parametrize(
-    ("shares", "said"),
-    [
-        ((1.0, 1.0), None),
-        ((0.91, 1.09), None),
-        ((0.5, 1.0), "1 of 2 convolutions start with another spread than torchvision's (Kaiming, fan-out): 0.5 × its "
-         "standard deviation in conv.weight to 1 × in two.weight"),
-        ((1.2, 0.8), "2 of 2 convolutions start with another spread than torchvision's (Kaiming, fan-out): 0.8 × its "
-         "standard deviation in two.weight to 1.2 × in conv.weight"),
-    ],
-)  # fmt: skip
-def test_another_initialisation_is_a_note(shares: Sequence[float], said: str | None) -> None:
-    made, _ = initialised(*(share * (2 / 36) ** 0.5 for share in shares))
-    assert [note.text for note in made.notes] == ([] if said is None else [f"initialisation: {said}"])
-
-
-def test_loaded_weights_have_no_spread_to_speak_of() -> None:
-    made = comparison(*sound())
-    static_checks.initialisation({}, made)
-    assert not made.notes
-
-
 NORM = nn.GroupNorm(1, 4)
 
 
@@ -344,3 +298,5 @@ def test_findings_on_values_have_names() -> None:
     assert texts["weight-values"].endswith("; 1 more like it")
     assert texts["frozen-parameter"] == "norm.bias is frozen, torchvision's is trainable; 1 more like it"
     assert not static_checks.name_values(counted(*sound()))
+    (one,) = static_checks.name_values(edited(lambda ours: ours.get_parameter("fc.bias").requires_grad_(False)))
+    assert one.text == "fc.bias is frozen, torchvision's is trainable"

@@ -169,7 +169,28 @@ def test_a_weight_further_down_shows_in_the_gradients_above() -> None:
 def test_a_gradient_that_is_zero_but_for_rounding_is_no_difference() -> None:
     """A bias in front of a batch norm has no effect, so its gradient is noise of 1e-16."""
     ours, theirs = edited(lambda model: model.get_parameter("0.bias").add_(0.37))
-    assert 0.0 < errors(held(ours, theirs).gradients)["0.bias"] < 1e-5
+    assert 0.0 < errors(held(ours, theirs).gradients)["0.bias"] < training.LIMIT
+
+
+class Sum(nn.Module):
+    """Two scales, of which the second matters little."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.ones(3, 1, 1)), nn.Parameter(torch.ones(3, 1, 1))
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a * x + self.share * (self.b * x)
+
+
+def test_a_small_gradient_is_measured_by_itself() -> None:
+    assert errors(held(Sum(1.5e-3), Sum(1e-3)).gradients)["b"] == pytest.approx(0.5)
+
+
+def test_a_network_without_a_trainable_parameter_has_the_gradient_of_its_image() -> None:
+    found = held(network().requires_grad_(False), network().requires_grad_(False))
+    assert errors(found.gradients) == {"the image": 0.0}
 
 
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
