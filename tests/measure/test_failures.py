@@ -83,6 +83,7 @@ def test_the_way_to_the_failure_is_shown() -> None:
         (DEEP, (1, 4, 40, 40), "no square image that was tried, up to 1024 pixels, gets through"),
         (flat(1), (1, 3, 20, 20), "an image of 1 × 1 works"),
         (flat(16), (1, 3, 20, 20), "an image of 16 × 16 works"),
+        (flat(16), (1, 3, 16, 20), "an image of 16 × 16 works"),
         (flat(16), (1, 3, 4, 20), "the smallest square image that works is --image-size 16"),
         (flat(1024), (1, 3, 2048, 2048), "an image of 1024 × 1024 works"),
         (flat(28), (1, 3, 32, 32), "an image of 28 × 28 works"),
