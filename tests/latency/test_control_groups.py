@@ -21,7 +21,7 @@ def lay(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         path = root / ("proc/self/cgroup" if name == "own" else f"sys/fs/cgroup/{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="ascii")
+        path.write_text(text, encoding="utf-8")
     return root
 
 
@@ -97,6 +97,7 @@ def test_how_often_a_quota_was_used_up(files: dict[str, str], count: int | None,
             },
             1300,
         ),
+        ({"own": "0::/größe/x\n", "größe/memory.max": "1000\n", "größe/memory.current": "900\n"}, 100),
         ({"own": "0::/\n", "memory.max": "1000\n", "memory.current": "1200\n"}, 0),
         ({"own": "0::/\n", "memory.max": "1000\n"}, None),
         ({}, None),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.architectures import resolve
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.latency.demand import demand, layers
 from resnet_cli.measure.latency.workload import Workload
-from resnet_cli.measure.networks import subject
+from resnet_cli.measure.networks import Subject, subject
 from resnet_cli.measure.summary import summarize
 from resnet_cli.resnet import build
 
@@ -47,6 +48,47 @@ def test_memory_is_what_summary_says(dtype: torch.dtype) -> None:
 def test_an_image_that_does_not_get_through_is_told(mode: str) -> None:
     with pytest.raises(ResnetCliError, match=r"cannot pass head\."):
         demand(subject(SMALL), (3, 0, 64), torch.float32, mode)
+
+
+def test_a_weight_that_is_not_trained_needs_neither_gradient_nor_momentum() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3000, 1000, bias=False), nn.ReLU(), nn.Linear(1000, 10, bias=False))
+
+    def needed() -> int:
+        return demand(Subject(model, "net"), (3, 10, 100), torch.float32, "train").bytes_at(2)
+
+    both = needed()
+    model[1].weight.requires_grad_(False)
+    assert both - needed() == 2 * 3000 * 1000 * 4
+
+
+class Cut(nn.Module):
+    """Nothing learns from its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x.mean((2, 3)))
+        return logits.detach()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason", "hint"),
+    [
+        (Cut(), "none of its outputs depends on a trainable parameter", None),
+        (
+            nn.Sequential(nn.Conv2d(3, 3, 8), nn.InstanceNorm2d(3, track_running_stats=True)),
+            "Expected more than 1 spatial element when training",
+            "take a larger --image-size",
+        ),
+    ],
+)
+def test_why_a_network_cannot_be_trained_is_told(model: nn.Module, reason: str, hint: str | None) -> None:
+    with pytest.raises(ResnetCliError) as caught:
+        demand(Subject(model, "net"), (3, 8, 8), torch.float32, "train")
+    assert caught.value.message.startswith(f"--mode train: this network cannot be trained on 2×3×8×8: {reason}")
+    assert caught.value.hint == hint
 
 
 def test_the_layers_are_those_of_the_batch() -> None:

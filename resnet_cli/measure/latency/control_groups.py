@@ -6,6 +6,7 @@ a container its own path is often out of sight; what stands at the root is its o
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ _NO_LIMIT = 2**60  # bytes; version 1 says "none" by a number near 2**63
 def text(path: Path) -> str:
     """What a file says; nothing where there is none, or none for us."""
     try:
-        return path.read_text(encoding="ascii", errors="replace")
+        return os.fsdecode(path.read_bytes())  # names of groups are those of folders
     except OSError:
         return ""
 

@@ -68,7 +68,7 @@ def _at(subject: Subject, shape: Shape, dtype: torch.dtype, mode: str) -> tuple[
     if isinstance(step, str):
         raise ResnetCliError(
             f"--mode train: this network cannot be trained on {dimensions(shape)}: {step}",
-            "batch norm needs more than one value per channel: take a larger --image-size",
+            "take a larger --image-size" if step.startswith("Expected more than 1") else None,
         )
     momentum = sum(parameter.nbytes for parameter in passes.copy.parameters() if parameter.requires_grad)
     return total_macs(step.operators), weights + given + step.peak + momentum

@@ -54,13 +54,14 @@ def _pairs(model: nn.Module, graph: fx.Graph) -> list[tuple[nn.Conv2d, nn.BatchN
     """Convolutions and the norms that can be folded into them; of any number of dimensions."""
     modules = dict(model.named_modules())
     runs = Counter(modules[str(node.target)] for node in graph.nodes if node.op == "call_module")
-    # Tensors that the forward reads itself, beside calling the module that owns them.
-    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    # Tensors that the forward reads itself, beside calling a module that owns them.
+    names = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
+    read = {tensor for name, tensor in (*model.named_parameters(), *model.named_buffers()) if name in names}
     alone = {module for module, times in runs.items() if times == 1}
-    alone -= {modules[path] for path in read if path in modules}
+    alone -= {module for module in alone if not read.isdisjoint((*module.parameters(), *module.buffers()))}
     pairs = []
     for node in graph.nodes:
-        source = node.args[0] if node.op == "call_module" and len(node.args) == 1 and not node.kwargs else None
+        source = node.args[0] if node.op == "call_module" and len(node.args) == 1 else None
         if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
             continue
         conv, norm = modules[str(source.target)], modules[str(node.target)]
