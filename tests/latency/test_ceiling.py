@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -84,6 +85,52 @@ def test_a_kernel_that_would_take_too_long_stays_untried() -> None:
     found = fastest([Candidate("few", 1.0, lambda: few), Candidate("many", 128.0, lambda: many)], clock, 2.0, silent)
     assert [kernel.name for kernel in found] == ["few"]
     assert many.calls == 0
+
+
+def test_after_one_that_would_take_too_long_others_have_their_turn() -> None:
+    clock = SimulatedClock(queued=False)
+    few, many, less = steps(clock, 0.5), steps(clock, 64.0), steps(clock, 0.25)
+    candidates = [
+        Candidate("few", 1.0, lambda: few),
+        Candidate("many", 128.0, lambda: many),
+        Candidate("less", 1.0, lambda: less),
+    ]
+    assert {kernel.name for kernel in fastest(candidates, clock, 2.0, silent)} == {"few", "less"}
+
+
+def test_two_kernels_have_half_of_the_time_each() -> None:
+    clock = SimulatedClock(queued=False)
+    one, other = steps(clock, 0.01), steps(clock, 0.02)
+    fastest([Candidate("one", 1.0, lambda: one), Candidate("other", 1.0, lambda: other)], clock, 2.0, silent)
+    # One round, as the logarithm of 2 says; the first call comes on top.
+    assert [one.calls, other.calls] == pytest.approx([1 + 100, 1 + 50], abs=1)
+
+
+def test_arithmetic_has_three_quarters_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimulatedClock(queued=False)
+    calls = {name: steps(clock, 0.01) for name in ("arithmetic", "streaming")}
+
+    def offered(name: str) -> Callable[..., Iterator[Candidate]]:
+        return lambda *_: iter([Candidate(name, 1.0, lambda: calls[name])])
+
+    for name in calls:
+        monkeypatch.setattr(f"resnet_cli.measure.latency.ceiling.{name}", offered(name))
+    assert measure_ceiling(CPU, torch.float32, clock, seconds=2.0, progress=silent) is not None
+    assert [call.calls for call in calls.values()] == pytest.approx([1 + 150, 1 + 50], abs=1)
+    assert clock.freed == 1
+
+
+def test_what_a_kernel_warns_of_stays_off_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Callable[[], object]:
+        warnings.warn("not made for this dtype", stacklevel=1)
+        return lambda: None
+
+    monkeypatch.setattr("resnet_cli.measure.latency.ceiling.arithmetic", lambda *_: iter([Candidate("a", 1.0, make)]))
+    monkeypatch.setattr("resnet_cli.measure.latency.ceiling.streaming", lambda *_: iter(()))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        measure_ceiling(CPU, torch.float32, HostClock(), seconds=0.0, progress=silent)
+    assert told == []
 
 
 def test_a_device_is_timed_by_its_own_clock() -> None:

@@ -15,9 +15,9 @@ def best_rung(rungs: Sequence[Rung], keeping: Collection[str], as_good: float) -
         keeping: keys of those that keep the precision; the others are for the user to judge.
         as_good: what is slower by less than this share of the time is as fast.
     """
-    candidates = [rung for rung in rungs if rung.key in keeping and _gain(rung) is not None]
-    fastest = max((_gain(rung) or 0.0 for rung in candidates), default=0.0)
-    equal = [rung for rung in candidates if (_gain(rung) or 0.0) >= (1 - as_good) * fastest]
+    candidates = [rung for rung in rungs if rung.key in keeping and _gain(rung) > 1]
+    fastest = max(map(_gain, candidates), default=1.0)
+    equal = [rung for rung in candidates if _gain(rung) >= (1 - as_good) * fastest]
     return min(equal, key=lambda rung: rung.setup_s or 0.0, default=None)
 
 
@@ -32,45 +32,45 @@ def advice(rungs: Sequence[Rung], best: Rung | None, keeping: Collection[str], i
         as_good: as there.
     """
     first = "stay with plain eager: nothing else in this precision is surely faster" if best is None else _take(best)
-    reached = 1.0 if best is None else _gain(best) or 1.0
-    faster = [rung for rung in rungs if rung.key not in keeping and (_gain(rung) or 0.0) > (1 + as_good) * reached]
+    reached = 1.0 if best is None else _gain(best)
+    faster = [rung for rung in rungs if rung.key not in keeping and _gain(rung) > (1 + as_good) * reached]
     if not faster:
         return _with_top1(first, best, images)
-    fastest = max(faster, key=lambda rung: _gain(rung) or 0.0)
+    fastest = max(faster, key=_gain)
     return f"{_with_top1(first, best, images)}; {_alternative(fastest, images)}"
 
 
-def _gain(rung: Rung) -> float | None:
-    """How many times as fast, where that is sure."""
-    return rung.gain if rung.low is not None and rung.low > 1 else None
+def _gain(rung: Rung) -> float:
+    """How many times as fast, where that is sure; otherwise 1, as plain eager is."""
+    return rung.gain if rung.gain is not None and rung.low is not None and rung.low > 1 else 1.0
 
 
 def _take(rung: Rung) -> str:
-    calls = rung.pays_after or 0
+    calls = rung.pays_after
     paid = f", paid for after {calls:,} call{'' if calls == 1 else 's'}" if calls else ""
     return f"take {rung.key}: {_times(rung)} as fast as plain eager{paid}"
 
 
 def _with_top1(text: str, rung: Rung | None, images: int) -> str:
-    if rung is None or rung.difference is None:
+    if rung is None:
         return text
-    return f"{text}, logits within {_share(rung.difference)} (top-1 {_top1(rung, images)})"
+    return f"{text}, logits within {_moved(rung)} (top-1 {_top1(rung, images)})"
 
 
 def _alternative(rung: Rung, images: int) -> str:
-    moved = "" if rung.difference is None else f", but moves the logits by {_share(rung.difference)}"
-    return f"{rung.key} is {_times(rung)} as fast{moved} (top-1 {_top1(rung, images)})"
+    return f"{rung.key} is {_times(rung)} as fast, but moves the logits by {_moved(rung)} (top-1 {_top1(rung, images)})"
 
 
 def _times(rung: Rung) -> str:
     return f"{rung.gain:.2f}×"
 
 
-def _share(difference: float) -> str:
-    """A relative difference: as a percentage where one can imagine that."""
-    return f"{difference:.1e}" if difference < 1e-4 else f"{100 * difference:.2g} %"
+def _moved(rung: Rung) -> str:
+    """The relative difference of the logits: as a percentage where one can imagine that."""
+    assert rung.difference is not None  # it was measured
+    return f"{rung.difference:.1e}" if rung.difference < 1e-4 else f"{100 * rung.difference:.2g} %"
 
 
 def _top1(rung: Rung, images: int) -> str:
-    share = 0.0 if rung.same_top1 is None else rung.same_top1
-    return f"the same for {round(share * images)} of {images}"
+    assert rung.same_top1 is not None
+    return f"the same for {round(rung.same_top1 * images)} of {images}"

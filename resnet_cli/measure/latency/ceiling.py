@@ -83,8 +83,7 @@ def fastest(candidates: Sequence[Candidate], clock: Clock, seconds: float, progr
     begin = clock.now()
     tried: list[_Tried] = []
     for candidate in candidates:
-        expected = candidate.work / tried[-1].rate if tried else 0.0
-        if tried and clock.now() - begin + expected > _PATIENCE * seconds:
+        if tried and clock.now() - begin + candidate.work / tried[-1].rate > _PATIENCE * seconds:
             continue
         progress(f"the ceiling: {candidate.name}")
         with _refusals(clock):
