@@ -182,6 +182,19 @@ def test_a_peak_that_cannot_be_read_is_not_told(monkeypatch: pytest.MonkeyPatch,
     clock.free()
 
 
+def test_the_name_of_the_program_does_not_matter_for_its_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "status").write_bytes(b"Name:\tr\xe9seau\xff\nVmHWM:\t  2048 kB\n")
+    monkeypatch.setattr(clocks, "Path", lambda name: tmp_path / Path(name).name)
+    clock = HostClock()
+    clock.forget_peak()
+    assert (tmp_path / "clear_refs").read_text(encoding="ascii") == "5"
+    assert clock.peak() == (2 * MEGABYTE, "resident")
+    (tmp_path / "clear_refs").unlink()
+    (tmp_path / "clear_refs").mkdir()  # it cannot be reset a second time
+    clock.forget_peak()
+    assert clock.peak() is None
+
+
 def test_a_peak_is_read_in_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "write_text", lambda *args, **kwargs: 1)
     monkeypatch.setattr(Path, "read_text", lambda *args, **kwargs: "VmPeak:\t 9 kB\nVmHWM:\t  2048 kB\nVmRSS:\t 7 kB\n")

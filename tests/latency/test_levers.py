@@ -503,6 +503,7 @@ def test_a_real_compilation(folder: Path, capfd: pytest.CaptureFixture[str]) -> 
         ("File 'C:\\Users\\x\\y.dll' is missing", "File '…' is missing"),
         ("3/4 of it, and/or more", "3/4 of it, and/or more"),
         ("", "ValueError"),
+        ("x" * 160, "x" * 160),
         ("x" * 500, "x" * 159 + "…"),
     ],
 )
