@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -78,11 +79,17 @@ def test_whoever_has_joined_shares_and_starts_until_it_leaves(asked: list[tuple[
     assert not distributed.is_initialized()
 
 
-def test_silence_is_borne_as_long_as_was_asked_for(asked: list[tuple[str, timedelta]]) -> None:
-    with joined(Place(0, 1, 0, 1), CPU, 0.0) as peers:
+def test_silence_is_borne_as_long_as_was_asked_for(
+    asked: list[tuple[str, timedelta]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = map(float, count(0, 100))
+    with joined(Place(0, 1, 0, 1), CPU, 250.0) as peers:
+        monkeypatch.setattr(peers, "_now", lambda: next(seconds))
+        monkeypatch.setattr(peers, "_sleep", lambda nap: None)
         peers.count = 2  # the other one never comes
-        with pytest.raises(PeerGoneError, match="silent for 0 s"):
+        with pytest.raises(PeerGoneError, match="silent for 250 s"):
             peers.share(None)
+    assert next(seconds) == 400
 
 
 def test_a_start_is_the_barrier_of_all(asked: list[tuple[str, timedelta]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,12 +196,13 @@ def test_streams_that_are_gone_do_not_matter(
 
 
 def test_no_file_descriptor_is_left_open_or_closed() -> None:
-    def free() -> int:
-        number = os.dup(1)
-        os.close(number)
-        return number
+    def free() -> list[int]:
+        numbers = [os.dup(1) for _ in range(5)]
+        for number in numbers:
+            os.close(number)
+        return numbers
 
     before = free()
-    with muted((1, before, 2)):  # of which one is closed
+    with muted((1, before[-1], 2)):  # of which one is closed
         pass
     assert free() == before

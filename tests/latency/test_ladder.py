@@ -128,6 +128,16 @@ def test_gain_and_break_even(climbed: Climb) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("precision", "title"), [("float32", "eager"), ("float32, all in TF32", "eager (float32, all in TF32)")]
+)
+def test_plain_eager_says_where_it_is_not_all_float32(
+    climbed: Climb, precision: str, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnet_cli.measure.latency.sensors.precision", lambda dtype, device: precision)
+    assert [rung.title for rung in climbed(folded=Fake()).rungs] == [title, "folded"]
+
+
 def test_all_rungs_are_sampled_in_turn(climbed: Climb) -> None:
     rungs = climbed(folded=Fake(0.02), compile=Fake(0.02)).rungs
     counts = {len(rung.time.samples_s) for rung in rungs if rung.time is not None}
@@ -168,6 +178,7 @@ def test_another_likeliest_class_is_counted(climbed: Climb) -> None:
         (Fake(breaks=(12, RuntimeError("warming"))), "failed", "warming"),
         (Fake(breaks=(60, RuntimeError("much later"))), "failed", "much later"),  # among the samples
         (Fake(change=lambda logits: logits * math.nan), "failed", "NaN or infinity"),
+        (Fake(change=lambda logits: logits.where(logits < logits.max(), math.inf)), "failed", "NaN or infinity"),
         (Fake(change=lambda logits: logits[:, :2]), "failed", "another shape"),
         (Fake(change=lambda logits: logits.flip(1)), "failed", "no rounding does"),
     ],

@@ -1,0 +1,65 @@
+"""Clocks within a network, where its forwards do what one does not expect of them."""
+
+from __future__ import annotations
+
+import torch
+from simulated import SimulatedClock
+from torch import Tensor, nn
+
+from resnet_cli.measure.latency.instruments import Instruments
+
+
+class Step(nn.Module):
+    """Takes time."""
+
+    def __init__(self, clock: SimulatedClock, seconds: float, error: Exception | None = None) -> None:
+        super().__init__()
+        self.clock, self.seconds, self.error = clock, seconds, error
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.clock.run(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return x
+
+
+class Careful(nn.Module):
+    """Falls back on another layer."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            out: Tensor = self.first(x)
+        except ValueError:
+            out = self.second(x)
+        return out
+
+
+def test_figures_are_those_of_the_last_forward_alone() -> None:
+    clock = SimulatedClock(queued=False)
+    step = Step(clock, 1.0)
+    net = nn.Sequential(step, step)
+    instruments = Instruments(net, clock)
+    for seconds in (1.0, 0.25):
+        step.seconds = seconds
+        with instruments:
+            net(torch.ones(1))
+        assert instruments.spent() == {("", 1): 2 * seconds, ("0", 1): seconds, ("0", 2): seconds}
+
+
+def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
+    clock = SimulatedClock(queued=False)
+    net = nn.Sequential(Careful(Step(clock, 1.0, ValueError()), Step(clock, 0.5)), Step(clock, 0.25))
+    instruments = Instruments(net, clock)
+    with instruments:
+        net(torch.ones(1))
+    assert instruments.spent() == {
+        ("", 1): 1.75,
+        ("0", 1): 1.5,
+        ("0.first", 1): 1.0,
+        ("0.second", 1): 0.5,
+        ("1", 1): 0.25,
+    }
