@@ -59,8 +59,7 @@ class Recorder(TorchDispatchMode):
         self._makers: dict[int, int] = {}  # id of a tensor -> number of the node
         self._sharing: dict[int, list[int]] = {}  # storage -> ids of the tensors in it
         self._alive: list[Tensor] = []  # an id means something only as long as its tensor lives
-        named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-        for name, tensor in named:
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             self._leaves.setdefault(id(tensor), Leaf(name, tuple(tensor.shape)))
         for tensor in tensors_in(inputs):
             self._make(tensor, IMAGE)
@@ -121,7 +120,7 @@ class Recorder(TorchDispatchMode):
         sources = [tensor for tensor in tensors_in(list(given.values())) if id(tensor) in self._makers]
         leaves = self._leaves_among(given)
         if operator in PASSING or operator in _MAKING or (operator in _TRANSPOSING and not sources):
-            self._pass_on(operator, given, results)
+            self._pass_on(given, results)
             return out
         if not sources:
             # Arithmetic on parameters alone: bookkeeping in place, or a weight that is computed.
@@ -165,9 +164,9 @@ class Recorder(TorchDispatchMode):
                         found[f"{role}{place}"] = self._leaves[id(item)]
         return found
 
-    def _pass_on(self, operator: str, given: dict[str, Any], results: list[Tensor]) -> None:
+    def _pass_on(self, given: dict[str, Any], results: list[Tensor]) -> None:
         """The result is what was given, in another shape or place."""
-        source = given.get("src") if operator == "copy_" else next(tensors_in(list(given.values())), None)
+        source = next(tensors_in(list(given.values())), None)
         for tensor in results:
             if source is None or id(tensor) == id(source):
                 continue

@@ -42,7 +42,7 @@ def may_fold(module: nn.Module) -> bool:
 
 
 def _vectors(module: nn.Module) -> Any:
-    owned = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    owned = (*module.named_parameters(), *module.named_buffers())
     return ((name, tensor) for name, tensor in owned if tensor.dim())
 
 
@@ -56,7 +56,7 @@ def fold(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made:
         made: shape of its output.
     """
     if isinstance(module, nn.modules.dropout._DropoutNd):
-        return Folded("dropout", {"p": module.p}, {})
+        return Folded("dropout", {"p": _probability(module.p)}, {})
     if isinstance(module, nn.Conv2d):
         return _conv(module)
     return _norm(module, inside, given, made)
@@ -87,10 +87,10 @@ def _norm(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made
         return None
     leaves: dict[str, tuple[str, Tensor]] = {}
     for kinds, roles in (
-        (dict(module.named_parameters(recurse=False)), ("weight", "bias")),
-        (dict(module.named_buffers(recurse=False)), ("running_mean", "running_var", "weight", "bias")),
+        (module.named_parameters(), ("weight", "bias")),
+        (module.named_buffers(), ("running_mean", "running_var", "weight", "bias")),
     ):
-        owned = [(name, tensor) for name, tensor in kinds.items() if tensor.dim()]
+        owned = [(name, tensor) for name, tensor in kinds if tensor.dim()]
         _by_word(owned, roles, leaves)
         for role, item in zip([role for role in roles if role not in leaves], owned, strict=False):
             leaves[role] = item
@@ -124,15 +124,11 @@ def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
     for number in sorted(found):
         node = found[number]
         sources = [found[i] for i in node.inputs if i in found]
-        if node.operator == "mul" and (p := _dropped(node, found)) is not None:
-            kept = tuple(i for i in node.inputs if _noise(i, found) is None)
-            found[number] = node = replace(node, operator="dropout", settings={"p": p}, inputs=kept)
-        elif node.operator == "mean" and len(node.shape) <= 2 and _is_half(sources):
-            found[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
-        if node.operator == "mean":
-            found[number] = node = replace(node, settings={"dims": _spatial(node)})
-        elif node.operator == "adaptive_avg_pool" and node.shape[2:] == (1, 1):
-            found[number] = node = replace(node, operator="mean", settings={"dims": "spatial"})
+        if node.operator == "mul" and (settings := _dropped(node, found)) is not None:
+            kept = tuple(i for i in node.inputs if _mask(i, found) is None)
+            found[number] = node = replace(node, operator="dropout", settings=settings, inputs=kept)
+        elif node.operator == "mean" and node.settings["dims"] == "spatial" and _is_half(sources):
+            found[number] = node = replace(node, inputs=sources[0].inputs)
         elif node.operator == "conv" and node.settings["kernel"] == (1, 1) and set(node.inputs) <= pooled:
             settings = {"channels": node.settings["channels"], "bias": node.settings["bias"]}
             found[number] = node = replace(node, operator="linear", settings=settings)
@@ -143,33 +139,29 @@ def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
 
 def _is_half(sources: Sequence[Node]) -> bool:
     """A mean along one side of the image, to be followed by one along the other."""
-    return len(sources) == 1 and sources[0].operator == "mean" and _spatial(sources[0]) != "spatial"
+    return [source.settings["dims"] for source in sources if source.operator == "mean"] in ([(2,)], [(3,)])
 
 
-def _spatial(node: Node) -> Any:
-    """The word spatial for a mean over everything behind the channels."""
-    dims = node.settings["dims"]
-    if isinstance(dims, str) or not dims:
-        return dims
-    rank = len(node.shape) if len(node.shape) > len(dims) + 1 else len(node.shape) + len(dims)
-    behind = tuple(range(2, rank))
-    return "spatial" if dims == behind or (dims == (2,) == behind[:1] and rank == 3) else dims
-
-
-def _noise(number: int, nodes: dict[int, Node]) -> float | None:
-    """The probability of a mask of zeros and ones, through the divisions that scale it; None for anything else."""
-    seen = 0
-    while number in nodes and seen < 4:
+def _mask(number: int, nodes: dict[int, Node]) -> Node | None:
+    """Who draws a mask of zeros and ones, through the divisions that scale it; None for anything else."""
+    while number in nodes:
         node = nodes[number]
         if node.operator == "bernoulli":
-            return float(node.settings.get("p", 0.5))
+            return node
         if node.operator not in ("div", "mul") or len(node.inputs) != 1:
             return None
-        number, seen = node.inputs[0], seen + 1
+        number = node.inputs[0]
     return None
 
 
-def _dropped(node: Node, nodes: dict[int, Node]) -> float | None:
-    kept = [_noise(number, nodes) for number in node.inputs]
-    found = [value for value in kept if value is not None]
-    return 1 - found[0] if len(found) == 1 and len(kept) == 2 else None
+def _dropped(node: Node, nodes: dict[int, Node]) -> Settings | None:
+    masks = [mask for number in node.inputs if (mask := _mask(number, nodes)) is not None]
+    if len(masks) != 1 or len(node.inputs) != 2:
+        return None
+    kept = masks[0].settings.get("p")  # not there where a tensor says it, for every element by itself
+    return {} if kept is None else {"p": _probability(1 - kept)}
+
+
+def _probability(value: float) -> float:
+    """Without the last digits, in which 1 - (1 - 0.2) is not 0.2."""
+    return round(value, 12)

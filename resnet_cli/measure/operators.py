@@ -37,7 +37,7 @@ _NAMES = {
 # They hand on what they are given: the same values, perhaps in another shape or another place in memory.
 PASSING = frozenset(
     """detach alias clone contiguous _to_copy lift_fresh lift view _unsafe_view reshape _reshape_alias flatten squeeze
-    unsqueeze empty_like zeros_like ones_like t expand copy_ resolve_conj""".split()
+    unsqueeze empty_like zeros_like ones_like t expand resolve_conj""".split()
 )
 
 # Operators that stand for each other, so that one in the other's place is a replacement and not two findings.
@@ -88,8 +88,6 @@ def describe(func: Any, given: Mapping[str, Any]) -> tuple[str, Settings]:
 
 
 def _is_relu(raw: str, given: Mapping[str, Any]) -> bool:
-    if raw == "relu":
-        return True
     if raw in ("clamp", "clamp_min"):
         return bool(given.get("min") == 0 and given.get("max") is None)
     return bool(raw == "threshold" and given["threshold"] == 0 and given["value"] == 0)
@@ -114,9 +112,10 @@ def _pair(value: Any) -> tuple[Any, ...]:
 
 
 def _conv(given: Mapping[str, Any]) -> Settings:
-    weight = given["weight"]
+    weight, transposed = given["weight"], given["transposed"]
+    first, second = weight.shape[0], weight.shape[1] * given["groups"]
     found: Settings = {
-        "channels": (weight.shape[1] * (1 if given["transposed"] else given["groups"]), weight.shape[0]),
+        "channels": (first, second) if transposed else (second, first),
         "kernel": tuple(weight.shape[2:]),
         "stride": _pair(given["stride"]),
         "padding": _pair(given["padding"]),
@@ -125,7 +124,7 @@ def _conv(given: Mapping[str, Any]) -> Settings:
         "bias": given.get("bias") is not None,
         "padding_mode": "zeros",
     }
-    return found | {"transposed": True} if given["transposed"] else found
+    return found | {"transposed": True} if transposed else found
 
 
 def _batch_norm(given: Mapping[str, Any]) -> Settings:
@@ -171,7 +170,8 @@ def _linear(given: Mapping[str, Any]) -> Settings:
 def _mean(given: Mapping[str, Any]) -> Settings:
     x = given["self"]
     dims = given.get("dim")
-    return {"dims": tuple(sorted(dim % x.dim() for dim in dims)) if dims else tuple(range(x.dim()))}
+    over = tuple(sorted(dim % x.dim() for dim in dims)) if dims else tuple(range(x.dim()))
+    return {"dims": "spatial" if x.dim() > 2 and over == tuple(range(2, x.dim())) else over}
 
 
 def _add(given: Mapping[str, Any]) -> Settings:
