@@ -274,6 +274,13 @@ class Shrinking(Scaled):
         return x.var((2, 3)) * self.weight
 
 
+class Standardised(Scaled):
+    """A norm of a single axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean()) / x.std() * self.weight
+
+
 class Holding(Norm):
     """A norm that holds a module."""
 
@@ -288,7 +295,14 @@ OTHERS: dict[str, nn.Module] = {
     "vectors of another length": Norm({"weight": 5}, {}),
     "with a module inside": Holding(),
     "without vectors": Norm({}, {"count": 0}),
+    "of one axis": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(0), Standardised(8)),
 }
+
+
+def test_torchs_own_norms_stay_what_they_are() -> None:
+    nodes = graph_of(nn.RMSNorm(3), 2, 3).nodes
+    assert {"rsqrt", "_fused_rms_norm"} & {node.operator for node in nodes}
+    assert all(node.macro is None for node in nodes)
 
 
 @pytest.mark.parametrize("case", OTHERS)
