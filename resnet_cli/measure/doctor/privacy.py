@@ -59,7 +59,7 @@ def _homes() -> Iterator[str]:
     for home in (os.environ.get("HOME", ""), os.path.expanduser("~"), _recorded_home()):  # noqa: PTH111
         for path in (home, os.path.realpath(home)) if home else ():
             plain = path.rstrip("/\\")
-            if len(plain) > 1 and os.path.isabs(plain):  # noqa: PTH117  # "/" would make every path look like home
+            if os.path.isabs(plain):  # noqa: PTH117  # nothing is left of "/", which would make every path look like home
                 yield plain
 
 
