@@ -5,10 +5,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import getpass
+import os
 import re
 import sys
 import tempfile
 from pathlib import Path
+
+_NO_NAME = r'[\\/:*?"<>|]'  # what torch puts no file under
 
 
 def tidy_at_exit() -> None:
@@ -24,9 +27,12 @@ def _remove(folder: Path) -> None:
 
 
 def _cache_folder() -> Path | None:
-    """Where torch puts it unless it is told otherwise; None where nobody knows who we are."""
+    """Where torch puts it unless it is told otherwise; None where there is no place for temporary files."""
     try:
-        user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
-    except (KeyError, OSError):
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a number that no name belongs to
+        user = f"uid_{os.getuid()}" if hasattr(os, "getuid") else "unknown_user"
+    try:
+        return Path(tempfile.gettempdir(), f"torchinductor_{re.sub(_NO_NAME, '_', user)}")
+    except OSError:
         return None
-    return Path(tempfile.gettempdir(), f"torchinductor_{user}")

@@ -87,11 +87,10 @@ def _attribute(module: types.ModuleType, name: str, where: str) -> Any:
 
 
 def _hint_for_missing(owner: Any, part: str, where: str) -> str | None:
-    if isinstance(owner, types.ModuleType):
+    if isinstance(owner, types.ModuleType) and getattr(owner, "__name__", "") == where:
         here = Path(*where.split(".")).with_suffix(".py")
-        known = getattr(owner, "__file__", None)
-        is_another = known and not where.endswith(".py") and is_file(here)
-        if is_another and here.resolve() != Path(str(known)).resolve():
+        known = getattr(owner, "__file__", None)  # one that is built in has none
+        if is_file(here) and (known is None or here.resolve() != Path(known).resolve()):
             other = "of Python or of a library"
             return f"{where} is also the name of a module {other}; for yours write ./{here.as_posix()}:{part}"
     names = _makers(owner)
