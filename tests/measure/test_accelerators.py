@@ -32,6 +32,7 @@ def test_the_numbers_of_amds_gpus_are_no_compute_capabilities() -> None:
     found = with_gpu((6, 1), ROCM)
     assert row(found, "gpu-bfloat16").reason.startswith("tried with")
     assert row(found, "compile-gpu").status == NOT_TRIED
+    assert (row(found, "cuda").name, row(GOOD, "cuda").name) == ("ROCm", "CUDA")
 
 
 def test_triton_begins_with_volta() -> None:

@@ -58,6 +58,11 @@ def test_a_build_from_source_lies_elsewhere_and_is_no_stranger(
     assert found == Installed(version="2.0a0+git1", cuda="13.0", folder=source, tells_build=True)
 
 
+def test_a_version_file_that_is_no_utf_8(site: Path) -> None:
+    (lay(site, "plain_package") / "version.py").write_bytes(b"# by M\xfcller\n__version__ = '1.5+cpu'\n")
+    assert installed("plain_package").version == "1.5+cpu"
+
+
 def test_the_version_of_the_metadata_and_of_metadata_that_has_none(site: Path) -> None:
     lay(site, "plain_package")
     lay(site, "half_package", metadata="Summary: half of it\n")
@@ -82,6 +87,7 @@ def test_the_version_of_the_metadata_and_of_metadata_that_has_none(site: Path) -
         ("torch!=2.13.*", True),
         ("torch (==2.14.1) ; extra == 'x'", True),
         ("torch>=2.9", True),  # nine is less than fourteen
+        ("torch~=2.14", True),
     ],
 )
 def test_what_a_torchvision_asks_of_torch_2_14_1(requirement: str, fits: bool) -> None:
