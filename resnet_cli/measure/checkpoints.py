@@ -116,9 +116,10 @@ def _state(path: str, content: Any, averaged: bool, opened: _Opened) -> dict[str
             return {}
         tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
         inner = [key for key, value in content.items() if isinstance(key, str) and isinstance(value, Mapping)]
-        chosen = _chosen(path, content, inner, averaged)
         # Beside its containers a checkpoint may have a tensor or two of its own, such as the best accuracy.
-        if chosen is None or any("." in name for name in tensors):
+        is_network = any("." in name for name in tensors)
+        chosen = None if is_network else _chosen(path, content, inner, averaged)
+        if chosen is None:
             opened.dropped += [str(key)[:200] for key in content if key not in tensors]
             return tensors
         opened.container.append(chosen)
@@ -138,7 +139,7 @@ def _chosen(path: str, content: Mapping[Any, Any], inner: Sequence[str], average
         if key in inner and any(isinstance(value, (Tensor, Mapping)) for value in content[key].values()):
             return key
     unknown = [key for key in inner if any(isinstance(value, Tensor) for value in content[key].values())]
-    if len(unknown) > 1 and not any(isinstance(value, Tensor) for value in content.values()):
+    if len(unknown) > 1:
         names = ", ".join(printable(key[:80]) for key in unknown[:6])
         raise ResnetCliError(
             f"{printable(path)} holds more than one set of weights: {names}",

@@ -63,6 +63,11 @@ def test_containers(read: Any, content: Any, container: tuple[str, ...], dropped
     assert found.other is None
 
 
+def test_keys_of_any_length_are_left_behind(read: Any) -> None:
+    found = read({"state_dict": STATE, "x" * 10_000: 1, 3: "a number"})
+    assert found.dropped == ("x" * 200, "3")
+
+
 @pytest.mark.parametrize(
     "prefix",
     ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "net.encoder.", "module.module."],
@@ -77,6 +82,31 @@ def test_the_names_of_our_own_network_are_no_prefix(read: Any) -> None:
     ours = {"head.conv.weight": torch.ones(1), "head.bn.weight": torch.ones(1)}
     assert same(read(ours), ours)
     assert same(read(prefixed(ours, "module.")), ours)
+
+
+@pytest.mark.parametrize(
+    ("names", "prefix"),
+    [
+        (["module.weight", "module.bias"], "module."),
+        (["module.fc.weight", "module.bias"], "module."),
+        (["module.bias", "module.fc.weight"], "module."),
+        (["stem.module.weight", "tail.module.weight"], ""),
+        (["model.fc.weight", "model.fc.bias"], ""),
+        (["module", "module.fc.weight"], ""),
+    ],
+)
+def test_a_prefix_is_what_all_names_begin_with(read: Any, names: list[str], prefix: str) -> None:
+    found = read({name: torch.ones(1) for name in names})
+    assert found.prefix == prefix
+    assert list(found.tensors) == [name.removeprefix(prefix) for name in names]
+
+
+def test_the_field_of_a_training_loop_is_taken_off_where_all_are_under_it() -> None:
+    one = torch.ones(1)
+    assert list(unfolded({"model.a.weight": one, "model.b.weight": one})) == ["a.weight", "b.weight"]
+    assert list(unfolded({"model.weight": one})) == ["weight"]
+    for names in (["model.a.weight", "head.weight"], ["encoder.a.weight"], ["weight"], []):
+        assert list(unfolded(dict.fromkeys(names, one))) == names
 
 
 def test_the_names_of_a_network_of_other_make_stay(read: Any) -> None:
@@ -128,6 +158,25 @@ def test_more_than_one_set_of_weights(read: Any) -> None:
     with pytest.raises(ResnetCliError, match=r"more than one set of weights: generator, critic") as caught:
         read({"generator": STATE, "critic": STATE})
     assert "checkpoint[KEY]" in (caught.value.hint or "")
+
+
+def test_more_than_one_set_of_weights_beside_a_figure(read: Any) -> None:
+    """The best accuracy, which is a tensor too, says nothing about which of them is meant."""
+    with pytest.raises(ResnetCliError, match=r"more than one set of weights: generator, critic"):
+        read({"generator": STATE, "critic": STATE, "best_acc1": torch.tensor(76.1)})
+    assert read({"model": STATE, "critic": STATE, "best_acc1": torch.tensor(76.1)}).container == ("model",)
+
+
+def test_sets_of_tensors_beside_a_whole_network(read: Any) -> None:
+    found = read({**STATE, "means": {"a": torch.ones(1)}, "spreads": {"a": torch.ones(1)}})
+    assert same(found)
+    assert found.dropped == ("means", "spreads")
+
+
+def test_a_great_many_sets_of_weights_do_not_fill_the_screen(read: Any) -> None:
+    with pytest.raises(ResnetCliError, match="more than one set of weights") as caught:
+        read({f"{number}{'x' * 500}": {"w": torch.ones(1)} for number in range(30)})
+    assert len(caught.value.message) < 1000
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,9 @@ def test_without_a_naming_the_names_stay(tmp_path: Path) -> None:
     source, target = tmp_path / "a.pth", tmp_path / "b.safetensors"
     torch.save(any_bits(SMALL), source)
     result = converted(source, target)
+    assert (result.source.bytes, result.target.bytes) == (source.stat().st_size, 0)  # nothing is written yet
+    with safetensors.safe_open(target, framework="pt") as opened:
+        assert opened.metadata() == {"format": "pt"}  # transformers reads no file without it
     assert result.renamed == 0
     assert result.target.naming == "torchvision"
     assert set(read_checkpoint(str(target)).tensors) == set(any_bits(SMALL))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -31,6 +32,17 @@ def test_the_best_device_is_chosen(machine: pytest.MonkeyPatch) -> None:
     with_gpus(machine, 2)
     assert devices.device("auto") == torch.device("cuda", 0)
     assert devices.device("cpu") == torch.device("cpu")
+
+
+def test_a_driver_that_is_too_old_is_answered_and_not_warned_of(machine: pytest.MonkeyPatch) -> None:
+    def unavailable() -> bool:
+        warnings.warn("CUDA initialization: the NVIDIA driver on your system is too old", stacklevel=2)
+        return False
+
+    machine.setattr(torch.cuda, "is_available", unavailable)
+    assert devices.device("auto") == torch.device("cpu")
+    with pytest.raises(ResnetCliError, match="--device cuda: "):
+        devices.device("cuda")
 
 
 def test_gpus_by_their_number(machine: pytest.MonkeyPatch) -> None:

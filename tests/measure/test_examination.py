@@ -56,6 +56,12 @@ def test_what_is_looked_at_goes_into_the_findings(monkeypatch: pytest.MonkeyPatc
     assert look(asks=answers).terminal.encoding == "utf-16"
 
 
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = (Package("playwright", None), Package("rich", "15.0"))
+    monkeypatch.setattr(surroundings, "packages", lambda: packages)
+    assert look(asks=answers, stdout=StringIO()).versions == {"rich": "15.0"}
+
+
 def test_progress_is_told_whether_there_is_a_temporary_folder_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: object) -> str:
         raise OSError("No space left on device")

@@ -30,6 +30,12 @@ def test_an_x86_processor(tmp_path: Path) -> None:
     assert processor.physical_cores(root) == 2
 
 
+def test_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    root = lay(tmp_path, "")
+    (root / "proc/cpuinfo").write_bytes(b"model name\t: Some\xae CPU\n")
+    assert processor.name(root) == "Some\ufffd CPU"
+
+
 def test_an_arm_processor_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
@@ -57,6 +63,8 @@ def test_macos_is_asked_by_its_own_program(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     assert processor.name(tmp_path) == "Apple M9"
     assert processor.physical_cores(tmp_path) == 12
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")  # no such key
+    assert processor.physical_cores(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert processor.physical_cores(tmp_path) is None
 

@@ -90,6 +90,8 @@ def test_what_is_in_the_cache_under_a_wrong_name_is_an_error(cache: Path) -> Non
     with pytest.raises(ResnetCliError, match="is not what torchvision published as resnet50 DEFAULT") as caught:
         resolve_weights("DEFAULT", RESNET50)
     assert str(path) in caught.value.message
+    found, expected = (hashlib.sha256(content).hexdigest()[:8] for content in (CONTENT[:-1], CONTENT))
+    assert caught.value.message.endswith(f"its SHA-256 begins {found}, not {expected}")
     assert URL in (caught.value.hint or "")
     assert path.read_bytes() == CONTENT[:-1]
 
@@ -109,6 +111,7 @@ def test_a_folder_in_its_place(cache: Path) -> None:
         (TimeoutError("timed out"), "timed out"),
         (urllib.error.HTTPError(URL, 404, "Not Found\x1b[2J", {}, None), "Not Found"),  # type: ignore[arg-type]
         (ConnectionResetError(), "ConnectionResetError"),
+        (OSError("a page of it " * 1000), "a page of it"),
     ],
 )
 def test_offline_and_not_in_the_cache(
@@ -122,6 +125,7 @@ def test_offline_and_not_in_the_cache(
     with pytest.raises(ResnetCliError, match="the weights resnet50 DEFAULT are not in torch's cache") as caught:
         resolve_weights("DEFAULT", RESNET50)
     assert said in caught.value.message
+    assert len(caught.value.message) < 300
     assert caught.value.message.isprintable()
     assert URL in (caught.value.hint or "")
     assert str(cache / URL.rpartition("/")[2]) in (caught.value.hint or "")
@@ -143,6 +147,30 @@ def test_a_download_is_put_into_the_cache_once(
     assert list(cache.iterdir()) == [Path(path)]
     monkeypatch.setattr(torch.hub, "urlopen", offline)
     assert resolve_weights("DEFAULT", RESNET50) == path
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("published")
+def test_a_download_without_a_bar_waits_for_half_a_minute_at_most(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patience: list[float | None] = []
+
+    def answer(*arguments: Any, **options: Any) -> Any:
+        patience.append(socket.getdefaulttimeout())
+        return answering(CONTENT)(*arguments, **options)
+
+    monkeypatch.setattr(torch.hub, "urlopen", answer)
+    before = socket.getdefaulttimeout()
+    try:
+        socket.setdefaulttimeout(7000.0)
+        said: list[str] = []
+        resolve_weights("DEFAULT", RESNET50, progress=said.append)
+        assert socket.getdefaulttimeout() == 7000.0
+    finally:
+        socket.setdefaulttimeout(before)
+    assert said == ["downloading resnet50 DEFAULT"]
+    assert patience == [30.0]
     assert capsys.readouterr() == ("", "")
 
 

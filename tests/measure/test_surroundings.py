@@ -27,7 +27,7 @@ def test_the_machine_is_the_one_under_the_root(tmp_path: Path, monkeypatch: pyte
     lay(tmp_path / "sys/fs/cgroup/cpu.max", "250000 100000\n")
     lay(tmp_path / "sys/fs/cgroup/memory.max", f"{3 * 2**30}\n")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 2, 3} if process else {1}, raising=False)
     monkeypatch.setattr(processor, "memory_bytes", lambda: 8 * 2**30)
     host = surroundings.host(tmp_path)
     assert (host.processor, host.features, host.physical_cores) == ("Some CPU", ("avx2",), 1)
@@ -45,6 +45,7 @@ def test_the_machine_is_the_one_under_the_root(tmp_path: Path, monkeypatch: pyte
             "535.183.01",
         ),
         ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  580.95.05  Release\n", "580.95.05"),
+        ("NVRM version: X 535.183.01\n", "535.183.01"),
         ("NVRM version: 64 bits\nGCC version:  gcc version 12.2.0\n", None),
         ("", None),
     ],

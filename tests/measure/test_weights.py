@@ -13,7 +13,7 @@ from torch import Tensor
 from resnet_cli.architectures import FAMILY
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.shapes import build_on_meta
-from resnet_cli.measure.weights import explain_misfit, fit, load_weights
+from resnet_cli.measure.weights import explain_misfit, fit, load_weights, misfit
 from resnet_cli.resnet import build
 
 STATE = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
@@ -94,6 +94,24 @@ def test_counters_may_be_missing() -> None:
     assert fit(old, shapes("resnet18")).exact
     assert fit(state, shapes("resnet18")).exact
     assert not fit({**state, "one.more": torch.ones(1)}, shapes("resnet18")).exact
+
+
+def test_a_wrong_shape_alone_does_not_fit() -> None:
+    wanted = {"a": (3, 2), "b": (2,), "c": (5,)}
+    found = fit({"a": torch.ones(2, 3), "b": torch.ones(2), "c": torch.ones(5)}, wanted)
+    assert (found.exact, found.missing, found.unexpected) == (False, (), ())
+    assert found.mismatched == (("a", (2, 3), (3, 2)),)
+    assert found.matched == 3  # by their names
+    assert misfit(found) == "a is 2×3, not 3×2 (transposed)"
+
+
+def test_how_many_tensors_of_each_kind_do_not_fit() -> None:
+    wanted = {"a": (3,), "b": (3,), "c": (3,), "d": (3,), "e": (3,)}
+    found = fit({"a": torch.ones(2), "b": torch.ones(()), "f": torch.ones(1)}, wanted)
+    assert found.matched == 2
+    assert misfit(found) == ("a is 2, not 3 and 1 more; 3 tensors are missing (c, …); 1 tensor is without a place (f)")
+    found = fit({name: torch.ones(2) for name in wanted}, wanted)
+    assert misfit(found) == "a is 2, not 3 and 4 more"
 
 
 @pytest.mark.parametrize("name", FAMILY)
