@@ -81,7 +81,12 @@ def test_accelerators_of_other_makers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_built", lambda: True)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
-    facts = {"mps_built": True, "mps_available": False, "mps_failure": None, "xpu_available": True}
+    facts: dict[str, object] = {
+        "mps_built": True,
+        "mps_available": False,
+        "mps_failure": None,
+        "xpu_available": True,
+    }
     assert PROBES["accelerators"].run() == facts
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch, "ones", lambda *_, device, **__: 1 / (device != "mps"))
