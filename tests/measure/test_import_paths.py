@@ -100,6 +100,32 @@ def test_packages_around_a_file_are_run_once_and_before_it() -> None:
     assert load("pack/inner/net.py:order").order == ["package", "net"]
 
 
+def test_a_file_that_asks_for_no_package_is_run_without_it() -> None:
+    """So does `python pack/net.py`."""
+    lay("pack/__init__.py", "raise ValueError('only for the whole of it')\n")
+    assert run("pack/net.py", "NUMBER = 3\n").NUMBER == 3
+    assert run("pack/other.py", "import os\nfrom json import loads\nNUMBER = 4\n").NUMBER == 4
+
+
+def test_a_file_need_not_be_called_py() -> None:
+    assert run("net.txt", "NUMBER = 3\n").NUMBER == 3
+
+
+@pytest.mark.parametrize("packages", [(), ("nets",)])
+def test_what_lies_beside_a_file_can_be_imported_while_its_network_runs(packages: tuple[str, ...]) -> None:
+    for folder in packages:
+        lay(f"{folder}/__init__.py")
+    lay("beside_them.py" if packages else "nets/beside_them.py", "NUMBER = 3\n")
+    text = "import beside_them\ndef forward():\n    import beside_them\n    return beside_them.NUMBER\n"
+    assert run("nets/net.py", text).forward() == 3
+
+
+def test_modules_that_the_users_code_makes_stay() -> None:
+    run("net.py", "import sys, types\nsys.modules['made_up'] = types.ModuleType('made_up')\n")
+    run("other.py", "")
+    assert "made_up" in sys.modules
+
+
 def test_two_projects_of_one_layout_do_not_mix() -> None:
     for number, project in enumerate(("one", "two")):
         lay(f"{project}/nets/__init__.py")
@@ -151,6 +177,8 @@ def test_the_users_code_may_go_elsewhere_and_we_do_not_follow(project: Path) -> 
     ("reference", "message", "hint"),
     [
         ("my net:Net", "my net is neither a file nor the name of a module", "FILE.py:NAME"),
+        ("my net.sub:Net", "my net.sub is neither a file nor the name of a module", "FILE.py:NAME"),
+        ("nets\\net:Net", "there is no file nets\\net", None),
         ("net.py", "net.py says not which network it means", "write net.py:NAME; it defines Net, make"),
         ("net.py:", "net.py: says not which network it means", "it defines Net, make"),
         ("broken.py", "broken.py says not which", "such as --model my_resnet.py:ResNet18"),
@@ -179,6 +207,7 @@ def test_what_a_reference_lacks_and_what_may_have_been_meant(reference: str, mes
     error = refused(reference)
     assert message in error.message
     assert error.hint is None if hint is None else hint in (error.hint or "")
+    assert "_inside" not in (error.hint or "")
 
 
 def test_a_module_that_lacks_another_is_there_itself() -> None:
