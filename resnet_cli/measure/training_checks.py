@@ -89,8 +89,7 @@ def _steps(comparison: Comparison) -> tuple[Trained, Trained, training.Gradients
 
 
 def _limit(comparison: Comparison) -> float:
-    question = comparison.question
-    return LIMIT if question.rtol is None and question.atol is None else (question.rtol or 0.0)
+    return LIMIT if comparison.question.rtol is None else comparison.question.rtol
 
 
 def _outputs(ours: Trained, theirs: Trained) -> float:

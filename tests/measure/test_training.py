@@ -257,6 +257,8 @@ def test_a_variance_divided_by_n_is_known_by_its_ratio(count: int, momentum: flo
     assert not training.is_biased_variance(theirs, biased, "var", "var", count)
     other = normed(count, BEFORE, VARIANCE, momentum / 2, biased=False)
     assert not training.is_biased_variance(other, theirs, "var", "var", count)
+    nearly = normed(count, BEFORE, VARIANCE * vector(1.0, 1.001, 1.0), momentum, biased=True)
+    assert not training.is_biased_variance(nearly, theirs, "var", "var", count)
     # In one channel alone.
     other.buffers["var"] = theirs.buffers["var"] * vector((count - 1) / count, 1.0, 1.0)
     assert not training.is_biased_variance(other, theirs, "var", "var", count)

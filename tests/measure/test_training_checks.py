@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure import training_checks
+from resnet_cli.measure import static_checks, training_checks
 from resnet_cli.measure.comparison import Comparison, Question, prepare
 from resnet_cli.measure.faults_layers import BiasedBatchNorm2d
 from resnet_cli.parity_results import Check
@@ -182,6 +182,26 @@ def test_a_gradient_that_is_wrong_is_told_with_its_error() -> None:
     )
 
 
+class OddLinear(nn.Linear):
+    """The gradient of its weight is doubled."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, Scaled.apply(self.weight), self.bias)
+
+
+def test_a_wrong_gradient_and_the_step_that_follows_are_one_finding() -> None:
+    odd = OddLinear(4, 5)
+    odd.load_state_dict(network().get_submodule("fc").state_dict())
+    made = trained(network(fc=odd), network())
+    assert [(one.kind, one.ours) for one in made.findings] == [("gradients", "fc.weight")]
+    assert by_key(made)["step"].text == "1 of 6 parameters after the step differ"
+
+
+def test_a_network_without_buffers_has_none_that_differ() -> None:
+    made = trained(network(norm=nn.Identity()), network(norm=nn.Identity()))
+    assert (by_key(made)["statistics"].verdict, by_key(made)["statistics"].error) == (BITWISE, 0.0)
+
+
 def test_other_running_statistics_are_findings() -> None:
     made = trained(network(norm=nn.BatchNorm2d(4, momentum=0.2)), network())
     assert verdicts(made) == [BITWISE, DIFFERENT, BITWISE, BITWISE]
@@ -192,12 +212,45 @@ def test_other_running_statistics_are_findings() -> None:
     assert not made.diagnoses
 
 
-def test_what_a_setting_explains_is_no_finding_of_its_own() -> None:
+def explained(ours: nn.Module, theirs: nn.Module) -> Comparison:
+    """After a step, with what the structure and the values have told before."""
     question = Question(shape=(2, 3, 8, 8), transfer="none", checks=STEP)
-    made = prepare(network(norm=nn.BatchNorm2d(4, momentum=0.2)), network(), question, names=("net", "torchvision net"))
+    made = prepare(nn.Sequential(ours), nn.Sequential(theirs), question, names=("net", "torchvision net"))
+    static_checks.parameters(made)
+    made.checks.clear()
     training_checks.train(made, lambda _: None)
+    return made
+
+
+def behind(norm: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.ReLU(), norm)
+
+
+def test_what_a_setting_explains_is_no_finding_of_its_own() -> None:
+    made = explained(network(norm=nn.BatchNorm2d(4, momentum=0.2)), network())
     assert [one.kind for one in made.findings] == ["setting"]
     assert by_key(made)["statistics"].verdict == DIFFERENT
+    made = explained(network(norm=nn.BatchNorm2d(4, eps=0.1)), network())
+    assert [one.kind for one in made.findings] == ["setting"]
+    assert by_key(made)["train"].verdict == DIFFERENT
+
+
+def test_what_is_frozen_explains_the_gradient_that_is_not_there() -> None:
+    ours = network()
+    ours.get_parameter("conv.weight").requires_grad_(False)
+    made = explained(ours, network())
+    assert [(one.kind, one.ours) for one in made.findings] == [("frozen", "0.conv.weight")]
+    assert by_key(made)["gradients"].text == "1 of 7 gradients, float64 differ"
+
+
+def test_a_setting_explains_its_own_norm_alone() -> None:
+    ours = network(norm=nn.BatchNorm2d(4, momentum=0.2), relu=behind(BiasedBatchNorm2d(nn.BatchNorm2d(4))))
+    made = explained(ours, network(relu=behind(nn.BatchNorm2d(4))))
+    assert [(one.kind, one.subject, one.ours) for one in made.findings if one.kind != "setting"] == [
+        ("statistics", "running_var", "0.relu.1.running_var")
+    ]
+    assert [one.key for one in made.diagnoses] == ["biased-running-variance"]
+    assert made.diagnoses[0].findings == (len(made.findings) - 1,)
 
 
 def test_a_biased_variance_has_a_name() -> None:
@@ -255,21 +308,22 @@ def test_our_own_failure_is_an_error() -> None:
 class Heads(nn.Module):
     """So many outputs."""
 
-    def __init__(self, count: int, width: int = 5) -> None:
+    def __init__(self, count: int, last: float = 1.0) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, width)
-        self.count = count
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+        self.factors = [1.0] * (count - 1) + [last]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.conv(x).mean((2, 3))
-        return [self.fc(x) for _ in range(self.count)]
+        return [self.fc(x) * factor for factor in self.factors]
 
 
 def test_another_number_of_outputs_is_a_difference_and_another_shape_too() -> None:
     made = trained(Heads(2), Heads(1))
     assert (by_key(made)["train"].verdict, by_key(made)["train"].error) == (DIFFERENT, None)
     assert by_key(trained(Heads(1), Heads(1)))["train"].verdict == BITWISE
+    assert by_key(trained(Heads(2, 1.5), Heads(2)))["train"].error == pytest.approx(0.5)
     made = trained(network(flat=nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (1, -1, 4)))), network())
     assert by_key(made)["train"].error is None
 
@@ -286,9 +340,12 @@ def test_a_tolerance_of_the_user_holds_for_all_four() -> None:
     assert set(verdicts(made)) == {ROUNDING, BITWISE}
     assert by_key(made)["train"].limit == 1e-2
     assert verdicts(weighted(factor=1.1))[0] == DIFFERENT
-    absolute = network()
-    made = trained(absolute, network(), atol=1.0)
-    assert [one.limit for one in made.checks] == [None] * 4  # all is equal
+
+
+def test_an_absolute_tolerance_makes_no_difference_of_rounding() -> None:
+    made = trained(network(average=Reordered()), network(), atol=1e-3)
+    assert verdicts(made) == [ROUNDING, BITWISE, ROUNDING, ROUNDING]
+    assert verdicts(trained(network(average=Reordered()), network(), rtol=0.0))[0] == DIFFERENT
 
 
 def test_values_without_a_counterpart_make_a_difference_not_comparable() -> None:
