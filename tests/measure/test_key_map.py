@@ -58,10 +58,34 @@ def test_a_map_may_be_json(tmp_path: Path) -> None:
     assert read_map(str(path)) == {"a.b": "c.d"}
 
 
+LONG = ".".join("abc" * 15)
+
+
+def test_a_name_of_many_parts_is_one_text_in_quotes(tmp_path: Path) -> None:
+    """Without them TOML makes a table of each part, at a price."""
+    toml, js = tmp_path / "map.toml", tmp_path / "map.json"
+    toml.write_text(f"[parameters]\n\"{LONG}\" = '{LONG}'\n", encoding="utf-8")
+    js.write_text(f'{{"parameters": {{"{LONG}": "{LONG}"}}}}', encoding="utf-8")
+    assert read_map(str(toml)) == read_map(str(js)) == {LONG: LONG}
+    toml.write_text(f"[parameters]\n{LONG} = 'a'\n", encoding="utf-8")
+    with pytest.raises(ResnetCliError, match="a key of more than 32 parts"):
+        read_map(str(toml))
+    toml.write_text("[parameters]\na.b.c = 'a'\n", encoding="utf-8")
+    with pytest.raises(ResnetCliError, match="a is not mapped to a name"):
+        read_map(str(toml))
+
+
+def test_a_file_says_whose_it_is() -> None:
+    assert map_text({"a": "b"}, "our\nnetwork", "theirs").splitlines()[0].startswith("# our")
+    assert "theirs" in map_text({"a": "b"}, "ours", "theirs").splitlines()[0]
+    assert "ours against theirs" in expectations_text([], "ours", "theirs").splitlines()[0]
+    assert expectations_text(["a", "b", "a"], "ours", "theirs").count('"a"') == 1
+
+
 def test_files_that_are_not_there_or_hold_something_else(tmp_path: Path) -> None:
     with pytest.raises(ResnetCliError, match="no such file"):
         read_map(str(tmp_path / "nothing.toml"))
-    with pytest.raises(ResnetCliError, match="cannot be read"):
+    with pytest.raises(ResnetCliError, match="cannot be read: is a directory"):
         read_map(str(tmp_path))
     path = tmp_path / "x.toml"
     path.write_bytes(b"\xff\xfe")
