@@ -11,7 +11,8 @@ import torch
 from test_diagnosis import IDENTITY, Block, basic, conv, network
 from torch import Tensor, nn
 
-from resnet_cli.measure import faults_layers, faults_weights, probe
+from resnet_cli.measure import faults_layers, faults_weights, mutations, probe
+from resnet_cli.measure.mutations import MUTATIONS
 from resnet_cli.measure.observing import NoPlaceError
 
 Plant = Callable[[nn.Module], nn.Module]
@@ -115,6 +116,35 @@ def test_options_of_one_norm_and_of_all() -> None:
     assert once == eps(original()) | {f"{MIDDLE}.1": 1e-6}
     already = of(lambda model: faults_layers.one_norm("eps", 1e-6, model))
     assert eps(of(lambda model: faults_layers.one_norm("eps", 1e-6, model), already)) == once | {f"{MIDDLE}.4": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("key", "option", "value", "is_everywhere"),
+    [
+        ("eps-1e-3", "eps", 1e-3, True), ("eps-1e-6", "eps", 1e-6, False), ("eps-1.001e-5", "eps", 1.001e-5, True),
+        ("momentum", "momentum", 0.01, True),
+    ],
+)  # fmt: skip
+def test_faults_of_the_list_have_the_figures_of_their_names(
+    key: str, option: str, value: float, is_everywhere: bool
+) -> None:
+    (fault,) = (one for one in MUTATIONS if one.key == key)
+    faulty = fault.plant(copy.deepcopy(original()))
+    norms = {name: getattr(part, option) for name, part in faulty.named_modules() if isinstance(part, nn.BatchNorm2d)}
+    assert {name for name, given in norms.items() if given == value} == (
+        set(norms) if is_everywhere else {f"{MIDDLE}.1"}
+    )
+
+
+def test_a_fault_after_which_the_network_does_not_run_has_no_place() -> None:
+    def breaking(model: nn.Module) -> nn.Module:
+        model.set_submodule("fc", nn.Linear(7, 5))
+        return model
+
+    (fault,) = mutations._group("group", ("key", "title", breaking))
+    assert (fault.key, fault.group, fault.title) == ("key", "group", "title")
+    with pytest.raises(NoPlaceError, match="the network does not run on 64 pixels"):
+        fault.plant(copy.deepcopy(original()))
 
 
 def test_norms_lose_what_they_have() -> None:

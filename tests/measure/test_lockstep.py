@@ -101,6 +101,44 @@ def test_what_works_in_place_is_followed(in_place: bool) -> None:
     assert isolated == 0.0
 
 
+class Kept(nn.Module):
+    """Reads what goes into its ReLU a second time."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.in_place = nn.Conv2d(3, 4, 3), in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return (x.clone().relu_() if self.in_place else x.relu()) + x
+
+
+def test_an_operator_of_ours_in_place_changes_nothing_of_the_references() -> None:
+    ours, theirs = Kept(in_place=True), Kept(in_place=False)
+    with torch.no_grad():
+        ours.conv.weight.mul_(2)
+        run, graph = side_by_side(ours, theirs)
+        assert torch.equal(run.their_output, theirs(IMAGE))
+        assert torch.equal(run.our_output, ours(IMAGE))
+    assert [run.steps[node.number].isolated for node in graph.nodes][1:] == [0.0, 0.0]
+
+
+def test_only_what_is_made_in_another_order_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    class Counting(lockstep._Exchange):
+        def offer(self, number: int, inputs: list[Tensor], output: Tensor) -> None:
+            super().offer(number, inputs, output)
+            kept.append(len(self.kept))
+
+    monkeypatch.setattr(lockstep, "_Exchange", Counting)
+    side_by_side(chain(), chain())
+    assert max(kept) == 0
+    side_by_side(Branches(torch.add), Branches(torch.add, second_first=True))
+    assert max(kept) == 1
+
+
 class Branches(nn.Module):
     """Two branches of one image, made and put together in either order."""
 
