@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,10 +112,8 @@ def graph_of(model: nn.Module, shape: Shape, *, training: bool, name: str, real:
         ResnetCliError: its forward fails.
     """
     if not real:
-        try:
+        with contextlib.suppress(Exception):  # it looks at values: then with real ones
             return record(hollow_copy(model), (torch.empty(shape, device="meta"),), training=training)
-        except Exception:  # it looks at values: then with real ones
-            real = True
     try:
         with probe.seeded(0):
             return record(copy.deepcopy(model), (probe.image(shape, 0),), training=training)

@@ -112,6 +112,20 @@ def test_what_is_read_and_what_is_not() -> None:
     assert counts(made.ours, ["conv.weight", "norm.num_batches_tracked", "nothing"]) == (108, 1)
 
 
+def test_counters_of_norms_that_are_read_are_no_unused_tensors() -> None:
+    made = prepared(nn.Sequential(nn.Sequential(Net(spare=True))), Net(), transfer="none")
+    assert made.unused == tuple(
+        f"0.0.spare.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    )
+    assert (made.name, made.reference) == ("ours", "theirs")
+
+
+def test_values_are_counted_under_every_name_of_a_tensor() -> None:
+    model = Net()
+    model.alias = model.norm
+    assert counts(model, ["alias.weight", "alias.running_mean"]) == (4, 4)
+
+
 def test_a_map_goes_before_what_looks_alike() -> None:
     class Twins(nn.Module):
         def __init__(self) -> None:
@@ -132,6 +146,10 @@ def test_a_map_goes_before_what_looks_alike() -> None:
     assert made.pairs["a.weight"] == "b.weight"
     assert list(made.pairs.values()).count("b.weight") == 1
     assert torch.equal(made.ours.get_parameter("a.weight"), made.theirs.get_parameter("b.weight"))
+    made = prepared(Net(), Net(), key_map={"norm.weight": "norm.bias"})
+    assert made.pairs["norm.weight"] == "norm.bias"
+    assert made.pairs["conv.weight"] == "conv.weight"
+    assert made.unmapped == (("norm.bias",), ("norm.weight",))
 
 
 def test_networks_that_have_nothing_in_common_are_refused() -> None:
@@ -158,6 +176,17 @@ class Looking(Net):
     def forward(self, x: Tensor) -> Tensor:
         assert bool((x == probe.image(SHAPE, 0)).all())
         return super().forward(x)
+
+
+class Elsewhere(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sigmoid() if x.is_meta else x.tanh()
+
+
+@pytest.mark.parametrize(("real", "operator"), [(False, "sigmoid"), (True, "tanh")])
+def test_a_graph_is_made_without_values_unless_they_are_asked_for(real: bool, operator: str) -> None:
+    graph = graph_of(Elsewhere(), SHAPE, training=False, name="net", real=real)
+    assert [node.operator for node in graph.nodes] == [operator]
 
 
 class Broken(Net):
@@ -196,6 +225,8 @@ def test_a_forward_that_fails_is_told_by_its_name_and_our_own_errors_as_they_are
         graph_of(Broken(lambda: ValueError("no")), SHAPE, training=True, name="net")
     with pytest.raises(ResnetCliError, match=r"^no$"):
         graph_of(Broken(lambda: ResnetCliError("no")), SHAPE, training=True, name="net")
+    with pytest.raises(ResnetCliError, match="the forward of ours failed"):
+        prepared(Broken(lambda: ValueError("no")), Net())
     with pytest.raises(ResnetCliError, match="the forward of theirs failed"):
         prepared(Net(), Broken(lambda: ValueError("no")))
 
