@@ -5,12 +5,16 @@ from __future__ import annotations
 import operator
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 
 import pytest
-from specimens import structure_of
 from torch import Tensor, nn
 
+from resnet_cli.measure.alignment import align_graphs
+from resnet_cli.measure.comparison import graph_of
 from resnet_cli.measure.diagnosis import diagnose
+from resnet_cli.measure.differences import compare
+from resnet_cli.measure.nodes import Graph
 
 Join = Callable[[Tensor, Tensor], Tensor]
 IDENTITY = nn.Identity()
@@ -85,9 +89,19 @@ def norms(**options: float) -> nn.Sequential:
 Said = dict[str, tuple[str, list[tuple[str, str]]]]
 
 
-def named(ours: nn.Module, theirs: nn.Module | None = None) -> Said:
-    """Key → the sentence, and kind and subject of the findings that it explains."""
-    structure = structure_of(ours, theirs or network())
+@cache
+def sound() -> Graph:
+    return traced(network())
+
+
+def traced(model: nn.Module) -> Graph:
+    return graph_of(model, (2, 3, 16, 16), training=True, name="net")
+
+
+def named(ours: nn.Module | None, theirs: nn.Module | None = None) -> Said:
+    """Key → the sentence, and kind and subject of the findings that it explains; None is the network as it is."""
+    mine, other = (sound() if model is None else traced(model) for model in (ours, theirs))
+    structure = compare(mine, other, align_graphs(mine, other), "torchvision")
     findings = [one.finding for one in structure.differences]
     found = diagnose(structure, findings)
     assert len({one.key for one in found}) == len(found)
@@ -97,7 +111,7 @@ def named(ours: nn.Module, theirs: nn.Module | None = None) -> Said:
     }  # fmt: skip
 
 
-def keys(ours: nn.Module, theirs: nn.Module | None = None) -> set[str]:
+def keys(ours: nn.Module | None, theirs: nn.Module | None = None) -> set[str]:
     return set(named(ours, theirs))
 
 
@@ -143,7 +157,7 @@ def test_pools() -> None:
     assert not named(changed(pool=nn.MaxPool2d(3, 2, 1, ceil_mode=True)))
     assert not named(changed(pool=nn.MaxPool2d(3, 2)))
     assert named(changed(pool=nn.AvgPool2d(3, 2, 1)))["average-pool-stem"][1] == [("replaced", "max_pool")]
-    assert not named(network(), changed(pool=nn.AvgPool2d(3, 2, 1)))
+    assert not named(None, changed(pool=nn.AvgPool2d(3, 2, 1)))
 
 
 @pytest.mark.parametrize(("eps", "shown"), [(1e-3, "0.001"), (1.001e-5, "1.001e-05")])
@@ -153,7 +167,7 @@ def test_the_eps_of_keras(eps: float, shown: str) -> None:
     assert "torchvision has 1e-05" in text
     assert explained == [("setting", "batch_norm.eps")] * 6
     assert not named(norms(eps=eps * 1.1))
-    assert not named(network(), norms(eps=eps))
+    assert not named(None, norms(eps=eps))
 
 
 @pytest.mark.parametrize(("momentum", "kept"), [(0.9, "0.1"), (0.99, "0.01"), (0.01, "0.99")])
@@ -231,7 +245,7 @@ def test_another_activation(layer: nn.Module, key: str, spelt: str) -> None:
     text, explained = named(every(nn.ReLU, lambda _: layer))[key]
     assert text == f"{spelt} stands where torchvision has ReLU"
     assert explained == [("replaced", "relu")] * 5
-    assert named(network(), every(nn.ReLU, lambda _: layer))["activation-relu"][0].endswith(f"has {spelt}")
+    assert named(None, every(nn.ReLU, lambda _: layer))["activation-relu"][0].endswith(f"has {spelt}")
 
 
 def test_two_other_activations_are_two() -> None:
@@ -251,7 +265,7 @@ def test_norms_that_are_missing() -> None:
     assert both["missing-bn"][0].endswith("one.body.1 and 1 more")
     assert both["missing-bn"][1] == [("missing", "batch_norm")] * 2
     assert keys(changed(norm=IDENTITY, relu=IDENTITY)) == {"missing-bn", "missing-stem-relu"}
-    assert keys(network(), changed(conv=nn.Sequential(nn.BatchNorm2d(3), conv(3, 4)))) == {"missing-bn"}
+    assert keys(None, changed(conv=nn.Sequential(nn.BatchNorm2d(3), conv(3, 4)))) == {"missing-bn"}
     assert keys(changed(one__body__4=IDENTITY)) == {"missing-bn"}  # what goes into the addition, and is no projection
 
 
@@ -270,4 +284,4 @@ def test_a_norm_behind_the_addition_is_preactivation() -> None:
     said = named(ours)
     assert set(said) == {"pre-activation", "dropout"}
     assert {subject for _, subject in said["pre-activation"][1]} == {"batch_norm", "relu"}
-    assert "pre-activation" not in keys(network(), preactivated("two"))
+    assert "pre-activation" not in keys(None, preactivated("two"))

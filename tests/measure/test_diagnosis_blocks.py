@@ -74,7 +74,7 @@ def test_blocks_too_many_and_too_few(count: int, word: str) -> None:
     assert set(said) == {"block-more"}
     assert said["block-more"][0] == f"{word} more than torchvision (more0.body.0, …)"
     assert len(said["block-more"][1]) == 7 * count
-    fewer = named(network(), more)
+    fewer = named(None, more)
     assert set(fewer) == {"block-fewer"}
     assert fewer["block-fewer"][0] == f"{word} fewer than torchvision (more0.body.0, …)"
     assert len(fewer["block-fewer"][1]) == 7 * count
@@ -167,8 +167,8 @@ def test_biases() -> None:
     assert two["conv-bias"][0].startswith("2 convolutions have a bias;")
     head = named(changed(fc=nn.Linear(8, 5, bias=False)))
     assert {key: explained for key, (_, explained) in head.items()} == {"no-head-bias": [("setting", "linear.bias")]}
-    assert not named(network(), changed(fc=nn.Linear(8, 5, bias=False)))
-    assert not named(network(), changed(conv=nn.Conv2d(3, 4, 3, padding=1)))
+    assert not named(None, changed(fc=nn.Linear(8, 5, bias=False)))
+    assert not named(None, changed(conv=nn.Conv2d(3, 4, 3, padding=1)))
 
 
 @pytest.mark.parametrize(

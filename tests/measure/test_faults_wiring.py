@@ -93,16 +93,13 @@ class Standardised(nn.Module):
         (faults_wiring.input_normalisation, lambda: nn.Sequential(Standardised(), original())),
     ],
 )
-@pytest.mark.parametrize("is_training", [False, True])
-def test_it_is_the_network_that_is_written_so(
-    plant: Plant, expected: Callable[[], nn.Module], is_training: bool
-) -> None:
-    faulty, other = plant(copy.deepcopy(original())).train(is_training), copy.deepcopy(expected()).train(is_training)
-    with torch.no_grad():
-        ours, theirs = faulty(IMAGE), other(IMAGE)
-    assert torch.allclose(ours, theirs, rtol=1e-4)
-    with torch.no_grad():
-        assert not torch.allclose(ours, copy.deepcopy(original()).train(is_training)(IMAGE), rtol=1e-4)
+def test_it_is_the_network_that_is_written_so(plant: Plant, expected: Callable[[], nn.Module]) -> None:
+    faulty, other, sound = plant(copy.deepcopy(original())), copy.deepcopy(expected()), copy.deepcopy(original())
+    for is_training in (False, True):
+        with torch.no_grad():
+            ours, theirs, before = (model.train(is_training)(IMAGE) for model in (faulty, other, sound))
+        assert torch.allclose(ours, theirs, rtol=1e-4)
+        assert not torch.allclose(ours, before, rtol=1e-4)
 
 
 def test_squeeze_and_excitation_scales_what_the_block_learned() -> None:

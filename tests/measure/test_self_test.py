@@ -149,9 +149,8 @@ def test_images_are_small(
         return compare(ours, theirs, question)
 
     monkeypatch.setattr(module, "compare", listening)
-    planting(NAMED, question=Question(shape=shape, checks=("settings",), seed=3))
-    assert {(one.shape, one.seed, one.transfer, one.keep) for one in asked} == {(used, 3, "none", True)}
-    assert len(asked) == 2
+    planting(question=Question(shape=shape, checks=("settings",), seed=3))
+    assert [(one.shape, one.seed, one.transfer, one.keep) for one in asked] == [(used, 3, "none", True)]
 
 
 def test_progress_is_told_fault_by_fault(planting: Callable[..., SelfTestResult]) -> None:
