@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_diagnosis import IDENTITY, changed, network
 from torch import Tensor, nn
 
 from resnet_cli import interruption
@@ -25,8 +25,16 @@ from resnet_cli.parity_results import Diagnosis, Finding, SelfTestResult
 QUICK = Question(shape=(2, 3, 16, 16), checks=("parameters", "settings"))
 
 
+def network(**parts: nn.Module) -> nn.Module:
+    layers = {
+        "conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "relu": nn.ReLU(), "pool": nn.MaxPool2d(2),
+        "two": nn.Conv2d(4, 4, 3), "act": nn.ReLU(), "average": nn.AdaptiveAvgPool2d(1),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers | parts))
+
+
 def without_stem_relu(model: nn.Module) -> nn.Module:
-    model.set_submodule("relu", IDENTITY)
+    model.set_submodule("relu", nn.Identity())
     return model
 
 
@@ -103,7 +111,7 @@ def test_a_finding_is_told_where_no_pattern_has_a_name(planting: Callable[..., S
 
 
 def test_a_network_that_is_not_in_parity_is_held_against_itself(planting: Callable[..., SelfTestResult]) -> None:
-    result = planting(NAMED, UNSEEN, ours=changed(two__last=nn.GELU()))
+    result = planting(NAMED, UNSEEN, ours=network(act=nn.GELU()))
     assert result.reference == "ours"
     assert [row.detected for row in result.rows] == [True, False]
     assert result.rows[0].text == "the ReLU of the stem is missing"
