@@ -23,7 +23,7 @@ from resnet_cli.measure.training import LIMIT
 from resnet_cli.measure.user_code import user_error
 from resnet_cli.parity_results import Check, Diagnosis, Finding, Line
 from resnet_cli.results import Shape
-from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
+from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 NOISE = 10.0  # times the measured noise floor is still rounding
 
@@ -45,11 +45,11 @@ def evaluate(comparison: Comparison, progress: Callable[[str], None]) -> Forward
     progress("comparing every operator")
     try:
         graphs, pairs = _eval_graphs(comparison, real=False)
-        run = _run(comparison, graphs, pairs, (torch.float32, torch.float32))
+        run = _run(comparison, graphs, pairs, torch.float32)
     except lockstep.OtherPathError:
         try:
             graphs, pairs = _eval_graphs(comparison, real=True)
-            run = _run(comparison, graphs, pairs, (torch.float32, torch.float32))
+            run = _run(comparison, graphs, pairs, torch.float32)
         except lockstep.OtherPathError as error:
             said = f"the forward does not run the same operators twice: {error}"
             comparison.checks.append(Check("eval", "forward, eval mode", NOT_COMPARABLE, None, None, said))
@@ -61,7 +61,7 @@ def evaluate(comparison: Comparison, progress: Callable[[str], None]) -> Forward
         return Forward(BITWISE, run.steps, {}, pairs, None)
     floor = _noise_floor(comparison, graphs[1])
     limit = _limit(comparison, floor, run.their_output)
-    exact = _run(comparison, graphs, pairs, (torch.float64, torch.float64))
+    exact = _run(comparison, graphs, pairs, torch.float64)
     found = _judge(comparison, run.output, exact.output, limit)
     isolated = [s.isolated for s in exact.steps.values() if s.isolated is not None]
     apart = sum(one > LIMIT for one in isolated)
@@ -108,19 +108,19 @@ def _run(
     comparison: Comparison,
     graphs: tuple[Graph, Graph],
     pairs: list[alignment.Pair],
-    dtypes: tuple[torch.dtype, torch.dtype],
+    dtype: torch.dtype,
 ) -> lockstep.Run:
     question = comparison.question
-    device = _device(question.device, dtypes)
+    device = _device(question.device, dtype)
     partner = {a.number: b.number for a, b in pairs if a and b}
-    image = probe.image(question.shape, question.seed).to(device)
+    image = probe.image(question.shape, question.seed).to(device).to(dtype)
     try:
         return lockstep.run(
-            _ready(comparison.ours, device, dtypes[0]),
-            _ready(comparison.theirs, device, dtypes[1]),
+            _ready(comparison.ours, device, dtype),
+            _ready(comparison.theirs, device, dtype),
             graphs,
             partner,
-            (image.to(dtypes[0]), image.to(dtypes[1])),
+            (image, image),
         )
     except (lockstep.OtherPathError, KeyboardInterrupt):
         raise
@@ -128,15 +128,15 @@ def _run(
         raise user_error(error, f"the forward of {comparison.name}") from error
 
 
-def _device(device: torch.device, dtypes: tuple[torch.dtype, ...]) -> torch.device:
+def _device(device: torch.device, dtype: torch.dtype) -> torch.device:
     """Metal has no float64."""
-    return torch.device("cpu") if device.type == "mps" and torch.float64 in dtypes else device
+    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
 def _noise_floor(comparison: Comparison, graph: Graph) -> float:
     """How far float32 is from float64 in the reference itself, at its worst operator."""
     question = comparison.question
-    device = _device(question.device, (torch.float64,))
+    device = _device(question.device, torch.float64)
     image = probe.image(question.shape, question.seed).to(device)
     run = lockstep.run(
         _ready(comparison.theirs, device, torch.float32),
@@ -288,6 +288,9 @@ def shapes(comparison: Comparison, forward: Forward | None, progress: Callable[[
             )
         else:
             errors[shape] = relative_error(output, reference)
+    if not errors and not wrong:  # nothing was compared
+        comparison.checks.append(Check("shapes", "other sizes", SKIPPED, None, None, "; ".join(said)))
+        return
     worst = max(errors.values(), default=0.0)
     limit = None
     if worst or wrong:
