@@ -85,6 +85,7 @@ CONV = "Conv2d(8, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=Fal
         (faults_layers.groups, {f"{MIDDLE}.0": CONV.replace("bias", "groups=2, bias")}),
         (faults_layers.missing_bn, {f"{MIDDLE}.1": "Identity()"}),
         (faults_layers.missing_projection_bn, {"one.skip.1": "Identity()"}),
+        (faults_layers.biased_running_variance, {f"{MIDDLE}.1": "BiasedBatchNorm2d()"}),
         (faults_layers.conv_bias, {f"{MIDDLE}.0": CONV.replace(", bias=False", "")}),
         (faults_layers.no_head_bias, {"fc": "Linear(in_features=8, out_features=5, bias=False)"}),
     ],
@@ -104,6 +105,36 @@ def norm_of(model: nn.Module, name: str) -> nn.BatchNorm2d:
     found = model.get_submodule(name)
     assert isinstance(found, nn.BatchNorm2d)
     return found
+
+
+def oblong() -> nn.Module:
+    """Kernels, strides and paddings that are not the same in both directions."""
+    model = copy.deepcopy(original())
+    model.set_submodule("conv", nn.Conv2d(3, 4, (3, 5), padding=(1, 2)))
+    for name in ("one.body.0", "one.skip.0"):
+        model.get_submodule(name).stride = (2, 1)  # type: ignore[assignment]
+    model.set_submodule(f"{MIDDLE}.0", nn.Conv2d(8, 8, (5, 3), padding=(2, 1)))
+    model.set_submodule(f"{MIDDLE}.3", nn.Conv2d(8, 8, (3, 5), padding=(1, 2)))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("plant", "expected"),
+    [
+        (faults_layers.stem_padding, {"conv": ((1, 1), (0, 1))}),
+        (faults_layers.stride_moved, {"one.body.0": ((1, 1), (1, 1)), "one.body.3": ((2, 1), (1, 1))}),
+        (faults_layers.conv_padding, {f"{MIDDLE}.0": ((1, 1), (1, 0)), f"{MIDDLE}.3": ((1, 1), (2, 3))}),
+    ],
+)
+def test_either_direction_has_its_own_stride_and_padding(
+    plant: Plant, expected: dict[str, tuple[tuple[int, int], tuple[int, int]]]
+) -> None:
+    faulty = of(plant, oblong())
+    assert changed(plant, oblong()).keys() == expected.keys()
+    for name, settings in expected.items():
+        layer = faulty.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        assert (layer.stride, layer.padding) == settings
 
 
 def test_options_of_one_norm_and_of_all() -> None:
@@ -188,6 +219,7 @@ def test_other_groups_read_other_channels(before: int, after: int) -> None:
 def test_biases_and_what_is_drawn_for_them() -> None:
     bias = of(faults_layers.conv_bias).get_parameter(f"{MIDDLE}.0.bias")
     assert 0.01 < float(bias.detach().std()) < 0.3
+    assert torch.equal(bias, of(faults_layers.conv_bias).get_parameter(f"{MIDDLE}.0.bias"))
     twice = of(faults_layers.conv_bias, of(faults_layers.conv_bias))
     assert f"{MIDDLE}.3.bias" in dict(twice.named_parameters())
 
@@ -234,6 +266,13 @@ def unpadded(layer: nn.Module) -> nn.Module:
     return nn.Conv2d(layer.in_channels, layer.out_channels, 1, max(layer.stride), bias=False)
 
 
+def flattened(layer: nn.Module) -> nn.Module:
+    """Padded in one direction alone."""
+    assert isinstance(layer, nn.Conv2d)
+    padding, stride = (0, layer.padding[1]), max(layer.stride)
+    return nn.Conv2d(layer.in_channels, layer.out_channels, (1, layer.kernel_size[1]), stride, padding)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("make", "refused", "planted"),
     [
@@ -253,6 +292,9 @@ def unpadded(layer: nn.Module) -> nn.Module:
         (lambda: replaced(nn.Linear, lambda _: nn.Linear(8, 5, bias=False)), {"no_head_bias"}, {"frozen"}),
         (lambda: copy.deepcopy(original()).requires_grad_(False), {"frozen"}, {"swapped_convs"}),
         (bottlenecks, {"stride_moved"}, {"stride_in_1x1"}),
+        (lambda: of(faults_layers.stride_in_1x1, bottlenecks()), {"stride_in_1x1"}, {"reflect"}),
+        (lambda: of(faults_layers.stride_moved), {"stride_moved"}, {"reflect"}),
+        (lambda: replaced(nn.Conv2d, flattened), {"conv_padding"}, {"missing_bn"}),
         (original, {"stride_in_1x1"}, {"stride_moved"}),
     ],
 )  # fmt: skip
