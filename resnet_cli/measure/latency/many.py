@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_cli import interruption
 from resnet_cli.bench_results import BenchResult, Replicas
-from resnet_cli.measure.latency import launching, scaling
+from resnet_cli.measure.latency import launching, scaling, sensors
 from resnet_cli.measure.latency.framing import Frame
 from resnet_cli.measure.latency.question import Question
 from resnet_cli.measure.latency.replicas import ReplicaQuestion
@@ -73,4 +73,6 @@ def bench_many(
     result = frame.close()
     # What other processes keep busy are our own ones here.
     conditions = replace(result.conditions, threads=rows[0].threads, other_load=None)
-    return replace(result, replicas=rows, interrupted=interrupted, conditions=conditions, notes=scaling.notes(rows))
+    seen = sensors.Disturbances(stolen=conditions.stolen, throttled=conditions.throttled)
+    notes = (*scaling.notes(rows), *sensors.notes(seen, conditions.threads))
+    return replace(result, replicas=rows, interrupted=interrupted, conditions=conditions, notes=notes)
