@@ -48,6 +48,12 @@ def test_fewer_bits_that_are_faster_by_chance_are_not_named() -> None:
     assert "bfloat16" not in sentence(PLAIN, replace(HALF, gain=5.0, low=0.99, high=25.0))
 
 
+def test_without_any_tolerance_the_fastest_is_taken_and_only_what_is_faster_is_named() -> None:
+    assert best_rung([faster(PLAIN, 1.9), PLAIN], KEEPING, 0.0) == PLAIN
+    assert "bfloat16" not in sentence(PLAIN, faster(HALF, 2.0), as_good=0.0)
+    assert "bfloat16" in sentence(PLAIN, faster(HALF, 2.001), as_good=0.0)
+
+
 def test_what_takes_no_time_to_make_is_not_paid_for() -> None:
     for calls in (None, 0):
         assert "paid" not in sentence(replace(PLAIN, pays_after=calls))

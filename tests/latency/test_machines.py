@@ -95,9 +95,16 @@ def test_ampere_has_tf32() -> None:
 
 
 class Nvml:
-    """It does not know this GPU."""
+    """It knows this GPU, or it does not.
 
-    def __init__(self) -> None:
+    Args:
+        reasons: why it is slow, in bits.
+    """
+
+    NVML_CLOCK_SM = 1
+
+    def __init__(self, reasons: int | None = None) -> None:
+        self.reasons = reasons
         self.open = 0
 
     def nvmlInit(self) -> None:  # noqa: N802
@@ -107,7 +114,40 @@ class Nvml:
         self.open -= 1
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> object:  # noqa: N802
-        raise RuntimeError("Not Found")
+        if self.reasons is None:
+            raise RuntimeError("Not Found")
+        return self
+
+    def nvmlDeviceGetClockInfo(self, handle: object, kind: int) -> int:  # noqa: N802
+        return 1500
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int | None:  # noqa: N802
+        return self.reasons
+
+
+@pytest.mark.parametrize(
+    ("bit", "said"),
+    [
+        (0x0, set()),
+        (0x1, set()),  # idle
+        (0x2, set()),  # as its owner has set it
+        (0x4, {"power cap"}),
+        (0x8, {"hardware slowdown"}),
+        (0x10, set()),  # as another GPU's
+        (0x20, {"thermal, software"}),
+        (0x40, {"thermal, hardware"}),
+        (0x80, {"power brake"}),
+        (0x100, set()),  # as the display needs it
+        (0x84, {"power cap", "power brake"}),
+    ],
+)
+def test_reasons_of_a_lower_clock_are_those_of_nvml_h(
+    bit: int, said: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1234"))
+    gpu = Gpu(GPU, Nvml(bit))
+    gpu.look()
+    assert (gpu.reasons, gpu.clocks) == (said, [1.5e9])
 
 
 def test_a_library_that_is_of_no_use_is_given_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
