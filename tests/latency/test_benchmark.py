@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resnet_cli.bench_results import BenchResult, Ceiling
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import probe
-from resnet_cli.measure.latency import benchmark, sensors
+from resnet_cli.measure.latency import benchmark, sampling, sensors
 from resnet_cli.measure.latency.benchmark import bench
 from resnet_cli.measure.latency.demand import demand
 from resnet_cli.measure.latency.question import Opponent, Question
@@ -45,20 +45,13 @@ class Net(nn.Module):
         return logits
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_heap() -> Iterator[None]:
-    """Sampling collects garbage first, and torch's objects make that slow; they are set aside."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
     clock = SimulatedClock(queued=False)
     monkeypatch.setattr(benchmark, "clock", lambda device: clock)
     monkeypatch.setattr(benchmark, "measure_ceiling", lambda *_, **__: CEILING)
+    # Collecting the garbage of all that torch has loaded takes longer than anything here.
+    monkeypatch.setattr(sampling, "gc", SimpleNamespace(isenabled=bool, collect=int, disable=int, enable=int))
     return clock
 
 
@@ -115,9 +108,42 @@ def test_images_are_those_of_the_seed(clock: SimulatedClock) -> None:
         clock.run(0.1)
 
     run(Net(look), replace(QUESTION, seed=7, dtype=torch.float64))
+    assert seen[-1].dtype == torch.float64
     assert torch.equal(seen[-1], probe.image((2, 3, 4, 4), 7, torch.float64))
     run(Net(look), replace(QUESTION, seed=8, dtype=torch.float64))
     assert torch.equal(seen[-1], probe.image((2, 3, 4, 4), 8, torch.float64))
+
+
+class Normed(Net):
+    """Its norm needs statistics."""
+
+    def __init__(self, first: Callable[[Tensor], object]) -> None:
+        super().__init__(first)
+        self.layer = nn.Sequential(nn.Linear(48, 5), nn.BatchNorm1d(5))  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("fresh", "sizes"), [(True, {2, 4}), (False, {2})])
+def test_only_an_untrained_network_sees_a_batch_for_its_norms_first(
+    fresh: bool, sizes: set[int], clock: SimulatedClock
+) -> None:
+    seen = set()
+
+    def look(x: Tensor) -> None:
+        seen.add(len(x))
+        clock.run(0.1)
+
+    run(Normed(look), replace(QUESTION, fresh=fresh, levers=("folded",)))
+    assert seen == sizes
+
+
+def test_a_training_step_trains_and_is_held_against_the_ceiling(clock: SimulatedClock) -> None:
+    model = net(clock)
+    before = model.layer.weight.clone()
+    found = run(model, replace(QUESTION, mode="train", ceiling=True))
+    assert not torch.equal(model.layer.weight, before)
+    (row,) = found.timings
+    assert row.flops == 2 * 2 * MACS * 2  # forward, and the weight's gradient; the image needs none
+    assert row.ceiling_share == pytest.approx(row.flops / 0.01 / 2e6)
 
 
 def test_threads_and_algorithms_are_chosen_while_it_runs_and_put_back(clock: SimulatedClock) -> None:

@@ -99,6 +99,27 @@ def test_how_often_a_quota_was_used_up(files: dict[str, str], count: int | None,
         ),
         ({"own": "0::/größe/x\n", "größe/memory.max": "1000\n", "größe/memory.current": "900\n"}, 100),
         ({"own": "0::/\n", "memory.max": "1000\n", "memory.current": "1200\n"}, 0),
+        *(
+            (
+                {
+                    "own": "0::/a/b\n",
+                    f"{tight}/memory.max": "1000\n",
+                    f"{tight}/memory.current": "950\n",
+                    f"{wide}/memory.max": "2000\n",
+                    f"{wide}/memory.current": "1200\n",
+                },
+                50,
+            )
+            for tight, wide in (("a", "a/b"), ("a/b", "a"))
+        ),
+        (
+            {
+                "own": HYBRID,
+                "memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "memory/memory.usage_in_bytes": "4000\n",
+            },
+            None,
+        ),
         ({"own": "0::/\n", "memory.max": "1000\n"}, None),
         ({}, None),
     ],

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from resnet_cli.measure.latency import rounds
 from resnet_cli.measure.latency.clocks import HostClock
 from resnet_cli.measure.latency.peers import Alone
 from resnet_cli.measure.latency.rounds import Rounds, run_rounds
 from resnet_cli.measure.latency.sampling import Limits
 
 LIMITS = Limits(ci_width=0.01, max_time_s=8.0, min_time_s=2.0)
+
+
+@pytest.fixture(autouse=True)
+def no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting that of all that torch has loaded takes longer than anything here."""
+    monkeypatch.setattr(rounds, "gc", SimpleNamespace(collect=int, freeze=int, unfreeze=int))
 
 
 class Simulated(HostClock):
@@ -60,6 +69,40 @@ def test_equal_calls_are_sharp_at_the_least_time() -> None:
     assert LIMITS.min_time_s <= found.seconds < LIMITS.min_time_s + 0.55
 
 
+def test_sharp_is_what_was_narrow_three_times() -> None:
+    found = run(Simulated(0.01), Alone(), Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
+    assert found.seconds == pytest.approx(1.5, abs=0.04)  # rounds of half a second
+    # Of 20 calls a round it takes two until there are samples enough.
+    found = run(Simulated(0.025), Alone(), Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
+    assert found.seconds == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_is_said_tells_how_far_it_is() -> None:
+    said: list[str] = []
+    clock = Simulated(0.02)
+    run_rounds(Alone(), clock, clock.call, LIMITS, lockstep=False, queue=False, progress=said.append, name="all: ")
+    assert said[0] == "all: warming up, 25 calls"
+    assert said[-1] == "all: 100 samples, interval 0.0 % wide, at most 6 s left"
+
+
+def test_the_garbage_of_before_is_looked_through_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "gc", gc)
+    before = gc.get_freeze_count()
+    clock = Simulated(5.0)
+    within = []
+
+    def call() -> None:
+        within.append(gc.get_freeze_count())
+        clock.call()
+        if len(within) > 3:
+            raise ValueError("oh")
+
+    with pytest.raises(ValueError, match="oh"):
+        run_rounds(Alone(), clock, call, LIMITS, lockstep=False, queue=False, progress=print, name="")
+    assert min(within) > before
+    assert gc.get_freeze_count() == before
+
+
 def test_calls_that_differ_take_all_the_time() -> None:
     found = run(Simulated([0.01, 0.05]), Alone())
     assert LIMITS.max_time_s <= found.seconds < LIMITS.max_time_s + 0.55
@@ -74,11 +117,11 @@ def test_slow_calls_are_a_round_each() -> None:
 
 
 def test_nobody_stops_before_all_are_ready() -> None:
-    rounds = int(LIMITS.min_time_s / 0.5)
+    least = int(LIMITS.min_time_s / 0.5)
     for ready_after in (0, 30):
         party = Beside(ready_after, 0.02)
         run(Simulated(0.02), party)
-        assert len(party.votes) == ready_after + 1 + rounds  # the warm-up, and then those that count
+        assert len(party.votes) == ready_after + 1 + least  # the warm-up, and then those that count
         assert party.starts == len(party.votes)
 
 
