@@ -116,3 +116,58 @@ class Lost(Memory):
 def test_a_store_that_is_gone_is_told() -> None:
     with pytest.raises(PeerGoneError, match="holds the run together"):
         Peers(Lost(), 0, 2).share(None)
+
+
+@pytest.mark.parametrize(
+    ("longest", "first"), [(0.008, [0.001, 0.002, 0.004, 0.008, 0.008]), (0.0005, [0.0005, 0.0005])]
+)
+def test_naps_grow_up_to_the_longest(longest: float, first: list[float]) -> None:
+    naps: list[float] = []
+    peers = Peers(Memory(), 0, 2, patience_s=1.0, now=lambda: sum(naps), sleep=naps.append)
+    with pytest.raises(PeerGoneError):
+        peers.share(None, longest)
+    assert naps[: len(first)] == first
+    assert max(naps) == longest
+
+
+def test_patience_is_for_each_meeting_anew() -> None:
+    store = Memory()
+    seconds = [0.0]
+
+    def sleep(nap: float) -> None:
+        seconds[0] += 40.0
+        store.set(f"{len(met) + 1}/1", '"late"')
+
+    met: list[Any] = []
+    peers = Peers(store, 0, 2, patience_s=60, now=lambda: seconds[0], sleep=sleep)
+    for _ in range(3):
+        met.append(peers.share("here"))
+    assert met == [["here", "late"]] * 3
+
+
+def test_the_barrier_comes_after_all_have_met() -> None:
+    store = Memory()
+    seen: list[bool] = []
+    peers = Peers(store, 0, 1, barrier=lambda: seen.append(store.check(["1/all"])))
+    peers.start()
+    assert seen == [True]
+
+
+def test_a_barrier_that_breaks_by_a_failure_that_was_told_names_it() -> None:
+    store = Memory()
+    store.set("1/1", "null")  # it came
+
+    def broken() -> None:
+        Peers(store, 1, 2).fail()
+        raise RuntimeError("Connection closed by peer")
+
+    with pytest.raises(PeerGoneError) as raised:
+        Peers(store, 0, 2, barrier=broken).start()
+    assert str(raised.value) == "process 1 of 2 failed"
+    assert raised.value.told
+
+
+def test_of_a_store_that_is_gone_nothing_more_is_known() -> None:
+    gone = Peers(Lost(), 0, 2).gone()
+    assert str(gone) == "another process of this run ended in the middle of it"
+    assert not gone.told
