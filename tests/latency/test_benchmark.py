@@ -12,6 +12,7 @@ import torch
 from simulated import SimulatedClock
 from torch import Tensor, nn
 
+from resnet_cli import interruption
 from resnet_cli.bench_results import BenchResult, Ceiling
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import probe
@@ -45,11 +46,20 @@ class Net(nn.Module):
         return logits
 
 
+def measure_ceiling(
+    device: torch.device, dtype: torch.dtype, clock: SimulatedClock, *, progress: Callable[[str], None]
+) -> Ceiling:
+    assert (device, dtype) == (CPU, torch.float32)
+    progress("the ceiling: a kernel")
+    clock.run(2.0)
+    return CEILING
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
     clock = SimulatedClock(queued=False)
     monkeypatch.setattr(benchmark, "clock", lambda device: clock)
-    monkeypatch.setattr(benchmark, "measure_ceiling", lambda *_, **__: CEILING)
+    monkeypatch.setattr(benchmark, "measure_ceiling", measure_ceiling)
     # Collecting the garbage of all that torch has loaded takes longer than anything here.
     monkeypatch.setattr(sampling, "gc", SimpleNamespace(isenabled=bool, collect=int, disable=int, enable=int))
     return clock
@@ -65,7 +75,10 @@ def run(model: nn.Module, question: Question = QUESTION, progress: Any = None, *
 
 def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
     question = replace(QUESTION, batch_sizes=(2, 4), ceiling=True, layers=True, levers=("folded",))
-    found = run(net(clock), question, opponent=Opponent(net(clock, 0.02), "other"), fail_above=0.25)
+    said: list[str] = []
+    opponent = Opponent(net(clock, 0.02), "other")
+    found = run(net(clock), question, said.append, opponent=opponent, fail_above=0.25)
+    assert "the ceiling: a kernel" in said
     assert found.ceiling == CEILING
     assert [row.batch_size for row in found.timings] == [2, 4]
     for row, compared in zip(found.timings, found.comparisons, strict=True):
@@ -87,6 +100,7 @@ def test_no_more_than_was_asked_for_is_measured(clock: SimulatedClock) -> None:
     found = run(net(clock))
     assert (found.ceiling, found.ladder, found.layers, found.comparisons) == (None, None, None, ())
     assert [row.ceiling_share for row in found.timings] == [None]
+    assert not found.interrupted
 
 
 def test_against_a_saved_run_a_sure_slowdown_fails(clock: SimulatedClock) -> None:
@@ -187,6 +201,9 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
     with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs") as caught:
         run(model)
     assert "smaller" in (caught.value.hint or "")
+    monkeypatch.setattr(sensors, "available_bytes", lambda device: int(1.9 * needed / 0.94))
+    with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs"):
+        run(model, opponent=Opponent(model, "other"))  # both together
     found = run(model, replace(QUESTION, batch_sizes=(500, 1), layers=True))
     assert [row.status for row in found.timings] == ["out of memory", "measured"]
     assert found.layers is not None
@@ -229,8 +246,9 @@ def test_ctrl_c_before_there_is_a_figure_is_passed_on(words: str, clock: Simulat
     ],
 )
 def test_ctrl_c_keeps_what_was_measured_before(
-    words: str, rows: int, layers: bool, ladder: bool, clock: SimulatedClock
+    words: str, rows: int, layers: bool, ladder: bool, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(interruption, "_state", interruption._State(first=2))
     question = replace(
         QUESTION,
         batch_sizes=(2, 4),
@@ -242,4 +260,5 @@ def test_ctrl_c_keeps_what_was_measured_before(
     assert found.interrupted
     assert len(found.timings) == rows
     assert found.timings[0].wall is not None
+    interruption.check()  # the work goes on: the result is to be shown yet
     assert (found.layers is not None, found.ladder is not None) == (layers, ladder)

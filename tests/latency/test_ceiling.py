@@ -106,6 +106,21 @@ def test_two_kernels_have_half_of_the_time_each() -> None:
     assert [one.calls, other.calls] == pytest.approx([1 + 100, 1 + 50], abs=1)
 
 
+def test_of_four_kernels_the_faster_two_go_on() -> None:
+    clock = SimulatedClock(queued=False)
+    slowest, fast, slow, fastest_of_all = (steps(clock, seconds) for seconds in (0.04, 0.0125, 0.02, 0.01))
+    candidates = [
+        Candidate("slowest", 1.0, lambda: slowest),
+        Candidate("fast", 1.0, lambda: fast),
+        Candidate("slow", 1.0, lambda: slow),
+        Candidate("fastest", 1.0, lambda: fastest_of_all),
+    ]
+    fastest(candidates, clock, 2.0, silent)
+    # A quarter of the first second for each, half of the other one for two.
+    assert [call.calls for call in (fastest_of_all, fast)] == pytest.approx([1 + 25 + 50, 1 + 20 + 40], abs=2)
+    assert [call.calls for call in (slow, slowest)] == pytest.approx([1 + 13, 1 + 7], abs=1)
+
+
 def test_arithmetic_has_three_quarters_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
     calls = {name: steps(clock, 0.01) for name in ("arithmetic", "streaming")}
