@@ -80,7 +80,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
 @pytest.mark.parametrize(("mode", "wrapper"), [("inference", "replicas"), ("train", "DistributedDataParallel")])
 def test_one_of_one_reaches_what_it_reaches_alone(mode: str, wrapper: str, run: Run) -> None:
-    rows = run(lambda x: run.clock.run(0.01), mode=mode)
+    learning: set[bool] = set()
+
+    def step(x: Tensor) -> None:
+        learning.add(torch.is_grad_enabled())
+        run.clock.run(0.01)
+
+    rows = run(step, mode=mode)
+    assert learning == {mode == "train"}
     assert list(rows) == run.kept
     assert [row.batch_size for row in rows] == [2, 5]
     for row in rows:
@@ -105,9 +112,18 @@ def test_images_are_of_the_seed_and_of_the_rank(run: Run) -> None:
     run(look, batch_sizes=(2,))
     assert {str(x) for x in seen} == {str(probe.image((2, 3, 4, 4), 3))}
     seen.clear()
-    peers = cast(Peers, SimpleNamespace(rank=2, count=4, share=Alone().share, start=Alone().start))
+
+    def share(value: object, nap_s: float = 0.0) -> list[Any]:
+        if not seen:
+            waits.append(nap_s)
+        return [value]
+
+    waits: list[float] = []
+    peers = cast(Peers, SimpleNamespace(rank=2, count=4, share=share, start=Alone().start))
     assert replicas._row(QUESTION, Net(look), 2, CPU, torch.float32, peers, print) is None  # that is for the first one
     assert {str(x) for x in seen} == {str(probe.image((2, 3, 4, 4), 5))}
+    assert len(waits) == 1  # for the first one, which is measured alone: hardly ever awake
+    assert waits[0] >= 0.1
 
 
 def test_each_batch_begins_with_the_same_weights(run: Run) -> None:
@@ -139,6 +155,14 @@ def test_a_failure_is_told_to_the_user_and_to_the_others(
     assert caught.value.hint == hint
     assert run.told
     assert run.kept == []
+
+
+def test_what_cannot_be_trained_is_told_in_its_own_words(run: Run) -> None:
+    run.patch.setattr(Net, "forward", lambda self, x: x.flatten(1).clone())
+    run.patch.setattr(replicas, "_require_memory", lambda *_: None)
+    with pytest.raises(ResnetCliError, match=r"^no output of the network depends on its parameters"):
+        run(lambda x: None, mode="train")
+    assert run.told
 
 
 @pytest.mark.parametrize(

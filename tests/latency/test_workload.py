@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from resnet_cli.architectures import resolve
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure import probe
 from resnet_cli.measure.latency import workload
 from resnet_cli.measure.latency.workload import Workload, all_finite, calibrate
 from resnet_cli.resnet import build
@@ -133,3 +136,85 @@ def test_a_backward_pass_is_heard_in_while_it_may_be_long(
     assert listeners(model) == 2
     step()
     assert listeners(model) == kept
+
+
+@pytest.mark.parametrize(("mode", "training"), [("inference", False), ("train", True)])
+def test_the_mode_is_that_of_the_work_whatever_the_network_s_was(mode: str, training: bool) -> None:
+    for before in (False, True):
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(12, 3)).train(before)
+        work = Workload(model, image=(3, 2, 2), device=CPU, mode=mode)
+        assert {module.training for module in work.model.modules()} == {training}
+
+
+class Scale(nn.Module):
+    """As many numbers as in the image, so that there are no logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_two_steps_of_gradient_descent_by_hand() -> None:
+    """With momentum 0.9 and weight decay 1e-4, as residual networks are trained (He et al. 2015)."""
+    work = Workload(Scale(), image=(3, 8, 8), device=CPU, dtype=torch.float64, mode="train")
+    image = work.input(2)
+    square = float(image.square().mean())  # the loss is factor² times this
+    step = work.call(2)
+    factor, velocity = 1.0, 0.0
+    for _ in range(2):
+        torch.testing.assert_close(cast(Tensor, step()).detach(), image * factor)
+        velocity = 0.9 * velocity + 2 * factor * square + 1e-4 * factor
+        factor -= 1e-3 * velocity
+        assert float(next(work.model.parameters()).detach()) == pytest.approx(factor, rel=1e-8)
+
+
+class Logits(Scale):
+    """A row for each image, the first of ten classes sure of itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.eye(10)[:1].expand(len(x), 10) * 1000 * self.factor
+
+
+def test_labels_are_random_and_stay_the_same() -> None:
+    """So the loss falls in whichever direction they pull."""
+
+    def gradients(seed: int) -> list[float]:
+        work = Workload(Logits(), image=(3, 2, 2), device=CPU, mode="train", seed=seed)
+        step = work.call(64)
+        found = []
+        for _ in range(2):
+            step()
+            found.append(float(next(work.model.parameters()).grad or 0.0))
+        return found
+
+    first, again = gradients(0)
+    assert first == again == pytest.approx(900, abs=130)  # nine of ten labels are others, within three deviations
+    assert first == gradients(0)[0] != gradients(1)[0]
+
+
+def test_norms_have_the_statistics_of_a_batch_that_is_not_timed() -> None:
+    norm = nn.BatchNorm2d(3)
+    calibrate(nn.Sequential(norm), (3, 5, 6), seed=4)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    batch = probe.image((4, 3, 5, 6), 5)
+    torch.testing.assert_close(norm.running_mean, batch.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, batch.transpose(0, 1).flatten(1).var(1))
+    assert not torch.equal(batch[:2], Workload(nn.Flatten(), image=(3, 5, 6), device=CPU, seed=4).input(2))
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_trained_network_keeps_its_statistics(fresh: bool) -> None:
+    work = Workload(nn.Sequential(nn.BatchNorm2d(3)), image=(3, 5, 6), device=CPU, fresh=fresh)
+    assert bool(work.model.state_dict()["0.running_mean"].eq(0).all()) == (not fresh)
+
+
+def test_a_forward_that_fails_leaves_modes_and_momenta_as_they_were() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Linear(7, 1)).eval()
+    with pytest.raises(RuntimeError):
+        calibrate(model, (3, 5, 6), seed=0)
+    assert model[0].momentum == 0.1
+    assert not any(module.training for module in model.modules())
