@@ -7,8 +7,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
+from types import SimpleNamespace
 
+import pytest
 import torch
+
+from resnet_cli.measure.latency import sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,11 @@ def series(dice: random.Random, rho: float, n: int) -> list[float]:
     """The first n values of an AR(1) series; its median is 0."""
     values = autoregressive(dice, rho)
     return [next(values) for _ in range(n)]
+
+
+def without_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sampling collects garbage first; that of all that torch has loaded takes longer than time that is virtual."""
+    monkeypatch.setattr(sampling, "gc", SimpleNamespace(isenabled=bool, collect=int, disable=int, enable=int))
 
 
 @dataclass

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from simulated import SimulatedClock
+from simulated import SimulatedClock, without_garbage
 from torch import Tensor, nn
 
 from resnet_cli import interruption
 from resnet_cli.bench_results import BenchResult, Ceiling
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import probe
-from resnet_cli.measure.latency import benchmark, sampling, sensors
+from resnet_cli.measure.latency import benchmark, sensors
 from resnet_cli.measure.latency.benchmark import bench
 from resnet_cli.measure.latency.demand import demand
 from resnet_cli.measure.latency.question import Opponent, Question
@@ -24,6 +23,7 @@ from resnet_cli.measure.latency.sampling import Limits
 from resnet_cli.measure.networks import Subject
 
 CPU = torch.device("cpu")
+no_garbage = pytest.fixture(autouse=True)(without_garbage)
 CEILING = Ceiling(flops_per_s=2e6, bytes_per_s=1e5, compute=(), bandwidth=())
 QUESTION = Question(
     image=(3, 4, 4), batch_sizes=(2,), device=CPU, limits=Limits(max_time_s=1.0, min_time_s=0.1), ceiling=False
@@ -60,8 +60,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
     clock = SimulatedClock(queued=False)
     monkeypatch.setattr(benchmark, "clock", lambda device: clock)
     monkeypatch.setattr(benchmark, "measure_ceiling", measure_ceiling)
-    # Collecting the garbage of all that torch has loaded takes longer than anything here.
-    monkeypatch.setattr(sampling, "gc", SimpleNamespace(isenabled=bool, collect=int, disable=int, enable=int))
     return clock
 
 

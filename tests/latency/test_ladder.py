@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from simulated import SimulatedClock
+from simulated import SimulatedClock, without_garbage
 from torch import Tensor, nn
 
 from resnet_cli.bench_results import LEVERS, Ladder, Rung
@@ -23,6 +23,7 @@ from resnet_cli.measure.latency.sampling import Limits
 from resnet_cli.resnet import ResNet
 
 CPU = torch.device("cpu")
+no_garbage = pytest.fixture(autouse=True)(without_garbage)
 IMAGE = (3, 4, 4)
 LIMITS = Limits(max_time_s=4.0, min_time_s=0.5)
 

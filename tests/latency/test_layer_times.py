@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from simulated import SimulatedClock
+from simulated import SimulatedClock, without_garbage
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -25,6 +25,7 @@ from resnet_cli.measure.networks import Subject
 from resnet_cli.resnet import build
 
 CPU = torch.device("cpu")
+no_garbage = pytest.fixture(autouse=True)(without_garbage)
 IMAGE = (3, 8, 8)
 LIMITS = Limits(ci_width=0.01, max_time_s=2.0, min_time_s=0.1)
 ENDLESS = Limits(ci_width=0.0, max_time_s=60.0, min_time_s=60.0)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from simulated import Machine, SimulatedCall, SimulatedClock, out_of_memory, steps
+from simulated import Machine, SimulatedCall, SimulatedClock, out_of_memory, steps, without_garbage
 from torch import Tensor
 
 from resnet_cli.bench_results import Ceiling, Comparison, Timing
@@ -21,6 +21,7 @@ from resnet_cli.measure.latency.sampling import Limits
 from resnet_cli.measure.latency.timing import time_batch
 from resnet_cli.measure.latency.workload import Workload
 
+no_garbage = pytest.fixture(autouse=True)(without_garbage)
 LIMITS = Limits(max_time_s=5.0, min_time_s=0.5)
 DEMAND = Demand(macs_per_image=10**9, macs=0, bytes_per_image=10**6, bytes=10**7)
 CEILING = Ceiling(flops_per_s=4e11, bytes_per_s=1e10, compute=(), bandwidth=())
