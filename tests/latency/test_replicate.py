@@ -19,9 +19,11 @@ from resnet_cli.bench_results import Replicas
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import probe
 from resnet_cli.measure.latency import group, replicas, rounds, sensors
+from resnet_cli.measure.latency.group import Place
 from resnet_cli.measure.latency.peers import Alone, PeerGoneError, Peers
 from resnet_cli.measure.latency.replicas import ReplicaQuestion, own_device, replicate
 from resnet_cli.measure.latency.sampling import Limits
+from resnet_cli.measure.latency.workload import Workload
 
 CPU = torch.device("cpu")
 QUESTION = ReplicaQuestion(
@@ -109,8 +111,8 @@ def test_images_are_of_the_seed_and_of_the_rank(run: Run) -> None:
         seen.append(x)
         run.clock.run(0.1)
 
-    run(look, batch_sizes=(2,))
-    assert {str(x) for x in seen} == {str(probe.image((2, 3, 4, 4), 3))}
+    run(look, batch_sizes=(2,), dtype="bfloat16")
+    assert {str(x) for x in seen} == {str(probe.image((2, 3, 4, 4), 3, torch.bfloat16))}
     seen.clear()
 
     def share(value: object, nap_s: float = 0.0) -> list[Any]:
@@ -155,6 +157,53 @@ def test_a_failure_is_told_to_the_user_and_to_the_others(
     assert caught.value.hint == hint
     assert run.told
     assert run.kept == []
+
+
+def test_the_others_wait_for_as_long_as_one_may_be_measured(run: Run) -> None:
+    waits: list[float] = []
+
+    def joined(place: Place, device: torch.device, patience_s: float) -> Any:
+        waits.append(patience_s)
+        return group.joined(place, device, patience_s)
+
+    run.patch.setattr(replicas, "joined", joined)
+    run(lambda x: run.clock.run(1.0), batch_sizes=(2,), limits=Limits(max_time_s=5000.0, ci_width=1.0, min_time_s=0.0))
+    assert waits[0] > 2 * 5000  # warm-up and samples
+
+
+def net(idle: bool = True, frozen: bool = False) -> nn.Module:
+    made = Net(lambda x: None)
+    if not idle:
+        del made.idle
+    elif frozen:
+        made.idle.requires_grad_(False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("model", "foreign", "looks"),
+    [
+        (net(), True, True),
+        (net(idle=False), True, False),
+        (net(frozen=True), True, False),
+        (net(), False, False),  # ours have none
+    ],
+)
+def test_parameters_without_a_gradient_are_looked_for_where_there_are_some(
+    model: nn.Module, foreign: bool, looks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[int] | None, bool]] = []
+
+    def wrap(model: nn.Module, *, device_ids: list[int] | None, find_unused_parameters: bool) -> nn.Module:
+        asked.append((device_ids, find_unused_parameters))
+        return model
+
+    monkeypatch.setattr(replicas, "DistributedDataParallel", wrap)
+    work = Workload(model, image=(3, 4, 4), device=CPU, mode="train")
+    assert replicas._wrapped(work, 2, foreign) is model
+    work.device = torch.device("cuda", 1)
+    replicas._wrapped(work, 2, False)
+    assert asked == [(None, looks), ([1], False)]
 
 
 def test_what_cannot_be_trained_is_told_in_its_own_words(run: Run) -> None:
