@@ -218,3 +218,12 @@ def test_a_forward_that_fails_leaves_modes_and_momenta_as_they_were() -> None:
         calibrate(model, (3, 5, 6), seed=0)
     assert model[0].momentum == 0.1
     assert not any(module.training for module in model.modules())
+
+
+def test_what_is_frozen_stays_as_it_is() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Linear(3, 2))
+    model[1].weight.requires_grad_(False)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    Workload(model, image=(3, 2, 2), device=CPU, mode="train").call(2)()
+    same = [torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+    assert same == [True, False, False, False]
