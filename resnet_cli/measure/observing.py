@@ -41,7 +41,6 @@ _ARGUMENTS = {
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "conv": {"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
-    "norm": {"momentum": 0.1, "eps": 1e-5},
     "pool": {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False},
 }
 # torch.batch_norm takes the same in another order than torch.nn.functional.batch_norm.
