@@ -70,7 +70,6 @@ class _Tree:
             for path, module in inference.root.module.named_modules()
             if id(module) not in called and any(True for _ in (*module.parameters(), *module.buffers()))
         }
-        self.shown: set[str] = set()
 
     def layer(self, call: ModuleCall, name: str) -> Layer:
         inner = [child for child in call.children if isinstance(child, ModuleCall)]
@@ -199,16 +198,13 @@ class _Tree:
         """Modules below this one that hold parameters and were not called: used by hand, or not at all."""
         prefix = f"{call.path}." if call.path else ""
         for path, module in self.idle.items():
-            parent_is_idle = path.rpartition(".")[0] in self.idle
-            if not path.startswith(prefix) or path in self.shown or parent_is_idle or not path:
+            if not path.startswith(prefix):
                 continue
-            if any(self._is_closer(inner, path) for inner in call.children if isinstance(inner, ModuleCall)):
-                continue
-            self.shown.add(path)
+            # What has a row already, further down or beside a parent, is counted.
             uncalled = [inner for inner in module.modules() if id(inner) not in self.called]
             held = sum((_held(inner, self.counted, recurse=False) for inner in uncalled), _Figures())
             if held == _Figures():
-                continue  # a ModuleList, say, whose modules are called one by one
+                continue  # that, or a ModuleList, say, whose modules are called one by one
             yield self._row(
                 held,
                 path=path,
@@ -218,10 +214,6 @@ class _Tree:
                 call=0,
                 peak_bytes=0,
             )
-
-    @staticmethod
-    def _is_closer(inner: ModuleCall, path: str) -> bool:
-        return bool(inner.path) and path.startswith(f"{inner.path}.")
 
     def _row(self, figures: _Figures, **facts: object) -> Layer:
         values: dict[str, object] = {name: getattr(figures, name) for name in _SUMMED}
@@ -295,9 +287,7 @@ def _settings(module: nn.Module) -> tuple[Sizes, Sizes, Sizes, Sizes, int | None
 
     def pair(name: str) -> Sizes:
         value = getattr(module, name, None)
-        if isinstance(value, bool) or value is None or isinstance(value, str):
-            return None
-        if isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
             return (value, value)
         if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
             return value

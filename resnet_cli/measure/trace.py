@@ -133,8 +133,6 @@ def run(
                 if not ends:
                     raise RuntimeError("none of its outputs depends on a trainable parameter")
                 functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
-    except ForwardFailedError:
-        raise
     except (Exception, SystemExit) as error:  # a network of the user's may call sys.exit()
         reached = recorder.reached if recorder.raised is error else recorder.stack
         raise ForwardFailedError(reached, recorder.root, error) from error

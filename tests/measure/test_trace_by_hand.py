@@ -138,6 +138,39 @@ def test_what_was_kept_for_nothing_counts_each_time() -> None:
     assert found.saved == 3 * 64
 
 
+def test_what_two_operators_keep_counts_once() -> None:
+    found = trace.run(
+        hollow_copy(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))), (on_meta(2, 4),), training=True
+    )
+    assert found.saved == 4 * 2 * 8  # the ReLU's output, for itself and for the weight's gradient
+    assert [call.saved for call in found.root.modules()] == [64, 0, 64, 0]
+
+
+def test_arithmetic_on_weights_is_work() -> None:
+    class Scaled(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return self._conv_forward(x, self.weight * 2, None)
+
+    found = trace.run(hollow_copy(Scaled(3, 4, 1)), (on_meta(2, 3, 2, 2),))
+    assert [(op.name, op.allocated, op.counted.operations) for op in found.operators] == [
+        ("mul", 4 * 12, 12),
+        ("convolution", MAP, 2 * 8 * 12),
+    ]
+    assert found.alive == [48, 48 + MAP]
+
+
+def test_a_network_that_writes_into_its_input_alone_needs_nothing() -> None:
+    found = trace.run(nn.ReLU(inplace=True), (on_meta(1, 3, 4, 4),))
+    assert (found.peak, found.peak_at, found.alive, found.saved) == (0, "", [], 0)
+
+
+def test_a_pass_is_in_eval_mode_unless_training_is_asked_for() -> None:
+    model = hollow_copy(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)))
+    assert [op.name for op in trace.run(model, (on_meta(2, 4),)).operators] == ["addmm"]
+    assert not model.training
+    assert "bernoulli" in {op.name for op in trace.run(model, (on_meta(2, 4),), training=True).operators}
+
+
 OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
     "nothing that can be trained": lambda x: x,
     "nothing at all": lambda x: None,
