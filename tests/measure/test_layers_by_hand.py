@@ -164,6 +164,8 @@ def test_weights_of_modules_that_are_used_by_hand_are_those_of_who_uses_them() -
 
 def test_buffers_and_moves_of_a_container_have_rows() -> None:
     class Doubling(nn.Module):
+        mean: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.relu = nn.ReLU()
