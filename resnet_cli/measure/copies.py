@@ -84,7 +84,9 @@ def real_copy(
         if parameter.is_meta and not is_lazy(parameter):
             memo[id(parameter)] = nn.Parameter(filled(parameter), requires_grad=parameter.requires_grad)
     for buffer in model.buffers():
-        if buffer.is_meta and not is_lazy(buffer):
+        if is_lazy(buffer):  # torch knows how to copy a lazy parameter, and not a lazy buffer
+            memo[id(buffer)] = _LAZY_BUFFER(buffer.requires_grad, device="cpu", dtype=buffer.dtype)
+        elif buffer.is_meta:
             memo[id(buffer)] = filled(buffer)
     return _copied(model, memo).to(device="cpu", dtype=dtype)
 
