@@ -57,6 +57,8 @@ def test_a_network_that_can_be_built_anew_is() -> None:
     assert built[0].weight.dtype == torch.float64
     model = network()
     assert real_copy(model, lambda: built) is not built  # it has what there is
+    model[0].to("meta")
+    assert real_copy(model, lambda: built) is built
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -79,6 +81,8 @@ def test_lazy_modules_stay_lazy() -> None:
         assert lazy_names(copy) == names
     hollow = hollow_copy(lazy(), torch.float64)
     assert {tensor.dtype for tensor in (*hollow.parameters(), *hollow.buffers())} == {torch.float64, torch.int64}
+    assert {tensor.device.type for tensor in (*hollow.parameters(), *hollow.buffers())} == {"meta"}
+    assert {tensor.dtype for tensor in real_copy(lazy().double()).buffers()} == {torch.float64, torch.int64}
     frozen = lazy()
     frozen[1].weight.requires_grad = False
     assert [p.requires_grad for p in hollow_copy(frozen).parameters()] == [p.requires_grad for p in frozen.parameters()]
