@@ -100,13 +100,10 @@ def _recognised(checkpoint: Checkpoint) -> _Found:
 
 def _held_against(named: Subject, path: str, checkpoint: Checkpoint) -> _Found:
     """The network that the user named, if the tensors fit it under one of its namings."""
-    # A lazy tensor takes the shape that it is given.
     state = named.model.state_dict()
-    shapes = {
-        name: tuple(checkpoint.tensors[name].shape if is_lazy(tensor) else tensor.shape)
-        for name, tensor in state.items()
-        if not is_lazy(tensor) or name in checkpoint.tensors
-    }
+    # A lazy tensor takes the shape that it is given; where it is missing, any will do.
+    given = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    shapes = {name: given.get(name, ()) if is_lazy(tensor) else tuple(tensor.shape) for name, tensor in state.items()}
     expected: dict[Naming | None, dict[str, Shape]] = {"ours" if named.spec else None: shapes}
     if named.spec is not None:
         names = torchvision_names(named.spec)

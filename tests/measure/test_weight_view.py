@@ -76,6 +76,15 @@ def test_a_network_of_the_users_that_has_no_shape_yet_takes_that_of_the_file(pat
         view_weights(written({**state, "2.weight": torch.ones(2)}, path), Subject(model, "mine"))
 
 
+@pytest.mark.parametrize("missing", ["0.weight", "0.bias"])
+def test_what_has_no_shape_yet_can_be_missing_all_the_same(missing: str, tmp_path: Path) -> None:
+    state = {"0.weight": torch.ones(2, 9), "0.bias": torch.ones(2)}
+    del state[missing]
+    named = Subject(nn.Sequential(nn.LazyLinear(2)), "mine")
+    with pytest.raises(ResnetCliError, match=r"by mine's names: 1 tensor is missing \(0\.\w+\)$"):
+        view_weights(written(state, tmp_path / "x.pth"), named)
+
+
 def test_the_mark_of_a_compiled_part_is_no_hindrance(path: Path) -> None:
     """The names in the file are others than those that are shown."""
     state = {"a._orig_mod.weight": torch.full((3,), 2.0), "b.weight": torch.full((2,), 5.0)}
