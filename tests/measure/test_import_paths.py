@@ -111,13 +111,19 @@ def test_a_file_need_not_be_called_py() -> None:
     assert run("net.txt", "NUMBER = 3\n").NUMBER == 3
 
 
+@pytest.mark.parametrize("on_the_path", [True, False])
 @pytest.mark.parametrize("packages", [(), ("nets",)])
-def test_what_lies_beside_a_file_can_be_imported_while_its_network_runs(packages: tuple[str, ...]) -> None:
+def test_what_lies_beside_a_file_is_still_there_while_its_network_runs(
+    packages: tuple[str, ...], on_the_path: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if on_the_path:  # as it is for `python -m resnet_cli`
+        monkeypatch.syspath_prepend(project)
     for folder in packages:
         lay(f"{folder}/__init__.py")
-    lay("beside_them.py" if packages else "nets/beside_them.py", "NUMBER = 3\n")
-    text = "import beside_them\ndef forward():\n    import beside_them\n    return beside_them.NUMBER\n"
-    assert run("nets/net.py", text).forward() == 3
+    lay("beside_them.py" if packages else "nets/beside_them.py")
+    text = "import beside_them as first\ndef forward():\n    import beside_them\n    return beside_them\n"
+    module = run("nets/net.py", text)
+    assert module.forward() is module.first
 
 
 def test_modules_that_the_users_code_makes_stay() -> None:

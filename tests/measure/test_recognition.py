@@ -77,10 +77,17 @@ def test_networks_beside_the_family(spec: ModelSpec, cardinality: tuple[int, int
         (replace(FAMILY["resnet18"], repeat=(2, 2, 2, 3)), "resnet18 with repeat 2,2,2,3"),
         (replace(FAMILY["resnext50_32x4d"], repeat=(1, 1, 1, 1)), "resnext50_32x4d with repeat 1,1,1,1"),
         (replace(FAMILY["resnet50"], groups=2, width_per_group=16), "bottleneck 3,4,6,3, 2 groups of 16"),
+        (replace(FAMILY["resnet50"], width_per_group=1), "bottleneck 3,4,6,3, 1 groups of 1"),
     ],
 )
 def test_the_name(spec: ModelSpec, name: str) -> None:
     assert recognise(theirs(spec)).spec.name == name
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 64), (100, 48, 3, 3), (64, 0, 3, 3), (10**9, 64, 3, 3), (0, 64, 3, 3)])
+def test_a_convolution_that_none_of_the_kind_has_says_nothing_about_groups(shape: tuple[int, ...]) -> None:
+    state = {**theirs(FAMILY["resnet50"]), "layer1.0.conv2.weight": torch.empty(shape, device="meta")}
+    assert recognise(state).spec == FAMILY["resnet50"]
 
 
 def test_a_missing_block_is_no_shorter_stage() -> None:

@@ -206,6 +206,27 @@ def test_nothing_is_run(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("pickled", "runs"),
+    [
+        (b"\x80\x02X\x05\x00\x00\x00thing\x85Q.", True),  # an object that only its maker can find
+        (b"\x80\x02K\x05)R.", True),  # a call of what is no function
+        (b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.", True),
+        (b"\x80\x02]}b.", False),
+        (b"\x80\x02}K\x01a.", False),
+        (b"\x80\x02i.", False),
+    ],
+)
+def test_what_would_run_code_is_told_from_what_is_broken(pickled: bytes, runs: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    path.write_bytes(rezipped(lambda name, content: pickled if name.endswith("data.pkl") else content))
+    with pytest.raises(ResnetCliError) as caught:
+        read(str(path))
+    assert ("would run code" in caught.value.message) is runs
+    assert ("damaged" in caught.value.message) is not runs
+    assert "weights_only" not in caught.value.message
+
+
 def test_a_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     out = io.BytesIO()
@@ -253,6 +274,34 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         read(str(tmp_path))
     with pytest.raises(ResnetCliError):
         read("nul\0.pth")
+
+
+def test_why_a_file_cannot_be_read_is_said_in_the_middle_of_a_sentence(
+    sound: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ResnetCliError, match=r"x cannot be read: file name too long$"):
+        read("x" * 5000)
+    path = tmp_path / "x.pth"
+    path.write_bytes(sound["zip.pth"])
+    for error, said in ((PermissionError(13, "Permission denied"), "permission denied"), (OSError("Gone"), "gone")):
+        monkeypatch.setattr(Path, "open", lambda *_, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(ResnetCliError, match=rf"x\.pth cannot be read: {said}$"):
+            read(str(path))
+
+
+def test_behind_an_entry_without_a_checksum_the_others_are_checked(tmp_path: Path) -> None:
+    """That of nothing is 0, and so is one that was left out."""
+    stream = io.BytesIO()
+    torch.save({"a": torch.empty(0), "b": torch.arange(100.0)}, stream)
+    content = bytearray(stream.getvalue())
+    place = content.index(torch.arange(100.0).numpy().tobytes())
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    assert read(str(path)).content["b"][99] == 99
+    content[place + 300] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ResnetCliError, match="damaged"):
+        read(str(path))
 
 
 def test_tensors_are_read_and_not_looked_into(sound: dict[str, bytes], tmp_path: Path) -> None:
