@@ -30,6 +30,12 @@ class _Private(Net): ...
 def make(width=3, *, bias=True, drop=0, act="relu", fold=1, early=False):
     return nn.Sequential(nn.Linear(3, width, bias=bias))
 
+def wide(width, num_classes):
+    return nn.Linear(width, num_classes)
+
+def in_order(width, /):
+    return Net()
+
 def needs(width, /, depth, *rest, height=1, **options):
     return Net()
 
@@ -95,13 +101,13 @@ def refused(name: str, given: dict[str, Any] | None = None, *, file: str = "nets
         (
             "Nett",
             "there is no Nett in nets.py",
-            "did you mean Net? There are also make, needs, passes_on, fails, asked",
+            "did you mean Net? There are also make, wide, in_order, needs, passes_on",
         ),
         ("numbr", "there is no numbr in nets.py", "did you mean number?"),
         (
             "zzz",
             "there is no zzz in nets.py",
-            "there is Net, make, needs, passes_on, fails, asked, Loading, Wrapped and",
+            "there is Net, make, wide, in_order, needs, passes_on, fails, asked and",
         ),
         ("secret_numbr", "there is no secret_numbr", "there is Net, make"),
         ("_Privat", "there is no _Privat", "there is Net, make"),
@@ -156,6 +162,13 @@ def test_a_network_in_a_file_of_that_very_name_is_not_pointed_at_itself() -> Non
     [
         ("make", {"widht": 3}, "make in nets.py takes no widht", "did you mean width? It takes act, bias, drop, early"),
         ("make", {"zzz": 3, "b": 1}, "make in nets.py takes no zzz, b", "It takes act, bias, drop, early, fold, width"),
+        ("in_order", {"width": 3}, "in_order in nets.py takes no width", "It takes no arguments"),
+        (
+            "wide",
+            {"width": 3},
+            "wide in nets.py needs arguments that nobody gives it: num_classes",
+            '{"num_classes": …}',
+        ),
         ("asked", {"zzz": 3}, "asked in nets.py takes no zzz", "It takes no arguments"),
         ("needs", {"height": 3}, "needs in nets.py needs arguments that nobody gives it: width, depth", "--model-args"),
         ("instance", {"width": 3}, "instance in nets.py is a network already, and takes no width", "its class Net"),
@@ -185,8 +198,9 @@ def test_arguments_that_are_offered_are_given_to_who_takes_them() -> None:
     offered = {"num_classes": 10, "in_channels": 3}
     assert linear(load_model("nets.py:Net", offered)[0]).out_features == 10
     assert linear(load_model("nets.py:make", offered, {"width": 5, "bias": False})[0]).out_features == 5
+    assert linear(load_model("nets.py:wide", offered, {"width": 5})[0]).weight.shape == (10, 5)
     # It takes anything, and what it calls takes less.
-    assert linear(load_model("nets.py:passes_on", {"in_channels": 3})[0]).out_features == 7
+    assert linear(load_model("nets.py:passes_on", {"in_channels": 3, "num_classes": 9})[0]).out_features == 7
     assert linear(load_model("nets.py:passes_on", {"in_channels": 3}, {"num_classes": 2})[0]).out_features == 2
     assert linear(load_model("nets.py:passes_on", {"num_classes": 4}, {"num_classes": 2})[0]).out_features == 2
 

@@ -54,6 +54,14 @@ def test_a_network_that_is_named_is_held_against_both_namings(theirs: bool, tmp_
     assert view.notes == ()
 
 
+def test_old_files_have_no_counters(path: Path) -> None:
+    state = {name: one for name, one in state_of(TINY, theirs=True).items() if not name.endswith("batches_tracked")}
+    for named in (None, subject(TINY)):
+        view, found = view_weights(written(state, path), named)
+        assert [one.name for one in view.tensors] == list(state)
+        assert found is not None
+
+
 def test_a_file_that_fits_neither_naming_is_told_by_the_nearer(tmp_path: Path) -> None:
     state = state_of(TINY, theirs=True)
     del state["fc.bias"]
