@@ -140,6 +140,16 @@ def test_companions_tell_their_version_or_none(monkeypatch: pytest.MonkeyPatch) 
     assert PROBES["safetensors"].run() == {"version": None}
 
 
+def test_what_a_package_warns_of_while_it_is_imported_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torchinfo.py").write_text("import warnings\nwarnings.warn('old')\n__version__ = 9\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "torchinfo", sys)  # to be put back afterwards
+    monkeypatch.delitem(sys.modules, "torchinfo")
+    assert PROBES["torchinfo"].run() == {"version": "9"}
+
+
 def test_where_torch_is_broken_only_what_goes_without_it_is_asked() -> None:
     def first(name: str) -> str:
         needed = PROBES[name].needs
