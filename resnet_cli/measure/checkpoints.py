@@ -106,7 +106,7 @@ class _Opened:
     def __init__(self, container: list[str], dropped: list[str]) -> None:
         self.container = container
         self.dropped = dropped
-        self.states: list[str] = []  # keys of everything that could have been taken
+        self.states: list[str] = []  # keys of everything that could have been opened
 
 
 def _state(path: str, content: Any, averaged: bool, opened: _Opened) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ def _state(path: str, content: Any, averaged: bool, opened: _Opened) -> dict[str
             return tensors
         opened.container.append(chosen)
         opened.dropped += [str(key)[:200] for key in content if key != chosen]
-        opened.states += [key for key in inner if key in PLAIN or key in AVERAGED]
+        opened.states += inner
         content = content[chosen]
     raise ResnetCliError(
         f"{printable(path)} has containers in containers, more than {_DEEPEST} deep",

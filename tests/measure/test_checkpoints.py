@@ -66,6 +66,7 @@ def test_containers(read: Any, content: Any, container: tuple[str, ...], dropped
 def test_keys_of_any_length_are_left_behind(read: Any) -> None:
     found = read({"state_dict": STATE, "x" * 10_000: 1, 3: "a number"})
     assert found.dropped == ("x" * 200, "3")
+    assert read({**STATE, "y" * 10_000: "text"}).dropped == ("y" * 200,)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,9 @@ def test_a_library_is_shown_only_where_nothing_of_the_users_is() -> None:
 def test_nothing_of_the_users_is_no_line_at_all() -> None:
     error = user_error(ValueError("said"), "loading")
     assert (error.message, error.detail) == ("loading failed: ValueError: said", None)
+    error = told(json.loads, "{")
+    assert error.message.startswith("calling run failed: JSONDecodeError: ")
+    assert error.detail is None
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,9 @@ def test_of_many_calls_the_first_three_and_the_last_six_are_shown(depth: int) ->
         ("SystemExit(3)", "it calls sys.exit(3)"),
         ("SystemExit('bye\\n')", "it calls sys.exit('bye\\n')"),
         ("KeyError('conv')", "KeyError: 'conv'"),
+        ("SyntaxError('mine')", "SyntaxError: mine"),
+        ("SyntaxError('mine', (None, 7, 1, 'x = ('))", "SyntaxError: mine"),
+        ("SyntaxError('mine', ('other.py', None, 1, 'x = ('))", "SyntaxError: mine"),
         ("Silent()", "Silent"),
         ("ValueError('x' * 300)", f"ValueError: {'x' * 300}"),
         ("ValueError('x' * 301)", f"ValueError: {'x' * 299}…"),
@@ -143,11 +149,14 @@ def test_what_was_raised_in_one_line(raised: str, said: str) -> None:
 
 def test_a_long_line_is_cut_and_a_file_elsewhere_has_its_whole_path(tmp_path: Path) -> None:
     Path("inner").mkdir()
-    run = function(f"def run(): raise ValueError('{'x' * 200}')\n")
-    os.chdir("inner")
-    place, line = (told(run).detail or "").splitlines()
-    assert place == f"  {tmp_path / 'mine.py'}:1 in run"
-    assert (len(line.strip()), line[-1]) == (160, "…")
+    start = "def run(): raise ValueError('"
+    for length in (160, 161, 300):
+        run = function(f"{start}{'x' * (length - len(start) - 2)}')\n", f"{length}.py")
+        os.chdir("inner")
+        place, line = (told(run).detail or "").splitlines()
+        os.chdir("..")
+        assert place == f"  {tmp_path / str(length)}.py:1 in run"
+        assert (len(line.strip()), line[-1]) == (160, ")" if length == 160 else "…")
 
 
 @pytest.mark.parametrize(("name", "package"), [("no_such_thing", "no_such_thing"), ("no_such.thing", "no_such")])
@@ -190,6 +199,31 @@ def test_what_is_printed_by_whomever_goes_to_standard_error_and_only_meanwhile(
     out, err = capfd.readouterr()
     assert sorted(out.split("\n")) == ["", "after", "and below", "before"]
     assert sorted(err.split("\n")) == ["", "by a library", "printed"]
+
+
+def test_what_waits_in_a_buffer_goes_where_it_was_meant_to(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(1, "w", encoding="utf-8", closefd=False) as stream:  # as Python's own is where it is no terminal
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        print("before")
+        with prints_to_stderr():
+            print("by who kept the stream", file=sys.__stdout__)
+        print("after")
+    assert capfd.readouterr() == ("before\nafter\n", "by who kept the stream\n")
+
+
+def test_no_file_stays_open() -> None:
+    def next_number() -> int:
+        number = os.dup(2)
+        os.close(number)
+        return number
+
+    before = next_number()
+    with prints_to_stderr():
+        assert next_number() > before
+    assert next_number() == before
 
 
 def test_without_a_standard_output_nothing_is_printed_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
