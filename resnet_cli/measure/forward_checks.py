@@ -6,11 +6,9 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure import alignment, lockstep, probe
 from resnet_cli.measure.comparison import REFERENCE, Comparison, graph_of
@@ -19,7 +17,7 @@ from resnet_cli.measure.differences import lines, where
 from resnet_cli.measure.nodes import Graph
 from resnet_cli.measure.static_checks import not_comparable
 from resnet_cli.measure.trace import tensors_in
-from resnet_cli.measure.training import LIMIT
+from resnet_cli.measure.training import LIMIT, stays_single
 from resnet_cli.measure.user_code import user_error
 from resnet_cli.parity_results import Check, Diagnosis, Finding, Line
 from resnet_cli.results import Shape
@@ -163,25 +161,8 @@ def _judge(comparison: Comparison, error: float, exact: float, limit: float) -> 
         return verdict(error, limit) if error else ROUNDING
     if exact <= LIMIT:
         return ROUNDING
-    single = exact <= limit and error <= limit and _stays_single(comparison)
-    return ROUNDING if single else DIFFERENT
-
-
-def _stays_single(comparison: Comparison) -> bool:
-    """Whether our forward gives float32 for float64."""
-    model = _ready(comparison.ours, torch.device("cpu"), torch.float64)
-    image = probe.image(comparison.question.training_shape, 0, torch.float64)
-    kinds: set[torch.dtype] = set()
-
-    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            out = func(*args, **(kwargs or {}))
-            kinds.update(tensor.dtype for tensor in tensors_in(out))
-            return out
-
-    with torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
-        model(image)
-    return torch.float32 in kinds
+    small = exact <= limit and error <= limit
+    return ROUNDING if small and stays_single(comparison.ours, probe.image(question.training_shape, 0)) else DIFFERENT
 
 
 def _blame(comparison: Comparison, forward: Forward) -> None:

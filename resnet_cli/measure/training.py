@@ -7,20 +7,24 @@ relative errors of tenths in them.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import gc
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure import probe
 from resnet_cli.measure.deviation import relative_error
 from resnet_cli.measure.trace import tensors_in
 
+SINGLE = 1e-4  # up to here a network that works in single precision may be apart by its rounding
 LIMIT = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault seen is above 1e-8
 
 # The least that a gradient counts for, as a share of the largest: that of a bias in front of a batch norm is zero but
@@ -107,6 +111,27 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
         model.zero_grad(set_to_none=True)
         _restore(model, kept, before)
         model.train(training)
+
+
+def stays_single(model: nn.Module, image: Tensor) -> bool:
+    """Whether a forward works in single precision, at least in part, whatever it is given.
+
+    Args:
+        model: left as it is.
+        image: a batch that it takes.
+    """
+    kinds: set[torch.dtype] = set()
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            kinds.update(tensor.dtype for tensor in tensors_in(out))
+            return out
+
+    model = copy.deepcopy(model).cpu().double().eval()
+    with torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
+        model(image.cpu().double())
+    return torch.float32 in kinds
 
 
 def give_back(model: nn.Module) -> None:

@@ -9,7 +9,7 @@ from resnet_cli.measure import probe, training
 from resnet_cli.measure.comparison import REFERENCE, Comparison, graph_of
 from resnet_cli.measure.deviation import finite, relative_error, verdict
 from resnet_cli.measure.static_checks import not_comparable
-from resnet_cli.measure.training import LIMIT, Deviation, Trained
+from resnet_cli.measure.training import LIMIT, SINGLE, Deviation, Trained
 from resnet_cli.measure.user_code import user_error
 from resnet_cli.parity_results import Check, Diagnosis, Finding
 from resnet_cli.results import Shape
@@ -39,6 +39,8 @@ def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
     why = not_comparable(comparison)
     output = _outputs(ours, theirs)
     limit = _limit(comparison)
+    if why is None and limit < output <= SINGLE and training.stays_single(comparison.ours, probe.image(shape, 0)):
+        why = "ours works in single precision whatever it is given: a step cannot tell its rounding from a fault"
     if "train" in wanted:
         words = "output in train mode, float64"
         _add(comparison, "train", output, [output], words, why)

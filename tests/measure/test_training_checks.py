@@ -107,6 +107,29 @@ def test_a_hundred_millionth_is_no_rounding(apart: float, verdict: str) -> None:
     assert by_key(trained(ours, theirs, ("train",)))["train"].verdict == verdict
 
 
+class Single(nn.Module):
+    """Works in single precision whatever it is given."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.float() * self.factor).to(x.dtype)
+
+
+def test_a_network_in_single_precision_is_not_judged_by_a_step() -> None:
+    made = trained(network(relu=nn.Sequential(nn.ReLU(), Single())), network())
+    assert verdicts(made) == [NOT_COMPARABLE, BITWISE, NOT_COMPARABLE, NOT_COMPARABLE]
+    assert by_key(made)["train"].text.startswith("ours works in single precision")
+    assert not made.findings
+    made = trained(network(relu=nn.Sequential(nn.ReLU(), Single(1.001))), network())
+    assert verdicts(made)[0] == DIFFERENT  # more than rounding
+    assert [one.kind for one in made.findings] == ["train"]
+    made = trained(network(relu=nn.Sequential(nn.ReLU(), Single())), network(), rtol=1e-3)
+    assert set(verdicts(made)) == {ROUNDING, BITWISE}
+
+
 class TrainingOnly(nn.Module):
     """Doubles what it is given while it trains."""
 
