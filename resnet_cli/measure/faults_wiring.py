@@ -246,10 +246,8 @@ def _common(names: Sequence[str | None]) -> str:
     parts = [name.split(".")[:-1] for name in names if name is not None]
     shared = [column[0] for column in zip(*parts, strict=False) if len(set(column)) == 1]
     # Columns behind the first difference may agree again (conv1.0, conv2.0).
-    for length in range(len(shared), -1, -1):
-        if all(part[:length] == shared[:length] for part in parts):
-            return ".".join(shared[:length])
-    return ""
+    lengths = (n for n in range(len(shared), -1, -1) if all(part[:n] == shared[:n] for part in parts))
+    return ".".join(shared[: next(lengths)])
 
 
 def _refill(parent: nn.Module, children: Sequence[tuple[str, nn.Module]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional
 from resnet_cli.measure import faults_wiring
 from resnet_cli.measure.observing import NoPlaceError
 
-IMAGE = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+IMAGE = torch.randn(2, 3, 18, 18, generator=torch.Generator().manual_seed(1))
 
 
 def written(change: Callable[[nn.Sequential], object]) -> nn.Module:
@@ -50,8 +50,8 @@ def swapped(model: nn.Sequential) -> None:
     block(model).body = nn.Sequential(conv1, relu, norm1, conv2, norm2)
 
 
-def preactivated(model: nn.Sequential) -> None:
-    for name in ("two", "more0", "more1"):
+def preactivated(model: nn.Sequential, blocks: Sequence[str] = ("two", "more0", "more1")) -> None:
+    for name in blocks:
         conv1, norm1, relu, conv2, norm2 = block(model, name).body.children()
         block(model, name).body = nn.Sequential(norm2, nn.ReLU(), conv1, norm1, relu, conv2)
         block(model, name).last = IDENTITY  # type: ignore[assignment]
@@ -100,6 +100,23 @@ def test_it_is_the_network_that_is_written_so(plant: Plant, expected: Callable[[
             ours, theirs, before = (model.train(is_training)(IMAGE) for model in (faulty, other, sound))
         assert torch.allclose(ours, theirs, rtol=1e-4)
         assert not torch.allclose(ours, before, rtol=1e-4)
+
+
+def test_pre_activation_is_planted_where_it_fits_and_learns_the_same_statistics() -> None:
+    def change(model: nn.Sequential) -> None:
+        block(model, "two").last = IDENTITY  # type: ignore[assignment]
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.3
+
+    model = written(change)
+    faulty, other = faults_wiring.pre_activation(copy.deepcopy(model)), copy.deepcopy(model)
+    preactivated(other, ("more0", "more1"))  # type: ignore[arg-type]
+    with torch.no_grad():
+        assert torch.allclose(faulty.train()(IMAGE), other.train()(IMAGE), rtol=1e-4)
+    moved, expected = (one.state_dict() for one in (faulty, other))
+    for name in ("running_mean", "running_var"):
+        assert torch.allclose(moved[f"more0.body.4.{name}"], expected[f"more0.body.0.{name}"], rtol=1e-4)
 
 
 def test_squeeze_and_excitation_scales_what_the_block_learned() -> None:
@@ -183,10 +200,24 @@ def test_blocks_are_left_out_and_doubled_in_their_row() -> None:
 
 def test_blocks_with_names_keep_them() -> None:
     model = randomised(Rows(nn.Sequential()))
-    for name, one in zip("abcd", four(), strict=True):
+    for name, one in zip("0bcd", four(), strict=True):
         model.get_submodule("blocks").add_module(name, one)
-    assert names(faults_wiring.block_fewer(copy.deepcopy(model))) == ["a", "b", "d"]
-    assert names(faults_wiring.block_more(model)) == ["a", "b", "c", "c_again", "d"]
+    assert names(faults_wiring.block_fewer(copy.deepcopy(model))) == ["0", "b", "d"]
+    assert names(faults_wiring.block_more(model)) == ["0", "b", "c", "c_again", "d"]
+
+
+class Holder(nn.Module):
+    """Blocks in fields, of which it runs one after the other."""
+
+    def __init__(self, *blocks: nn.Module) -> None:
+        super().__init__()
+        for name, one in zip("ab", blocks, strict=False):
+            self.add_module(name, one)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for one in self.children():
+            x = one(x)
+        return x
 
 
 def test_a_container_of_several_blocks_is_no_block() -> None:
@@ -201,8 +232,12 @@ def test_a_container_of_several_blocks_is_no_block() -> None:
             for name, one in zip("abcd", four(), strict=True):
                 self.blocks.add_module(name, one)
 
-    with pytest.raises(NoPlaceError, match=r"nn\.Sequential or an nn\.ModuleList"):
-        faults_wiring.block_fewer(randomised(Fields()))
+    two_and_two = Rows(nn.Sequential(Holder(*four()[:2]), Holder(*four()[:2])))
+    for model in (Fields(), two_and_two):
+        with pytest.raises(NoPlaceError, match=r"nn\.Sequential or an nn\.ModuleList"):
+            faults_wiring.block_fewer(randomised(model))
+    alone = Rows(nn.Sequential(*(Holder(one) for one in four())))
+    assert names(faults_wiring.block_fewer(randomised(alone))) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +245,7 @@ def test_a_container_of_several_blocks_is_no_block() -> None:
     [
         (["a.b.conv1.weight", "a.b.conv2.weight"], "a.b"),
         (["a.b.1.0.weight", "a.b.2.0.weight"], "a.b"),  # what agrees behind the first difference is not shared
+        (["a.0.0.weight", "a.1.0.weight"], "a"),
         (["a.0.weight", None, "a.0.weight"], "a.0"),
         (["a.conv.weight", "b.conv.weight"], ""),
         (["a.weight", "a.b.c.weight"], "a"),
