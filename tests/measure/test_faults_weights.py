@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
-from test_diagnosis import basic, network
+from test_diagnosis import IDENTITY, Block, basic, conv, network
 from test_faults_layers import MIDDLE, Plant, of, original, weight
 from torch import Tensor, nn
 
 from resnet_cli.measure import faults_weights
+from resnet_cli.measure.observing import NoPlaceError
 
 
 def apart(plant: Plant, model: nn.Module | None = None) -> dict[str, Tensor]:
@@ -63,3 +65,78 @@ def test_one_parameter_is_frozen() -> None:
 @pytest.mark.parametrize("plant", [faults_weights.one_weight, faults_weights.nan, faults_weights.swapped_convs])
 def test_weights_on_meta_are_left_to_themselves(plant: Plant) -> None:
     assert {one.device.type for one in plant(copy.deepcopy(original()).to("meta")).parameters()} == {"meta"}
+
+
+class OwnNorm(nn.Module):
+    """A norm of the user's, whose buffers are no nn.BatchNorm2d's."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(channels, dtype=torch.int64))
+        self.register_buffer("grid", torch.ones(1, channels, 1, 1))
+        self.register_buffer("mean", torch.full((channels,), 2.0))
+        self.mean: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - self.mean.view(-1, 1, 1)
+
+
+def replaced(kind: type[nn.Module], make: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    model = copy.deepcopy(original())
+    for name, module in list(model.named_modules()):
+        if isinstance(module, kind):
+            model.set_submodule(name, make(module))
+    return model
+
+
+def test_a_norm_of_the_users_has_its_vector_moved() -> None:
+    model = replaced(nn.BatchNorm2d, lambda norm: OwnNorm(norm.num_features))  # type: ignore[arg-type]
+    ((name, moved),) = apart(faults_weights.one_buffer, model).items()
+    assert name == "two.body.4.mean"  # the middle one of ten
+    assert moved.nonzero().tolist() == [[4]]
+    assert float(moved[4]) == pytest.approx(2e-3, rel=1e-3)
+
+
+class Scaling(nn.Module):
+    """Multiplies by a vector, which is no statistic of a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(8))
+        self.scale: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale.view(-1, 1, 1)
+
+
+def test_norms_go_before_other_vectors() -> None:
+    model = copy.deepcopy(original())
+    model.set_submodule("pool", nn.Sequential(nn.MaxPool2d(2), nn.Identity()))
+    model.set_submodule("two.last", nn.Sequential(Scaling(), nn.ReLU()))
+    assert set(apart(faults_weights.one_buffer, model)) == {f"{MIDDLE}.1.running_mean"}
+
+
+def one_convolution() -> nn.Module:
+    model = network(Block(conv(4, 4), IDENTITY))
+    model.set_submodule("two", IDENTITY)
+    model.set_submodule("fc", nn.Linear(4, 5))
+    return model
+
+
+def without_statistics(norm: nn.Module) -> nn.Module:
+    return nn.BatchNorm2d(norm.num_features, track_running_stats=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("plant", "make"),
+    [
+        (faults_weights.one_buffer, lambda: replaced(nn.BatchNorm2d, lambda _: nn.Identity())),
+        (faults_weights.one_buffer, lambda: replaced(nn.BatchNorm2d, without_statistics)),
+        (faults_weights.frozen_parameter, lambda: copy.deepcopy(original()).requires_grad_(False)),
+        (faults_weights.swapped_convs, one_convolution),
+        (faults_weights.one_weight, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())),
+    ],
+)
+def test_a_network_without_a_place_for_a_fault_says_so(plant: Plant, make: Callable[[], nn.Module]) -> None:
+    with pytest.raises(NoPlaceError, match=r"^(no|the) "):
+        of(plant, make())
