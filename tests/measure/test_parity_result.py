@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,6 +83,30 @@ def test_tensors_that_are_not_mapped_are_counted() -> None:
     assert result.mapping.unmapped_ours == ("relu.weight",)
     assert result.mapping.unmapped_theirs == ("norm.running_mean", "norm.running_var")
     assert result.probe.weights == "w.pth"
+
+
+class Chatty(nn.Module):
+    """Warns as it runs, and holds what nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renamed, self.spare = network(), nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        warnings.warn("of something that the user cannot change", stacklevel=1)
+        out: Tensor = self.renamed(x) * torch.rand(()).mul(0).add(1)
+        return out
+
+
+def test_a_comparison_says_nothing_aside_and_draws_nothing() -> None:
+    state = torch.random.get_rng_state()
+    with torch.random.fork_rng(devices=[]):
+        ours, theirs = Chatty(), Chatty()
+    result = compared(ours, theirs, checks=(*STATIC, "eval"))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert result.mapping.unused_ours == ("spare.weight",)
+    result = compared(ours, network(), checks=STATIC)
+    assert (result.mapping.parameters, result.mapping.our_parameters) == (8, 8)
 
 
 def test_the_noise_floor_is_told_where_it_was_measured() -> None:
