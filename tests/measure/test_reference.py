@@ -58,7 +58,10 @@ def test_any_network_by_its_name() -> None:
     made = reference.build_named("shufflenet_v2_x0_5", 7)
     assert sizes(made)["fc.weight"] == (7, 1024)
     assert not any(one.is_meta for one in made.parameters())
-    assert float(next(made.parameters()).detach().std()) > 0  # as it initialises itself
+    bound = (3 * 3 * 3) ** -0.5  # as it initialises itself: uniform to either side
+    first = next(made.parameters()).detach()
+    assert 0.9 * bound < float(first.abs().max()) <= bound
+    assert 0.9 * bound < float(first.std()) * 3**0.5 < 1.1 * bound
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,21 @@ def test_what_is_no_photograph(make: Callable[[Path], object], said: str, tmp_pa
         reference.prepared_image(str(path), "resnet18")
     assert "--image" in caught.value.message
     assert str(path) in caught.value.message
+
+
+def test_a_photograph_of_more_pixels_than_it_should_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = drawn(tmp_path / "image.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 320 * 256 - 1)
+    with pytest.raises(ResnetCliError, match=r"cannot be read as an image: .*81920 pixels"):
+        reference.prepared_image(path, "resnet18")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 320 * 256)
+    assert reference.prepared_image(path, "resnet18")[0].shape == (1, 3, 224, 224)
+
+
+def test_odd_metadata_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    PIL.Image.new("P", (320, 256)).save(path, transparency=bytes([0, 255, 0]))
+    assert reference.prepared_image(str(path), "resnet18")[0].shape == (1, 3, 224, 224)
 
 
 def test_a_photograph_that_breaks_off(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Chatty(nn.Module):
         print("on standard output")
         print("on standard error", file=sys.stderr)
         warnings.warn("a warning", stacklevel=1)
-        logging.getLogger("fvcore").warning("logged")
+        logging.getLogger("fvcore").critical("logged")
         if self.failure is not None:
             raise self.failure
         out: Tensor = self.fc(self.conv(x).mean((2, 3)))
@@ -66,12 +66,22 @@ def test_fvcore_is_asked_about_one_image_and_answers_for_all(batch: int) -> None
     assert report.total == report.by_module[""] == sum(report.by_operator.values())
 
 
-def test_nothing_that_they_say_reaches_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_torchinfo_looks_into_every_depth() -> None:
+    model: nn.Module = nn.Conv2d(3, 4, 3)
+    for _ in range(12):
+        model = nn.Sequential(model)
+    assert witnesses.torchinfo(model.to("meta"), (on_meta(1, 3, 8, 8),)).leaves == (("Conv2d", (1, 4, 6, 6)),)
+
+
+def test_nothing_that_they_say_reaches_the_terminal(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     logger = logging.getLogger("fvcore")
     logger.setLevel(logging.INFO)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fvcore(Chatty()).failure is None
+        assert not caplog.records
         assert witnesses.torchinfo(Chatty().to("meta"), (on_meta(1, 3, 8, 8),)).failure is None
     assert capfd.readouterr() == ("", "")
     assert logger.level == logging.INFO
