@@ -10,6 +10,7 @@ import torch
 from test_diagnosis import IDENTITY, Block, basic, conv, network
 from test_faults_layers import MIDDLE, Plant, of, original, weight
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from resnet_cli.measure import faults_weights
 from resnet_cli.measure.observing import NoPlaceError
@@ -134,6 +135,8 @@ def without_statistics(norm: nn.Module) -> nn.Module:
         (faults_weights.one_buffer, lambda: replaced(nn.BatchNorm2d, without_statistics)),
         (faults_weights.frozen_parameter, lambda: copy.deepcopy(original()).requires_grad_(False)),
         (faults_weights.swapped_convs, one_convolution),
+        (faults_weights.swapped_convs, lambda: replaced(nn.Conv2d, weight_norm)),
+        (faults_weights.one_weight, lambda: replaced(nn.Conv2d, weight_norm)),
         (faults_weights.one_weight, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())),
     ],
 )
