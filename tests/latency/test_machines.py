@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from resnet_cli.measure.latency.captured import CudaCapture
 from resnet_cli.measure.latency.forms import UnavailableError
 from resnet_cli.measure.latency.levers import BY_KEY, Machine, machine
 from resnet_cli.measure.latency.nvml import Gpu
+from resnet_cli.measure.latency.sensors import Watch
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -150,6 +152,19 @@ def test_reasons_of_a_lower_clock_are_those_of_nvml_h(
     assert (gpu.reasons, gpu.clocks) == (said, [1.5e9])
 
 
+def test_all_reasons_are_told_in_the_order_of_the_alphabet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1234"))
+    watch = Watch(GPU, root=tmp_path, nvml=Nvml(0x1FF))
+    watch.look()
+    assert watch.stop().throttled == (
+        "hardware slowdown",
+        "power brake",
+        "power cap",
+        "thermal, hardware",
+        "thermal, software",
+    )
+
+
 def test_a_library_that_is_of_no_use_is_given_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1234"))
     nvml = Nvml()
@@ -157,7 +172,7 @@ def test_a_library_that_is_of_no_use_is_given_back_at_once(monkeypatch: pytest.M
     assert nvml.open == 0
 
 
-def test_an_old_package_that_says_so_is_used_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_an_old_package_that_says_so_is_used_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = (
         'import warnings\nwarnings.warn("deprecated", FutureWarning)\ndef nvmlInit():\n    raise OSError("no driver")\n'
     )

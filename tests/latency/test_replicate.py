@@ -19,11 +19,13 @@ from resnet_cli.bench_results import Replicas
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import probe
 from resnet_cli.measure.latency import group, replicas, rounds, sensors
+from resnet_cli.measure.latency.demand import demand
 from resnet_cli.measure.latency.group import Place
 from resnet_cli.measure.latency.peers import Alone, PeerGoneError, Peers
 from resnet_cli.measure.latency.replicas import ReplicaQuestion, own_device, replicate
 from resnet_cli.measure.latency.sampling import Limits
 from resnet_cli.measure.latency.workload import Workload
+from resnet_cli.measure.networks import Subject
 
 CPU = torch.device("cpu")
 QUESTION = ReplicaQuestion(
@@ -259,3 +261,15 @@ def test_a_network_is_ours_or_the_user_s_and_has_weights_of_the_seed(tmp_path: P
 def test_a_process_on_gpus_takes_the_one_of_its_number() -> None:
     assert own_device("cuda", 3) == torch.device("cuda", 3)
     assert own_device("cpu", 3) == CPU
+    with pytest.raises(ResnetCliError, match="several processes do not run on mps"):
+        own_device("mps", 0)
+
+
+def test_memory_of_a_gpu_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, gpu = net(), torch.device("cuda", 0)
+    needed = demand(Subject(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(5)
+    monkeypatch.setattr(sensors, "available_bytes", lambda device: needed)
+    replicas._require_memory(QUESTION, model, gpu, torch.float32, 4)
+    monkeypatch.setattr(sensors, "available_bytes", lambda device: needed - 1)
+    with pytest.raises(ResnetCliError, match="--batch-size 5: out of memory: a process needs"):
+        replicas._require_memory(QUESTION, model, gpu, torch.float32, 4)

@@ -296,7 +296,7 @@ def test_the_libraries_of_this_torch_are_named() -> None:
     assert sensors.instructions() == torch.backends.cpu.get_cpu_capability()
 
 
-@pytest.mark.parametrize(("number", "name"), [(8902, "8.9.2"), (90100, "9.1.0"), (92600, "9.26.0")])
+@pytest.mark.parametrize(("number", "name"), [(8902, "8.9.2"), (90000, "9.0.0"), (90100, "9.1.0"), (92600, "9.26.0")])
 def test_the_version_of_cudnn_as_people_write_it(number: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.backends.cudnn.version", lambda: number)

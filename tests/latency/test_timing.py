@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import chain, cycle, repeat
 from typing import Any, cast
 
 import pytest
@@ -91,6 +91,30 @@ def test_a_queue_is_kept_full_for_the_rate() -> None:
     assert found.enqueue_share == pytest.approx(0.003 / found.device.median_s)
 
 
+@pytest.mark.parametrize(("seconds", "calls"), [(0.01, 100), (0.5, 10), (1e-4, 1000)])
+def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
+    clock = SimulatedClock()
+    call = steps(clock, seconds, output=torch.ones(1))
+    limits = Limits(max_time_s=100 * seconds, min_time_s=0.0)
+    found = time_batch(workload(lambda _: call, "cuda"), 4, clock, limits, demand=DEMAND, progress=silent)
+    assert found.start is not None
+    assert found.wall is not None
+    # One more call looks at the output.
+    assert call.calls - found.start.calls - 1 - len(found.wall.samples_s) == pytest.approx(calls, abs=1)
+
+
+def test_the_host_s_share_is_that_of_most_calls() -> None:
+    clock = SimulatedClock()
+    enqueued = cycle([0.001, 0.009, 0.001, 0.009, 0.005])
+
+    def call() -> Tensor:
+        clock.run(0.01, next(enqueued))
+        return torch.ones(1)
+
+    found = row(clock, workload(lambda _: call, "cuda"))
+    assert found.enqueue_share == pytest.approx(0.005 / 0.015)
+
+
 @pytest.mark.parametrize("moment", [1, 2, 60])
 def test_out_of_memory_is_a_row_at_any_moment(moment: int) -> None:
     clock = SimulatedClock()
@@ -128,6 +152,7 @@ def test_what_cannot_fit_is_not_tried() -> None:
     found = row(clock, work, batch_size=1000, available=10**9)
     assert found.status == "out of memory"
     assert found.reason == "needs 1.01 GB, and 1.00 GB are free"
+    assert not found.knee
 
 
 @pytest.mark.parametrize("output", [torch.tensor([1.0, float("nan")]), {"out": torch.tensor(float("inf"))}])

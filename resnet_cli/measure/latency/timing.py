@@ -69,7 +69,6 @@ def warm(workload: Workload, batch_size: int, clock: Clock, limits: Limits, prog
     try:
         call = workload.call(batch_size)
         start = warm_up(clock, call, limits, progress, name)
-        clock.wait()
         finite = all_finite(call())
     except Exception as error:
         raise refused(error, clock) from error
@@ -94,8 +93,6 @@ def warm(workload: Workload, batch_size: int, clock: Clock, limits: Limits, prog
 
 def refused(error: Exception, clock: Clock) -> NotRunError:
     """Why a call did not run, in a sentence; memory that it took is given back."""
-    if isinstance(error, NotRunError):
-        return error
     no_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     lines = str(error).strip().splitlines()
     text = " ".join(lines[0].split()) if lines else type(error).__name__
