@@ -116,6 +116,7 @@ def test_gain_and_break_even(climbed: Climb) -> None:
     assert (eager.gain, eager.low, eager.high, eager.setup_s, eager.pays_after) == (1, 1, 1, None, None)
     assert compiled.gain == pytest.approx(2.5)
     assert compiled.low == pytest.approx(2.5)
+    assert compiled.high == pytest.approx(2.5)
     assert compiled.setup_s == pytest.approx(6.004)
     assert compiled.pays_after == math.ceil(6.004 / 0.006)
     assert compiled.time is not None

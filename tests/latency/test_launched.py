@@ -159,13 +159,14 @@ def test_it_does_not_outlive_its_parent(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_what_a_launch_has_started_is_ended_and_what_it_changed_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     class Child:
-        lives = True
+        lives, joined = True, False
 
         def kill(self) -> None:
             self.lives = False
 
         def join(self) -> None:
             assert not self.lives  # else it would be waited for without an end
+            self.joined = True
 
     ours, its = Child(), Child()
     children = [ours]
@@ -177,7 +178,7 @@ def test_what_a_launch_has_started_is_ended_and_what_it_changed_put_back(monkeyp
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
         assert not hasattr(sys.modules["__main__"], "__file__")
         raise ValueError
-    assert (ours.lives, its.lives) == (True, False)
+    assert (ours.lives, its.lives, its.joined) == (True, False, True)
     assert sys.modules["__main__"] is main
     assert signal.getsignal(signal.SIGTERM) == handler
     assert "TORCHELASTIC_RUN_ID" not in os.environ

@@ -71,6 +71,13 @@ def test_the_rows_of_the_first_process_are_those_of_the_run(
     assert launched.question == QUESTION
     config = launched.config
     assert (config.min_nodes, config.max_nodes, config.nproc_per_node, config.max_restarts) == (1, 1, 2, 0)
+    assert config.start_method == "spawn"  # CUDA does not survive a fork
+
+
+def test_one_process_is_a_run_too(launched: Launched, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, launched, lambda folder: {0: ()})
+    assert launch(1, QUESTION) == ()
+    assert launched.config.nproc_per_node == 1
 
 
 def test_each_process_has_its_share_of_the_threads(launched: Launched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +118,7 @@ def test_what_the_first_process_says_is_passed_on_once(
     ("code", "report", "message"),
     [
         (7, None, "process 1 of 2 ended with exit code 7 in the middle of it"),
+        (0, None, "process 1 of 2 ended with exit code 0 in the middle of it"),
         (7, "{half", "process 1 of 2 ended with exit code 7 in the middle of it"),
         (1, '{"ours": true, "message": "too much", "hint": "take less", "detail": null}', "too much"),
     ],

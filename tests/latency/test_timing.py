@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, cycle, repeat
+from itertools import accumulate, chain, cycle, repeat
+from operator import mul
 from typing import Any, cast
 
 import pytest
@@ -91,6 +92,16 @@ def test_a_queue_is_kept_full_for_the_rate() -> None:
     assert found.enqueue_share == pytest.approx(0.003 / found.device.median_s)
 
 
+def test_times_that_do_not_stand_still_are_told() -> None:
+    clock = SimulatedClock(queued=False)
+    slower = accumulate(repeat(1.1), mul, initial=0.001)
+    found = row(clock, workload(lambda _: SimulatedCall(clock, slower, output=torch.ones(1))))
+    assert found.start is not None
+    assert not found.start.steady
+    assert [note.level for note in found.notes] == ["note"]
+    assert f"did not stand still within {found.start.calls} calls" in found.notes[0].text
+
+
 @pytest.mark.parametrize(("seconds", "calls"), [(0.01, 100), (0.5, 10), (1e-4, 1000)])
 def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
     clock = SimulatedClock()
@@ -105,7 +116,7 @@ def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
 
 def test_the_host_s_share_is_that_of_most_calls() -> None:
     clock = SimulatedClock()
-    enqueued = cycle([0.001, 0.009, 0.001, 0.009, 0.005])
+    enqueued = cycle([0.005, 0.001, 0.009, 0.009, 0.001, 0.009, 0.001])
 
     def call() -> Tensor:
         clock.run(0.01, next(enqueued))
