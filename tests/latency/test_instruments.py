@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+import pytest
 import torch
 from simulated import SimulatedClock
 from torch import Tensor, nn
 
 from resnet_cli.measure.latency.instruments import Instruments
+from resnet_cli.measure.latency.layer_times import _Forwards
 
 
 class Step(nn.Module):
@@ -63,3 +67,29 @@ def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
         ("0.second", 1): 0.5,
         ("1", 1): 0.25,
     }
+
+
+class Closed(nn.Module):
+    """Nobody may listen."""
+
+    def register_forward_hook(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("no hooks")
+
+
+def test_clocks_that_cannot_all_be_attached_are_taken_away() -> None:
+    net = nn.Sequential(nn.ReLU(), Closed())
+    with pytest.raises(TypeError, match="no hooks"), Instruments(net, SimulatedClock()):
+        pass
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+def test_forwards_before_the_first_that_counts_are_forgotten() -> None:
+    clock = SimulatedClock(queued=False)
+    step = Step(clock, 9.0)
+    forwards = _Forwards(Instruments(step, clock), lambda: step(torch.ones(1)))
+    forwards()
+    forwards.forget()
+    for seconds in (1.0, 2.0):
+        step.seconds = seconds
+        forwards()
+    assert forwards.spent(2) == [{("", 1): 1.0}, {("", 1): 2.0}]

@@ -620,6 +620,19 @@ def test_windows_are_alike_within_half_their_own_spread() -> None:
     assert not is_steady([*older, *(one + 0.5 for one in older)], 9)
 
 
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ([0.8, 0.8, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0]),
+        ([1.0, 1.0, 1.0, 1.2, 1.2], [1.0, 1.0, 1.2, 1.2, 1.2]),
+        ([1.0, 1.0, 1.0, 1.2, 1.2], [1.0, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_one_quartile_that_moves_is_not_steady(older: list[float], newer: list[float]) -> None:
+    assert not is_steady([*older, *newer], window=5)
+    assert is_steady([*newer, *newer], window=5)
+
+
 def test_twelve_ratios_are_taken_in_pairs_of_both_orders() -> None:
     ours, theirs = [1.1, 1.0] * 6, [1.0, 1.1] * 6
     assert paired_ratio(ours, theirs, 0.95) == pytest.approx((1.0, 1.0, 1.0))

@@ -57,7 +57,6 @@ def layer_times(
         forwards = _Forwards(Instruments(workload.model, clock), call)
         warm_up(clock, call, limits, progress, "layers: ")
         forwards()  # the first one with hooks is slower
-        clock.wait()
         forwards.forget()
         sampled = sample(clock, [call, forwards], limits, progress, "layers: ")
     rounds = len(sampled.series[0])

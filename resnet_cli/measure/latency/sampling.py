@@ -177,7 +177,7 @@ def _width(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
     widths = []
     for other in walls[1:]:
         ratio, low, high = paired_ratio(other, walls[0], confidence)
-        widths.append((high - low) / ratio if ratio else 0.0)
+        widths.append((high - low) / ratio)
     return max(widths)
 
 
