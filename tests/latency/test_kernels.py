@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -66,6 +67,20 @@ def test_on_a_gpu_nothing_is_in_the_layout_of_a_processor_s_library() -> None:
     assert not any("oneDNN" in one.name for one in arithmetic(META, torch.float32))
 
 
+def test_a_processor_s_library_is_given_the_dtype_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[torch.dtype] = []
+
+    def in_onednn(layer: object, values: Tensor, dtype: torch.dtype) -> Callable[[], object]:
+        given.append(dtype)
+        return lambda: None
+
+    monkeypatch.setattr(kernels, "_in_onednn", in_onednn)
+    for one in arithmetic(CPU, torch.bfloat16):
+        if "oneDNN" in one.name:
+            one.make()
+    assert given == [torch.bfloat16] * 4
+
+
 def test_what_a_processor_tries_is_in_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_CONVOLUTIONS", ((4, 6, 3, 5, 1),))
     (first, *_) = arithmetic(CPU, torch.float64)
@@ -105,6 +120,7 @@ def test_bytes_are_those_of_the_arrays_that_are_read_and_written(dtype: torch.dt
         tensors = seen(one.make())
         assert {tensor.dtype for tensor in tensors} == {dtype}
         assert {tensor.nbytes for tensor in tensors} == {2**30}
+        assert {tensor.device for tensor in tensors} == {META}
         read_and_written = 2 if one.name.startswith("scale") else len(tensors)
         assert one.work == read_and_written * 2**30, one.name
 

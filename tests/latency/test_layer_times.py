@@ -189,7 +189,7 @@ def test_rates_and_bounds_follow_from_the_trace() -> None:
     bounds = []
     for flops in (0.99 * ridge, 1.01 * ridge):
         with Machine(clock):
-            found = measure(model, clock, batch_size=2, ceiling=Ceiling(flops, 1.0, (), ()))
+            found = measure(model, clock, batch_size=2, ceiling=Ceiling(4 * flops, 4.0, (), ()))
         row = rows(found)["stem", 1]
         bounds.append(row.bound)
         assert row.macs == stem.macs == 2 * 8 * 8 * 3 * 3
