@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from resnet_cli.measure import trace
 from resnet_cli.measure.attention import as_on_devices
 
 FUSED = "_scaled_dot_product_flash_attention_for_cpu"
@@ -56,6 +57,14 @@ CASES: dict[str, tuple[tuple[Tensor, ...], dict[str, Any]]] = {
     "without heads, mask of bits": (tensors(*((3, 5, 8),) * 3), {"attn_mask": torch.ones(5, 5, dtype=torch.bool)}),
     "without heads, of another width": (tensors((3, 5, 8), (3, 5, 8), (3, 5, 4)), {}),
     "without images": (tensors(*((5, 8),) * 3), {}),
+    "no tokens": (tensors((2, 3, 0, 8), (2, 3, 0, 8), (2, 3, 0, 8)), {}),
+    "one token, one head": (tensors(*((1, 1, 1, 1),) * 3), {}),
+    "double": (tensors(*SAME, dtype=torch.float64), {}),
+}
+REFUSED: dict[str, tuple[tuple[Tensor, ...], dict[str, Any]]] = {
+    "queries and keys of other widths": (tensors((2, 3, 5, 8), (2, 3, 5, 4), (2, 3, 5, 4)), {}),
+    "two dtypes": ((*tensors((2, 3, 5, 8), (2, 3, 5, 8)), torch.ones(2, 3, 5, 8, dtype=torch.float64)), {}),
+    "a mask that is causal too": (tensors(*SAME), {"attn_mask": torch.zeros(5, 5), "is_causal": True}),
 }
 
 
@@ -78,8 +87,50 @@ def test_the_operator_is_the_one_of_a_processor(case: str) -> None:
     assert (output.shape, output.dtype) == (expected.shape, expected.dtype)
 
 
-def test_with_values_it_is_torchs_own() -> None:
-    given, _ = CASES["cross"]
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_torch_refuses_is_refused(case: str) -> None:
+    given, options = REFUSED[case]
+    with pytest.raises(RuntimeError):
+        attend(*given, **options)
+    with as_on_devices(), pytest.raises(RuntimeError):
+        attend(*map(hollow, given), **{name: hollow(one) for name, one in options.items()})
+
+
+@pytest.mark.parametrize("case", ["cross", "scaled", "causal", "mask", "values of another width"])
+def test_with_values_it_is_torchs_own(case: str) -> None:
+    given, options = CASES[case]
+    given = tuple(torch.randn_like(one) for one in given)
     with as_on_devices():
-        inside = attend(*given)
-    assert torch.equal(inside, attend(*given))
+        inside = attend(*given, **options)
+    assert torch.equal(inside, attend(*given, **options))
+
+
+def test_a_mask_of_bits_becomes_one_of_numbers() -> None:
+    class Attending(nn.Module):
+        def __init__(self, mask: Tensor) -> None:
+            super().__init__()
+            self.register_buffer("mask", mask)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return attend(x, x, x, attn_mask=self.mask)
+
+    bits, numbers = (
+        trace.run(Attending(mask.to("meta")), (torch.empty(2, 3, 5, 8, device="meta"),)).alive
+        for mask in (torch.ones(5, 5, dtype=torch.bool), torch.zeros(5, 5))
+    )
+    assert bits[0] == 4 * 5 * 5
+    assert bits[1] == numbers[0] + 4 * 5 * 5
+
+
+def test_a_layer_of_torchs_runs_operator_by_operator_inside_and_as_before_outside() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    x = torch.ones(2, 5, 8)
+    enabled, function = torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention
+    with torch.no_grad(), as_on_devices(), Names() as inside:
+        layer(x)
+    assert {"addmm", "native_layer_norm", FUSED} <= inside.seen
+    assert not any("transformer" in name for name in inside.seen)
+    assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (enabled, function)
+    with pytest.raises(ValueError, match="within"), as_on_devices():
+        raise ValueError("within")
+    assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (enabled, function)
