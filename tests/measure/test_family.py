@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
-from resnet_cli.architectures import FAMILY
+import pytest
+import test_parity_pages as parity
+from torch import nn
+
+from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.measure import family, self_test
 from resnet_cli.measure.comparison import Question
 from resnet_cli.measure.contenders import contenders
 from resnet_cli.measure.mutations import MUTATIONS
+from resnet_cli.measure.networks import Subject
 
 SMALL = Question(shape=(2, 3, 32, 32), checks=("parameters", "settings", "eval"))
 
@@ -32,6 +39,65 @@ def test_members_of_the_family_are_torchvisions_bit_for_bit(monkeypatch: pytest.
     assert all(one.mapped == one.tensors for one in result.members)
     assert told[0] == ("resnet18: building both networks", 0, 2)
     assert {(done, of) for _, done, of in told} == {(0, 2), (1, 2)}
+
+
+class Compared:
+    """Members of a family that are compared by nobody: what is asked, and what comes of each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: str) -> None:
+        self.outcomes = iter(outcomes)
+        self.asked: list[tuple[Any, ...]] = []
+        self.heard = self.given_back = 0
+        names = ("resnet18", "resnet34", "resnet50")
+        monkeypatch.setattr(family, "FAMILY", {name: FAMILY[name] for name in names})
+        monkeypatch.setattr(family, "contenders", self.contenders)
+        monkeypatch.setattr(family, "compare", self.compare)
+        monkeypatch.setattr(family, "give_back", self.give_back)
+        monkeypatch.setattr("resnet_cli.measure.reference.version", lambda: "0")
+        monkeypatch.setattr("resnet_cli.interruption.heard", self.hear)
+
+    def contenders(self, spec: ModelSpec, seed: int) -> Any:
+        model = nn.Linear(3, spec.num_classes)
+        return SimpleNamespace(ours=Subject(model, spec.name, spec), theirs=Subject(model, "theirs"), seed=seed)
+
+    def compare(self, ours: Subject, theirs: Subject, question: Question, *, progress: Any) -> Any:
+        self.asked.append((ours.name, question.keep, question.seed))
+        progress("checking")
+        outcome = next(self.outcomes)
+        if outcome == "interrupted outside":
+            raise KeyboardInterrupt
+        return replace(parity.stride(), same=outcome == "same", interrupted=outcome == "interrupted inside")
+
+    def give_back(self, model: nn.Module) -> None:
+        self.given_back += 1
+
+    def hear(self) -> None:
+        self.heard += 1
+
+
+def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = Compared(monkeypatch, "same", "different", "same")
+    told: list[str] = []
+    result = family.compare_family(replace(SMALL, seed=5, keep=True), 7, progress=lambda text, *_: told.append(text))
+    assert [one.same for one in result.members] == [True, False, True]
+    assert (result.same, result.interrupted, result.reference_version) == (False, False, "0")
+    # Nobody needs our network any more, so it is not copied; and what the last pair had is given back.
+    assert compared.asked == [(name, False, 5) for name in ("resnet18", "resnet34", "resnet50")]
+    assert compared.given_back == 3
+    assert [one.parameters for one in result.members] == [4 * 7] * 3
+    assert told[:2] == ["resnet18: building both networks", "resnet18: checking"]
+
+
+@pytest.mark.parametrize("how", ["interrupted inside", "interrupted outside"])
+def test_an_interruption_keeps_the_members_that_are_whole(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = Compared(monkeypatch, "same", how)
+    result = family.compare_family(SMALL)
+    assert [one.name for one in result.members] == ["resnet18"]
+    assert (result.same, result.interrupted, compared.heard) == (False, True, 1)
+    again = Compared(monkeypatch, how)
+    with pytest.raises(KeyboardInterrupt):
+        family.compare_family(SMALL)
+    assert again.heard == 0
 
 
 def test_planted_faults_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

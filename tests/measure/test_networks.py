@@ -27,6 +27,7 @@ class Calling(nn.Module):
         super().__init__()
         self.call = call
         self.conv, self.lin = nn.Conv2d(3, 4, 1), nn.Linear(4, 5)
+        self.norm = nn.BatchNorm2d(3, affine=False)
         self.heads = nn.ModuleList(nn.Linear(4, 2) for _ in range(6))
 
     def forward(self, x: Tensor) -> Any:
@@ -102,6 +103,14 @@ def test_real_tensors_are_tried_where_they_are_cheap(
     assert passes.is_real == is_cheap
 
 
+def test_what_runs_with_values_no_more_than_without_says_why() -> None:
+    def failing(net: Any, x: Tensor) -> Tensor:
+        raise NotImplementedError("not on meta") if x.is_meta else ValueError("not with values")
+
+    with pytest.raises(ResnetCliError, match="not with values"):
+        passes_of(failing).inference()
+
+
 def test_ours_never_needs_values() -> None:
     passes = Passes(Subject(Calling(odd), "ours", FAMILY["resnet18"]), SHAPE, torch.float32)
     with pytest.raises(ResnetCliError, match="odd"):
@@ -156,6 +165,10 @@ NOTES: dict[str, tuple[Callable[[Any, Tensor], Any], str | None]] = {
     "called in eval mode": (
         lambda net, x: net.conv(x) if net.training else net.lin(net.conv(x)),
         "384 MACs there, 1,024 in eval mode; called in eval mode only: lin",
+    ),
+    "called in train mode, for no product": (
+        lambda net, x: net.conv(net.norm(x) if net.training else x),
+        "384 MACs there, 384 in eval mode; called in train mode only: norm",
     ),
     "one in each": (
         lambda net, x: net.heads[0](x) if net.training else net.heads[1](x),
