@@ -65,11 +65,7 @@ class _Tree:
         called = {id(call.module) for call in (*inference.root.modules(), *(self.trained or {}).values())}
         self.counted: set[int] = set()  # parameters and buffers that have a row, by identity
         self.called = called
-        self.idle = {
-            path: module
-            for path, module in inference.root.module.named_modules()
-            if id(module) not in called and any(True for _ in (*module.parameters(), *module.buffers()))
-        }
+        self.idle = {path: module for path, module in inference.root.module.named_modules() if id(module) not in called}
 
     def layer(self, call: ModuleCall, name: str) -> Layer:
         inner = [child for child in call.children if isinstance(child, ModuleCall)]

@@ -192,6 +192,25 @@ def test_a_step_that_the_users_own_code_refuses_names_the_place() -> None:
     assert "never" in str(raised.value.message) + str(raised.value.detail)
 
 
+@pytest.mark.parametrize("tool", ["torchinfo", "fvcore"])
+def test_why_a_tool_gave_no_figure_is_said(tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = witnesses.TorchinfoReport if tool == "torchinfo" else witnesses.FvcoreReport
+    monkeypatch.setattr(witnesses, tool, lambda *_, **__: kind("1.0", failure="it broke"))
+    found = flops_of(Net(), SHAPE)
+    row = by_key(found)[tool]
+    assert (row.verdict, row.note, row.version) == ("unavailable", "it broke", "1.0")
+    assert [note.text for note in found.notes] == [f"{tool} gave no figure: it broke"]
+    assert row.predicted == by_key(flops_of(Net(), SHAPE))[tool].predicted
+
+
+def test_that_torch_knows_no_groups_backward_is_said(result: FlopsResult) -> None:
+    model = nn.Sequential(*(nn.Conv2d(4, 4, 1, groups=2, bias=False) for _ in range(2)))
+    (note,) = flops_of(model, (1, 4, 2, 2), backward=True).notes
+    # 4 pixels x 4 channels x 2 each: one weight, then an input and a weight; torch takes a weight for one of 4 each.
+    assert "says 320 FLOPs where we count 192" in note.text
+    assert result.notes == ()
+
+
 def test_what_a_tool_says_against_its_formula_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     def odd(*args: Any, **kwargs: Any) -> Any:
         return replace(usual(*args, **kwargs), multiply_adds=7)

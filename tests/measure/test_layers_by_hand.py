@@ -118,6 +118,36 @@ def test_what_is_never_called_is_shown_once_beside_what_holds_it() -> None:
     assert names["shelf.one"] == "shelf.one"
 
 
+def test_a_module_that_is_called_from_elsewhere_later_is_not_among_those_that_are_not() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.ReLU()
+            self.items = nn.ModuleList([nn.Conv2d(3, 3, 1, bias=False), nn.Linear(7, 1, bias=False)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.act(x)
+            return out
+
+    class Outside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(Listed(), nn.ReLU())
+            self.aside = [module for module in self.inner if isinstance(module, Listed)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.aside[0].items[0](self.inner(x))
+            return out
+
+    assert [one for one in shown(summary_of(Outside())) if one[3]] == [
+        ("", "Outside", 1, 16),
+        ("inner", "Sequential", 1, 7),
+        ("inner.0", "Listed", 1, 7),
+        ("inner.0.items", "ModuleList (not called)", 0, 7),
+        ("inner.0.items.0", "Conv2d", 1, 9),
+    ]
+
+
 def test_a_module_of_a_like_name_is_no_holder() -> None:
     class Alike(nn.Module):
         def __init__(self) -> None:
@@ -211,6 +241,7 @@ def test_a_head_of_train_mode_has_rows_for_all_that_it_holds() -> None:
     result = summary_of(Trained(), (2, 3, 4, 4))
     aux = row(result, "aux")
     assert (aux.kind, aux.name, aux.call) == ("Second (train mode only)", "aux", 0)
+    assert aux.is_operator is False
     assert (aux.input_shape, aux.output_shape) == ((2, 4, 4, 4), (2, 7))
     assert [(layer.path, layer.name, layer.parameters) for layer in aux.children] == [
         ("aux.lin", "lin", 28),

@@ -164,6 +164,21 @@ def test_a_network_that_writes_into_its_input_alone_needs_nothing() -> None:
     assert (found.peak, found.peak_at, found.alive, found.saved) == (0, "", [], 0)
 
 
+def test_what_is_written_into_a_buffer_needs_no_more() -> None:
+    class Remembering(nn.Module):
+        memory: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("memory", torch.ones(1, 3, 4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.memory.copy_(x)
+            return x.relu()
+
+    assert trace.run(hollow_copy(Remembering()), (on_meta(1, 3, 4, 4),)).alive == [4 * 48]
+
+
 def test_a_pass_is_in_eval_mode_unless_training_is_asked_for() -> None:
     model = hollow_copy(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)))
     assert [op.name for op in trace.run(model, (on_meta(2, 4),)).operators] == ["addmm"]
@@ -221,6 +236,7 @@ def test_rows_of_a_summary_are_these_figures() -> None:
     assert [child.path for child in result.root.children] == ["conv", "relu", ":mul", "lin"]
     assert row(result, ":mul").input_shape == (2, 4, 2, 2)
     assert row(result, ":mul").saved_bytes == 16
+    assert row(result, ":mul").receptive_field == row(result, ":mul").total_stride == (1, 1)
     assert row(result, "lin").bytes_moved == MAP + 4 * (80 + 5) + LOGITS
     assert row(result, "relu").peak_bytes == MAP
     assert row(result, "relu").receptive_field == row(result, "relu").total_stride == (1, 1)
