@@ -13,13 +13,12 @@ from resnet_cli.results import Environment
 
 def environment(device: torch.device) -> Environment:
     """Versions and machine; nothing that changes between two equal runs."""
-    name = str(device) if device.index is None or device.type != "cuda" else f"cuda:{device.index}"
     return Environment(
         resnet_cli=resnet_cli.__version__,
         python=platform.python_version(),
         torch=str(torch.__version__),
         platform=f"{platform.system()} {platform.machine()}",
-        device=name,
+        device=str(device),
         device_name=devices.device_name(device),
         device_memory_bytes=devices.memory_bytes(device),
         threads=torch.get_num_threads(),
