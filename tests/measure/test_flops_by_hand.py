@@ -137,7 +137,7 @@ def test_totals_and_parts_by_hand(result: FlopsResult) -> None:
     comparisons = 8 * pixels * 4 + 3 * 2 * 4 * 4
     additions = parts["b"] + parts["k"] + 2 * parts["B"] + parts["A"] + parts["G"]
     assert result.operations == result.flops + comparisons + additions
-    assert by_key(result)["operations"].verdict == "exact"
+    assert [by_key(result)[key].verdict for key in ("operations", "torch", "torchinfo", "fvcore")] == ["exact"] * 4
     # Towards both weights, and to the linear layer's input; the image needs no gradient.
     assert (result.backward_macs, result.backward_flops) == (pixels * 12 + 80, 2 * (pixels * 12 + 80))
 
@@ -204,10 +204,11 @@ def test_why_a_tool_gave_no_figure_is_said(tool: str, monkeypatch: pytest.Monkey
 
 
 def test_that_torch_knows_no_groups_backward_is_said(result: FlopsResult) -> None:
-    model = nn.Sequential(*(nn.Conv2d(4, 4, 1, groups=2, bias=False) for _ in range(2)))
+    model = nn.Sequential(*(nn.Conv2d(4, 4, 1, groups=groups, bias=False) for groups in (1, 2)))
     (note,) = flops_of(model, (1, 4, 2, 2), backward=True).notes
-    # 4 pixels x 4 channels x 2 each: one weight, then an input and a weight; torch takes a weight for one of 4 each.
-    assert "says 320 FLOPs where we count 192" in note.text
+    # 4 pixels x 4 channels: x 4 for the first weight; x 2 for the second's input and as much for its weight, which
+    # torch takes for one of 4 each.
+    assert "says 320 FLOPs where we count 256" in note.text
     assert result.notes == ()
 
 
