@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_cli.measure import trace
 from resnet_cli.measure.attention import as_on_devices
 
+FUNCTION, SHORTCUT = functional.scaled_dot_product_attention, torch.backends.mha.get_fastpath_enabled()
 FUSED = "_scaled_dot_product_flash_attention_for_cpu"
 
 
@@ -96,9 +97,12 @@ def test_what_torch_refuses_is_refused(case: str) -> None:
         attend(*map(hollow, given), **{name: hollow(one) for name, one in options.items()})
 
 
-@pytest.mark.parametrize("case", ["cross", "scaled", "causal", "mask", "values of another width"])
+GROUPS = tensors((2, 4, 5, 8), (2, 2, 7, 8), (2, 2, 7, 8)), {"enable_gqa": True}
+
+
+@pytest.mark.parametrize("case", ["cross", "scaled", "causal", "mask", "values of another width", "heads in groups"])
 def test_with_values_it_is_torchs_own(case: str) -> None:
-    given, options = CASES[case]
+    given, options = {**CASES, "heads in groups": GROUPS}[case]
     given = tuple(torch.randn_like(one) for one in given)
     with as_on_devices():
         inside = attend(*given, **options)
@@ -122,15 +126,22 @@ def test_a_mask_of_bits_becomes_one_of_numbers() -> None:
     assert bits[1] == numbers[0] + 4 * 5 * 5
 
 
+def test_torchs_attention_of_several_heads_keeps_no_matrix_of_scores() -> None:
+    layer, x = nn.MultiheadAttention(8, 2, batch_first=True).to("meta"), torch.empty(2, 5, 8, device="meta")
+    with torch.no_grad(), as_on_devices(), Names() as inside:
+        layer(x, x, x, need_weights=False)
+    assert FUSED in inside.seen
+    assert "_softmax" not in inside.seen
+
+
 def test_a_layer_of_torchs_runs_operator_by_operator_inside_and_as_before_outside() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     x = torch.ones(2, 5, 8)
-    enabled, function = torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention
     with torch.no_grad(), as_on_devices(), Names() as inside:
         layer(x)
     assert {"addmm", "native_layer_norm", FUSED} <= inside.seen
     assert not any("transformer" in name for name in inside.seen)
-    assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (enabled, function)
+    assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (SHORTCUT, FUNCTION)
     with pytest.raises(ValueError, match="within"), as_on_devices():
         raise ValueError("within")
-    assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (enabled, function)
+    assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (SHORTCUT, FUNCTION)

@@ -101,12 +101,15 @@ def test_a_network_of_the_users_is_loaded_with_its_arguments(calls: Calls) -> No
 
 @pytest.mark.parametrize(("batch", "compared"), [(1, 2), (2, 2), (5, 5)])
 def test_a_comparison_is_of_all_checks_and_two_images_at_least(calls: Calls, batch: int, compared: int) -> None:
-    result = measure([OURS], asked("parity", batch_sizes=(batch, 9)), told)
+    device = torch.device("cuda:1")
+    result = measure([OURS], asked("parity", batch_sizes=(batch, 9), device=device), told)
     args, options = calls.named("contenders.contenders")
     assert (args, options) == ((OURS.spec, None, None), {"is_default": False, "arguments": {}, "seed": 7})
-    (ours, theirs, question), _ = calls.named("parity.compare")
+    (ours, theirs, question), options = calls.named("parity.compare")
+    assert options == {"progress": told}
     assert (ours, theirs) == ("a", "b")
-    assert (question.shape, question.seed, question.device, question.checks) == ((compared, 3, 32, 48), 7, CPU, CHECKS)
+    assert (question.shape, question.seed, question.device) == ((compared, 3, 32, 48), 7, device)
+    assert question.checks == CHECKS
     assert question.keep is False
     assert [note.text for note in result.comparisons[0].notes] == ["first", "second"]
 
@@ -126,8 +129,8 @@ def test_of_changed_networks_there_is_no_comparison(calls: Calls, changed: dict[
 def test_a_benchmark_is_asked_for_what_the_user_wants(calls: Calls, most: float, least: float) -> None:
     measure([OURS], asked("bench", max_time_s=most), told)
     assert calls.named("question.build")[0] == (OURS.spec, 7)
-    (ours, question), _ = calls.named("benchmark.bench")
-    assert ours == "built"
+    (ours, question), options = calls.named("benchmark.bench")
+    assert (ours, options) == ("built", {"progress": told})
     assert (question.image, question.batch_sizes, question.device) == ((3, 32, 48), (1, 8), CPU)
     assert (question.dtype, question.seed) == (torch.bfloat16, 7)
     assert (question.limits.max_time_s, question.limits.min_time_s) == (most, least)
@@ -163,6 +166,18 @@ def test_what_fails_is_left_out_and_the_rest_is_kept(calls: Calls, monkeypatch: 
         measure([OURS], asked("summary", "flops"), told)
 
 
+def interrupting(after: int) -> Callable[..., None]:
+    """Progress in which Ctrl-C comes at the so many-th word."""
+    said: list[str] = []
+
+    def told(text: str, *_: Any) -> None:
+        said.append(text)
+        if len(said) == after:
+            raise KeyboardInterrupt
+
+    return told
+
+
 def test_an_interruption_keeps_what_there_is(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[bool] = []
     monkeypatch.setattr(interruption, "heard", lambda: heard.append(True))
@@ -173,6 +188,8 @@ def test_an_interruption_keeps_what_there_is(calls: Calls, monkeypatch: pytest.M
     result = measure([OURS, THEIRS], asked("summary", "flops", "bench"), told)
     assert (len(result.summaries), result.flops, result.benchmarks, result.interrupted) == (1, (), (), True)
     assert heard == [True]
+    result = measure([OURS, THEIRS], asked("bench"), interrupting(2))
+    assert (len(result.benchmarks), result.interrupted) == (1, True)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("parity", "parity.compare"), ("bench", "benchmark.bench")])
