@@ -72,7 +72,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Recognised:
     block = _block(shapes)
     groups, width = _groups(shapes) if block == "bottleneck" else (1, _WIDTH)
     stem = shapes["conv1.weight"]
-    head = shapes.get("fc.bias") or shapes.get("fc.weight") or (0,)
+    head = shapes.get("fc.bias") or shapes.get("fc.weight")
     return Recognised(
         replace(
             _named(block, repeat, groups, width),

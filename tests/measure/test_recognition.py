@@ -84,6 +84,12 @@ def test_the_name(spec: ModelSpec, name: str) -> None:
     assert recognise(theirs(spec)).spec.name == name
 
 
+def test_what_does_not_belong_to_the_network_is_looked_past() -> None:
+    spec = replace(FAMILY["resnet18"], stem="cifar")
+    for state in (ours(spec), theirs(spec)):
+        assert recognise({"teacher.weight": torch.empty(1, device="meta"), **state}).spec == spec
+
+
 @pytest.mark.parametrize("shape", [(64,), (64, 64), (100, 48, 3, 3), (64, 0, 3, 3), (10**9, 64, 3, 3), (0, 64, 3, 3)])
 def test_a_convolution_that_none_of_the_kind_has_says_nothing_about_groups(shape: tuple[int, ...]) -> None:
     state = {**theirs(FAMILY["resnet50"]), "layer1.0.conv2.weight": torch.empty(shape, device="meta")}
@@ -97,8 +103,13 @@ def test_a_missing_block_is_no_shorter_stage() -> None:
 
 def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
     state = theirs(replace(FAMILY["resnet18"], num_classes=7, in_channels=4))
+    weight = state.pop("fc.weight")
+    assert recognise(state).spec == replace(FAMILY["resnet18"], num_classes=7, in_channels=4)
+    state["fc.weight"] = weight
     del state["fc.bias"]
     assert recognise(state).spec.num_classes == 7
+    del state["fc.weight"]
+    assert recognise(state).spec.num_classes == 1
     state["fc.weight"] = torch.empty((), device="meta")
     assert recognise(state).spec.num_classes == 1  # none that a network could have fewer of
     state["conv1.weight"] = torch.empty((64, 5, 7), device="meta")
@@ -114,6 +125,7 @@ def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
         [],
         ["features.0.weight", "classifier.bias"],
         ["conv1.weight"],
+        ["conv1.weight", *(f"layer{stage}.0.conv1.weight" for stage in (1, 3, 4))],
         ["head.conv.weight", "tail.lin.weight"],
         ["conv1.weight", *(f"layer{stage}.{MOST_BLOCKS}.conv1.weight" for stage in range(1, 5))],
         ["conv1.weight", *(f"layer{stage}.99999999999999999999.conv1.weight" for stage in range(1, 5))],
