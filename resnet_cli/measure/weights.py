@@ -101,7 +101,7 @@ def misfit(one: Fit) -> str:
     if one.mismatched:
         name, found, wanted = one.mismatched[0]
         more = f" and {len(one.mismatched) - 1} more" if len(one.mismatched) > 1 else ""
-        turned = " (transposed)" if found != wanted and found == tuple(reversed(wanted)) else ""
+        turned = " (transposed)" if found == tuple(reversed(wanted)) else ""
         parts.append(f"{printable(name)} is {_shape(found)}, not {_shape(wanted)}{turned}{more}")
     for words, names in (("missing", one.missing), ("without a place", one.unexpected)):
         if names:

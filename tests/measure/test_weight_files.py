@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,32 @@ def test_archives_that_others_packed(tmp_path: Path) -> None:
     path.write_bytes(rezipped(lambda _, content: content, zipfile.ZIP_DEFLATED))
     assert same(read(str(path)).content)
     assert same(read(str(path), mapped=True).content)
+
+
+def test_an_archive_that_is_compressed_in_part(tmp_path: Path) -> None:
+    """Nothing of it can be mapped: what lies in the file is not what the values are."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved())) as old, zipfile.ZipFile(out, "w") as new:
+        for entry in old.infolist():
+            kind = zipfile.ZIP_DEFLATED if "/data/" in entry.filename else zipfile.ZIP_STORED
+            packed = zipfile.ZipInfo(entry.filename)
+            packed.external_attr = 0x01  # read-only, as some tools mark what they pack
+            new.writestr(packed, old.read(entry), kind)
+    path = tmp_path / "x.pth"
+    path.write_bytes(out.getvalue())
+    assert same(read(str(path), mapped=True).content)
+
+
+def test_a_file_of_a_machine_with_a_gpu_is_read_on_one_without(tmp_path: Path) -> None:
+    def moved(name: str, content: bytes) -> bytes:
+        return content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0") if "data.pkl" in name else content
+
+    path = tmp_path / "x.pth"
+    path.write_bytes(rezipped(moved))
+    assert b"cuda:0" in path.read_bytes()
+    found = read(str(path)).content
+    assert same(found)
+    assert {tensor.device.type for tensor in found.values()} == {"cpu"}
 
 
 def test_an_archive_without_checksums(tmp_path: Path) -> None:
@@ -239,6 +266,15 @@ def test_a_program_is_refused(tmp_path: Path) -> None:
         read(str(path))
 
 
+def test_the_oldest_format_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "tensors", "storages"):
+            archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(ResnetCliError, match=r"x\.pth is of torch's old \.tar format, which is not read safely"):
+        read(str(path))
+
+
 def test_options_of_a_training_script_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save({"model": STATE, "args": argparse.Namespace(lr=0.1, model="resnet18")}, path)
@@ -255,6 +291,7 @@ def test_options_of_a_training_script_do_no_harm(tmp_path: Path) -> None:
         (b"\n<!DOCTYPE html><html>", "web page"),
         (b"\xff" * 8 + b'{"a":', "safetensors"),
         (b"\x1f\x8b\x08\x00", "damaged"),
+        (saved(_use_new_zipfile_serialization=False)[:20], "a damaged one: it ends too early"),
     ],
 )
 def test_what_is_no_checkpoint(content: bytes, message: str, tmp_path: Path) -> None:
@@ -292,13 +329,14 @@ def test_why_a_file_cannot_be_read_is_said_in_the_middle_of_a_sentence(
 def test_behind_an_entry_without_a_checksum_the_others_are_checked(tmp_path: Path) -> None:
     """That of nothing is 0, and so is one that was left out."""
     stream = io.BytesIO()
-    torch.save({"a": torch.empty(0), "b": torch.arange(100.0)}, stream)
+    values = torch.arange(300_000.0)  # more than are read at once
+    torch.save({"a": torch.empty(0), "b": values}, stream)
     content = bytearray(stream.getvalue())
-    place = content.index(torch.arange(100.0).numpy().tobytes())
+    place = content.index(values.numpy().tobytes())
     path = tmp_path / "x.pth"
     path.write_bytes(content)
-    assert read(str(path)).content["b"][99] == 99
-    content[place + 300] ^= 1
+    assert read(str(path)).content["b"][-1] == 299_999
+    content[place + values.nbytes - 1] ^= 1
     path.write_bytes(content)
     with pytest.raises(ResnetCliError, match="damaged"):
         read(str(path))

@@ -112,6 +112,32 @@ def test_how_many_tensors_of_each_kind_do_not_fit() -> None:
     assert misfit(found) == ("a is 2, not 3 and 1 more; 3 tensors are missing (c, …); 1 tensor is without a place (f)")
     found = fit({name: torch.ones(2) for name in wanted}, wanted)
     assert misfit(found) == "a is 2, not 3 and 4 more"
+    found = fit({name: torch.ones(3) for name in ("a", "b", "c", "x", "y")}, wanted)
+    assert misfit(found) == "2 tensors are missing (d, …); 2 tensors are without a place (x, …)"
+
+
+def test_of_two_namings_the_one_with_more_names_and_then_with_fewer_wrong_shapes_is_told() -> None:
+    weights = {"a": torch.ones(1), "b": torch.ones(2), "c": torch.ones(3)}
+    candidates = {
+        "one's names": {"a": (5,), "b": (5,), "c": (3,)},
+        "the other's names": {"a": (5,), "b": (2,), "c": (3,)},
+        "a third's names": {"a": (1,), "b": (2,), "z": (3,)},
+    }
+    error = explain_misfit("x.pth", weights, {name: fit(weights, wanted) for name, wanted in candidates.items()})
+    assert error.message == "x.pth does not fit, by the other's names: a is 1, not 5"
+    assert error.hint is None
+
+
+@pytest.mark.parametrize(("left_out", "classes"), [((), 1000), (("fc.weight", "fc.bias"), 1000), ((), 10)])
+def test_what_to_ask_for_says_the_classes_only_where_they_are_not_the_usual(
+    left_out: tuple[str, ...], classes: int
+) -> None:
+    with torch.device("meta"):
+        state = torchvision.models.resnet34(num_classes=classes).state_dict()
+        wanted = {name: tuple(one.shape) for name, one in torchvision.models.resnet18().state_dict().items()}
+    state = {name: one for name, one in state.items() if name not in left_out}
+    hint = explain_misfit("x.pth", state, {"torchvision's names": fit(state, wanted)}).hint
+    assert hint == "it looks like resnet34: use --depth 34" + (" --num-classes 10" if classes == 10 else "")
 
 
 @pytest.mark.parametrize("name", FAMILY)
