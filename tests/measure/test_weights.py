@@ -94,6 +94,8 @@ def test_counters_may_be_missing() -> None:
     assert fit(old, shapes("resnet18")).exact
     assert fit(state, shapes("resnet18")).exact
     assert not fit({**state, "one.more": torch.ones(1)}, shapes("resnet18")).exact
+    del state["tail.lin.bias"]
+    assert not fit(state, shapes("resnet18")).exact
 
 
 def test_a_wrong_shape_alone_does_not_fit() -> None:
@@ -120,11 +122,11 @@ def test_of_two_namings_the_one_with_more_names_and_then_with_fewer_wrong_shapes
     weights = {"a": torch.ones(1), "b": torch.ones(2), "c": torch.ones(3)}
     candidates = {
         "one's names": {"a": (5,), "b": (5,), "c": (3,)},
-        "the other's names": {"a": (5,), "b": (2,), "c": (3,)},
+        "another's names": {"a": (5,), "b": (2,), "c": (3,)},
         "a third's names": {"a": (1,), "b": (2,), "z": (3,)},
     }
     error = explain_misfit("x.pth", weights, {name: fit(weights, wanted) for name, wanted in candidates.items()})
-    assert error.message == "x.pth does not fit, by the other's names: a is 1, not 5"
+    assert error.message == "x.pth does not fit, by another's names: a is 1, not 5"
     assert error.hint is None
 
 
