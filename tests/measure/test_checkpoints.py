@@ -51,6 +51,7 @@ def same(found: Checkpoint, state: dict[str, Tensor] = STATE) -> bool:
         ({"backbone": STATE, "optimizer": OPTIMIZER}, ("backbone",), ("optimizer",)),
         ({**STATE, "note": "text"}, (), ("note",)),
         ({"module": STATE}, ("module",), ()),
+        ({"backbone": {**STATE, "note": "text"}}, ("backbone",), ("note",)),
         ({"params": {"lr": 0.1}, "weights": STATE}, ("weights",), ("params",)),
     ],
 )

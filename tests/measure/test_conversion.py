@@ -227,7 +227,8 @@ def test_the_notes_say_which_weights_were_taken(tmp_path: Path) -> None:
     ("spec", "said"),
     [
         (replace(SMALL, stem="cifar"), "the cifar stem"),
-        (replace(SMALL, in_channels=1), "an input of 1 channel"),
+        (replace(SMALL, in_channels=1), "an input of 1 channel:"),
+        (replace(SMALL, in_channels=2, stem="cifar"), "an input of 2 channels and the cifar stem:"),
         (SMALL, ""),
     ],
 )
@@ -287,7 +288,9 @@ def test_a_full_disk_is_an_error_of_the_operating_system(kind: Any, tmp_path: Pa
     resource = pytest.importorskip("resource")
     source, target = tmp_path / "a.pth", tmp_path / "b"
     torch.save(ordinary(), source)
-    conversion = convert(str(source), str(target), format=kind)
+    told: list[str] = []
+    conversion = convert(str(source), str(target), format=kind, progress=told.append)
+    assert told == ["reading the weights", "converting"]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
@@ -295,3 +298,14 @@ def test_a_full_disk_is_an_error_of_the_operating_system(kind: Any, tmp_path: Pa
             save(conversion, str(target))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_no_system_is_at_fault_for_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of the library")
+
+    torch.save(ordinary(), tmp_path / "a.pth")
+    conversion = convert(str(tmp_path / "a.pth"), "b.pth", format="torch")
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RuntimeError, match="a fault of the library"):
+        save(conversion, str(tmp_path / "b.pth"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure import weight_view
 from resnet_cli.measure.networks import Subject, subject
 from resnet_cli.measure.shapes import build_on_meta
 from resnet_cli.measure.weight_view import view_weights
@@ -130,6 +132,17 @@ def test_what_is_in_the_file_besides_is_told(tmp_path: Path) -> None:
     view, _ = view_weights(path)
     assert (view.path, view.format, view.file_bytes) == (path, "torch", Path(path).stat().st_size)
     assert (view.container, view.prefix, view.averaged, view.dropped) == (("ema",), "module.", True, ("epoch",))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_values_that_are_looked_at_piece_by_piece_have_the_spread_of_the_whole(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [0.0, 0.0, 4.0, 6.0, 20.0, 30.0, -7.0, 100.0]
+    monkeypatch.setattr(weight_view, "_CHUNK", size)
+    (one,) = weight_view.view_weights(written({"a": torch.tensor(values)}, tmp_path / "x.pth"))[0].tensors
+    assert one.mean == pytest.approx(statistics.fmean(values), rel=1e-12)
+    assert one.standard_deviation == pytest.approx(statistics.pstdev(values), rel=1e-12)
 
 
 def test_the_mean_of_few_values_far_from_nought_is_exact(path: Path) -> None:
