@@ -107,6 +107,12 @@ def test_a_file_that_asks_for_no_package_is_run_without_it() -> None:
     assert run("pack/other.py", "import os\nfrom json import loads\nNUMBER = 4\n").NUMBER == 4
 
 
+def test_a_relative_import_reaches_no_further_up_than_it_asks() -> None:
+    lay("a/__init__.py", "raise ValueError('only for the whole of it')\n")
+    lay("a/b/depth.py", "DEPTH = 4\n")
+    assert run("a/b/net.py", "from .depth import DEPTH\n").DEPTH == 4
+
+
 def test_a_file_need_not_be_called_py() -> None:
     assert run("net.txt", "NUMBER = 3\n").NUMBER == 3
 
@@ -189,6 +195,7 @@ def test_the_users_code_may_go_elsewhere_and_we_do_not_follow(project: Path) -> 
         ("net.py:", "net.py: says not which network it means", "it defines Net, make"),
         ("broken.py", "broken.py says not which", "such as --model my_resnet.py:ResNet18"),
         ("folder/net.py", "folder/net.py says not which network it means", "FILE.py:NAME"),
+        ("odd:folder/net.py", "odd:folder/net.py says not which", "write odd:folder/net.py:NAME; it defines Net"),
         ("C:\\nets\\net.py", "says not which network it means", "FILE.py:NAME"),
         ("", "an empty name says not which", "FILE.py:NAME"),
         (":Net", ":Net says not where Net is", "FILE.py:NAME"),
@@ -207,6 +214,7 @@ def test_the_users_code_may_go_elsewhere_and_we_do_not_follow(project: Path) -> 
 def test_what_a_reference_lacks_and_what_may_have_been_meant(reference: str, message: str, hint: str | None) -> None:
     lay("net.py", "class Net: ...\ndef make(): ...\ndef _inside(): ...\nx = 1\n")
     lay("broken.py", "def (\n")
+    lay("odd:folder/net.py", "class Net: ...\n")
     lay("folder/second.py")
     lay("folder/first.py")
     Path("empty").mkdir()
