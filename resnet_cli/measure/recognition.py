@@ -135,5 +135,7 @@ def _named(block: Block, repeat: tuple[int, int, int, int], groups: int, width: 
         if spec.repeat == repeat:
             return spec
     blocks = ",".join(map(str, repeat))
-    name = f"{kin[0].name} with repeat {blocks}" if kin else f"{block} {blocks}, {groups} groups of {width}"
+    if kin:
+        return ModelSpec(f"{kin[0].name} with repeat {blocks}", block, repeat, groups, width)
+    name = f"{block} {blocks}, groups={groups}, width_per_group={width}"
     return ModelSpec(name, block, repeat, groups, width)

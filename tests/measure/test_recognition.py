@@ -76,8 +76,8 @@ def test_networks_beside_the_family(spec: ModelSpec, cardinality: tuple[int, int
         (replace(FAMILY["resnet18"], num_classes=7, stem="cifar", in_channels=1), "resnet18"),
         (replace(FAMILY["resnet18"], repeat=(2, 2, 2, 3)), "resnet18 with repeat 2,2,2,3"),
         (replace(FAMILY["resnext50_32x4d"], repeat=(1, 1, 1, 1)), "resnext50_32x4d with repeat 1,1,1,1"),
-        (replace(FAMILY["resnet50"], groups=2, width_per_group=16), "bottleneck 3,4,6,3, 2 groups of 16"),
-        (replace(FAMILY["resnet50"], width_per_group=1), "bottleneck 3,4,6,3, 1 groups of 1"),
+        (replace(FAMILY["resnet50"], groups=2, width_per_group=16), "bottleneck 3,4,6,3, groups=2, width_per_group=16"),
+        (replace(FAMILY["resnet50"], width_per_group=1), "bottleneck 3,4,6,3, groups=1, width_per_group=1"),
     ],
 )
 def test_the_name(spec: ModelSpec, name: str) -> None:
