@@ -89,3 +89,9 @@ def test_garbage_of_before_is_gone_when_the_first_sample_is_taken() -> None:
         assert left() is None
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_a_clock_too_coarse_for_a_call_has_the_longest_window() -> None:
+    assert sampling._window([0.0, 0.001], 1.0) == 10
+    assert sampling._window([0.1, 0.2], 1.0) == 3  # a third of the time for calls of 0.1 s
+    assert sampling._window([0.5, 0.6], 1.0) == 2  # never fewer
