@@ -41,6 +41,13 @@ def explain(failure: ForwardFailedError, shape: Shape, name: str, passes: Callab
     )
 
 
+def larger_input(reason: str) -> str | None:
+    """What to do where a norm has too little to be trained on, by torch's words; None where it is something else."""
+    if reason.startswith("Expected more than 1 value per channel"):
+        return "take a larger --batch-size or --image-size"
+    return "take a larger --image-size" if reason.startswith("Expected more than 1 spatial element") else None
+
+
 def explain_users(
     failure: ForwardFailedError, shape: Shape, name: str, passes: Callable[[Shape], bool]
 ) -> ResnetCliError:

@@ -14,6 +14,7 @@ from resnet_cli.measure import conventions, networks, witnesses
 from resnet_cli.measure.conventions import SAVED_BY_PAPER, Figure
 from resnet_cli.measure.counting import PARTS
 from resnet_cli.measure.environment import environment
+from resnet_cli.measure.failures import larger_input
 from resnet_cli.measure.layers import plain_name
 from resnet_cli.measure.networks import Passes, Subject, describe_input, mode_notes
 from resnet_cli.measure.operator_rows import module_rows, operator_rows, total_macs
@@ -126,7 +127,7 @@ def _trained(passes: Passes, step: Trace | str) -> Trace:
     if isinstance(step, str):
         raise ResnetCliError(
             f"--backward: this network cannot be trained on {dimensions(passes.shape)}: {step}",
-            "batch norm needs more than one value per channel: take a larger --batch-size or --image-size",
+            larger_input(step),
         )
     return step
 

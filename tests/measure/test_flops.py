@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from specimens import CPU, DEPTHS, MEMBERS, flops_of, flops_of_member, torchvision_forward, torchvision_models
+from torch import Tensor, nn
 
 from resnet_cli.architectures import FAMILY, resolve
 from resnet_cli.errors import ResnetCliError
@@ -146,9 +147,26 @@ def test_the_batch_multiplies_every_count() -> None:
             assert 4 * once.measured == times.measured, once.key
 
 
-def test_what_cannot_be_trained_has_no_backward_pass() -> None:
-    with pytest.raises(ResnetCliError, match="cannot be trained"):
-        flops_of(resolve(18, None), (1, 3, 32, 32), backward=True)
+CONV = nn.Conv2d(3, 4, 8)
+
+
+class Cut(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)).detach()
+
+
+@pytest.mark.parametrize(
+    ("network", "hint"),
+    [
+        (nn.Sequential(CONV, nn.BatchNorm2d(4)), "take a larger --batch-size or --image-size"),
+        (nn.Sequential(CONV, nn.InstanceNorm2d(4, track_running_stats=True)), "take a larger --image-size"),
+        (nn.Sequential(CONV, Cut()), None),
+    ],
+)
+def test_what_cannot_be_trained_has_no_backward_pass(network: nn.Module, hint: str | None) -> None:
+    with pytest.raises(ResnetCliError, match="cannot be trained") as caught:
+        flops_of(network, (1, 3, 8, 8), backward=True)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("text", ["", "fvcore", "fvcore:", ":torch", "fvcore:nobody", "a:b:c"])

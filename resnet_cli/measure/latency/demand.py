@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.failures import larger_input
 from resnet_cli.measure.latency.workload import TRAIN
 from resnet_cli.measure.layers import layer_tree
 from resnet_cli.measure.networks import Passes, Subject
@@ -68,7 +69,7 @@ def _at(subject: Subject, shape: Shape, dtype: torch.dtype, mode: str) -> tuple[
     if isinstance(step, str):
         raise ResnetCliError(
             f"--mode train: this network cannot be trained on {dimensions(shape)}: {step}",
-            "take a larger --image-size" if step.startswith("Expected more than 1") else None,
+            larger_input(step),
         )
     momentum = sum(parameter.nbytes for parameter in passes.copy.parameters() if parameter.requires_grad)
     return total_macs(step.operators), weights + given + step.peak + momentum
