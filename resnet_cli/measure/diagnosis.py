@@ -189,7 +189,15 @@ def _activations(case: Case) -> Iterator[Named]:
 
 
 def _spelt(activation: str) -> str:
-    known = {"relu": "ReLU", "relu6": "ReLU6", "gelu": "GELU", "silu": "SiLU", "elu": "ELU", "leaky_relu": "LeakyReLU"}
+    known = {
+        "relu": "ReLU",
+        "relu6": "ReLU6",
+        "gelu": "GELU",
+        "silu": "SiLU",
+        "elu": "ELU",
+        "leaky_relu": "LeakyReLU",
+        "prelu": "PReLU",
+    }
     return known.get(activation, activation)
 
 

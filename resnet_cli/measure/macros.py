@@ -127,8 +127,8 @@ def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
         if node.operator == "mul" and (settings := _dropped(node, found)) is not None:
             kept = tuple(i for i in node.inputs if _mask(i, found) is None)
             found[number] = node = replace(node, operator="dropout", settings=settings, inputs=kept)
-        elif node.operator == "mean" and node.settings["dims"] == "spatial" and _is_half(sources):
-            found[number] = node = replace(node, inputs=sources[0].inputs)
+        elif node.operator == "mean" and _is_second_half(node, sources):
+            found[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
         elif node.operator == "conv" and node.settings["kernel"] == (1, 1) and set(node.inputs) <= pooled:
             settings = {"channels": node.settings["channels"], "bias": node.settings["bias"]}
             found[number] = node = replace(node, operator="linear", settings=settings)
@@ -137,9 +137,14 @@ def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
     return found
 
 
-def _is_half(sources: Sequence[Node]) -> bool:
-    """A mean along one side of the image, to be followed by one along the other."""
-    return [source.settings["dims"] for source in sources if source.operator == "mean"] in ([(2,)], [(3,)])
+def _is_second_half(node: Node, sources: Sequence[Node]) -> bool:
+    """A mean along one side of the image, behind one along the other."""
+    first = [source for source in sources if source.operator == "mean"]
+    if len(first) != 1 or first[0].settings["dims"] not in ((2,), (3,)):
+        return False
+    if len(first[0].shape) > 3:  # the side is there still, one pixel long
+        return {*first[0].settings["dims"], *node.settings["dims"]} == {2, 3}
+    return bool(node.settings["dims"] == "spatial")
 
 
 def _mask(number: int, nodes: dict[int, Node]) -> Node | None:

@@ -28,6 +28,7 @@ _NAMES = {
     "native_group_norm": "group_norm",
     "native_layer_norm": "layer_norm",
     "native_dropout": "dropout",
+    "_prelu_kernel": "prelu",
     "_softmax": "softmax",
     "reflection_pad2d": "reflection_pad",
     "replication_pad2d": "replication_pad",

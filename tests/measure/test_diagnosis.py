@@ -239,6 +239,7 @@ def test_a_relu_that_is_missing_has_a_name_by_its_place(path: str, key: str) -> 
     [
         (nn.GELU(), "activation-gelu", "GELU"), (nn.SiLU(), "activation-silu", "SiLU"),
         (nn.LeakyReLU(), "activation-leaky_relu", "LeakyReLU"), (nn.Mish(), "activation-mish", "mish"),
+        (nn.PReLU(), "activation-prelu", "PReLU"),
     ],
 )  # fmt: skip
 def test_another_activation(layer: nn.Module, key: str, spelt: str) -> None:

@@ -102,6 +102,8 @@ POOLED: dict[str, Callable[[Tensor], Tensor]] = {
     "mean that keeps": lambda x: x.mean((2, 3), keepdim=True),
     "side by side": lambda x: x.mean(3).mean(2),
     "side by side, from above": lambda x: x.mean(2).mean(2),
+    "side by side, keeping both": lambda x: x.mean(3, keepdim=True).mean(2, keepdim=True),
+    "side by side, keeping the first": lambda x: x.mean(2, keepdim=True).mean(3),
     "flat": lambda x: x.flatten(2).mean(2),
 }
 
@@ -123,6 +125,10 @@ OTHER_MEANS: dict[str, tuple[Callable[[Tensor], Tensor], list[tuple[str, dict[st
         [("mean", {"dims": "spatial"}), ("mean", {"dims": (1,)})],
     ),
     "of one side and the channels": (lambda x: x.mean(2).mean(1), [("mean", {"dims": (2,)}), ("mean", {"dims": (1,)})]),
+    "of one side twice": (
+        lambda x: x.mean(3, keepdim=True).mean(3, keepdim=True),
+        [("mean", {"dims": (3,)}), ("mean", {"dims": (3,)})],
+    ),
     "of channels, then of one side": (
         lambda x: x.mean(1, keepdim=True).mean((2, 3)),
         [("mean", {"dims": (1,)}), ("mean", {"dims": "spatial"})],
