@@ -7,7 +7,7 @@ the two make in a different order are kept.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,7 +103,7 @@ class _Follower(TorchDispatchMode):
 class _Reference(_Follower):  # type: ignore[no-untyped-call]
     """The thread's side: hands over what it made, and waits to be asked for more."""
 
-    def __init__(self, graph: Graph, wanted: Mapping[int, int], exchange: _Exchange) -> None:
+    def __init__(self, graph: Graph, wanted: Collection[int], exchange: _Exchange) -> None:
         super().__init__(graph, lambda place: place in wanted)
         self.exchange = exchange
 
@@ -246,9 +246,7 @@ def run(
         OtherPathError: a forward ran other operators than its graph has.
     """
     exchange = _Exchange()
-    partner = {mine: other for mine, other in partner.items() if mine in graphs[0].by_number and other >= 0}
-    wanted = {other: mine for mine, other in partner.items()}
-    follower = _Reference(graphs[1], wanted, exchange)
+    follower = _Reference(graphs[1], set(partner.values()), exchange)
     threads = torch.get_num_threads()
 
     def follow() -> None:

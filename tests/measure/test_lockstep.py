@@ -91,12 +91,14 @@ def test_an_error_runs_on_and_stands_by_itself_where_it_is_made() -> None:
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_what_works_in_place_is_followed(in_place: bool) -> None:
-    ours, theirs = chain(nn.ReLU(in_place)), chain(nn.ReLU(in_place))
-    assert errors(ours, theirs)["relu 4"] == (0.0, 0.0)
+@pytest.mark.parametrize("layer", [nn.ReLU, nn.SiLU])  # twice the one is the one; twice the other is something else
+def test_what_works_in_place_is_followed(layer: Callable[..., nn.Module], in_place: bool) -> None:
+    ours, theirs = chain(layer(inplace=in_place)), chain(layer(inplace=in_place))
+    name = f"{layer.__name__.lower()} 4"
+    assert errors(ours, theirs)[name] == (0.0, 0.0)
     with torch.no_grad():
         ours[3].bias.add_(1)  # type: ignore[operator]
-    cumulative, isolated = errors(ours, theirs)["relu 4"]
+    cumulative, isolated = errors(ours, theirs)[name]
     assert cumulative
     assert isolated == 0.0
 
@@ -175,6 +177,30 @@ def test_inputs_that_stand_in_another_order_are_put_in_ours() -> None:
     # A difference is not what it is the other way about.
     ours, theirs = Branches(lambda a, b: b - a), Branches(torch.sub)
     assert errors(ours, theirs)["sub"] == (2.0, 2.0)
+
+
+class Skip(nn.Module):
+    """The image beside what a convolution makes of it."""
+
+    def __init__(self, join: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.join = nn.Conv2d(3, 3, 1), join
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join(x, self.conv(x))
+
+
+def test_the_image_itself_is_put_in_our_order_too() -> None:
+    assert errors(Skip(lambda x, made: made - x), Skip(torch.sub))["sub"] == (2.0, 2.0)
+
+
+def test_inputs_of_other_sizes_are_not_put_into_ours() -> None:
+    """A gate of one pixel, and one as large as the image."""
+    ours = Skip(lambda x, made: x * made.mean((2, 3), keepdim=True).sigmoid())
+    cumulative, isolated = errors(ours, Skip(lambda x, made: x * made.sigmoid()))["mul"]
+    assert cumulative
+    assert isolated is None
 
 
 def test_an_operator_that_reads_something_else_is_judged_on_what_the_reference_reads() -> None:
@@ -267,6 +293,13 @@ def test_only_operators_that_belong_together_are_compared() -> None:
     run = lockstep.run(model.eval(), copy.deepcopy(model), graphs, {first: first, 999: first, -1: -1}, (IMAGE, IMAGE))
     assert list(run.steps) == [first]
     assert run.output == 0.0
+
+
+def test_a_counterpart_that_never_comes_is_told() -> None:
+    model = chain()
+    graphs = graphs_of(model, model)
+    with pytest.raises(OtherPathError, match="999"):
+        lockstep.run(model.eval(), copy.deepcopy(model), graphs, {graphs[0].nodes[0].number: 999}, (IMAGE, IMAGE))
 
 
 @pytest.mark.parametrize("place", [0, 1])
