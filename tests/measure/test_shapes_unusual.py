@@ -65,6 +65,8 @@ ANSWERED: dict[str, Callable[[], Any]] = {
     "a dilation of nothing": lambda: convolved(dilation=(1, 0)),
     "a bias of another length": lambda: convolved(bias=on_meta(3)),
     "weights of another dtype": lambda: convolved(weight=WEIGHT.double()),
+    "a norm in double precision": lambda: normed(3, 3, 3, 3, dtype=torch.float64),
+    "a norm in half precision": lambda: normed(3, 3, 3, 3, dtype=torch.float16),
     "matrices of two dtypes": lambda: on_meta(3, 4) @ on_meta(4, 5, dtype=torch.float64),
 }
 
