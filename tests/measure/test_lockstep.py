@@ -177,6 +177,7 @@ def test_inputs_that_stand_in_another_order_are_put_in_ours() -> None:
     # A difference is not what it is the other way about.
     ours, theirs = Branches(lambda a, b: b - a), Branches(torch.sub)
     assert errors(ours, theirs)["sub"] == (2.0, 2.0)
+    assert errors(theirs, ours)["sub"] == (2.0, 2.0)
 
 
 class Skip(nn.Module):
