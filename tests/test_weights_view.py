@@ -10,13 +10,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from specimens import written
 from torch import Tensor, nn
 
 from resnet_cli.architectures import FAMILY, ModelSpec
@@ -35,14 +34,6 @@ from resnet_cli.weight_results import TensorStatistics, WeightsResult
 
 FORMATS = ["x.safetensors", "x.pth"]
 SMALL: ModelSpec = replace(FAMILY["resnet18"], name="resnet18 with repeat 1,1,1,1", repeat=(1, 1, 1, 1), num_classes=3)
-
-
-def written(state: dict[str, Any], path: Path) -> str:
-    if path.suffix == ".safetensors":
-        save_file(state, path)
-    else:
-        torch.save(state, path)
-    return str(path)
 
 
 def weights_of(spec: ModelSpec, *, theirs: bool = False) -> dict[str, Tensor]:

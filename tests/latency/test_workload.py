@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 import torch
+from specimens import Scale
 from torch import Tensor, nn
 
 from resnet_cli.architectures import resolve
@@ -144,17 +145,6 @@ def test_the_mode_is_that_of_the_work_whatever_the_network_s_was(mode: str, trai
         model = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(12, 3)).train(before)
         work = Workload(model, image=(3, 2, 2), device=CPU, mode=mode)
         assert {module.training for module in work.model.modules()} == {training}
-
-
-class Scale(nn.Module):
-    """As many numbers as in the image, so that there are no logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.ones(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.factor
 
 
 def test_two_steps_of_gradient_descent_by_hand() -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.architectures import FAMILY, ModelSpec
 from resnet_cli.measure import differences, networks
 from resnet_cli.measure.alignment import align_graphs
-from resnet_cli.measure.comparison import graph_of
+from resnet_cli.measure.comparison import Comparison, graph_of
 from resnet_cli.measure.differences import Structure
 from resnet_cli.measure.flops import count_flops
 from resnet_cli.measure.networks import Subject
 from resnet_cli.measure.summary import summarize
+from resnet_cli.parity_results import Check
 from resnet_cli.results import FlopsResult, Layer, Shape, SummaryResult
 
 CPU = torch.device("cpu")
@@ -207,3 +211,39 @@ ODD_NETWORKS = (
     SqueezeExcite,
     Uncalled,
 )
+
+
+def network(**parts: nn.Module) -> nn.Sequential:
+    """A small classifier, its layers by name: six parameters, two running statistics and a counter; more as given."""
+    torch.manual_seed(0)
+    layers = {
+        "conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "relu": nn.ReLU(),
+        "average": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(4, 5),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers | parts))
+
+
+def only_check(made: Comparison) -> Check:
+    """The one check that was made."""
+    (check,) = made.checks
+    return check
+
+
+class Scale(nn.Module):
+    """A single parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def written(content: dict[str, Any], path: Path) -> str:
+    """The path of a file with these weights, of the kind that its name says."""
+    if path.suffix == ".safetensors":
+        save_file(content, path)
+    else:
+        torch.save(content, path)
+    return str(path)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from test_diagnosis import IDENTITY, Block, basic, conv, network
-from test_faults_layers import MIDDLE, Plant, of, original, weight
+from test_faults_layers import MIDDLE, Plant, of, original, replaced, weight
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -80,14 +80,6 @@ class OwnNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x - self.mean.view(-1, 1, 1)
-
-
-def replaced(kind: type[nn.Module], make: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    model = copy.deepcopy(original())
-    for name, module in list(model.named_modules()):
-        if isinstance(module, kind):
-            model.set_submodule(name, make(module))
-    return model
 
 
 def test_a_norm_of_the_users_has_its_vector_moved() -> None:

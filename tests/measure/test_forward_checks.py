@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from specimens import network, only_check
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure import forward_checks, static_checks
 from resnet_cli.measure.comparison import Comparison, Question, prepare
 from resnet_cli.measure.forward_checks import Forward
-from resnet_cli.parity_results import Check
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
 
 
@@ -31,15 +30,6 @@ class Does(nn.Module):
         return self.function(x)
 
 
-def network(**parts: nn.Module) -> nn.Sequential:
-    torch.manual_seed(0)
-    layers = {
-        "conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "relu": nn.ReLU(),
-        "average": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(4, 5),
-    }  # fmt: skip
-    return nn.Sequential(OrderedDict(layers | parts))
-
-
 def prepared(ours: nn.Module, theirs: nn.Module, **asked: Any) -> Comparison:
     question = Question(shape=(2, 3, 16, 16), **asked)
     return prepare(ours, theirs, question, names=("net", "torchvision net"))
@@ -49,11 +39,6 @@ def evaluated(ours: nn.Module, theirs: nn.Module, **asked: Any) -> tuple[Compari
     """Both networks, with the reference's weights unless something else is asked."""
     made = prepared(ours, theirs, **asked)
     return made, forward_checks.evaluate(made, lambda _: None)
-
-
-def only_check(made: Comparison) -> Check:
-    (check,) = made.checks
-    return check
 
 
 def test_the_same_network_is_equal_bit_for_bit() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_forward_checks import Does, OwnNorm, evaluated, network, only_check, prepared
+from specimens import network, only_check
+from test_forward_checks import Does, OwnNorm, evaluated, prepared
 from torch import Tensor, nn
 
 from resnet_cli.measure import forward_checks

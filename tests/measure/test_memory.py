@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from specimens import CPU, subject
+from specimens import CPU, Scale, subject
 from torch import Tensor, nn
 
 from resnet_cli.measure import devices
@@ -46,17 +46,6 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.relu().mean((2, 3))
-
-
-class Scale(nn.Module):
-    """A single parameter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.ones(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.factor
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {

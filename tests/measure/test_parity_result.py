@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import PIL.Image
 import pytest
 import torch
 import torchvision
+from specimens import network
 from torch import Tensor, nn
 
 from resnet_cli import interruption
@@ -24,15 +24,6 @@ from resnet_cli.parity_results import Check, Finding, ParityResult
 from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 STATIC = ("parameters", "settings")
-
-
-def network(**parts: nn.Module) -> nn.Sequential:
-    torch.manual_seed(0)
-    layers = {
-        "conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "relu": nn.ReLU(),
-        "average": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(4, 5),
-    }  # fmt: skip
-    return nn.Sequential(OrderedDict(layers | parts))
 
 
 def compared(

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from specimens import only_check
 from torch import Tensor, nn
 
 from resnet_cli.measure import static_checks
 from resnet_cli.measure.comparison import Comparison, Question, prepare
-from resnet_cli.parity_results import Check, Finding
+from resnet_cli.parity_results import Finding
 from resnet_cli.verdicts import BITWISE, DIFFERENT
 
 
@@ -42,11 +43,6 @@ def counted(ours: nn.Module, theirs: nn.Module, reference: str = "torchvision ti
     made = comparison(ours, theirs, reference)
     static_checks.parameters(made)
     return made
-
-
-def only_check(made: Comparison) -> Check:
-    (check,) = made.checks
-    return check
 
 
 def values(made: Comparison) -> list[Finding]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from test_static_checks import comparison, network, only_check, renamed, sound
+from specimens import only_check
+from test_static_checks import comparison, network, renamed, sound
 from torch import Tensor, nn
 
 from resnet_cli.measure import static_checks

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from specimens import network
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
@@ -20,16 +20,6 @@ from resnet_cli.parity_results import Check
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
 
 STEP = ("train", "statistics", "gradients", "step")
-
-
-def network(**parts: nn.Module) -> nn.Sequential:
-    """Seven parameters (one of them not in `small`), two running statistics and a counter."""
-    torch.manual_seed(0)
-    layers = {
-        "conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "relu": nn.ReLU(),
-        "average": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(4, 5),
-    }  # fmt: skip
-    return nn.Sequential(OrderedDict(layers | parts))
 
 
 def trained(ours: nn.Module, theirs: nn.Module, checks: tuple[str, ...] = STEP, **asked: Any) -> Comparison:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import statistics
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from specimens import written
 from torch import Tensor, nn
 
 from resnet_cli.architectures import FAMILY, ModelSpec
@@ -34,14 +33,6 @@ def state_of(spec: ModelSpec, *, theirs: bool) -> dict[str, Tensor]:
 @pytest.fixture(params=["x.safetensors", "x.pth"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / str(request.param)
-
-
-def written(content: dict[str, Any], path: Path) -> str:
-    if path.suffix == ".safetensors":
-        save_file(content, path)
-    else:
-        torch.save(content, path)
-    return str(path)
 
 
 @pytest.mark.parametrize("theirs", [False, True])
