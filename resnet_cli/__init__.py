@@ -14,9 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from resnet_cli.architectures import FAMILY, ModelSpec, resolve
     from resnet_cli.errors import ResnetCliError
-    from resnet_cli.resnet import (
+    from resnet_cli.network.architectures import FAMILY, ModelSpec, resolve
+    from resnet_cli.network.resnet import (
         BottleneckIdentity,
         BottleneckSkip,
         NIdentityBlocks,
@@ -49,9 +49,9 @@ __all__ = [
 ]
 
 _LIGHT = {
-    "FAMILY": "architectures",
-    "ModelSpec": "architectures",
-    "resolve": "architectures",
+    "FAMILY": "network.architectures",
+    "ModelSpec": "network.architectures",
+    "resolve": "network.architectures",
     "ResnetCliError": "errors",
 }
 
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> object:
     """Import a public name from its home (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LIGHT.get(name, 'resnet')}"), name)
+    return getattr(import_module(f"{__name__}.{_LIGHT.get(name, 'network.resnet')}"), name)
 
 
 def __dir__() -> list[str]:

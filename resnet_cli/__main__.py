@@ -3,20 +3,20 @@
 import sys
 from typing import NoReturn
 
-from resnet_cli import interruption
+from resnet_cli import signals
 
 
 def run() -> NoReturn:
     """The entry point of the `resnet-cli` script."""
     try:
-        interruption.listen()
+        signals.listen()
         from resnet_cli.cli import main  # noqa: PLC0415  # a signal may come while it is loading
 
         code = main()
     except KeyboardInterrupt:
-        code = interruption.exit_code()
-    interruption.finish()
-    interruption.leave_at_once(code)
+        code = signals.exit_code()
+    signals.finish()
+    signals.leave_at_once(code)
     sys.exit(code)
 
 

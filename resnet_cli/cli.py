@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 import resnet_cli
-from resnet_cli import interruption
-from resnet_cli.commands import bench, compare_torchvision, convert, doctor, flops, report, summary
+from resnet_cli import signals
+from resnet_cli.commands import bench, compare, convert, doctor, flops, report, summary
 from resnet_cli.errors import BAD_INPUT, INTERRUPTED, ResnetCliError
-from resnet_cli.quantities import printable
+from resnet_cli.formatting import printable
 
 OUR_FAULT = 70
 
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 app.command(epilog=summary.EPILOG)(summary.summary)
 app.command(epilog=flops.EPILOG)(flops.flops)
-app.command(epilog=compare_torchvision.EPILOG)(compare_torchvision.compare_torchvision)
+app.command(epilog=compare.EPILOG)(compare.compare_torchvision)
 app.command(epilog=bench.EPILOG)(bench.bench)
 app.command(epilog=convert.EPILOG)(convert.convert)
 app.command(epilog=report.EPILOG)(report.report)
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = int(app(args=arguments, standalone_mode=False) or 0)
         # Typer makes any KeyboardInterrupt a 130, that of SIGTERM too.
-        return interruption.exit_code() if code == INTERRUPTED else code
+        return signals.exit_code() if code == INTERRUPTED else code
     except ResnetCliError as error:
         if debug:
             raise
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         message = error.format_message().replace(": Value error, ", ": ").removeprefix("Value error, ")
         return _report(message, "see resnet-cli --help, or --help after the command", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return interruption.exit_code()
+        return signals.exit_code()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

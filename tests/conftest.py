@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from samples import flops_result, summary_result
 
-from resnet_cli.results import FlopsResult, SummaryResult
+from resnet_cli.results.common import FlopsResult, SummaryResult
+from tests.helpers.results_summary_flops import flops_result, summary_result
 
 # Threads that wait for work must not spin where another test's process needs the core; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

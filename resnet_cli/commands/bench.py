@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_cli.architectures import FAMILY
-from resnet_cli.bench_results import LEVERS, BenchResult
-from resnet_cli.commands import choice, options, paths, values
+from resnet_cli.commands import model_selection, options, parsing, path_conflicts
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.quantities import printable
-from resnet_cli.render.files import check_file, write_file
+from resnet_cli.files import check_file, write_file
+from resnet_cli.formatting import printable
+from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.pages import bench_sections
 from resnet_cli.render.progress import is_watched, telling, waiting
+from resnet_cli.results.bench import LEVERS, BenchResult
 
 if TYPE_CHECKING:
-    from resnet_cli.measure.latency.question import Opponent, Question
-    from resnet_cli.measure.networks import Subject
+    from resnet_cli.measure.bench.config import Opponent, Question
+    from resnet_cli.measure.models.model import Subject
 
 MODES = ("inference", "train")
 
@@ -40,12 +40,12 @@ def bench(
     arch: options.Arch = None,
     repeat: options.Repeat = None,
     model: options.Model = None,
-    model_args: choice.ModelArgs = None,
+    model_args: model_selection.ModelArgs = None,
     device: options.RunDevice = "auto",
     batch_size: options.BatchSizes = "1",
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
-    num_classes: choice.Classes = None,
+    num_classes: model_selection.Classes = None,
     stem: options.Stem = "imagenet",
     dtype: options.Dtype = "float32",
     mode: Annotated[
@@ -125,19 +125,19 @@ def bench(
 
     Exit code 1: surely slower than --fail-above allows. 130: interrupted; what was measured is shown.
     """
-    network = choice.choose_network(
+    network = model_selection.choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
-    batch_sizes = values.batch_sizes(batch_size, in_channels, image_size)
-    image = values.input_shape(1, in_channels, image_size)[1:]
-    mode = values.checked("--mode", mode, MODES)
-    width = values.share("--ci-width", ci_width)
-    slowdown = None if fail_above is None else values.share("--fail-above", fail_above, most=100.0)
-    chosen = values.chosen("lever", levers, LEVERS) if ladder or levers is not None else None
-    values.check_seed(seed)
-    values.within("--max-time", max_time, values.MOST_SECONDS, "seconds")
-    values.within("--threads", threads, values.MOST_THREADS, "threads")
-    values.within("--nproc", nproc, values.MOST_PROCESSES, "processes")
+    batch_sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
+    image = parsing.input_shape(1, in_channels, image_size)[1:]
+    mode = parsing.checked("--mode", mode, MODES)
+    width = parsing.share("--ci-width", ci_width)
+    slowdown = None if fail_above is None else parsing.share("--fail-above", fail_above, most=100.0)
+    chosen = parsing.chosen("lever", levers, LEVERS) if ladder or levers is not None else None
+    parsing.check_seed(seed)
+    parsing.within("--max-time", max_time, parsing.MOST_SECONDS, "seconds")
+    parsing.within("--threads", threads, parsing.MOST_THREADS, "threads")
+    parsing.within("--nproc", nproc, parsing.MOST_PROCESSES, "processes")
     is_member = os.environ.keys() >= {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # as torchrun sets them
     if is_member and nproc is not None:
         raise ResnetCliError("--nproc starts processes, and torchrun has done so", "leave out one of the two")
@@ -146,7 +146,7 @@ def bench(
     if together is not None and ":" in device:
         raise ResnetCliError(f"{together} gives each process a GPU of its own, and --device {printable(device)} is one")
     drawing = options.drawing("bench", output_format, output, levels=levels, sections=show)
-    paths.keep_apart(
+    path_conflicts.keep_apart(
         {"--output": output, "--save": save}, {"--baseline": baseline, "--weights": weights, "--model": model}
     )
     saved = None if baseline is None else _saved(baseline)
@@ -154,8 +154,8 @@ def bench(
         check_file(save)
     machine = options.machine(device, dtype)
 
-    from resnet_cli.measure.latency.question import Question
-    from resnet_cli.measure.latency.sampling import Limits
+    from resnet_cli.measure.bench.config import Question
+    from resnet_cli.measure.bench.sampling import Limits
 
     question = Question(
         image=image,
@@ -176,8 +176,8 @@ def bench(
         return
     if saved is not None:
         _check(saved, network, question)
-    from resnet_cli.measure.latency import benchmark
-    from resnet_cli.measure.latency.question import give_weights
+    from resnet_cli.measure.bench import benchmark
+    from resnet_cli.measure.bench.config import give_weights
 
     with telling() as tell:
         tell("building")
@@ -195,31 +195,33 @@ def bench(
     _finish(result, drawing, save)
 
 
-def _built(network: choice.Choice, seed: int) -> "Subject":
-    from resnet_cli.measure.latency.question import build, users_own
+def _built(network: model_selection.Choice, seed: int) -> "Subject":
+    from resnet_cli.measure.bench.config import build, users_own
 
     if network.model is None:
         return build(network.spec, seed)
     return users_own(network.model, network.arguments, seed)
 
 
-def _file(weights: str, network: choice.Choice) -> str:
-    from resnet_cli.measure.published_weights import resolve_weights
+def _file(weights: str, network: model_selection.Choice) -> str:
+    from resnet_cli.measure.weights.torchvision_download import resolve_weights
 
     if network.model is not None:
         return weights  # torchvision's are for torchvision's networks
     return resolve_weights(weights, network.spec, show_bar=is_watched())
 
 
-def _check(saved: BenchResult, network: choice.Choice, question: "Question") -> None:
-    from resnet_cli.measure.latency import baseline
+def _check(saved: BenchResult, network: model_selection.Choice, question: "Question") -> None:
+    from resnet_cli.measure.bench import baseline
 
     dtype = str(question.dtype).removeprefix("torch.")
     baseline.check(saved, network.subject().described, question.image, dtype, question.mode, question.batch_sizes)
 
 
-def _run_many(network: choice.Choice, question: "Question", nproc: int | None, drawing: options.Drawing) -> None:
-    from resnet_cli.measure.latency.many import bench_many
+def _run_many(
+    network: model_selection.Choice, question: "Question", nproc: int | None, drawing: options.Drawing
+) -> None:
+    from resnet_cli.measure.distributed.run import bench_many
 
     with telling() as tell:
         result = bench_many(
@@ -237,15 +239,15 @@ def _run_many(network: choice.Choice, question: "Question", nproc: int | None, d
 def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> None:
     """Draw it, keep it, and leave with the exit code that it has earned."""
     if save is not None:
-        from resnet_cli.render.to_json import to_json
+        from resnet_cli.results.serialization import to_json
 
         write_file(save, to_json(result).encode())
     drawing.write(result)
     options.leave(not result.failed, interrupted=result.interrupted)
 
 
-def _opponent(against: str, network: choice.Choice, seed: int) -> "Opponent":
-    from resnet_cli.measure.latency.question import Opponent, torchvision
+def _opponent(against: str, network: model_selection.Choice, seed: int) -> "Opponent":
+    from resnet_cli.measure.bench.config import Opponent, torchvision
 
     if against.strip().lower() == "self":
         twin = _built(network, seed)
@@ -256,9 +258,9 @@ def _opponent(against: str, network: choice.Choice, seed: int) -> "Opponent":
             "name it, such as --against resnet50",
         )
     with waiting("loading torchvision"):
-        from resnet_cli.measure import reference
+        from resnet_cli.measure.models import torchvision_models
 
-        reference.names()
+        torchvision_models.names()
     return torchvision(against, network.spec, seed)
 
 
@@ -308,7 +310,7 @@ def _saved(path: str) -> BenchResult:
     Raises:
         ResnetCliError: it cannot be read, or is something else.
     """
-    from resnet_cli.render.read import read_result
+    from resnet_cli.results.load import read_result
 
     result = read_result("--baseline", path)
     if not isinstance(result, BenchResult):

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.commands import options, values
+from resnet_cli.commands import options, parsing
 from resnet_cli.commands.completion import one_of
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.quantities import printable
-from resnet_cli.render.files import check_file, write_through
+from resnet_cli.files import check_file, write_through
+from resnet_cli.formatting import printable
+from resnet_cli.render.pages.sections import CONVERT
 from resnet_cli.render.progress import telling
-from resnet_cli.render.sections import CONVERT
 from resnet_cli.user_files import exists
 
 EPILOG = """\b
@@ -77,8 +77,8 @@ def convert(
     The network is found by the names and shapes. Reading runs no code of the file. What is not asked to change
     stays bit for bit, and the new file is there whole or not at all.
     """
-    naming = None if to is None else values.checked("--to", to, _NAMINGS)
-    kind = None if dtype is None else values.checked("--dtype", dtype, options.DTYPES)
+    naming = None if to is None else parsing.checked("--to", to, _NAMINGS)
+    kind = None if dtype is None else parsing.checked("--dtype", dtype, options.DTYPES)
     drawing = options.drawing("convert", output_format, None, sections=show)
     suffix = Path(output).suffix.lower()
     if suffix not in _FORMATS:
@@ -95,7 +95,8 @@ def convert(
             f"--output {printable(output)} is the file to read", "give another name: the weights are left as they are"
         )
     with options.loading_torch():
-        from resnet_cli.measure import conversion, devices
+        from resnet_cli.measure.system import devices
+        from resnet_cli.measure.weights import conversion
 
     with telling() as tell:
         converted = conversion.convert(

@@ -31,7 +31,7 @@ def doctor(
     """
     drawing = options.drawing("doctor", output_format, output)
     with telling() as tell:
-        from resnet_cli.measure.doctor.examination import examine
+        from resnet_cli.measure.doctor.run import examine
 
         result = examine(try_compile=compile_too, progress=tell)
     drawing.write(result)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import choice, options, paths, values
+from resnet_cli.assertions import hold, parse_budgets
+from resnet_cli.commands import model_selection, options, parsing, path_conflicts
 from resnet_cli.commands.completion import pair_of
-from resnet_cli.measure.conventions import keys, parse_walk
+from resnet_cli.measure.cost.conventions import keys, parse_walk
 from resnet_cli.render.pages import flops_sections
 
 EPILOG = """\b
@@ -25,12 +25,12 @@ def flops(
     arch: options.Arch = None,
     repeat: options.Repeat = None,
     model: options.Model = None,
-    model_args: choice.ModelArgs = None,
+    model_args: model_selection.ModelArgs = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
-    num_classes: choice.Classes = None,
+    num_classes: model_selection.Classes = None,
     stem: options.Stem = "imagenet",
     dtype: options.Dtype = "float32",
     backward: Annotated[bool, typer.Option("--backward", help="Count the backward pass of a step too.")] = False,
@@ -53,17 +53,17 @@ def flops(
 
     1 MAC is 2 FLOPs. Each convention is a formula over the same parts, held against the tool itself where it runs.
     """
-    network = choice.choose_network(
+    network = model_selection.choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
-    shape = values.input_shape(batch_size, in_channels, image_size)
+    shape = parsing.input_shape(batch_size, in_channels, image_size)
     drawing = options.drawing("flops", output_format, output, levels=levels, sections=show)
-    paths.keep_apart({"--output": output}, {"--model": model})
+    path_conflicts.keep_apart({"--output": output}, {"--model": model})
     budgets = parse_budgets(assertions or (), "flops")
     walks = [parse_walk(text) for text in walk or ()]
     machine = options.machine(device, dtype)
 
-    from resnet_cli.measure.flops import count_flops
+    from resnet_cli.measure.cost.flops import count_flops
 
     result = count_flops(
         network.subject(),

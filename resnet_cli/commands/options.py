@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_cli import interruption
-from resnet_cli.architectures import DEPTHS, FAMILY, STEMS
+from resnet_cli import signals
 from resnet_cli.commands.completion import file_or, one_of, some_of
-from resnet_cli.commands.values import checked, names
+from resnet_cli.commands.parsing import checked, names
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
-from resnet_cli.quantities import printable
-from resnet_cli.render.page import View
+from resnet_cli.formatting import printable
+from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
+from resnet_cli.render.document import View
+from resnet_cli.render.output import Format, check_output, choose_format, write
 from resnet_cli.render.pages import validate_view
 from resnet_cli.render.progress import waiting
-from resnet_cli.render.write import Format, check_output, choose_format, write
 
 if TYPE_CHECKING:
     import torch
 
     from resnet_cli.render.pages import Result
-    from resnet_cli.results import Assertion
+    from resnet_cli.results.common import Assertion
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 FORMATS = ("terminal", "json", "csv", "markdown", "svg", "html")
@@ -178,7 +178,7 @@ class Drawing:
 
     def write(self, result: "Result") -> None:
         """Draw the result."""
-        interruption.check()
+        signals.check()
         write(result, format=self.format, output=self.output, view=self.view)
 
 
@@ -222,7 +222,7 @@ class Machine:
 @contextlib.contextmanager
 def loading_torch() -> Iterator[None]:
     """Inside of it torch is imported for the first time, which takes a while."""
-    from resnet_cli.measure.leftovers import tidy_at_exit
+    from resnet_cli.measure.system.torch_cache_cleanup import tidy_at_exit
 
     tidy_at_exit()
     with waiting("loading torch"):
@@ -239,7 +239,7 @@ def machine(device: str, dtype: str) -> Machine:
     family, colon, number = device.strip().lower().partition(":")
     checked("--device", family, DEVICES)
     with loading_torch():
-        from resnet_cli.measure import devices
+        from resnet_cli.measure.system import devices
 
     return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
 
@@ -247,7 +247,7 @@ def machine(device: str, dtype: str) -> Machine:
 def leave(holds: bool, *, interrupted: bool = False) -> None:
     """Leave with 1 when what was asked does not hold; an interrupted run has not answered it."""
     if interrupted:
-        raise typer.Exit(interruption.exit_code())
+        raise typer.Exit(signals.exit_code())
     if not holds:
         raise typer.Exit(CHECK_FAILED)
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli import interruption
-from resnet_cli.commands import choice, options, paths, values
+from resnet_cli import signals
+from resnet_cli.commands import model_selection, options, parsing, path_conflicts
 from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.render.output import notes_to
+from resnet_cli.render.pages.sections import FIGURES, MEASUREMENTS, REPORT_FORMATS, USUAL_MEASUREMENTS
 from resnet_cli.render.progress import telling
-from resnet_cli.render.sections import FIGURES, MEASUREMENTS, REPORT_FORMATS, USUAL_MEASUREMENTS
-from resnet_cli.render.write import notes_to
 
 EPILOG = """\b
 Examples:
@@ -55,7 +55,7 @@ def report(
             show_default=False,
         ),
     ] = None,
-    model_args: choice.ModelArgs = None,
+    model_args: model_selection.ModelArgs = None,
     measure: Annotated[
         str | None,
         typer.Option(
@@ -70,7 +70,7 @@ def report(
     batch_size: options.BatchSizes = "1",
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
-    num_classes: choice.Classes = None,
+    num_classes: model_selection.Classes = None,
     stem: options.Stem = "imagenet",
     dtype: options.Dtype = "float32",
     threads: options.Threads = None,
@@ -105,25 +105,25 @@ def report(
     What stands in a page's chapters is measured network by network; Ctrl-C draws what there is.
     """
     # What reads and draws results imports all of them, which `--help` does not need.
-    from resnet_cli.render.read import read_result
-    from resnet_cli.render.write_report import expanded, report_format, write_report
+    from resnet_cli.render.report.output import expanded, report_format, write_report
+    from resnet_cli.results.load import read_result
 
-    known = None if figure is None else values.checked("--figure", figure, tuple(FIGURES))
-    asked = None if output_format is None else values.checked("--format", output_format, REPORT_FORMATS)
+    known = None if figure is None else parsing.checked("--figure", figure, tuple(FIGURES))
+    asked = None if output_format is None else parsing.checked("--format", output_format, REPORT_FORMATS)
     chosen = report_format(asked, output, known)
     networks = _networks(files, depth, arch, model, model_args, in_channels, num_classes, stem)
     if measure is not None and not networks:
         raise ResnetCliError("--measure: no network is named", "name one by --depth, --arch or --model")
     wanted = _measurements(measure, known, chosen)
-    sizes = values.batch_sizes(batch_size, in_channels, image_size)
-    image = values.input_shape(1, in_channels, image_size)[1:]
+    sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
+    image = parsing.input_shape(1, in_channels, image_size)[1:]
     if not files:
         _measurable(known, sizes, ceiling)
-    values.within("--max-time", max_time, values.MOST_SECONDS, "seconds")
-    values.within("--threads", threads, values.MOST_THREADS, "threads")
-    values.check_seed(seed)
+    parsing.within("--max-time", max_time, parsing.MOST_SECONDS, "seconds")
+    parsing.within("--threads", threads, parsing.MOST_THREADS, "threads")
+    parsing.check_seed(seed)
     read = {f"FILE {index + 1}": path for index, path in enumerate(files or ())}
-    paths.keep_apart({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
+    path_conflicts.keep_apart({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
     saved, notes = expanded(read_result("FILE", path) for path in files or ())
     measured = None
     if networks:
@@ -143,7 +143,7 @@ def report(
     interrupted = measured is not None and measured.interrupted
     write_report(saved, format=chosen, output=output, figure=known, notes=notes, interrupted=interrupted)
     if interrupted:
-        raise typer.Exit(interruption.exit_code())
+        raise typer.Exit(signals.exit_code())
 
 
 def _networks(
@@ -155,7 +155,7 @@ def _networks(
     in_channels: int,
     num_classes: int | None,
     stem: str,
-) -> list[choice.Choice]:
+) -> list[model_selection.Choice]:
     """The networks to measure, in the order of the options; the usual one where nothing at all is named.
 
     Raises:
@@ -171,7 +171,7 @@ def _networks(
     if len(set(named)) < len(named):
         raise ResnetCliError("one network is named twice", "name each once")
     found = [
-        choice.choose_network(
+        model_selection.choose_network(
             depth,
             arch,
             None,
@@ -179,7 +179,7 @@ def _networks(
             model_args if model is not None or not any(one[2] for one in named) else None,
             in_channels=in_channels,
             num_classes=num_classes,
-            stem=stem if model is None else choice.USUAL_STEM,
+            stem=stem if model is None else model_selection.USUAL_STEM,
         )
         for depth, arch, model in named
     ]
@@ -214,5 +214,5 @@ def _measurements(text: str | None, figure: str | None, chosen: str) -> tuple[st
         return USUAL_MEASUREMENTS if figure is None else FIGURES[figure]
     if text.strip().lower() == "all":
         return MEASUREMENTS
-    asked = values.chosen("measurement", text, MEASUREMENTS)
+    asked = parsing.chosen("measurement", text, MEASUREMENTS)
     return ("bench", *asked) if {"layers", "ladder"} & set(asked) and "bench" not in asked else asked

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_cli.budgets import hold, parse_budgets
-from resnet_cli.commands import choice, options, paths, values
+from resnet_cli.assertions import hold, parse_budgets
+from resnet_cli.commands import model_selection, options, parsing, path_conflicts
 from resnet_cli.commands.completion import file_or, some_of
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.pages import summary_columns
+from resnet_cli.render.pages import summary_column_names
 from resnet_cli.render.progress import is_watched, telling
 from resnet_cli.user_files import exists
 
 if TYPE_CHECKING:
-    from resnet_cli.measure.networks import Subject
-    from resnet_cli.weight_results import WeightsResult
+    from resnet_cli.measure.models.model import Subject
+    from resnet_cli.results.checkpoint import WeightsResult
 
 EPILOG = """\b
 Examples:
@@ -34,12 +34,12 @@ def summary(
     arch: options.Arch = None,
     repeat: options.Repeat = None,
     model: options.Model = None,
-    model_args: choice.ModelArgs = None,
+    model_args: model_selection.ModelArgs = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     image_size: options.ImageSize = "224",
     in_channels: options.InChannels = 3,
-    num_classes: choice.Classes = None,
+    num_classes: model_selection.Classes = None,
     stem: options.Stem = "imagenet",
     weights: Annotated[
         str | None,
@@ -59,7 +59,7 @@ def summary(
         typer.Option(
             help="Columns to show, with commas; an unknown one lists them all.  [default: those of most use]",
             metavar="A,B,C",
-            autocompletion=some_of(summary_columns),
+            autocompletion=some_of(summary_column_names),
             show_default=False,
         ),
     ] = None,
@@ -72,17 +72,17 @@ def summary(
 
     Nothing is allocated, so any input can be asked about. Every column's rows add up to its total.
     """
-    network = choice.choose_network(
+    network = model_selection.choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
-    shape = values.input_shape(batch_size, in_channels, image_size)
+    shape = parsing.input_shape(batch_size, in_channels, image_size)
     kind = "summary" if weights is None else "weights"
     drawing = options.drawing(kind, output_format, output, levels=levels, columns=columns, fold=fold)
-    paths.keep_apart({"--output": output}, {"--weights": weights, "--model": model})
+    path_conflicts.keep_apart({"--output": output}, {"--weights": weights, "--model": model})
     budgets = parse_budgets(assertions or (), "summary")
     machine = options.machine(device, dtype)
 
-    from resnet_cli.measure.summary import summarize
+    from resnet_cli.measure.cost.summary import summarize
 
     if weights is None:
         result = hold(summarize(network.subject(), shape=shape, dtype=machine.dtype, device=machine.device), budgets)
@@ -96,7 +96,7 @@ def summary(
         )
     if subject is not None:
         if not network.is_named and subject.spec is not None:
-            shape = values.input_shape(batch_size, subject.spec.in_channels, image_size)
+            shape = parsing.input_shape(batch_size, subject.spec.in_channels, image_size)
         summarized = hold(summarize(subject, shape=shape, dtype=machine.dtype, device=machine.device), budgets)
         held = replace(held, summary=summarized)
     drawing.write(held)
@@ -104,15 +104,15 @@ def summary(
         options.finish(held.summary.assertions)
 
 
-def _weights(text: str, network: choice.Choice) -> "tuple[WeightsResult, Subject | None]":
+def _weights(text: str, network: model_selection.Choice) -> "tuple[WeightsResult, Subject | None]":
     """What a file of weights holds, and the network that it fits, which is the named one if one is named."""
-    from resnet_cli.measure.weight_view import view_weights
+    from resnet_cli.measure.weights.tensor_statistics import view_weights
 
     subject = network.subject() if network.is_named else None
     with telling() as tell:
         path = text
         if network.model is None and not exists(text):
-            from resnet_cli.measure.published_weights import resolve_weights
+            from resnet_cli.measure.weights.torchvision_download import resolve_weights
 
             path = resolve_weights(text, network.spec, show_bar=is_watched(), progress=tell)
         return view_weights(path, subject, progress=tell)

@@ -8,22 +8,22 @@ from typing import Any
 
 import torch
 
-from resnet_cli import interruption
-from resnet_cli.architectures import ModelSpec
-from resnet_cli.bench_results import LEVERS, BenchResult
+from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure import contenders, parity
-from resnet_cli.measure.comparison import Question as ParityQuestion
-from resnet_cli.measure.environment import environment
-from resnet_cli.measure.flops import count_flops
-from resnet_cli.measure.latency import benchmark, question
-from resnet_cli.measure.latency.sampling import Limits
-from resnet_cli.measure.loading import load_subject
-from resnet_cli.measure.networks import Subject, subject
-from resnet_cli.measure.summary import summarize
-from resnet_cli.parity_results import ParityResult
-from resnet_cli.report_results import ReportResult
-from resnet_cli.results import FlopsResult, Note, Shape, SummaryResult
+from resnet_cli.measure.bench import benchmark, config
+from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.cost.flops import count_flops
+from resnet_cli.measure.cost.summary import summarize
+from resnet_cli.measure.models.model import Subject, subject
+from resnet_cli.measure.models.user_model import load_subject
+from resnet_cli.measure.parity import compare, model_pair
+from resnet_cli.measure.parity.config import Question as ParityQuestion
+from resnet_cli.measure.system.environment import environment
+from resnet_cli.network.architectures import ModelSpec
+from resnet_cli.results.bench import LEVERS, BenchResult
+from resnet_cli.results.common import FlopsResult, Note, Shape, SummaryResult
+from resnet_cli.results.compare import ParityResult
+from resnet_cli.results.report import ReportResult
 from resnet_cli.verdicts import CHECKS
 
 Progress = Callable[..., None]
@@ -112,7 +112,7 @@ def measure(networks: Sequence[Named], asked: Asked, progress: Progress) -> Repo
     except KeyboardInterrupt:
         if found.is_empty:
             raise
-        interruption.heard()
+        signals.heard()
         found.interrupted = True
     if found.is_empty and found.first_error is not None:
         raise found.first_error
@@ -146,12 +146,12 @@ def _counted(network: Named) -> Subject:
     return load_subject(network.model, given=network.arguments)
 
 
-def _summary(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:  # noqa: ARG001
+def _summary(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
     shape = (asked.batch_sizes[0], *asked.image)
     found.summaries.append(summarize(_counted(network), shape=shape, dtype=asked.dtype, device=asked.device))
 
 
-def _flops(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:  # noqa: ARG001
+def _flops(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
     shape = (asked.batch_sizes[0], *asked.image)
     found.flops.append(count_flops(_counted(network), shape=shape, dtype=asked.dtype, device=asked.device))
 
@@ -160,7 +160,7 @@ def _parity(network: Named, asked: Asked, found: _Found, progress: Progress) -> 
     spec = network.spec
     if network.model is None and (spec.stem, spec.in_channels) != ("imagenet", 3):
         raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels")
-    pair = contenders.contenders(
+    pair = model_pair.contenders(
         spec,
         network.model,
         None,
@@ -175,18 +175,18 @@ def _parity(network: Named, asked: Asked, found: _Found, progress: Progress) -> 
         checks=CHECKS,
         keep=False,
     )
-    result = parity.compare(pair.ours, pair.theirs, asks, progress=progress)
+    result = compare.compare(pair.ours, pair.theirs, asks, progress=progress)
     found.comparisons.append(replace(result, notes=(*pair.notes, *result.notes)))
     found.interrupted = result.interrupted
 
 
 def _bench(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
     ours = (
-        question.build(network.spec, asked.seed)
+        config.build(network.spec, asked.seed)
         if network.model is None
-        else question.users_own(network.model, network.arguments, asked.seed)
+        else config.users_own(network.model, network.arguments, asked.seed)
     )
-    asks = question.Question(
+    asks = config.Question(
         image=asked.image,
         batch_sizes=asked.batch_sizes,
         device=asked.device,

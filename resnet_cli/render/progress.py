@@ -8,9 +8,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 
-from resnet_cli import interruption
-from resnet_cli.quantities import printable
-from resnet_cli.render.glyphs import Glyphs
+from resnet_cli import signals
+from resnet_cli.formatting import printable
+from resnet_cli.render.text.encoding import Glyphs
 
 _ERASE = "\r\x1b[K"
 
@@ -30,7 +30,7 @@ def waiting(what: str) -> Iterator[None]:
             stream.flush()
     try:
         yield
-        interruption.check()
+        signals.check()
     finally:
         if shown:
             with contextlib.suppress(OSError):
@@ -48,7 +48,7 @@ def telling() -> Iterator[Callable[..., None]]:
     stream, shown = sys.stderr, is_watched()
 
     def tell(text: str, done: int = 0, of: int = 0) -> None:
-        interruption.check()
+        signals.check()
         if not shown:
             return
         glyphs = Glyphs(stream.encoding)

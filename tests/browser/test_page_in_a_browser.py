@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import bench_samples
 import pytest
-import samples
-import test_parity_pages as parity
 
 from resnet_cli.cli import main
-from resnet_cli.render.to_html import to_html
-from resnet_cli.render.to_json import Result
-from resnet_cli.results import Layer
+from resnet_cli.render.report.html import to_html
+from resnet_cli.results.common import Layer
+from resnet_cli.results.serialization import Result
+from tests.helpers import results_bench, results_summary_flops
+from tests.render.pages import test_compare as parity
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -73,7 +72,7 @@ def measured(site: tuple[str, Path, list[str]]) -> str:
     arguments = ["--depth", "18", "--depth", "50", "--image-size", "64", "--max-time", "0.2", "--device", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         # Half a minute of kernels, which tests of the ceiling measure.
-        patch.setattr("resnet_cli.measure.latency.benchmark.measure_ceiling", lambda *_, **__: bench_samples.CEILING)
+        patch.setattr("resnet_cli.measure.bench.benchmark.measure_ceiling", lambda *_, **__: results_bench.CEILING)
         assert main(["report", *arguments, "--measure", "summary,flops,layers", "-o", str(page)]) == 0
     return f"{url}/measured.html"
 
@@ -244,13 +243,13 @@ def test_dark_is_dark(browser: Browser, measured: str) -> None:
 
 def test_hostile_names_do_nothing(browser: Browser, site: tuple[str, Path, list[str]]) -> None:
     url, folder, asked = site
-    summary = samples.summary_result()
+    summary = results_summary_flops.summary_result()
 
     def renamed(layer: Layer) -> Layer:
         return replace(layer, name=HOSTILE, kind=HOSTILE, children=tuple(map(renamed, layer.children)))
 
     evil = replace(summary, root=renamed(summary.root), network=replace(summary.network, name=HOSTILE))
-    results: list[Result] = [evil, replace(parity.missing(), network=evil.network), bench_samples.everything()]
+    results: list[Result] = [evil, replace(parity.missing(), network=evil.network), results_bench.everything()]
     (folder / "hostile.html").write_text(to_html(results), encoding="utf-8")
     asked.clear()
     with Opened(browser, f"{url}/hostile.html") as opened:
@@ -268,7 +267,9 @@ def test_the_policy_holds_even_where_a_page_was_tampered_with(
 ) -> None:
     """What a careless edit might let in, the policy keeps out: this is the test that the policy is at work."""
     url, folder, asked = site
-    page = to_html([samples.summary_result()]).replace("<main>", f"<main>{HOSTILE.removeprefix('</script>')}", 1)
+    page = to_html([results_summary_flops.summary_result()]).replace(
+        "<main>", f"<main>{HOSTILE.removeprefix('</script>')}", 1
+    )
     (folder / "tampered.html").write_text(page, encoding="utf-8")
     asked.clear()
     with Opened(browser, f"{url}/tampered.html") as opened:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from resnet_cli.measure.doctor.isolated import Probe, reason
+from resnet_cli.measure.doctor.probe_process import Probe, reason
 
 Facts = Mapping[str, Any]
 
@@ -39,9 +39,9 @@ def _torch() -> Facts:
 
 
 def _arithmetic() -> Facts:
-    from resnet_cli.measure.latency import sensors
+    from resnet_cli.measure.bench import conditions
 
-    return {"kernels": _told(sensors.instructions), "libraries": _told(sensors.libraries) or ()}
+    return {"kernels": _told(conditions.instructions), "libraries": _told(conditions.libraries) or ()}
 
 
 def _told(ask: Callable[[], Any]) -> Any:
@@ -95,7 +95,7 @@ def _cudnn() -> Facts:
 def _cpu_dtypes() -> Facts:
     import torch
 
-    from resnet_cli.measure.latency.levers import machine
+    from resnet_cli.measure.optimizations.registry import machine
 
     return {
         "bfloat16": _fails(lambda: _convolve("cpu", torch.bfloat16)),
@@ -179,7 +179,7 @@ def _compiling(device: str) -> Callable[[], Facts]:
         import torch
         from torch import nn
 
-        from resnet_cli.measure.latency.compiled import compile_for
+        from resnet_cli.measure.optimizations.torch_compile import compile_for
 
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval().to(device)
         image = torch.ones(1, 3, 8, 8, device=device)

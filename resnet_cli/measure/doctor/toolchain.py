@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_cli.quantities import printable
+from resnet_cli.formatting import printable
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

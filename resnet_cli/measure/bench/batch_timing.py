@@ -1,0 +1,212 @@
+"""One batch size: warm it up, sample it, say what came out; or say why it could not run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from resnet_cli.formatting import scaled
+from resnet_cli.measure.bench.device_timer import Clock, Sample, queued
+from resnet_cli.measure.bench.estimators import describe, quantile
+from resnet_cli.measure.bench.sampling import Call, Limits, Progress, sample, warm_up
+from resnet_cli.measure.bench.workload import Workload, all_finite
+from resnet_cli.measure.bench.workload_cost import Demand
+from resnet_cli.results.bench import Ceiling, Start, Timing
+from resnet_cli.results.common import Note
+
+MEASURED, OUT_OF_MEMORY, FAILED = "measured", "out of memory", "failed"
+
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|not enough memory", re.IGNORECASE)
+_QUEUED_S = 1.0  # seconds of calls in a row
+_MOST_QUEUED = 1000  # a longer queue makes the host wait
+
+
+class NotRunError(Exception):
+    """A batch that could not run.
+
+    Args:
+        status: "out of memory" or "failed".
+        reason: in a sentence.
+    """
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """A call that has been called until its times stood still."""
+
+    call: Call
+    start: Start
+    notes: tuple[Note, ...]
+
+
+def fits(batch_size: int, demand: Demand, available: int | None) -> None:
+    """Nothing is tried that cannot fit: a system without memory kills processes instead of refusing.
+
+    Raises:
+        NotRunError: it needs more than there is.
+    """
+    needed = demand.bytes_at(batch_size)
+    if available is not None and needed > available:
+        raise NotRunError(OUT_OF_MEMORY, f"needs {scaled(needed, 'B')}, and {scaled(available, 'B')} are free")
+
+
+def warm(workload: Workload, batch_size: int, clock: Clock, limits: Limits, progress: Progress) -> Warm:
+    """Make the call of a batch size and warm it up.
+
+    Raises:
+        NotRunError: it does not run.
+    """
+    name = f"batch {batch_size}: "
+    clock.forget_peak()
+    try:
+        call = workload.call(batch_size)
+        start = warm_up(clock, call, limits, progress, name)
+        finite = all_finite(call())
+    except Exception as error:
+        raise refused(error, clock) from error
+    notes = []
+    if not finite:
+        notes.append(
+            Note(
+                "warning",
+                f"batch {batch_size}: the output has NaN or infinity, so the time may not be that of real work",
+            )
+        )
+    if not start.steady:
+        notes.append(
+            Note(
+                "note",
+                f"batch {batch_size}: the times did not stand still within {start.calls} calls of warm-up; "
+                "what still changed is in the interval",
+            )
+        )
+    return Warm(call, start, tuple(notes))
+
+
+def refused(error: Exception, clock: Clock) -> NotRunError:
+    """Why a call did not run, in a sentence; memory that it took is given back."""
+    no_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    lines = str(error).strip().splitlines()
+    text = " ".join(lines[0].split()) if lines else type(error).__name__
+    if no_memory or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        clock.free()
+        return NotRunError(OUT_OF_MEMORY, text)
+    return NotRunError(FAILED, text)
+
+
+def time_batch(
+    workload: Workload,
+    batch_size: int,
+    clock: Clock,
+    limits: Limits,
+    *,
+    demand: Demand,
+    ceiling: Ceiling | None = None,
+    available: int | None = None,
+    progress: Progress,
+) -> Timing:
+    """Everything that is said of one batch size.
+
+    Args:
+        workload: the network and what it is given.
+        batch_size: images.
+        clock: of the device.
+        limits: when to stop.
+        demand: its arithmetic and memory.
+        ceiling: of this device in this dtype, None where it was not measured.
+        available: bytes that may be taken, None where that cannot be told.
+        progress: is told between samples.
+
+    Raises:
+        KeyboardInterrupt: before anything was measured.
+    """
+    try:
+        fits(batch_size, demand, available)
+        with workload.running():
+            ready = warm(workload, batch_size, clock, limits, progress)
+            taken = _sample(clock, ready, limits, progress, f"batch {batch_size}: ")
+            return timing(workload, batch_size, clock, ready, taken[0], taken[1], demand, ceiling, limits.confidence)
+    except NotRunError as failure:
+        return not_measured(batch_size, demand, failure)
+
+
+def _sample(clock: Clock, ready: Warm, limits: Limits, progress: Progress, name: str) -> tuple[Sequence[Sample], str]:
+    try:
+        taken = sample(clock, [ready.call], limits, progress, name)
+    except Exception as error:
+        raise refused(error, clock) from error
+    return taken.series[0], taken.stopped
+
+
+def timing(
+    workload: Workload,
+    batch_size: int,
+    clock: Clock,
+    ready: Warm,
+    samples: Sequence[Sample],
+    stopped: str,
+    demand: Demand,
+    ceiling: Ceiling | None,
+    confidence: float,
+) -> Timing:
+    """What the samples of a call say; on an accelerator its rate is then measured with a full queue."""
+    wall = describe([one.wall_s for one in samples], confidence)
+    on_device = [one.device_s for one in samples if one.device_s is not None]
+    device = describe(on_device, confidence) if len(on_device) == len(samples) else None
+    enqueue = quantile(sorted(one.enqueue_s for one in samples), 0.5)
+    images_per_s = batch_size * len(samples) / sum(wall.samples_s)
+    if workload.device.type != "cpu" and stopped != "interrupted":
+        calls = max(10, min(_MOST_QUEUED, int(_QUEUED_S / wall.median_s)))
+        in_a_row = queued(clock, ready.call, calls)
+        images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
+    flops = demand.flops_at(batch_size)
+    rate = flops * images_per_s / batch_size
+    peak = clock.peak()
+    return Timing(
+        batch_size=batch_size,
+        status=MEASURED,
+        reason=None,
+        start=ready.start,
+        wall=wall,
+        stopped=stopped,
+        device=device,
+        enqueue_share=enqueue / device.median_s if device is not None and device.median_s else None,
+        images_per_s=images_per_s,
+        flops=flops,
+        flops_per_s=rate,
+        ceiling_share=rate / ceiling.flops_per_s if ceiling is not None else None,
+        peak_memory_bytes=peak[0] if peak is not None else None,
+        memory_kind=peak[1] if peak is not None else None,
+        knee=False,
+        notes=ready.notes,
+    )
+
+
+def not_measured(batch_size: int, demand: Demand, failure: NotRunError) -> Timing:
+    """The row of a batch that could not run."""
+    return Timing(
+        batch_size=batch_size,
+        status=failure.status,
+        reason=failure.reason,
+        start=None,
+        wall=None,
+        stopped=None,
+        device=None,
+        enqueue_share=None,
+        images_per_s=None,
+        flops=demand.flops_at(batch_size),
+        flops_per_s=None,
+        ceiling_share=None,
+        peak_memory_bytes=None,
+        memory_kind=None,
+        knee=False,
+        notes=(),
+    )

@@ -1,0 +1,203 @@
+"""Where the time goes: a clock at each layer, inside of whole forwards.
+
+A layer that is timed alone finds its input in the cache and its neighbours gone; here it runs where it stands. Clocks
+cost time too, so forwards with and without them take turns and both are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.bench.device_timer import Clock
+from resnet_cli.measure.bench.estimators import FEWEST, median_interval, quantile
+from resnet_cli.measure.bench.layers.module_timers import Instruments, Place, own_work
+from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits, Progress, sample, warm_up
+from resnet_cli.measure.bench.workload import INFERENCE, Workload
+from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
+from resnet_cli.results.common import Layer
+
+
+def layer_times(
+    workload: Workload,
+    batch_size: int,
+    root: Layer,
+    *,
+    clock: Clock,
+    limits: Limits,
+    ceiling: Ceiling | None = None,
+    progress: Progress,
+) -> LayerTimes:
+    """Where the time of a forward goes. Ctrl-C ends it and keeps the whole forwards.
+
+    On a GPU the times are those between marks in its queue: where the host enqueues more slowly than the GPU works,
+    they hold the wait for the host too, as the forward does.
+
+    Args:
+        workload: the network, for inference; it is left without hooks.
+        batch_size: images.
+        root: the layer tree of the same network at the same shape.
+        clock: of the device.
+        limits: when to stop; the forward with clocks over the one without is what has to be sharp.
+        ceiling: by which a layer is memory-bound or compute-bound; None: that is not said.
+        progress: is told between two forwards.
+
+    Raises:
+        ResnetCliError: the workload is a training step.
+        KeyboardInterrupt: before a few forwards were measured.
+    """
+    if workload.mode != INFERENCE:
+        raise ResnetCliError(
+            "the time by layer is that of an inference", "leave out --layers, or take --mode inference"
+        )
+    with workload.running():
+        call = workload.call(batch_size)
+        forwards = _Forwards(Instruments(workload.model, clock), call)
+        warm_up(clock, call, limits, progress, "layers: ")
+        forwards()  # the first one with hooks is slower
+        forwards.forget()
+        sampled = sample(clock, [call, forwards], limits, progress, "layers: ")
+    rounds = len(sampled.series[0])
+    if sampled.stopped == INTERRUPTED and rounds < FEWEST:
+        raise KeyboardInterrupt
+    spent = forwards.spent(rounds)
+    rows = _Rows(spent, ceiling, max(root.macs, 1), limits.confidence).of(root, 0)
+    if not rows:
+        raise ResnetCliError("this network runs none of its layers as modules", "leave out --layers")
+    whole = rows[0].time_s
+    return LayerTimes(
+        batch_size=batch_size,
+        forward_s=_median([one.wall_s if one.device_s is None else one.device_s for one in sampled.series[0]]),
+        instrumented_s=whole,
+        outside_s=max(0.0, whole - sum(row.time_s for row in rows if row.is_leaf)),
+        forwards=rounds,
+        layers=tuple(replace(row, share=row.time_s / whole if whole else 0.0) for row in rows),
+        stopped=sampled.stopped,
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    return quantile(sorted(values), 0.5)
+
+
+class _Forwards:
+    """Calls with clocks; their figures are read when the device is done, at the next call at the latest."""
+
+    def __init__(self, instruments: Instruments, call: Callable[[], object]) -> None:
+        self._instruments, self._call = instruments, call
+        self._spent: list[Mapping[Place, float]] = []
+        self._unread = False
+
+    def __call__(self) -> object:
+        self._read()
+        with self._instruments:
+            output = self._call()
+        self._unread = True
+        return output
+
+    def _read(self) -> None:
+        if self._unread:
+            self._spent.append(self._instruments.spent())
+        self._unread = False
+
+    def forget(self) -> None:
+        """The calls so far do not count."""
+        self._spent, self._unread = [], False
+
+    def spent(self, count: int) -> list[Mapping[Place, float]]:
+        """Of the first calls; one that was broken off is none of them."""
+        if len(self._spent) < count:
+            self._read()
+        return self._spent[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a layer tree.
+
+    A disturbance seldom hits a certain layer and often hits the forward, so medians do not add up. The time of a
+    module with modules below is what the medians of its parts add up to, with that of what is left between them.
+
+    Args:
+        spent: seconds by place, of each forward.
+        ceiling: of the device.
+        macs: of the whole forward.
+        confidence: of the intervals.
+    """
+
+    spent: Sequence[Mapping[Place, float]]
+    ceiling: Ceiling | None
+    macs: int
+    confidence: float
+
+    def of(self, layer: Layer, depth: int) -> list[LayerTime]:
+        """A layer's row and those of all below it, its shares not yet known; what no forward ran has none."""
+        place = (layer.path, layer.call)
+        if layer.is_operator or not self._ran(place):
+            return []
+        below = [rows for child in layer.children if (rows := self.of(child, depth + 1))]
+        # One without an output is none, but what the module holds itself.
+        operators = [child for child in layer.children if child.is_operator and child.output_shape is not None]
+        if operators and self._ran(own := (own_work(layer.path), layer.call)):
+            names = ", ".join(dict.fromkeys(child.name for child in operators))
+            below.append([self._row(own, names, names, operators, depth + 1)])
+        row = self._row(place, layer.name, layer.kind, [layer], depth)
+        if not below:
+            return [row]
+        parts = [(rows[0].path, rows[0].call) for rows in below]
+        between = _median(
+            [max(0.0, one.get(place, 0.0) - sum(one.get(part, 0.0) for part in parts)) for one in self.spent]
+        )
+        time_s = between + sum(rows[0].time_s for rows in below)
+        return [self._timed(replace(row, is_leaf=False), time_s), *chain.from_iterable(below)]
+
+    def _ran(self, place: Place) -> bool:
+        return any(place in one for one in self.spent)
+
+    def _row(self, place: Place, name: str, kind: str, parts: Sequence[Layer], depth: int) -> LayerTime:
+        """Of a leaf, as its own clock says."""
+        times = [one.get(place, 0.0) for one in self.spent]
+        low, high = median_interval(times, self.confidence)
+        moved, operations = sum(part.bytes_moved for part in parts), sum(part.operations for part in parts)
+        macs = sum(part.macs for part in parts)
+        intensity = operations / moved if moved else None
+        row = LayerTime(
+            path=place[0],
+            name=name,
+            kind=kind,
+            depth=depth,
+            call=place[1],
+            is_leaf=True,
+            time_s=0.0,
+            low_s=low,
+            high_s=high,
+            share=0.0,
+            macs=macs,
+            macs_share=macs / self.macs,
+            flops_per_s=None,
+            bytes_moved=moved,
+            bytes_per_s=None,
+            intensity=intensity,
+            bound=self._bound(intensity),
+        )
+        return self._timed(row, _median(times))
+
+    def _bound(self, intensity: float | None) -> str | None:
+        """Which of both ceilings is the lower one at so many operations per byte."""
+        if self.ceiling is None or intensity is None:
+            return None
+        return "memory" if intensity < self.ceiling.flops_per_s / self.ceiling.bytes_per_s else "compute"
+
+    @staticmethod
+    def _timed(row: LayerTime, time_s: float) -> LayerTime:
+        """With its time, and what follows from it."""
+        return replace(
+            row,
+            time_s=time_s,
+            low_s=min(row.low_s, time_s),
+            high_s=max(row.high_s, time_s),
+            flops_per_s=2 * row.macs / time_s if time_s and row.macs else None,
+            bytes_per_s=row.bytes_moved / time_s if time_s else None,
+        )

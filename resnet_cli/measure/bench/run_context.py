@@ -1,0 +1,66 @@
+"""The result around the figures: what was asked, under which conditions, and what disturbed it."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from resnet_cli.measure.bench import conditions
+from resnet_cli.measure.bench.config import Question
+from resnet_cli.measure.models.model import Subject, describe_input
+from resnet_cli.measure.system.environment import environment
+from resnet_cli.results.bench import BenchResult, Conditions
+
+
+class Frame:
+    """Opened before the measurement and closed after it.
+
+    Args:
+        subject: what is measured.
+        question: what is asked.
+    """
+
+    def __init__(self, subject: Subject, question: Question) -> None:
+        self._subject, self._question = subject, question
+        self._begin = time.perf_counter()
+        self.watch = conditions.Watch(question.device)
+        self.watch.start()
+
+    def close(self) -> BenchResult:
+        """A result without any figures yet; its notes say what disturbed the measurement."""
+        seen = self.watch.stop()
+        question, threads = self._question, torch.get_num_threads()
+        return BenchResult(
+            network=self._subject.described,
+            input=describe_input((question.batch_sizes[0], *question.image), question.dtype),
+            image=question.image,
+            confidence=question.limits.confidence,
+            ci_width=question.limits.ci_width,
+            max_time_s=question.limits.max_time_s,
+            seed=question.seed,
+            timings=(),
+            ceiling=None,
+            comparisons=(),
+            ladder=None,
+            layers=None,
+            replicas=(),
+            fail_above=None,
+            failed=False,
+            interrupted=False,
+            conditions=Conditions(
+                mode=question.mode,
+                precision=conditions.precision(question.dtype, question.device),
+                threads=threads,
+                interop_threads=torch.get_num_interop_threads(),
+                instructions=conditions.instructions(),
+                libraries=conditions.libraries(),
+                other_load=seen.other_load,
+                stolen=seen.stolen,
+                clock_hz=seen.clock_hz,
+                throttled=seen.throttled,
+                seconds=time.perf_counter() - self._begin,
+            ),
+            environment=environment(question.device),
+            notes=tuple(conditions.notes(seen, threads)),
+        )

@@ -1,0 +1,154 @@
+"""Work that is worth timing: a network whose numbers stay finite, a random image, a pass or a training step.
+
+An untrained residual network in eval mode grows with its depth: with the statistics that a fresh batch norm has,
+ResNet-152 reaches 5.8e8, which half precision cannot hold. So its norms see a batch first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models import random_init
+from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.results.common import Shape
+
+INFERENCE, TRAIN = "inference", "train"
+MODES = (INFERENCE, TRAIN)
+
+_CALIBRATION_IMAGES = 4
+_LONG_S = 1.0  # of a backward pass that is heard in
+_RATE, _MOMENTUM, _DECAY = 1e-3, 0.9, 1e-4  # small steps: the weights shall stay what they are in size
+
+
+class Workload:
+    """One network and what it is given.
+
+    Args:
+        model: with weights, on the CPU in float32; it is moved, converted and, in train mode, trained.
+        image: (C, H, W).
+        device: where it runs.
+        dtype: of weights and input.
+        mode: "inference", or "train" for forward, backward and a step of SGD with momentum.
+        seed: of the images and labels.
+        fresh: it is untrained, so that its norms have to see a batch first.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        image: Shape,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        mode: str = INFERENCE,
+        seed: int = 0,
+        fresh: bool = True,
+    ) -> None:
+        self.image, self.device, self.dtype, self.mode, self.seed = image, device, dtype, mode, seed
+        model = model.to(device)
+        if fresh:
+            calibrate(model, image, seed)
+        self.model = model.to(dtype)
+        self.model.train(mode == TRAIN)
+
+    def input(self, batch_size: int) -> Tensor:
+        """Images of the standard normal distribution: zeros would cost a GPU less power, and so less time."""
+        return random_init.image((batch_size, *self.image), self.seed, self.dtype).to(self.device)
+
+    def call(self, batch_size: int) -> Callable[[], object]:
+        """One request or one training step, as a function that gives the output.
+
+        The input is on the device already. Use it inside `self.running()`.
+        """
+        image = self.input(batch_size)
+        return self.step(image) if self.mode == TRAIN else (lambda: self.model(image))
+
+    def step(self, image: Tensor) -> Callable[[], object]:
+        """A training step on one batch: forward, loss, backward, SGD with momentum and weight decay."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.SGD(parameters, lr=_RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
+        generator = torch.Generator().manual_seed(self.seed)
+        model = self.model
+        labels: list[Tensor] = []
+        hooks = _ears(parameters) if self.device.type == "cpu" else []
+
+        def step() -> object:
+            optimizer.zero_grad(set_to_none=True)
+            output = model(image)
+            loss = _loss(output, labels, generator)
+            begin = time.perf_counter()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if hooks and time.perf_counter() - begin < _LONG_S:
+                for hook in hooks:
+                    hook.remove()
+                hooks.clear()
+            optimizer.step()
+            return output
+
+        return step
+
+    def running(self) -> AbstractContextManager[object]:
+        """How a call runs: without autograd in inference."""
+        return nullcontext() if self.mode == TRAIN else torch.inference_mode()
+
+
+def _ears(parameters: Sequence[nn.Parameter]) -> list[RemovableHandle]:
+    """Between these hooks Python hears Ctrl-C, which a backward pass does not; in a long one they cost nothing."""
+
+    def listen(parameter: Tensor) -> None: ...
+
+    return [parameter.register_post_accumulate_grad_hook(listen) for parameter in parameters]  # type: ignore[no-untyped-call]
+
+
+def _loss(output: object, labels: list[Tensor], generator: torch.Generator) -> Tensor:
+    """Cross entropy with random labels where there are logits, otherwise a mean that every output is part of."""
+    tensors = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.requires_grad]
+    if not tensors:
+        raise ResnetCliError("no output of the network depends on its parameters, so it cannot be trained")
+    if len(tensors) == 1 and tensors[0].dim() == 2:
+        logits = tensors[0]
+        if not labels:
+            drawn = torch.randint(logits.shape[1], (logits.shape[0],), generator=generator)
+            labels.append(drawn.to(logits.device))
+        return nn.functional.cross_entropy(logits, labels[0])
+    return torch.stack([tensor.float().square().mean() for tensor in tensors]).sum()
+
+
+def calibrate(model: nn.Module, image: Shape, seed: int) -> None:
+    """Give every batch norm the statistics of one random batch; a network without any is left as it is.
+
+    Args:
+        model: in a floating-point dtype; its modes stay as they are.
+        image: (C, H, W).
+        seed: of the batch.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    example = next(model.parameters(), None)
+    if not norms or example is None:
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [(norm, norm.momentum) for norm in norms]
+    batch = random_init.image((_CALIBRATION_IMAGES, *image), seed + 1, example.dtype).to(example.device)
+    try:
+        for norm in norms:
+            norm.momentum = 1.0
+        model.train()
+        with random_init.seeded(seed), torch.no_grad():
+            model(batch)
+    finally:
+        for norm, momentum in momenta:
+            norm.momentum = momentum
+        for module, mode in modes:
+            module.training = mode
+
+
+def all_finite(output: object) -> bool:
+    """Whether there is neither NaN nor infinity in any output."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors_in(output) if tensor.is_floating_point())

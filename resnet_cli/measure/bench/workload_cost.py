@@ -1,0 +1,80 @@
+"""What a call asks of the machine at any batch size: arithmetic and memory, found without allocating anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.formatting import dimensions
+from resnet_cli.measure.bench.workload import TRAIN
+from resnet_cli.measure.cost.flops_tables import total_macs
+from resnet_cli.measure.cost.layer_tree import layer_tree
+from resnet_cli.measure.models.input_errors import larger_input
+from resnet_cli.measure.models.model import Passes, Subject
+from resnet_cli.results.common import Layer, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Linear in the batch: so much for each image, and so much in any case."""
+
+    macs_per_image: float
+    macs: float
+    bytes_per_image: float
+    bytes: float
+
+    def flops_at(self, batch_size: int) -> int:
+        """FLOPs of a call (2 x MACs); of a training step forward and backward together."""
+        return round(2 * (self.macs + self.macs_per_image * batch_size))
+
+    def bytes_at(self, batch_size: int) -> int:
+        """Bytes alive at once in a call: weights, input, activations, and in training gradients and momentum.
+
+        Not in it: workspaces of the convolution libraries and what the allocator keeps.
+        """
+        return round(self.bytes + self.bytes_per_image * batch_size)
+
+
+def demand(subject: Subject, image: Shape, dtype: torch.dtype, mode: str) -> Demand:
+    """What a call of this network asks for.
+
+    Args:
+        subject: the network; it is not run.
+        image: (C, H, W).
+        dtype: of weights and input.
+        mode: "inference" or "train".
+
+    Raises:
+        ResnetCliError: such an image does not get through, or the network cannot be trained on it.
+    """
+    few, more = (2, 4) if mode == TRAIN else (1, 2)  # a batch norm cannot be trained on one pixel of one image
+    low, high = (_at(subject, (images, *image), dtype, mode) for images in (few, more))
+    macs = (high[0] - low[0]) / (more - few)
+    size = (high[1] - low[1]) / (more - few)
+    return Demand(macs, low[0] - few * macs, size, low[1] - few * size)
+
+
+def _at(subject: Subject, shape: Shape, dtype: torch.dtype, mode: str) -> tuple[int, int]:
+    """MACs and bytes at a batch size."""
+    passes = Passes(subject, shape, dtype)
+    weights = sum(tensor.nbytes for tensor in (*passes.copy.parameters(), *passes.copy.buffers()))
+    given = passes.make(shape).nbytes
+    if mode != TRAIN:
+        trace = passes.inference()
+        return total_macs(trace.operators), weights + given + trace.peak
+    passes.inference()  # an image that does not fit is told in better words than training has
+    step = passes.training(shape[0])
+    if isinstance(step, str):
+        raise ResnetCliError(
+            f"--mode train: this network cannot be trained on {dimensions(shape)}: {step}",
+            larger_input(step),
+        )
+    momentum = sum(parameter.nbytes for parameter in passes.copy.parameters() if parameter.requires_grad)
+    return total_macs(step.operators), weights + given + step.peak + momentum
+
+
+def layers(subject: Subject, shape: Shape, dtype: torch.dtype) -> Layer:
+    """The layer tree of an inference at this shape, (N, C, H, W)."""
+    return layer_tree(Passes(subject, shape, dtype).inference(), None, subject.name)

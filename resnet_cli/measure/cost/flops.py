@@ -1,0 +1,247 @@
+"""`flops`: what the operators and modules cost, and why every counter says something else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.formatting import dimensions
+from resnet_cli.measure.cost import conventions, other_counters
+from resnet_cli.measure.cost.conventions import SAVED_BY_PAPER, Figure
+from resnet_cli.measure.cost.flops_tables import module_rows, operator_rows, total_macs
+from resnet_cli.measure.cost.layer_tree import plain_name
+from resnet_cli.measure.models import model
+from resnet_cli.measure.models.input_errors import larger_input
+from resnet_cli.measure.models.model import Passes, Subject, describe_input, mode_notes
+from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
+from resnet_cli.measure.models.user_errors import frames_of, user_error
+from resnet_cli.measure.ops.cost import PARTS
+from resnet_cli.measure.system.environment import environment
+from resnet_cli.measure.tracing.tracer import OperatorCall, Trace
+from resnet_cli.network.architectures import FAMILY
+from resnet_cli.results.common import (
+    Convention,
+    FlopsResult,
+    Note,
+    Part,
+    Shape,
+    Walk,
+)
+
+_DEFAULT_WALKS = (("torch", "macs"), ("torchinfo", "macs"), ("fvcore", "macs"), ("paper", "macs"))
+
+
+def count_flops(
+    subject: Subject,
+    *,
+    shape: Shape,
+    dtype: torch.dtype,
+    device: torch.device,
+    backward: bool = False,
+    walks: Sequence[tuple[str, str]] = (),
+) -> FlopsResult:
+    """Everything that `flops` shows. Our count on `meta` is the truth; the others are held against it.
+
+    Args:
+        subject: the network.
+        shape: of the input, (N, C, H, W).
+        dtype: of weights and input.
+        device: named in the environment; counts do not depend on it.
+        backward: count the backward pass of a training step too.
+        walks: pairs of convention keys to walk between; none means the usual ones.
+
+    Raises:
+        ResnetCliError: the input does not get through the network, or cannot be trained at this batch.
+    """
+    passes = Passes(subject, shape, dtype)
+    tally, tally_failure = other_counters.torch_tally()
+    inference, step = passes.both(tally) if backward else (passes.inference(tally), None)
+    training = None if step is None else _trained(passes, step)
+    fvcore = other_counters.fvcore(
+        passes.copy,
+        (passes.make(shape),),
+        batch=shape[0],
+        macs=total_macs(inference.operators),
+        bytes_alive=inference.peak,
+    )
+    torchinfo = other_counters.torchinfo(passes.copy, (passes.make(shape),))
+    backwards = [op for op in training.operators if op.backward] if training else []
+    macs = total_macs(inference.operators)
+    parts = _parts(inference.operators)
+    saved = _saved_by_paper(subject, shape, dtype, inference)
+    if saved is not None:
+        parts = (*parts, saved)
+    values = {part.symbol: part.value for part in parts}
+    torch_total = sum(op.tallied or 0 for op in inference.operators) if tally else None
+    figures = {
+        "macs": Figure(macs),
+        "operations": Figure(sum(op.counted.operations for op in inference.operators)),
+        "torch": Figure(torch_total, reason=tally_failure, version=str(torch.__version__)),
+        "torchinfo": Figure(torchinfo.multiply_adds, reason=torchinfo.failure, version=torchinfo.version),
+        "fvcore": Figure(fvcore.total, reason=fvcore.failure, version=fvcore.version),
+        "torchvision": _torchvision(subject, shape),
+        "paper": _paper(subject, shape),
+    }
+    found = {
+        rule.key: conventions.apply(rule, values, figures.get(rule.key))
+        for rule in conventions.rules(_comparisons(inference.operators))
+        if rule.key != "paper" or SAVED_BY_PAPER in values
+    }
+    makers = _makers(inference.operators)
+    return FlopsResult(
+        network=subject.described,
+        input=describe_input(shape, dtype),
+        macs=macs,
+        flops=2 * macs,
+        operations=sum(op.counted.operations for op in inference.operators),
+        backward_macs=total_macs(backwards) if training else None,
+        backward_flops=2 * total_macs(backwards) if training else None,
+        operators=operator_rows(inference.operators, backwards, fvcore.by_operator),
+        root=module_rows(inference.root, subject.name, fvcore.by_module, training),
+        parts=parts,
+        conventions=tuple(found.values()),
+        walks=_walks(found, parts, makers, walks),
+        uncounted=tuple(sorted({op.name for op in inference.operators if not op.counted.counted})),
+        assertions=(),
+        environment=environment(device),
+        notes=(
+            *passes.notes,
+            *mode_notes(inference, training),
+            *_grouped(training),
+            *_notes(found, torchinfo.failure, fvcore.failure),
+        ),
+    )
+
+
+def _trained(passes: Passes, step: Trace | str) -> Trace:
+    """The training step that --backward asks for.
+
+    Raises:
+        ResnetCliError: it was impossible.
+    """
+    if passes.refused is not None and passes.subject.spec is None and frames_of(passes.refused.cause):
+        raise user_error(passes.refused.cause, f"--backward: a training step of {passes.subject.name}")
+    if isinstance(step, str):
+        raise ResnetCliError(
+            f"--backward: this network cannot be trained on {dimensions(passes.shape)}: {step}",
+            larger_input(step),
+        )
+    return step
+
+
+def _parts(operators: Sequence[OperatorCall]) -> tuple[Part, ...]:
+    totals: dict[str, int] = defaultdict(int)
+    for op in operators:
+        for symbol, amount in op.counted.parts.items():
+            totals[symbol] += amount
+    return tuple(Part(symbol, meaning, totals.get(symbol, 0)) for symbol, meaning in PARTS.items())
+
+
+def _makers(operators: Sequence[OperatorCall]) -> Mapping[str, set[str]]:
+    """Which operators make which part."""
+    makers: dict[str, set[str]] = defaultdict(set)
+    for op in operators:
+        for symbol in op.counted.parts:
+            makers[symbol].add(plain_name(op.name))
+    makers[SAVED_BY_PAPER] = {"conv"}
+    return makers
+
+
+def _comparisons(operators: Sequence[OperatorCall]) -> float:
+    """Comparisons per output of the network's max-pools."""
+    pools = [op.counted for op in operators if "m" in op.counted.parts]
+    outputs = sum(pool.parts["m"] for pool in pools)
+    return sum(pool.operations for pool in pools) / outputs if outputs else 8
+
+
+def _saved_by_paper(subject: Subject, shape: Shape, dtype: torch.dtype, inference: Trace) -> Part | None:
+    """Multiply-accumulates that the paper's network does without, where ours has a twin in a paper.
+
+    Of basic blocks the paper's table has the variant whose shortcuts pad with zeros instead of projecting
+    (option A); of bottlenecks, the one that strides in the first 1x1 (v1), which is built and counted here.
+    """
+    spec = subject.spec
+    if spec is None:
+        return None
+    if spec.block == "basic":
+        saved = total_macs(op for op in inference.operators if op.module.path.endswith("skip_conv1"))
+        meaning = "projected shortcuts, which the paper pads"
+    elif spec.groups > 1:
+        saved, meaning = 0, "nothing: the paper of ResNeXt strides where torchvision does"
+    else:
+        twin = Passes(model.subject(replace(spec, stride_in_1x1=True)), shape, dtype).inference()
+        saved = total_macs(inference.operators) - total_macs(twin.operators)
+        meaning = "stride in the 3×3 (v1.5), not in the 1×1 (v1)"
+    return Part(SAVED_BY_PAPER, meaning, saved)
+
+
+def _is_published(subject: Subject, shape: Shape) -> bool:
+    """Whether publications speak of this network: a member of the family, unchanged, at their input."""
+    spec = subject.spec
+    if spec is None or spec.name not in FAMILY or shape[1:] != (3, 224, 224):
+        return False
+    member = FAMILY[spec.name]
+    same = replace(spec, initialization=member.initialization, zero_init_residual=member.zero_init_residual)
+    return same == member
+
+
+_NOT_PUBLISHED = "published for 3×224×224 and 1000 classes, and for unchanged networks, only"
+
+
+def _torchvision(subject: Subject, shape: Shape) -> Figure:
+    if not _is_published(subject, shape):
+        return Figure(None, reason=_NOT_PUBLISHED)
+    try:
+        giga_macs = torchvision_figures(subject.name).giga_macs
+    except UnpublishedError as error:
+        return Figure(None, reason=str(error))
+    # Three decimals of 10**9, for one image.
+    return Figure(round(giga_macs * 1000) * 10**6 * shape[0], rounding=1e6 * shape[0])
+
+
+def _paper(subject: Subject, shape: Shape) -> Figure:
+    published = conventions.PUBLISHED_IN_PAPERS.get(subject.name)
+    if published is None or not _is_published(subject, shape):
+        return Figure(None, reason=_NOT_PUBLISHED)
+    return Figure(published * 10**8 * shape[0], rounding=1e8 * shape[0])
+
+
+def _walks(
+    found: Mapping[str, Convention],
+    parts: Sequence[Part],
+    makers: Mapping[str, Iterable[str]],
+    wanted: Sequence[tuple[str, str]],
+) -> tuple[Walk, ...]:
+    for name in {name for pair in wanted for name in pair} - found.keys():
+        raise ResnetCliError(
+            f"--walk: there is no figure of {name!r} for this network", "it is not in a paper's family"
+        )
+    pairs = wanted or [pair for pair in _DEFAULT_WALKS if pair[0] in found]
+    return tuple(conventions.walk(found[start], found[end], parts, makers) for start, end in pairs)
+
+
+def _grouped(training: Trace | None) -> Iterable[Note]:
+    """Torch's formula for the backward of a convolution knows no groups in the gradient of the weight."""
+    back = [op for op in training.operators if op.backward] if training else []
+    if any(op.counted.part == "C" and (op.tallied or 0) > 2 * op.counted.macs for op in back):
+        ours, theirs = 2 * total_macs(back), sum(op.tallied or 0 for op in back)
+        yield Note(
+            "note",
+            f"backward, torch FlopCounterMode says {theirs:,} FLOPs where we count {ours:,}: it takes the weight's "
+            "gradient of a grouped convolution for that of one without groups",
+        )
+
+
+def _notes(
+    found: Mapping[str, Convention], torchinfo_failure: str | None, fvcore_failure: str | None
+) -> Iterable[Note]:
+    for tool, failure in (("torchinfo", torchinfo_failure), ("fvcore", fvcore_failure)):
+        if failure:
+            yield Note("note", f"{tool} gave no figure: {failure}")
+    for row in found.values():
+        if row.verdict == "differs":
+            yield Note("warning", f"{row.name} says {row.measured:,} where its formula gives {row.predicted:,}")

@@ -1,0 +1,71 @@
+"""Memory by phase, from what lived at once in a pass without values."""
+
+from __future__ import annotations
+
+from resnet_cli.measure.tracing.tracer import Trace
+from resnet_cli.results.common import Input, Layer, Memory
+
+
+def memory(
+    root: Layer,
+    given: Input,
+    inference: Trace,
+    training: Trace | None,
+    twice: Trace | None,
+    capacity: int | None,
+) -> Memory:
+    """Memory of a network at a batch.
+
+    Args:
+        root: its layer tree.
+        given: its input.
+        inference: a pass in eval mode.
+        training: a training step at the same batch, None where it cannot be trained so.
+        twice: a training step at twice the batch, to tell what grows with the batch from what does not.
+        capacity: bytes of the device, None where it cannot be told.
+    """
+    images = given.shape[0]
+    weights = root.parameter_bytes + root.buffer_bytes
+    per_parameter = root.parameter_bytes // max(root.parameters, 1)
+    gradients = root.trainable_parameters * per_parameter
+    fits_inference = fits_training = None
+    if capacity is not None:
+        per_image = (given.bytes + inference.peak) / images
+        fits_inference = max(0, int((capacity - weights) // per_image))
+        if training is not None and twice is not None:
+            left = capacity - weights - gradients  # the optimizer's
+            fits_training = _largest_batch(training.alive, twice.alive, images, given.bytes / images, left)
+    return Memory(
+        parameter_bytes=root.parameter_bytes,
+        buffer_bytes=root.buffer_bytes,
+        input_bytes=given.bytes,
+        inference_peak_bytes=inference.peak,
+        inference_peak_at=inference.peak_at,
+        inference_bytes=weights + given.bytes + inference.peak,
+        saved_bytes=training.saved if training else None,
+        training_peak_bytes=training.peak if training else None,
+        training_peak_at=training.peak_at if training else None,
+        training_bytes=weights + given.bytes + training.peak + gradients if training else None,
+        gradient_bytes=gradients,
+        optimizer_bytes=gradients,
+        largest_batch_inference=fits_inference,
+        largest_batch_training=fits_training,
+    )
+
+
+def _largest_batch(once: list[int], twice: list[int], images: int, input_bytes: float, left: int) -> int | None:
+    """Largest batch at which no moment of a training step needs more than what is left.
+
+    At each moment the need is a x batch + b: activations grow with the batch, gradients of weights do not. Two
+    steps at different batches, moment by moment, give a and b.
+    """
+    if len(once) != len(twice):
+        return None  # a forward that does other things at another batch
+    fits = None
+    for low, high in zip(once, twice, strict=True):
+        growth = (high - low) / images + input_bytes
+        fixed = low - (high - low)
+        most = int((left - fixed) // growth) if growth > 0 else None
+        if most is not None:
+            fits = most if fits is None else min(fits, most)
+    return None if fits is None else max(0, fits)

@@ -1,0 +1,169 @@
+"""Other counters, asked about the same network.
+
+torchinfo and fvcore have had no release for years: they are witnesses, never the source of a figure. Whatever they
+do (fail to import, raise, warn, print), the answer is a figure or a reason in words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.metadata
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnet_cli.measure.ops.fast_meta import QuickShapes
+from resnet_cli.measure.tracing.tracer import Tally
+
+# fvcore traces a real forward on the CPU; beyond this it would take seconds and gigabytes.
+_FVCORE_MACS = 150e9
+_FVCORE_BYTES = 4e9
+
+
+@dataclass(frozen=True, slots=True)
+class TorchinfoReport:
+    """What torchinfo says, or why it says nothing."""
+
+    version: str | None
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    leaves: tuple[tuple[str, tuple[int, ...]], ...] = ()  # class and output shape, in order
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FvcoreReport:
+    """What fvcore says at the whole batch (it is asked at batch 1), or why it says nothing."""
+
+    version: str | None
+    total: int | None = None
+    by_operator: Mapping[str, int] | None = None
+    by_module: Mapping[str, int] | None = None
+    failure: str | None = None
+
+
+def version(package: str) -> str | None:
+    """Installed version of a package, None where there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _hushed(*loggers: str) -> Iterator[None]:
+    """Nothing that a library prints, warns or logs reaches the user's terminal."""
+    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in loggers]
+    for logger, _ in levels:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in levels:
+            logger.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
+
+
+def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
+    """Ask torchinfo about a network on `meta`, which it may change: give a copy."""
+    release = version("torchinfo")
+    try:
+        with _hushed("torchinfo"), QuickShapes():
+            from torchinfo import summary
+
+            report = summary(model, input_data=list(inputs), verbose=0, depth=10_000, mode="eval")
+            leaves = tuple(
+                (str(layer.class_name), tuple(layer.output_size))
+                for layer in report.summary_list
+                if layer.is_leaf_layer and layer.executed
+            )
+            return TorchinfoReport(release, int(report.total_params), int(report.total_mult_adds), leaves)
+    except Exception as error:
+        return TorchinfoReport(release, failure=_reason(error))
+
+
+def fvcore(model: nn.Module, inputs: tuple[Any, ...], *, batch: int, macs: int, bytes_alive: int) -> FvcoreReport:
+    """Ask fvcore about a network on `meta`.
+
+    fvcore cannot trace on `meta`, so a twin with real (zero) weights runs once on the CPU, at batch 1: its counts
+    are sums over the images, so the figure of the batch is that of one image times the batch.
+
+    Args:
+        model: on `meta`.
+        inputs: on `meta`, the batch first.
+        batch: images in `inputs`.
+        macs: of the whole batch, to see whether a real run is affordable.
+        bytes_alive: peak of activations of the whole batch, for the same.
+    """
+    release = version("fvcore")
+    if macs / batch > _FVCORE_MACS or bytes_alive / batch > _FVCORE_BYTES:
+        return FvcoreReport(release, failure="not run: it needs a real forward, too large at this image size")
+    try:
+        with _hushed("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn"):
+            from fvcore.nn import FlopCountAnalysis
+
+            images = tuple(torch.zeros(1, *tensor.shape[1:]) for tensor in inputs)
+            with torch.no_grad():
+                analysis = FlopCountAnalysis(_zero_twin(model).eval(), images)
+                analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+                total = round(analysis.total())
+                operators = {name: round(value) * batch for name, value in analysis.by_operator().items()}
+                modules = {name: round(value) * batch for name, value in analysis.by_module().items()}
+            return FvcoreReport(release, total * batch, operators, modules)
+    except Exception as error:
+        return FvcoreReport(release, failure=_reason(error))
+
+
+def _zero_twin(model: nn.Module) -> nn.Module:
+    """A float32 copy on the CPU whose weights are all one and the same zero, and take no memory."""
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
+        zeros = torch.zeros((), dtype=kind).expand(tensor.shape)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(zeros, requires_grad=False) if is_parameter else zeros
+    return copy.deepcopy(model, memo)
+
+
+def torch_tally() -> tuple[Tally | None, str | None]:
+    """The formulas of torch's FlopCounterMode, one call at a time, or the reason why there are none.
+
+    The mode itself would import torch.compile (0.8 s) to keep it away; its formulas are the same by themselves.
+    """
+    try:
+        from torch.utils.flop_counter import flop_registry  # noqa: PLC0415
+    except ImportError as error:
+        return None, _reason(error)
+
+    aten = torch.ops.aten
+    registry: Mapping[Any, Callable[..., int]] = {
+        # Up to torch 2.14 the same attention has formulas on GPUs alone.
+        aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+            aten._scaled_dot_product_flash_attention_backward
+        ],
+        **flop_registry,
+    }
+
+    def tally(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+        formula = registry.get(func.overloadpacket)
+        return 0 if formula is None else int(formula(*args, **kwargs, out_val=out))
+
+    return tally, None

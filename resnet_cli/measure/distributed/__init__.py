@@ -1,0 +1,1 @@
+"""Replicas of a network in several processes, timed together."""

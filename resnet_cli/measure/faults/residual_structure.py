@@ -1,0 +1,179 @@
+"""The parts of a residual network by what they do, whatever they are called: stem, blocks, shortcuts, head.
+
+A block is an addition of two branches that meet again further up; the branch with more convolutions is what the block
+learns, the other is its shortcut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from torch import nn
+
+from resnet_cli.measure.faults.op_capture import NoPlaceError, Op, observed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A residual block, its operators in order of execution."""
+
+    entry: Op
+    body: tuple[Op, ...]
+    shortcut: tuple[Op, ...]
+    add: Op
+    body_argument: int  # which argument of the addition is what the block learns
+    relu: Op | None  # behind the addition
+
+    def convs(self) -> tuple[Op, ...]:
+        """The convolutions of what the block learns."""
+        return _of(self.body, "conv")
+
+    def norms(self) -> tuple[Op, ...]:
+        """The batch norms of what the block learns."""
+        return _of(self.body, "norm")
+
+    def relus(self) -> tuple[Op, ...]:
+        """The ReLUs of what the block learns, without one behind the addition."""
+        return _of(self.body, "relu")
+
+    def strided(self) -> bool:
+        """Whether one of its convolutions strides."""
+        return any(max(op.pair("stride")) > 1 for op in self.convs())
+
+    def projects(self) -> bool:
+        """Whether the shortcut holds a convolution."""
+        return bool(_of(self.shortcut, "conv"))
+
+
+class Anatomy:
+    """What one forward of a network shows.
+
+    Args:
+        network: it runs once in eval mode and is left as it was.
+
+    Raises:
+        NoPlaceError: it does not run on a small image.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.ops = tuple(observed(network))
+        self._above = _ancestors(self.ops)
+
+    def of(self, kind: str) -> tuple[Op, ...]:
+        """All operators of a kind."""
+        return _of(self.ops, kind)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The residual blocks in order of execution.
+
+        Raises:
+            NoPlaceError: nothing adds two branches of which one convolves.
+        """
+        found = tuple(block for op in self.of("add") if (block := self._block(op)) is not None)
+        if not found:
+            raise NoPlaceError("no addition of a convolved branch to its input was found")
+        return found
+
+    @property
+    def stem(self) -> Op:
+        """The first convolution."""
+        return first(self.of("conv"), "convolution by torch's conv2d")
+
+    @property
+    def head(self) -> Op:
+        """The linear layer that ends the network."""
+        return first(tuple(reversed(self.of("linear"))), "linear layer")
+
+    def before_blocks(self, kind: str) -> tuple[Op, ...]:
+        """The operators of a kind in the stem."""
+        return tuple(op for op in self.of(kind) if op.index <= self.blocks[0].entry.index)
+
+    def keeping(self) -> tuple[Block, ...]:
+        """The blocks whose shortcut is the input itself."""
+        return tuple(block for block in self.blocks if not block.shortcut)
+
+    def middle_convs(self, kernel: int | None = None) -> tuple[Op, ...]:
+        """The convolutions of the blocks, from the middle block outwards, those without a stride first."""
+        blocks = from_middle(self.blocks)
+        convs = [op for block in blocks for op in block.convs() if kernel is None or op.kernel == kernel]
+        return tuple(sorted(convs, key=lambda op: max(op.pair("stride"))))
+
+    def _block(self, add: Op) -> Block | None:
+        if len(add.inputs) != 2:
+            return None
+        left, right = (self._above[index] | {index} for index in add.inputs)
+        entry = max(left & right, default=None)
+        if entry is None:
+            return None
+        outside = self._above[entry] | {entry}
+        branches = [tuple(self.ops[index] for index in sorted(side - outside)) for side in (left, right)]
+        convs = [len(_of(branch, "conv")) for branch in branches]
+        if convs[0] == convs[1]:
+            return None
+        body = int(convs[1] > convs[0])
+        return Block(self.ops[entry], branches[body], branches[1 - body], add, body, self._relu_of(add))
+
+    def _relu_of(self, add: Op) -> Op | None:
+        readers = [op for op in self.ops if add.index in op.inputs]
+        return readers[0] if readers and readers[0].kind == "relu" else None
+
+
+def first(ops: Sequence[Op], what: str) -> Op:
+    """The first of some operators.
+
+    Raises:
+        NoPlaceError: there is none; `what` says of what.
+    """
+    if not ops:
+        raise NoPlaceError(f"no {what} was found")
+    return ops[0]
+
+
+def from_middle(items: Sequence[T]) -> list[T]:
+    """Some things in the order of their distance from the middle one."""
+    middle = len(items) // 2
+    return [items[index] for index in sorted(range(len(items)), key=lambda index: (abs(index - middle), index))]
+
+
+def _of(ops: Sequence[Op], kind: str) -> tuple[Op, ...]:
+    return tuple(op for op in ops if op.kind == kind)
+
+
+def _ancestors(ops: Sequence[Op]) -> list[frozenset[int]]:
+    above: list[frozenset[int]] = []
+    for op in ops:
+        above.append(frozenset(op.inputs).union(*(above[index] for index in op.inputs)))
+    return above
+
+
+def conv_of(network: nn.Module, op: Op) -> nn.Conv2d:
+    """The module of a convolution.
+
+    Raises:
+        NoPlaceError: the convolution is a function with a weight of its own.
+    """
+    owner = network.get_submodule(op.owner)
+    if not isinstance(owner, nn.Conv2d):
+        raise NoPlaceError("the convolution is no nn.Conv2d")
+    return owner
+
+
+def norms_of_blocks(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """The batch norms of what the blocks learn, from the middle block outwards.
+
+    Raises:
+        NoPlaceError: none is an nn.BatchNorm2d.
+    """
+    blocks = from_middle(Anatomy(network).blocks)
+    owners = [network.get_submodule(norm.owner) for block in blocks for norm in block.norms()]
+    norms = [owner for owner in owners if isinstance(owner, nn.BatchNorm2d)]
+    if not norms:
+        raise NoPlaceError("no block holds an nn.BatchNorm2d")
+    return norms

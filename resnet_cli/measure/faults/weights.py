@@ -1,0 +1,79 @@
+"""Faults in the tensors of a network that is otherwise right."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.measure.faults.op_capture import NoPlaceError
+from resnet_cli.measure.faults.residual_structure import Anatomy, from_middle, norms_of_blocks
+
+
+def _largest(tensor: Tensor) -> float:
+    # On meta there are no values; there the size of the change means nothing either.
+    return 1.0 if tensor.is_meta else float(tensor.detach().abs().max()) or 1.0
+
+
+def _spoil(tensor: Tensor, value: float | None = None) -> None:
+    """Set the middle element, or move it by a thousandth of the largest."""
+    with torch.no_grad():
+        element = tensor.view(-1)[tensor.numel() // 2]
+        element.copy_(element + 1e-3 * _largest(tensor) if value is None else torch.full_like(element, value))
+
+
+def _middle_weight(network: nn.Module) -> nn.Parameter:
+    weights = [op.weight for op in Anatomy(network).middle_convs() if op.weight is not None]
+    if not weights:
+        raise NoPlaceError("no convolution of a block reads a parameter of the network")
+    return network.get_parameter(weights[0])
+
+
+def one_weight(network: nn.Module) -> nn.Module:
+    """One weight off by a thousandth of the largest."""
+    _spoil(_middle_weight(network))
+    return network
+
+
+def nan(network: nn.Module) -> nn.Module:
+    """One weight that is NaN."""
+    _spoil(_middle_weight(network), float("nan"))
+    return network
+
+
+def one_buffer(network: nn.Module) -> nn.Module:
+    """One running mean off by a thousandth of the largest."""
+    means = [buffer for _, buffer in network.named_buffers() if buffer.dim() == 1 and buffer.is_floating_point()]
+    try:
+        means = [norm.running_mean for norm in norms_of_blocks(network) if norm.running_mean is not None] or means
+    except NoPlaceError:
+        if not means:
+            raise
+        means = from_middle(means)
+    if not means:
+        raise NoPlaceError("no batch norm has running statistics")
+    _spoil(means[0])
+    return network
+
+
+def swapped_convs(network: nn.Module) -> nn.Module:
+    """The weights of two convolutions of one shape exchanged."""
+    names = dict.fromkeys(op.weight for op in Anatomy(network).middle_convs() if op.weight is not None)
+    weights = [network.get_parameter(name) for name in names]
+    for index, one in enumerate(weights):
+        for other in weights[index + 1 :]:
+            if one.shape == other.shape and (one.is_meta or not torch.equal(one, other)):
+                with torch.no_grad():
+                    kept = one.clone()
+                    one.copy_(other)
+                    other.copy_(kept)
+                return network
+    raise NoPlaceError("no two convolutions of blocks have one shape")
+
+
+def frozen_parameter(network: nn.Module) -> nn.Module:
+    """A parameter that is not trained."""
+    weight = _middle_weight(network)
+    if not weight.requires_grad:
+        raise NoPlaceError("the convolution in the middle is frozen already")
+    weight.requires_grad_(False)
+    return network

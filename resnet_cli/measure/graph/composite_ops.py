@@ -1,0 +1,172 @@
+"""Several operators that are one: a batch norm written by hand, a dropout, a convolution that pads by mirroring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from resnet_cli.measure.graph.nodes import Node
+from resnet_cli.measure.ops.settings import Settings
+
+# A norm divides by a standard deviation: one of these is in it.
+_SPREAD = frozenset("var var_mean std std_mean rsqrt sqrt pow var_mean_correction".split())
+_WORDS = {
+    "weight": ("weight", "gamma", "scale", "gain"),
+    "bias": ("bias", "beta", "shift", "offset"),
+    "running_var": ("var", "std", "sigma"),
+    "running_mean": ("mean", "mu", "avg"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a module's operators are together."""
+
+    operator: str
+    settings: Settings
+    leaves: dict[str, tuple[str, Tensor]]  # role -> name in the module, tensor
+
+
+def may_fold(module: nn.Module) -> bool:
+    """Whether it is worth a look, by the module alone."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return True
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return module.padding_mode != "zeros"
+    if type(module).__module__.startswith("torch.nn.") or next(module.children(), None) is not None:
+        return False
+    return next(_vectors(module), None) is not None
+
+
+def _vectors(module: nn.Module) -> Any:
+    owned = (*module.named_parameters(), *module.named_buffers())
+    return ((name, tensor) for name, tensor in owned if tensor.dim())
+
+
+def fold(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]) -> Folded | None:
+    """What the module's operators are, taken together; None where they are best left as they are.
+
+    Args:
+        module: that has just run.
+        inside: its operators.
+        given: shape of its input.
+        made: shape of its output.
+    """
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return Folded("dropout", {"p": _probability(module.p)}, {})
+    if isinstance(module, nn.Conv2d):
+        return _conv(module)
+    return _norm(module, inside, given, made)
+
+
+def _conv(module: nn.Conv2d) -> Folded:
+    padding = module.padding if isinstance(module.padding, tuple) else (module.padding,) * 2
+    settings: Settings = {
+        "channels": (module.in_channels, module.out_channels),
+        "kernel": module.kernel_size,
+        "stride": module.stride,
+        "padding": padding,
+        "dilation": module.dilation,
+        "groups": module.groups,
+        "bias": module.bias is not None,
+        "padding_mode": module.padding_mode,
+    }
+    leaves = {"weight": ("weight", module.weight)}
+    return Folded("conv", settings, leaves | ({} if module.bias is None else {"bias": ("bias", module.bias)}))
+
+
+def _norm(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]) -> Folded | None:
+    """A batch norm written by hand: per-channel vectors, a division by a spread, and the shape stays."""
+    if given != made or len(given) < 2 or not _SPREAD & set(inside):
+        return None
+    vectors = list(_vectors(module))
+    if any(tensor.numel() != given[1] for _, tensor in vectors):
+        return None
+    leaves: dict[str, tuple[str, Tensor]] = {}
+    for kinds, roles in (
+        (module.named_parameters(), ("weight", "bias")),
+        (module.named_buffers(), ("running_mean", "running_var", "weight", "bias")),
+    ):
+        owned = [(name, tensor) for name, tensor in kinds if tensor.dim()]
+        _by_word(owned, roles, leaves)
+        for role, item in zip([role for role in roles if role not in leaves], owned, strict=False):
+            leaves[role] = item
+    settings: Settings = {
+        "channels": given[1],
+        "affine": "weight" in leaves,
+        "track_running_stats": "running_mean" in leaves,
+    }
+    for name, words in (("eps", ("eps", "epsilon")), ("momentum", ("momentum",))):
+        for word in words:
+            value = getattr(module, word, None)
+            if isinstance(value, float):
+                settings[name] = value
+    return Folded("batch_norm", settings, leaves)
+
+
+def _by_word(owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict[str, tuple[str, Tensor]]) -> None:
+    """Give vectors the role that their name tells, and take them off the list."""
+    for role in roles:
+        for item in owned:
+            if role not in leaves and any(word in item[0].lower() for word in _WORDS[role]):
+                leaves[role] = item
+                owned.remove(item)
+                break
+
+
+def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
+    """Dropout and global pooling as functions: one operator each, however they are written."""
+    found = dict(nodes)
+    pooled: set[int] = set()
+    for number in sorted(found):
+        node = found[number]
+        sources = [found[i] for i in node.inputs if i in found]
+        if node.operator == "mul" and (settings := _dropped(node, found)) is not None:
+            kept = tuple(i for i in node.inputs if _mask(i, found) is None)
+            found[number] = node = replace(node, operator="dropout", settings=settings, inputs=kept)
+        elif node.operator == "mean" and _is_second_half(node, sources):
+            found[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
+        elif node.operator == "conv" and node.settings["kernel"] == (1, 1) and set(node.inputs) <= pooled:
+            settings = {"channels": node.settings["channels"], "bias": node.settings["bias"]}
+            found[number] = node = replace(node, operator="linear", settings=settings)
+        if node.settings.get("dims") == "spatial" or (node.inputs and set(node.inputs) <= pooled):
+            pooled.add(number)
+    return found
+
+
+def _is_second_half(node: Node, sources: Sequence[Node]) -> bool:
+    """A mean along one side of the image, behind one along the other."""
+    first = [source for source in sources if source.operator == "mean"]
+    if len(first) != 1 or first[0].settings["dims"] not in ((2,), (3,)):
+        return False
+    if len(first[0].shape) > 3:  # the side is there still, one pixel long
+        return {*first[0].settings["dims"], *node.settings["dims"]} == {2, 3}
+    return bool(node.settings["dims"] == "spatial")
+
+
+def _mask(number: int, nodes: dict[int, Node]) -> Node | None:
+    """Who draws a mask of zeros and ones, through the divisions that scale it; None for anything else."""
+    while number in nodes:
+        node = nodes[number]
+        if node.operator == "bernoulli":
+            return node
+        if node.operator not in ("div", "mul") or len(node.inputs) != 1:
+            return None
+        number = node.inputs[0]
+    return None
+
+
+def _dropped(node: Node, nodes: dict[int, Node]) -> Settings | None:
+    masks = [mask for number in node.inputs if (mask := _mask(number, nodes)) is not None]
+    if len(masks) != 1 or len(node.inputs) != 2:
+        return None
+    kept = masks[0].settings.get("p")  # not there where a tensor says it, for every element by itself
+    return {} if kept is None else {"p": _probability(1 - kept)}
+
+
+def _probability(value: float) -> float:
+    """Without the last digits, in which 1 - (1 - 0.2) is not 0.2."""
+    return round(value, 12)

@@ -1,0 +1,1 @@
+"""What is known about ATen operators: names, settings, cost, receptive field, shapes."""

@@ -1,0 +1,1 @@
+"""What makes a network faster: each optimization, and their comparison with eager execution."""

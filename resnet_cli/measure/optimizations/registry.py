@@ -1,0 +1,240 @@
+"""Every lever that may make a network faster: what it is called, and how a network is made that has it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.measure.bench.device_timer import Clock
+from resnet_cli.measure.optimizations.conv_bn_fusion import fold
+from resnet_cli.measure.optimizations.cuda_graph import Capture, CudaCapture, capture
+from resnet_cli.measure.optimizations.torch_compile import Compiler, compile_for, inductor
+from resnet_cli.measure.optimizations.variant import Form, UnavailableError
+from resnet_cli.results.bench import LEVERS
+
+EAGER = "eager"
+
+_TF32, _IEEE = "tf32", "ieee"
+_TF32_SINCE = _BFLOAT16_SINCE = (8, 0)  # compute capability: Ampere
+_NEEDS_CUDA = "needs a CUDA device"
+
+
+class Precision(Protocol):
+    """A part of torch that computes float32 in a precision of its own: "ieee", "tf32", …"""
+
+    fp32_precision: str
+
+
+def cuda_precisions() -> tuple[Precision, Precision]:
+    """Of convolutions and of matrix products, on a GPU."""
+    conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    matmul: Any = torch.backends.cuda.matmul
+    return conv, matmul
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a lever may ask of the machine. A test brings its own.
+
+    Args:
+        device: where the network is.
+        capability: of the GPU: (8, 0); None where there is none.
+        emulates_bfloat16: the device has no arithmetic in it, so that torch takes another one's.
+        precisions: of convolutions and of matrix products in float32.
+        capture: records CUDA graphs.
+        compiler: torch.compile.
+    """
+
+    device: torch.device
+    capability: tuple[int, int] | None = None
+    emulates_bfloat16: bool = False
+    precisions: tuple[Precision, Precision] = field(default_factory=cuda_precisions)
+    capture: Capture | None = None
+    compiler: Compiler = inductor
+
+
+def machine(device: torch.device) -> Machine:
+    """This machine."""
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        return Machine(device, capability, capability < _BFLOAT16_SINCE, capture=CudaCapture(device))
+    return Machine(device, emulates_bfloat16=device.type == "cpu" and _emulates_bfloat16())
+
+
+def _emulates_bfloat16() -> bool:
+    """Whether an x86 processor has neither AVX512_BF16 nor AMX; of other ones torch does not tell."""
+    if not torch.cpu._is_avx2_supported():
+        return False
+    return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+Make = Callable[[nn.Module, Tensor, Machine], Form]
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """One of them.
+
+    Args:
+        key: of `bench_results.LEVERS`, or "eager".
+        title: in words.
+        make: the form, from a copy of the network that it may change; raises UnavailableError.
+        keeps_precision: arithmetic stays what it is in plain eager.
+        dtype: of weights and input.
+    """
+
+    key: str
+    title: str
+    make: Make
+    keeps_precision: bool = True
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A form, and what it took."""
+
+    form: Form
+    setup_s: float  # until its first result was there
+
+
+def pull(lever: Lever, model: nn.Module, image: Tensor, on: Machine, clock: Clock) -> Made:
+    """Make a network that has a lever, and call it once. Use it inside `torch.inference_mode`.
+
+    Args:
+        lever: which one.
+        model: calibrated, in eval mode and float32, on its device; it is copied, and the copy is not timed.
+        image: a batch, on the same device, in float32.
+        on: the machine.
+        clock: of the device.
+
+    Raises:
+        UnavailableError: it is not to be had here; the message says why.
+        Exception: whatever torch raises.
+    """
+    own = copy.deepcopy(model)
+    clock.wait()
+    begin = clock.now()
+    form = lever.make(own, image, on)
+    form.call()
+    clock.wait()
+    return Made(form, clock.now() - begin)
+
+
+def _eager(model: nn.Module, image: Tensor, _on: Machine) -> Form:
+    return Form(model, image)
+
+
+def _channels_last(model: nn.Module, image: Tensor, _on: Machine) -> Form:
+    return _laid_out(model, image)
+
+
+def _laid_out(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Form:
+    """Weights and input in channels_last, which a producer of images can give as well as the other format."""
+    if image.dim() != 4:
+        raise UnavailableError("channels_last is a format of images")
+    model.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Form(model, image.to(dtype=dtype, memory_format=torch.channels_last))
+
+
+def _folded(model: nn.Module, image: Tensor, _on: Machine) -> Form:
+    fold(model)
+    return Form(model, image)
+
+
+def _channels_last_folded(model: nn.Module, image: Tensor, _on: Machine) -> Form:
+    fold(model)
+    return _laid_out(model, image)
+
+
+def _best_eager(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Form:
+    """What the further levers start from: folded where that can be, in channels_last."""
+    with contextlib.suppress(UnavailableError):
+        fold(model)
+    return _laid_out(model, image, dtype)
+
+
+def _compiled(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    form = _best_eager(model, image)
+    return Form(compile_for(model, form.image, compiler=on.compiler), form.image)
+
+
+def _bfloat16(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    form = _best_eager(model, image, torch.bfloat16)
+    which = "GPU" if on.device.type == "cuda" else "processor"
+    remark = f"emulated: this {which} has no bfloat16 arithmetic" if on.emulates_bfloat16 else None
+    return Form(form.run, form.image, remark)
+
+
+def _float16(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    if on.device.type != "cuda":
+        raise UnavailableError(f"{_NEEDS_CUDA}: elsewhere bfloat16 is the shorter format")
+    return _best_eager(model, image, torch.float16)
+
+
+def _tf32(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    """Plain eager with TF32 wherever there is float32 arithmetic; torch has it on for convolutions by default."""
+    if on.capability is None:
+        raise UnavailableError(_NEEDS_CUDA)
+    if on.capability < _TF32_SINCE:
+        raise UnavailableError(f"needs compute capability 8.0, and this GPU has {'.'.join(map(str, on.capability))}")
+    already = [
+        name
+        for name, part in zip(("convolutions", "matrix products"), on.precisions, strict=True)
+        if part.fp32_precision == _TF32
+    ]
+    if len(already) == len(on.precisions):
+        raise UnavailableError("already on for convolutions and matrix products")
+
+    def run(images: Tensor) -> object:
+        with in_precision(on.precisions, _TF32):
+            return model(images)
+
+    return Form(run, image, f"already on for {already[0]} in plain eager" if already else None)
+
+
+def _cuda_graph(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    if on.capture is None:
+        raise UnavailableError(_NEEDS_CUDA)
+    form = _best_eager(model, image)
+    return Form(capture(form.run, form.image, on.capture), form.image)
+
+
+@contextlib.contextmanager
+def in_precision(parts: Sequence[Precision], precision: str = _IEEE) -> Iterator[None]:
+    """Let parts of torch compute float32 in one precision, and put theirs back.
+
+    Args:
+        parts: such as `cuda_precisions()`.
+        precision: "ieee" for all 24 bits, "tf32" for 11 of them.
+    """
+    before = [part.fp32_precision for part in parts]
+    try:
+        for part in parts:
+            part.fp32_precision = precision
+        yield
+    finally:
+        for part, old in zip(parts, before, strict=True):
+            part.fp32_precision = old
+
+
+EAGER_LEVER = Lever(EAGER, "plain eager", _eager)
+
+_ALL = (
+    Lever("channels-last", "channels_last", _channels_last),
+    Lever("folded", "conv-bn folded", _folded),
+    Lever("channels-last-folded", "channels_last + conv-bn folded", _channels_last_folded),
+    Lever("compile", "torch.compile", _compiled),
+    Lever("bfloat16", "bfloat16 + channels_last + conv-bn folded", _bfloat16, False, "bfloat16"),
+    Lever("float16", "float16 + channels_last + conv-bn folded", _float16, False, "float16"),
+    Lever("tf32", "TF32 in all arithmetic", _tf32, False),
+    Lever("cuda-graph", "CUDA graph + channels_last + conv-bn folded", _cuda_graph),
+)
+BY_KEY: Mapping[str, Lever] = {lever.key: lever for lever in _ALL}
+assert tuple(BY_KEY) == LEVERS

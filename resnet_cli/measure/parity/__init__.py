@@ -1,0 +1,1 @@
+"""Comparison of a network with a reference."""

@@ -1,0 +1,218 @@
+"""`compare-torchvision`: whether two networks are the same, check by check, and every place where they are not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from resnet_cli import signals
+from resnet_cli.measure.models import torchvision_models
+from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.parity.checks import forward as forward_checks
+from resnet_cli.measure.parity.checks import static, training
+from resnet_cli.measure.parity.config import Comparison, Question, prepare
+from resnet_cli.measure.parity.diagnosis import diagnose
+from resnet_cli.measure.system.environment import environment
+from resnet_cli.results.common import Note
+from resnet_cli.results.compare import Check, Finding, Mapping, Member, ParityResult, Prediction, Probe
+from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+
+_TITLES = {
+    "parameters": "parameters and buffers",
+    "settings": "settings and structure",
+    "eval": "forward, eval mode",
+    "shapes": "other sizes",
+    **training.TITLES,
+}
+
+
+def compare(
+    ours: Subject,
+    theirs: Subject,
+    question: Question = Question(),  # noqa: B008  # frozen
+    *,
+    expected: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ParityResult:
+    """Hold a network against a reference.
+
+    Args:
+        ours: left as it is; its tensors are real.
+        theirs: the reference; its weights are drawn anew unless the question says that both sides have loaded them.
+        question: what is asked.
+        expected: keys of the findings that are intended (`finding_key`).
+        progress: told what is going on.
+
+    Raises:
+        ResnetCliError: a forward fails, or no parameter of the one has a counterpart in the other.
+        KeyboardInterrupt: before a check was made; later it ends the comparison with what there is.
+    """
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _exactly(question.device):
+        warnings.simplefilter("ignore")  # of libraries, about things that the user cannot change here
+        spread = static.spreads(ours.model) if question.weights is None else {}
+        comparison = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name), progress=progress)
+        static.initialisation(spread, comparison)
+        forward, interrupted = _checked(comparison, progress)
+    return _result(ours, theirs, comparison, forward, expected, interrupted=interrupted)
+
+
+def _checked(comparison: Comparison, progress: Callable[[str], None]) -> tuple[forward_checks.Forward | None, bool]:
+    """Make the checks, one after the other; Ctrl-C ends it with those that are made, and True."""
+    asked = comparison.question.checks
+    forward = None
+    try:
+        if "parameters" in asked:
+            static.parameters(comparison)
+        if "settings" in asked:
+            static.settings(comparison)
+        if "eval" in asked:
+            forward = forward_checks.evaluate(comparison, progress)
+        training.train(comparison, progress)
+        if "shapes" in asked:
+            forward_checks.shapes(comparison, forward, progress)
+    except KeyboardInterrupt:
+        if not comparison.checks:
+            raise
+        signals.heard()
+        return forward, True
+    return forward, False
+
+
+class _exactly:  # noqa: N801  # reads as what it does
+    """Convolutions on a GPU without TF32, whose rounding would hide what is looked for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before: tuple[bool, bool, bool] | None = None
+
+    def __enter__(self) -> None:
+        if self._device.type == "cuda":
+            cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+            self._before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic)
+            cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = False, False, True
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+            cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = self._before
+
+
+def finding_key(finding: Finding) -> str:
+    """What a finding is called on a list of intended changes: the same for the same change, another for any other."""
+    place = finding.ours if finding.ours is not None else f"({finding.theirs})"
+    value = "" if finding.our_value is None else f" = {finding.our_value}"
+    return f"{finding.kind} {finding.subject} {place}{value}"
+
+
+def _result(
+    ours: Subject,
+    theirs: Subject,
+    comparison: Comparison,
+    forward: forward_checks.Forward | None,
+    expected: Sequence[str] | None,
+    *,
+    interrupted: bool,
+) -> ParityResult:
+    question = comparison.question
+    comparison.diagnoses += static.name_values(comparison)
+    comparison.diagnoses[:0] = diagnose(comparison.structure, comparison.findings)
+    made = {check.key: check for check in comparison.checks}
+    why = {key: "interrupted before" if key in question.checks else "not asked for" for key in CHECKS}
+    checks = tuple(made.get(key, Check(key, _TITLES[key], SKIPPED, None, None, why[key])) for key in CHECKS)
+    wanted = set(expected or ())
+    findings = tuple(replace(one, expected=finding_key(one) in wanted) for one in comparison.findings)
+    worst = _worst(checks)
+    intended = bool(findings) and all(one.expected for one in findings)
+    notes = list(comparison.notes)
+    if expected is not None:
+        gone = sorted(wanted - {finding_key(one) for one in findings})
+        notes += [Note("warning", f"expected, and not found: {key}") for key in gone]
+    lost = comparison.unmapped
+    return ParityResult(
+        network=ours.described,
+        reference=theirs.name,
+        reference_version=torchvision_models.version(),
+        verdict=worst,
+        same=(worst in (BITWISE, ROUNDING) or intended) and not interrupted,
+        checks=checks,
+        diagnoses=tuple(comparison.diagnoses),
+        findings=findings,
+        lines=tuple(forward_checks.side_by_side(comparison, forward)),
+        mapping=Mapping(
+            source=question.map_source,
+            pairs=tuple(comparison.pairs.items()),
+            parameters=sum(name in comparison.pairs for name in comparison.used[0]),
+            our_parameters=len(comparison.used[0]),
+            their_parameters=len(comparison.used[1]),
+            unmapped_ours=lost[0],
+            unmapped_theirs=lost[1],
+            unused_ours=comparison.unused,
+        ),
+        probe=Probe(
+            seed=question.seed,
+            weights="randomised" if question.weights is None else question.weights,
+            shape=question.shape,
+            training_shape=question.training_shape,
+            other_shapes=question.other_shapes,
+            noise_floor=None if forward is None else forward.floor,
+        ),
+        image=None,
+        predictions=(),
+        environment=environment(question.device),
+        notes=tuple(notes),
+        interrupted=interrupted,
+    )
+
+
+def _worst(checks: Sequence[Check]) -> str:
+    found = {check.verdict for check in checks}
+    for verdict in (DIFFERENT, NOT_COMPARABLE, ROUNDING, BITWISE):
+        if verdict in found:
+            return verdict
+    return NOT_COMPARABLE
+
+
+def predict(ours: nn.Module, theirs: nn.Module, path: str, name: str) -> tuple[Prediction, ...]:
+    """The five most likely classes of a photograph by either network, with torchvision's own preprocessing.
+
+    Raises:
+        ResnetCliError: the image cannot be read.
+    """
+    image, labels = torchvision_models.prepared_image(path, name)
+    with torch.no_grad():
+        rows = [torch.softmax(model.eval()(image)[0].double(), 0).topk(5) for model in (ours, theirs)]
+
+    def label(index: int) -> str:
+        return labels[index] if index < len(labels) else str(index)
+
+    (our_values, our_indices), (their_values, their_indices) = rows
+    return tuple(
+        Prediction(
+            rank + 1,
+            label(int(our_indices[rank])),
+            float(our_values[rank]),
+            label(int(their_indices[rank])),
+            float(their_values[rank]),
+        )
+        for rank in range(len(our_values))
+    )
+
+
+def member(result: ParityResult, name: str, parameters: int) -> Member:
+    """A comparison as one row of the family's."""
+    first = result.diagnoses[0].text if result.diagnoses else result.findings[0].text if result.findings else None
+    return Member(
+        name=name,
+        verdict=result.verdict,
+        same=result.same,
+        parameters=parameters,
+        mapped=result.mapping.parameters,
+        tensors=result.mapping.our_parameters,
+        checks=result.checks,
+        findings=len(result.findings),
+        first=first,
+    )

@@ -1,0 +1,121 @@
+"""Files of a comparison: which parameter is which, and which changes are intended. TOML, or JSON to read."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.formatting import dimensions, printable
+from resnet_cli.results.common import Shape
+from resnet_cli.user_files import read_bytes
+
+_MOST_PARTS = 32
+_QUOTED = re.compile(r""" "(?:[^"\\\n]|\\.)*" | '[^'\n]*' """, re.VERBOSE)
+_ENDLESS_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}""")
+_LARGEST_FILE = 16 * 10**6  # a map of ResNet-152 has 40 kB
+
+
+def _read(path: str) -> dict[str, Any]:
+    shown = printable(path)
+    try:
+        text = read_bytes(path, _LARGEST_FILE).decode("utf-8")
+    except FileNotFoundError:
+        raise ResnetCliError(f"{shown}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise ResnetCliError(f"{shown} cannot be read: it is not UTF-8 text (byte {error.start})") from None
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ResnetCliError(f"{shown} cannot be read: {printable(said[:1].lower() + said[1:])}") from None
+    is_json = path.lower().endswith(".json")
+    # tomllib takes memory that grows with the square of the length of a key.
+    if not is_json and _ENDLESS_KEY.search(_QUOTED.sub('""', text)):
+        raise ResnetCliError(f"{shown} has a key of more than {_MOST_PARTS} parts", "names with dots stand in quotes")
+    try:
+        content = json.loads(text) if is_json else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
+        raise ResnetCliError(f"{shown} is no {'JSON' if is_json else 'TOML'}: {error}") from None
+    if not isinstance(content, dict):
+        raise ResnetCliError(f"{shown} holds no table")
+    return content
+
+
+def read_map(path: str) -> dict[str, str]:
+    """Our name → the reference's, from the table `parameters`.
+
+    Raises:
+        ResnetCliError: no such file, or nothing of the kind in it.
+    """
+    table = _read(path).get("parameters")
+    if not isinstance(table, dict) or not table:
+        raise ResnetCliError(f"{printable(path)} has no table [parameters]", 'write "our.name" = "their.name" in it')
+    for name, target in table.items():
+        if not isinstance(target, str):
+            raise ResnetCliError(
+                f"{printable(path)}: {printable(name)} is not mapped to a name",
+                "names with dots stand in quotes, on both sides",
+            )
+    return dict(table)
+
+
+def map_text(pairs: Mapping[str, str], ours: str, theirs: str) -> str:
+    """A map as a file."""
+    lines = [f"# {_comment(ours)} and {_comment(theirs)}: which parameter or buffer is which", "[parameters]"]
+    return "\n".join(lines + [f"{_quoted(a)} = {_quoted(b)}" for a, b in pairs.items()]) + "\n"
+
+
+def _comment(name: str) -> str:
+    return printable(name).replace("\n", " ")
+
+
+def _quoted(name: str) -> str:
+    # A JSON string is a TOML string once astral characters are no pairs of surrogates, and DEL is escaped.
+    return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def check_map(mapping: Mapping[str, str], ours: Mapping[str, Shape], theirs: Mapping[str, Shape]) -> None:
+    """Whether a map can be followed.
+
+    Raises:
+        ResnetCliError: a name is unknown or named twice, or two tensors have another number of values.
+    """
+    seen: dict[str, str] = {}
+    for name, target in mapping.items():
+        for one, known, whose in ((name, ours, "our network"), (target, theirs, "the reference")):
+            if one not in known:
+                near = difflib.get_close_matches(one, known, n=1)
+                hint = f"did you mean {printable(near[0])}?" if near else None
+                raise ResnetCliError(f"the map names {printable(one)}, which {whose} has not", hint)
+        if target in seen:
+            raise ResnetCliError(
+                f"the map gives {printable(target)} to {printable(seen[target])} and {printable(name)}"
+            )
+        seen[target] = name
+        if prod(ours[name]) != prod(theirs[target]):
+            shapes = f"{dimensions(ours[name]) or 'a scalar'} and {dimensions(theirs[target]) or 'a scalar'}"
+            raise ResnetCliError(
+                f"{printable(name)} and {printable(target)} are {shapes}: they cannot be the same tensor"
+            )
+
+
+def read_expectations(path: str) -> tuple[str, ...]:
+    """The keys of intended changes, from the list `expected`.
+
+    Raises:
+        ResnetCliError: no such file, or no such list in it.
+    """
+    found = _read(path).get("expected")
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise ResnetCliError(f"{printable(path)} has no list of texts called expected", "--save-expect writes one")
+    return tuple(found)
+
+
+def expectations_text(keys: Iterable[str], ours: str, theirs: str) -> str:
+    """Intended changes as a file."""
+    lines = [f"# changes of {_comment(ours)} against {_comment(theirs)} that are intended", "expected = ["]
+    return "\n".join([*lines, *(f"  {_quoted(key)}," for key in dict.fromkeys(keys)), "]"]) + "\n"

@@ -1,0 +1,266 @@
+"""One training step of both networks in double precision: outputs, running statistics, gradients, new parameters.
+
+In single precision a correct network cannot be told from a broken one by its gradients: rounding alone makes
+relative errors of tenths in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import gc
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from resnet_cli.measure.models import random_init
+from resnet_cli.measure.parity.tensor_error import relative_error
+from resnet_cli.measure.tracing.tracer import tensors_in
+
+SINGLE = 1e-4  # up to here a network that works in single precision may be apart by its rounding
+LIMIT = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault seen is above 1e-8
+
+# The least that a gradient counts for, as a share of the largest: that of a bias in front of a batch norm is zero but
+# for rounding, which comes to some 1e-15 of the largest; those that matter are above this.
+_NEGLIGIBLE = 1e-4
+
+# What the step is made with; weight decay and momentum so that each of them has a part in it.
+_RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-4
+_PIECE = 2**20  # values
+_WIDE = 50_000_000  # parameters
+
+OnGradient = Callable[[str, nn.Parameter], None]
+
+
+@dataclass(slots=True)
+class Trained:
+    """One network after a forward and a backward pass in train mode."""
+
+    outputs: list[Tensor]
+    buffers: dict[str, Tensor]  # after the forward
+    before: dict[str, Tensor]  # and before it
+    gradients: dict[str, Tensor]
+    input_gradient: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far one tensor is from its counterpart."""
+
+    ours: str
+    theirs: str
+    error: float
+
+
+def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | None = None) -> Trained:
+    """A forward and a backward pass in train mode and float64; the model is afterwards as it was.
+
+    Args:
+        model: changed to float64 in the meantime, and not copied: a wide network would fill the memory.
+        image: a batch of two or more.
+        seed: of the loss's weights, and of dropout.
+        on_gradient: given each parameter with its gradient as soon as it is known, and nothing is kept; without it
+            all gradients are in the result.
+    """
+    kept = {name: tensor.dtype for name, tensor in random_init.tensors(model).items()}
+    before = {name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)}
+    training = model.training
+    handles = []
+    try:
+        model.double().train()
+        x = image.double().requires_grad_()
+        named = {id(parameter): name for name, parameter in model.named_parameters()}
+
+        def arrived(parameter: nn.Parameter) -> None:
+            if on_gradient is not None:
+                on_gradient(named[id(parameter)], parameter)
+                parameter.grad = None
+
+        # Also where nobody asks for gradients: between two hooks Python hears Ctrl-C, which a backward pass does not.
+        handles = [
+            parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
+            for parameter in model.parameters()
+            if parameter.requires_grad
+        ]
+        with random_init.seeded(seed), torch.enable_grad():
+            outputs = [tensor for tensor in tensors_in(model(x)) if tensor.is_floating_point()]
+            # A weighted sum: no output can change without changing the loss, and no two gradients cancel.
+            loss = torch.zeros((), dtype=torch.float64, device=x.device)
+            for number, output in enumerate(outputs):
+                weights = random_init.image(tuple(output.shape), seed + number, torch.float64).to(x.device)
+                loss = loss + (output * weights).sum() / math.sqrt(output.numel())
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+        return Trained(
+            outputs=[output.detach() for output in outputs],
+            buffers={name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)},
+            before=before,
+            gradients={name: p.grad for name, p in model.named_parameters() if p.grad is not None},
+            input_gradient=x.grad,
+        )
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.zero_grad(set_to_none=True)
+        _restore(model, kept, before)
+        model.train(training)
+
+
+def stays_single(model: nn.Module, image: Tensor) -> bool:
+    """Whether a forward works in single precision, at least in part, whatever it is given.
+
+    Args:
+        model: left as it is.
+        image: a batch that it takes.
+    """
+    kinds: set[torch.dtype] = set()
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            kinds.update(tensor.dtype for tensor in tensors_in(out))
+            return out
+
+    model = copy.deepcopy(model).cpu().double().eval()
+    with torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
+        model(image.cpu().double())
+    return torch.float32 in kinds
+
+
+def give_back(model: nn.Module) -> None:
+    """Return freed memory to the system: glibc keeps blocks of up to 32 MB, and a wide network has many.
+
+    Not worth its time for a network of few parameters.
+    """
+    if sum(parameter.numel() for parameter in model.parameters()) < _WIDE:
+        return
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another system's C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _restore(model: nn.Module, kept: Mapping[str, torch.dtype], before: Mapping[str, Tensor]) -> None:
+    """Dtypes and buffers as they were; what was single precision comes back from double without loss."""
+    for name, tensor in random_init.tensors(model).items():
+        if tensor.dtype != kept[name]:
+            tensor.data = tensor.data.to(kept[name])
+        if name in before:
+            tensor.data.copy_(before[name])
+
+
+class Gradients:
+    """Our gradients against the reference's, one by one as ours come in, and the parameters after a step of SGD.
+
+    Args:
+        theirs: the reference after its run; its gradients are used up.
+        model: the reference.
+        pairs: our name → the reference's.
+    """
+
+    def __init__(self, theirs: Trained, model: nn.Module, pairs: Mapping[str, str]) -> None:
+        self._theirs = theirs
+        self._parameters = dict(model.named_parameters())
+        self._pairs = pairs
+        self._scale = _NEGLIGIBLE * max((float(g.abs().max()) for g in theirs.gradients.values()), default=0.0)
+        self.gradients: list[Deviation] = []
+        self.parameters: list[Deviation] = []
+
+    def arrived(self, name: str, parameter: nn.Parameter) -> None:
+        """Compare one."""
+        other = self._pairs.get(name)
+        if other is None or other not in self._parameters or parameter.grad is None:
+            return
+        gradient = self._theirs.gradients.pop(other, None)  # and its memory is free for ours
+        if gradient is None:
+            self.gradients.append(Deviation(name, other, math.inf))
+            return
+        error = relative_error(parameter.grad, gradient, self._scale)
+        self.gradients.append(Deviation(name, other, error))
+        error = _step_error(parameter.detach(), parameter.grad, self._parameters[other].detach(), gradient)
+        self.parameters.append(Deviation(name, other, error))
+
+    def finish(self, ours: Trained, model: nn.Module) -> None:
+        """Parameters that got no gradient, and the gradient of the image."""
+        own = dict(model.named_parameters(remove_duplicate=False))
+        for name, other in self._pairs.items():
+            if name in own and other in self._theirs.gradients:  # those that were compared are used up
+                self.gradients.append(Deviation(name, other, math.inf))
+                error = _step_error(
+                    own[name].detach(), None, self._parameters[other].detach(), self._theirs.gradients[other]
+                )
+                self.parameters.append(Deviation(name, other, error))
+        a, b = ours.input_gradient, self._theirs.input_gradient
+        if a is not None and b is not None:
+            self.gradients.append(Deviation("the image", "the image", relative_error(a, b)))
+
+
+def _step_error(ours: Tensor, our_gradient: Tensor | None, theirs: Tensor, their_gradient: Tensor) -> float:
+    """Relative error of a parameter after one step of SGD; piece by piece, since copies of a wide one are large."""
+    apart = largest = 0.0
+    for start in range(0, theirs.numel(), _PIECE):
+        piece = slice(start, start + _PIECE)
+        a = _stepped(ours.flatten()[piece], None if our_gradient is None else our_gradient.flatten()[piece])
+        b = _stepped(theirs.flatten()[piece], their_gradient.flatten()[piece])
+        far = float((a - b).abs().max())
+        if math.isnan(far):
+            return math.inf
+        apart, largest = max(apart, far), max(largest, float(b.abs().max()))
+    return 0.0 if not apart else apart / largest if largest else math.inf
+
+
+def _stepped(value: Tensor, gradient: Tensor | None) -> Tensor:
+    """What one step of SGD with momentum and weight decay makes of values; nothing without a gradient."""
+    stepped = value.to(torch.float64, copy=True)
+    if gradient is not None:
+        # As a function: an optimizer for each piece would take longer than the step.
+        sgd(
+            [stepped],
+            [gradient],
+            [None],
+            foreach=False,
+            weight_decay=_DECAY,
+            momentum=_MOMENTUM,
+            lr=_RATE,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+    return stepped
+
+
+def buffer_deviations(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[Deviation]:
+    """Running statistics and counters after the forward in train mode."""
+    return [
+        Deviation(mine, other, relative_error(ours.buffers[mine], theirs.buffers[other]))
+        for mine, other in pairs.items()
+        if mine in ours.buffers and other in theirs.buffers
+    ]
+
+
+def is_biased_variance(ours: Trained, theirs: Trained, mine: str, other: str, count: int) -> bool:
+    """Whether our running variance took the biased variance of the batch, n - 1 where torch divides by n.
+
+    The new value is old + momentum x (variance - old): the ratio of the two additions is (n - 1) / n.
+
+    Args:
+        ours: after the step.
+        theirs: after the step.
+        mine: name of our running variance.
+        other: name of the reference's.
+        count: n, values per channel in the batch.
+    """
+    if count < 2:
+        return False
+    before = theirs.before[other].double()
+    added, expected = ours.buffers[mine].double(), theirs.buffers[other].double()
+    # new = (1 - m) old + m v, where ours took v (n - 1) / n: so new - n (new - ours) is (1 - m) old, with one m for
+    # all channels. What is not finite, or divided by zero, is below no bound.
+    kept = (expected - count * (expected - added)) / before
+    return float(kept.max() - kept.min()) < 1e-6 and 0 <= float(kept.mean()) < 1

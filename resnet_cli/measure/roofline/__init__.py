@@ -1,0 +1,1 @@
+"""The peak FLOP/s and memory bandwidth of this machine, measured."""

@@ -1,0 +1,1 @@
+"""The machine: processor, devices, control groups, clocks, library versions."""

@@ -1,0 +1,70 @@
+"""Who reads whose output: the operators' reads, lifted to the calls that stand beside each other in a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
+
+INPUT = -1  # what the module itself was given
+
+Step = ModuleCall | OperatorCall
+
+
+class DataFlow:
+    """The edges between the calls of each module, from the storages that its operators read and wrote.
+
+    Args:
+        trace: of a forward.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._reads: dict[int, dict[int, Step | None]] = {}  # by identity of the reader: what it reads, None its input
+        for operator in trace.operators:
+            if not operator.backward:
+                for writer in operator.reads:
+                    self._connect(_chain(operator), None if writer is None else _chain(writer))
+
+    def _connect(self, reader: list[Step], writer: list[Step] | None) -> None:
+        """Where the two ways down from the network part, one call reads another; further down it reads its input."""
+        common = 1
+        if writer is not None:
+            while writer[common] is reader[common]:
+                common += 1
+            self._reads.setdefault(id(reader[common]), {})[id(writer[common])] = writer[common]
+            common += 1
+        for call in reader[common:]:
+            self._reads.setdefault(id(call), {})[INPUT] = None
+
+    def sources(self, call: Step, index: Callable[[Step], int | None]) -> tuple[int, ...]:
+        """What a call reads.
+
+        Args:
+            call: of a module, or an operator in its forward.
+            index: the row of a call beside it; None where it has none, and then it stands for what it reads itself.
+
+        Returns:
+            Rows in order, `INPUT` first.
+        """
+        found: set[int] = set()
+        seen: set[int] = set()
+        waiting = [call]
+        while waiting:
+            for step in self._reads.get(id(waiting.pop()), {}).values():
+                row = INPUT if step is None else index(step)
+                if row is not None:
+                    found.add(row)
+                elif step is not None and id(step) not in seen:
+                    seen.add(id(step))
+                    waiting.append(step)
+        return tuple(sorted(found))
+
+
+def _chain(operator: OperatorCall) -> list[Step]:
+    """The way down to an operator, from the network itself."""
+    found: list[Step] = [operator]
+    module: ModuleCall | None = operator.module
+    while module is not None:
+        found.append(module)
+        module = module.parent
+    return found[::-1]

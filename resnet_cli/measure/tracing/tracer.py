@@ -1,0 +1,353 @@
+"""One pass through a network, written down: modules entered, operators run, storages born and gone."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from resnet_cli.measure.ops import receptive_field
+from resnet_cli.measure.ops.attention_on_meta import as_on_devices
+from resnet_cli.measure.ops.cost import Counted, bare_name, count, in_place
+from resnet_cli.measure.ops.fast_meta import QuickShapes, is_lazy
+from resnet_cli.measure.ops.receptive_field import Field
+
+# (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
+Tally = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
+
+
+@dataclass(slots=True, eq=False)
+class OperatorCall:
+    """One operator that ran."""
+
+    name: str
+    in_place: bool
+    is_view: bool
+    backward: bool
+    module: ModuleCall
+    counted: Counted
+    input_shapes: tuple[tuple[int, ...], ...]  # activations first to last, parameters left out
+    output_shape: tuple[int, ...] | None
+    output_elements: int
+    allocated: int  # bytes
+    moved: int  # bytes
+    receptive: Field | None
+    peak: int  # bytes of activations alive, this operator's outputs included
+    tallied: int | None  # FLOPs by another counter's formula, where one was asked
+    reads: tuple[OperatorCall | None, ...] = ()  # who wrote what it reads; None is the input of the network
+
+
+@dataclass(slots=True)
+class ModuleCall:
+    """One call of a module, with what ran inside in order."""
+
+    path: str
+    module: nn.Module
+    call: int
+    parent: ModuleCall | None
+    input_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...] | None = None
+    children: list[ModuleCall | OperatorCall] = field(default_factory=list)
+    peak: int = 0
+    saved: int = 0
+    backward_macs: int = 0
+
+    def modules(self) -> Iterator[ModuleCall]:
+        """This call and all calls inside it, in the order in which they began."""
+        yield self
+        for child in self.children:
+            if isinstance(child, ModuleCall):
+                yield from child.modules()
+
+
+@dataclass(slots=True)
+class Trace:
+    """What one pass showed."""
+
+    root: ModuleCall
+    operators: list[OperatorCall]
+    output: Any
+    peak: int  # bytes of activations (and gradients) alive at once, parameters, buffers and input not counted
+    peak_at: str
+    saved: int
+    alive: list[int]  # bytes alive after each allocation, in order
+
+
+class ForwardFailedError(Exception):
+    """The input did not get through.
+
+    Attributes:
+        reached: the calls from the root down to the module that failed.
+        cause: what was raised, by torch or by the network itself.
+    """
+
+    def __init__(self, reached: Sequence[ModuleCall], root: ModuleCall, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.reached = tuple(reached)
+        self.root = root
+        self.cause = cause
+
+
+def run(
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    *,
+    training: bool = False,
+    backward: bool = False,
+    tally: Tally | None = None,
+) -> Trace:
+    """Send inputs through a network, both on `meta`, or both on the CPU where a forward needs values.
+
+    Args:
+        model: on the inputs' device; its training flags are set by this call, so give a copy (`shapes.hollow_copy`).
+        inputs: positional arguments of its forward.
+        training: train mode with autograd on, else eval mode under `no_grad`.
+        backward: a backward pass from every floating-point output after the forward (needs `training`).
+        tally: asked for every operator's FLOPs by another counter's formulas; see `witnesses.torch_tally`.
+
+    Raises:
+        ForwardFailedError: an operator refused its input.
+    """
+    model.train(training)
+    model.zero_grad(set_to_none=True)  # a second pass allocates its gradients as the first one did
+    recorder = _Recorder(model, inputs, tally)
+    grad: AbstractContextManager[Any] = torch.enable_grad() if training else torch.no_grad()
+    saving: AbstractContextManager[Any] = (
+        torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if training else nullcontext()
+    )
+    try:
+        with QuickShapes(), recorder, grad, saving, as_on_devices():
+            output = model(*inputs)
+            if backward:
+                recorder.start_backward()
+                # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
+                ends = [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
+                if not ends:
+                    raise RuntimeError("none of its outputs depends on a trainable parameter")
+                functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
+    except (Exception, SystemExit) as error:  # a network of the user's may call sys.exit()
+        reached = recorder.reached if recorder.raised is error else recorder.stack
+        raise ForwardFailedError(reached, recorder.root, error) from error
+    finally:
+        recorder.close()
+    root = recorder.root
+    return Trace(
+        root,
+        recorder.operators,
+        output,
+        recorder.peak,
+        recorder.peak_at,
+        recorder.saved_total,
+        recorder.alive,
+    )
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists, mappings and dataclass-like outputs."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        for name in value.__dataclass_fields__:
+            yield from tensors_in(getattr(value, name))
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    tensor = next(tensors_in(value), None)
+    return None if tensor is None else tuple(tensor.shape)
+
+
+class _Recorder(TorchDispatchMode):
+    """Sees every operator below autograd, and every module through hooks."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in QuickShapes
+
+    def __init__(self, model: nn.Module, inputs: tuple[Any, ...], tally: Tally | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._tally = tally
+        self.root = ModuleCall("", model, 1, None, input_shape=_shape(inputs))
+        self.stack: list[ModuleCall] = []
+        self.raised: BaseException | None = None
+        self.reached: list[ModuleCall] = []
+        self.operators: list[OperatorCall] = []
+        self.peak = self.saved_total = self._live = 0
+        self.peak_at = ""
+        self.alive: list[int] = []
+        self._backward_in: ModuleCall | None = None
+        self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
+        self._kept: dict[int, Any] = {}  # storages that autograd keeps
+        self._nodes: dict[Any, ModuleCall] = {}
+        self._calls: dict[int, int] = {}
+        held = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
+        self._constants = {tensor.untyped_storage()._cdata for tensor in held}
+        self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
+        # Who wrote a storage last. A view has its base's, so it needs no entry of its own.
+        self._writers: dict[int, OperatorCall | None] = dict.fromkeys(self._inputs)
+        for tensor in tensors_in(inputs):
+            if tensor.dim() == 4:
+                receptive_field.mark(tensor, Field((1, 1), (1, 1)))
+        self._handles = []
+        for path, module in model.named_modules():
+            self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(self._left, always_call=True))
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _entering(self, path: str) -> Callable[..., None]:
+        def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if not self.stack and not path:
+                call = self.root
+            else:
+                number = self._calls[id(module)] = self._calls.get(id(module), 0) + 1
+                parent = self.stack[-1] if self.stack else self.root
+                for tensor in tensors_in((args, kwargs)):  # what led here is the caller's own work, not the callee's
+                    self._claim(tensor.grad_fn, parent)
+                call = ModuleCall(path, module, number, parent, _shape((args, kwargs)))
+                parent.children.append(call)
+            call.peak = self._live
+            self.stack.append(call)
+
+        return enter
+
+    def _left(self, module: nn.Module, args: Any, output: Any) -> None:
+        raised = sys.exc_info()[1]
+        if raised is not None and raised is not self.raised:
+            self.raised, self.reached = raised, list(self.stack)  # the innermost module hears of it first
+        call = self.stack.pop()
+        call.output_shape = _shape(output)
+        for tensor in tensors_in(output):
+            self._claim(tensor.grad_fn, call)
+
+    def _claim(self, node: Any, call: ModuleCall) -> None:
+        """Autograd nodes that no inner module claimed were made by this call: its backward work is theirs."""
+        waiting = [node]
+        while waiting:
+            node = waiting.pop()
+            if node is not None and node not in self._nodes:
+                self._nodes[node] = call
+                waiting.extend(following for following, _ in node.next_functions)
+
+    def start_backward(self) -> None:
+        """From here on operators belong to the backward pass of the module that made their autograd node."""
+        self._backward_in = self.root
+
+        def arrive(call: ModuleCall) -> Callable[[Any], None]:
+            def arrived(grads: Any) -> None:
+                self._backward_in = call
+
+            return arrived
+
+        for node, call in self._nodes.items():
+            node.register_prehook(arrive(call))
+        self._nodes.clear()
+
+    def save(self, tensor: Tensor) -> Tensor:
+        """Autograd keeps this tensor: count its storage once, parameters, buffers and the input aside."""
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address not in self._constants and address not in self._inputs and address not in self._kept:
+            self._kept[address] = weakref.ref(storage)
+            self.saved_total += storage.nbytes()
+            for call in self.stack:
+                call.saved += storage.nbytes()
+        # Keeping an output as it is would tie a knot of references that only the garbage collector undoes.
+        return tensor.detach()
+
+    def _born(self, tensor: Tensor) -> int:
+        """Bytes that this tensor's storage adds to what is alive."""
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address in self._known or address in self._constants or address in self._inputs:
+            return 0
+        size = storage.nbytes()
+
+        def gone(_: Any) -> None:
+            self._live -= size
+            self._known.pop(address, None)
+            self._kept.pop(address, None)
+            self._writers.pop(address, None)  # the address may be another's next
+
+        self._known[address] = weakref.ref(storage, gone)
+        self._live += size
+        return size
+
+    def _written_by(self, tensors: Sequence[Tensor]) -> tuple[OperatorCall | None, ...]:
+        """Who wrote these last, each once; what nobody wrote, such as a constant, is left out."""
+        addresses = [tensor.untyped_storage()._cdata for tensor in tensors]
+        return tuple(dict.fromkeys(self._writers[one] for one in addresses if one in self._writers))
+
+    def _rose(self) -> None:
+        self.alive.append(self._live)
+        for call in self.stack:
+            call.peak = max(call.peak, self._live)
+        if self._live > self.peak:
+            self.peak = self._live
+            inner = self.stack[-1] if self.stack else self._backward_in
+            self.peak_at = inner.path if inner else ""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """One operator: run it, and write down what it was and what it cost."""
+        out = func(*args, **(kwargs or {}))
+        results = list(tensors_in(out))
+        given = list(tensors_in(args))
+        activations = [tensor for tensor in given if tensor.untyped_storage()._cdata not in self._constants]
+        if given and not activations and (func.is_view or in_place(func)):
+            return out  # bookkeeping on parameters and buffers: a transposed weight, num_batches_tracked
+        allocated = sum(self._born(tensor) for tensor in results)
+        if allocated:
+            self._rose()
+        name = bare_name(func)
+        if name == "detach":
+            return out
+        backward = self._backward_in is not None
+        module = self._backward_in or (self.stack[-1] if self.stack else self.root)
+        counted = count(func, args, out)
+        receptive = None
+        if not backward and results:
+            receptive = receptive_field.after(func, name, args, activations)
+            receptive_field.mark(results[0], receptive)
+        call = OperatorCall(
+            name=name,
+            in_place=in_place(func),
+            is_view=bool(func.is_view),
+            backward=backward,
+            module=module,
+            counted=counted,
+            input_shapes=tuple(tuple(tensor.shape) for tensor in activations),
+            output_shape=tuple(results[0].shape) if results else None,
+            output_elements=results[0].numel() if results else 0,
+            allocated=allocated,
+            moved=0 if func.is_view else sum(tensor.nbytes for tensor in given) + sum(t.nbytes for t in results),
+            receptive=receptive,
+            peak=self._live,
+            tallied=self._tally(func, args, kwargs or {}, out) if self._tally else None,
+            reads=self._written_by(activations),
+        )
+        if not func.is_view:
+            self._writers.update((tensor.untyped_storage()._cdata, call) for tensor in results)
+        self.operators.append(call)
+        if backward:
+            module.backward_macs += counted.macs
+        else:
+            module.children.append(call)
+        return out

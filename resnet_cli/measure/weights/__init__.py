@@ -1,0 +1,1 @@
+"""Checkpoint files: reading, recognising, converting and describing them."""

@@ -1,0 +1,1 @@
+"""A document in one medium: terminal, CSV, Markdown, SVG."""

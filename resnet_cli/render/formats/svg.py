@@ -1,0 +1,92 @@
+"""A page as a picture of a terminal, for slides and README files: one file that fetches nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from xml.sax.saxutils import escape, quoteattr
+
+from resnet_cli.formatting import width
+from resnet_cli.render.document import Page
+from resnet_cli.render.pages.bench.sparkline import LEVELS
+from resnet_cli.render.text.encoding import Glyphs
+from resnet_cli.render.text.layout import Line, lines
+
+_ROOM = 120  # columns of a picture; a wider one is unreadable on a slide
+_CELL, _LINE, _SIZE, _MARGIN = 8.4, 19, 14, 24  # pixels: a column, a line, the letters, the border
+_FONTS = "ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
+# Dark and light: paper, ink, faint ink, bar, good, bad, warning.
+_DARK = ("#0d1117", "#e6edf3", "#8b949e", "#39c5cf", "#3fb950", "#ff7b72", "#d29922")
+_LIGHT = ("#ffffff", "#1f2328", "#636c76", "#1b7c83", "#1a7f37", "#cf222e", "#9a6700")
+_COLOURS = ("paper", "ink", "faint", "bar", "good", "bad", "warning")
+_CLASSES = {
+    "dim": "faint", "rule": "faint", "hidden": "faint", "bar": "bar", "good": "good",
+    "bad": "bad strong", "warning": "warning", "note": "bar",
+    "title": "ink strong", "heading": "ink strong", "head": "ink strong", "strong": "ink strong",
+}  # fmt: skip
+
+
+def to_svg(page: Page) -> str:
+    """The page in a frame; the reader's light or dark theme decides on the colours."""
+    drawn = list(lines(page, _ROOM, Glyphs()))
+    columns = max((sum(width(text) for text, _ in line) for line in drawn), default=0)
+    wide, high = round(columns * _CELL) + 2 * _MARGIN, len(drawn) * _LINE + 2 * _MARGIN
+    body = [mark for index, line in enumerate(drawn) for mark in _marks(line, _MARGIN + index * _LINE)]
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="resnet-cli" viewBox="0 0 {wide} {high}" '
+            f'width="{wide}" height="{high}" '
+            f'role="img" aria-label={quoteattr(Glyphs().text(page.title))}>',
+            "<style>",
+            f".resnet-cli text {{ font: {_SIZE}px {_FONTS}; white-space: pre; }}",
+            ".resnet-cli .strong { font-weight: 600; }",
+            *_rules(_DARK),
+            "@media (prefers-color-scheme: light) {",
+            *_rules(_LIGHT),
+            "}",
+            "</style>",
+            f'<rect class="paper" width="{wide}" height="{high}" rx="10"/>',
+            *body,
+            "</svg>\n",
+        ]
+    )
+
+
+def _rules(colours: tuple[str, ...]) -> Iterator[str]:
+    """Plain rules: the programs that make slides know no variables."""
+    for name, colour in zip(_COLOURS, colours, strict=True):
+        yield f".resnet-cli .{name} {{ fill: {colour}; }}"
+
+
+def _marks(line: Line, top: int) -> Iterator[str]:
+    """What stands on a line: each word run at its own column, so that columns align in any font."""
+    column = 0
+    for text, role in line:
+        # Two spaces part two columns: each run is placed by itself.
+        for run in re.finditer(r"\S+(?: \S+)*", text):
+            left = _MARGIN + (column + width(text[: run.start()])) * _CELL
+            if role == "histogram":
+                yield from _histogram(run[0], left, top)
+            else:
+                yield _bar(run[0], left, top) if role == "bar" else _text(run[0], role, left, top)
+        column += width(text)
+
+
+def _text(text: str, role: str, left: float, top: int) -> str:
+    classes = _CLASSES.get(role, "ink")
+    length = f' textLength="{width(text) * _CELL:.1f}" lengthAdjust="spacingAndGlyphs"'
+    return f'<text x="{left:.1f}" y="{top + _SIZE}" class="{classes}"{length}>{escape(text)}</text>'
+
+
+def _bar(text: str, left: float, top: int) -> str:
+    """Eighth blocks as one rectangle, without the seams that letters would have."""
+    eighths = sum(8 if block == "█" else 1 + "▏▎▍▌▋▊▉".index(block) for block in text)
+    return f'<rect class="bar" x="{left:.1f}" y="{top + 4}" width="{eighths * _CELL / 8:.1f}" height="{_SIZE - 3}"/>'
+
+
+def _histogram(text: str, left: float, top: int) -> Iterator[str]:
+    """Lower blocks as upright rectangles on one line."""
+    for index, block in enumerate(text):
+        high = (LEVELS.index(block) + 1) * (_SIZE - 3) / len(LEVELS)
+        x, y = left + index * _CELL, top + 1 + _SIZE - high
+        yield f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{_CELL - 0.4:.1f}" height="{high:.1f}"/>'

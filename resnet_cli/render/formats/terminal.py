@@ -1,0 +1,70 @@
+"""A page on a terminal: colour where there is any, whole figures at every width, plain text everywhere else."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TextIO
+
+from resnet_cli.render.document import Page
+from resnet_cli.render.text.encoding import Glyphs
+from resnet_cli.render.text.layout import lines
+
+_STYLES = {
+    "title": "bold",
+    "heading": "bold",
+    "head": "bold",
+    "strong": "bold",
+    "dim": "dim",
+    "rule": "dim",
+    "hidden": "dim italic",
+    "bar": "cyan",
+    "histogram": "cyan",
+    "good": "green",
+    "bad": "bold red",
+    "warning": "yellow",
+    "note": "cyan",
+}
+
+
+def to_text(page: Page, room: int | None = None, encoding: str | None = "utf-8") -> str:
+    """The page without colour, as wide as it is by nature unless a width is given."""
+    drawn = ("".join(text for text, _ in line) for line in lines(page, room, Glyphs(encoding)))
+    return "".join(f"{line}\n" for line in drawn)
+
+
+def to_terminal(page: Page, stream: TextIO) -> None:
+    """Write the page to a stream, in the manner that suits what the stream is."""
+    if not stream.isatty():
+        stream.write(to_text(page, None, stream.encoding))
+        return
+    room = _columns(stream)
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") == "dumb"
+    stream.write(to_text(page, room, stream.encoding) if plain else _coloured(page, room, stream.encoding))
+
+
+def _coloured(page: Page, room: int, encoding: str) -> str:
+    """The page with the escape sequences of this terminal; Rich knows which it has."""
+    from rich.console import Console, detect_legacy_windows  # noqa: PLC0415  # 50 ms that only a terminal needs
+    from rich.text import Text  # noqa: PLC0415
+
+    if detect_legacy_windows():
+        return to_text(page, room, encoding)
+    out = io.StringIO()
+    # Markup, emoji codes and highlighting would read names from outside as orders.
+    console = Console(file=out, width=room, force_terminal=True, markup=False, emoji=False, highlight=False)
+    for line in lines(page, room, Glyphs(encoding)):
+        text = Text.assemble(*((piece, _STYLES.get(role, "")) for piece, role in line))
+        console.print(text, no_wrap=True, overflow="ignore", crop=False)
+    return out.getvalue()
+
+
+def _columns(stream: TextIO) -> int:
+    """Columns of a terminal; what the reader says in COLUMNS goes before what the terminal says."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and 0 < int(said) < 10**6:
+        return int(said)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

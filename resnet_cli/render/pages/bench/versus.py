@@ -1,0 +1,119 @@
+"""Two networks, or two runs, side by side: the ratio of their times, how sure it is, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from resnet_cli.formatting import percent
+from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table, View
+from resnet_cli.render.pages.cells import exact, seconds, word
+from resnet_cli.results.bench import BenchResult, Comparison
+
+BASELINE = "baseline"
+_VERDICTS = {
+    "FASTER": ("✓ FASTER", "good"),
+    "SLOWER": ("✗ SLOWER", "bad"),
+    "SAME": ("≈ SAME", "good"),
+    "UNCLEAR": ("? UNCLEAR", "warning"),
+}
+_NAMES = (
+    Column("batch_size", "batch"),
+    Column("kind", "kind", numeric=False),
+    Column("our_name", "ours is", numeric=False),
+    Column("their_name", "theirs is", numeric=False),
+    Column("band", "band"),
+)
+
+
+def _columns(confidence: float) -> tuple[Column, ...]:
+    return (
+        Column("batch_size", "batch"),
+        Column("our_time_s", "ours"),
+        Column("their_time_s", "theirs"),
+        Column("ratio", "ratio", legend="our time over theirs: below 1 is faster"),
+        Column("low", "from"),
+        Column("high", "to", legend=f"ends of the {100 * confidence:g} % interval of the ratio"),
+        Column("verdict", "verdict", numeric=False),
+    )
+
+
+def comparisons(result: BenchResult, view: View) -> list[Part]:
+    """A table for each opponent, what it says in words, and whether the run has failed."""
+    if not view.fold:
+        rows = tuple(Row(_cells(one)) for one in result.comparisons)
+        return [Table("comparison", "", (*_NAMES, *_columns(result.confidence)[1:]), rows)] if rows else []
+    found: list[Part] = []
+    for _, group in groupby(result.comparisons, key=lambda one: (one.kind, one.ours, one.theirs)):
+        found += _against(list(group), result)
+    return [*found, *_failure(result)]
+
+
+def _against(them: Sequence[Comparison], result: BenchResult) -> Iterator[Part]:
+    first = them[0]
+    how = "" if first.kind == BASELINE else ", in turn call by call"
+    yield Table(
+        "comparison",
+        f"{word(first.ours).text} against {word(first.theirs).text}{how}",
+        _columns(result.confidence),
+        tuple(Row(_cells(one)) for one in them),
+    )
+    for one in them:
+        yield Remark("plain", _sentence(one))
+        yield from (Remark(note.level, note.text) for note in one.notes)
+
+
+def _cells(one: Comparison) -> dict[str, Cell]:
+    said, role = _VERDICTS.get(one.verdict, (one.verdict, ""))
+    return {
+        "kind": word(one.kind),
+        "our_name": word(one.ours),
+        "their_name": word(one.theirs),
+        "band": Cell(percent(one.band), one.band),
+        "batch_size": exact(one.batch_size),
+        "our_time_s": seconds(one.our_time.median_s),
+        "their_time_s": seconds(one.their_time.median_s),
+        "ratio": Cell(f"{one.ratio:.3f}", one.ratio, "strong"),
+        "low": Cell(f"{one.low:.3f}", one.low),
+        "high": Cell(f"{one.high:.3f}", one.high),
+        "verdict": word(said, role, one.verdict),
+    }
+
+
+def _sentence(one: Comparison) -> str:
+    """The verdict and its interval in words."""
+    batch, band = f"batch {one.batch_size:,}", f"{100 * one.band:g} %"
+    ours, theirs = word(one.ours).text, word(one.theirs).text
+    between = _between(one.low, one.high)
+    if one.verdict == "SAME":
+        return f"{batch}: no difference beyond {band} ({between})"
+    if one.verdict == "UNCLEAR":
+        # A baseline's notes say why.
+        why = "" if one.kind == BASELINE else f": too wide to tell at {band}; a longer --max-time makes it narrower"
+        return f"{batch}: {ours} takes {between} time than {theirs}{why}"
+    return f"{batch}: {ours} takes {_change(one.ratio)} time than {theirs} ({between})"
+
+
+def _between(low: float, high: float) -> str:
+    """An interval of ratios in words."""
+    if low < 1 < high:
+        return f"{_change(low)} to {_change(high)}"
+    near, far = (high, low) if high <= 1 else (low, high)
+    return f"{percent(abs(near - 1))} to {_change(far)}"
+
+
+def _change(ratio: float) -> str:
+    """A ratio of times in words: 0.968 is "3.2 % less"."""
+    return f"{percent(abs(ratio - 1))} {'less' if ratio < 1 else 'more'}"
+
+
+def _failure(result: BenchResult) -> list[Part]:
+    """What --fail-above found."""
+    if result.fail_above is None:
+        return []
+    limit = f"{100 * result.fail_above:g} %"
+    if result.failed:
+        return [Remark("bad", f"✗ failed: surely slower than the baseline by more than {limit}")]
+    if any(one.kind == BASELINE and one.high > 1 + result.fail_above for one in result.comparisons):
+        return [Remark("plain", f"? unclear, so it passes: it may be slower than the baseline by more than {limit}")]
+    return [Remark("good", f"✓ passed: not slower than the baseline by more than {limit}")]

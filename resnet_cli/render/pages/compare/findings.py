@@ -1,0 +1,79 @@
+"""The places where two networks are not the same: what says the same of many is one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table
+from resnet_cli.render.pages.cells import counted, word
+from resnet_cli.results.compare import Finding
+
+_GROUPS = 20  # that are drawn
+
+
+def grouped(them: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings that say the same of different places, in the order of the first."""
+    groups: dict[object, list[Finding]] = {}
+    for one in them:
+        sides = one.ours is None, one.theirs is None
+        values = () if _measured(one) else (one.our_value, one.their_value)
+        groups.setdefault((one.check, one.kind, one.subject, one.expected, sides, values), []).append(one)
+    return list(groups.values())
+
+
+def _measured(finding: Finding) -> bool:
+    """Whether its values are figures, which are others at each place."""
+    return finding.kind == "value" or finding.check not in ("parameters", "settings")
+
+
+def findings(them: Sequence[Finding]) -> list[Part]:
+    """What differs, equal findings in one row."""
+    if not them:
+        return []
+    groups = sorted(grouped(them), key=lambda group: group[0].expected)
+    columns = (
+        Column("sign", "", numeric=False),
+        *([Column("times", "")] if any(len(group) > 1 for group in groups) else []),
+        Column("text", "finding", numeric=False, minimum=16, comfort=40, wrap=True),
+    )
+    rows = []
+    for group in groups[:_GROUPS]:
+        first, expected = group[0], group[0].expected
+        text = f"expected · {first.text}" if expected else first.text
+        if len(group) > 1:
+            last = group[-1].ours if group[-1].ours is not None else group[-1].theirs
+            alike = "a difference too" if _measured(first) else "the same"
+            text += f"; {alike} in {len(group) - 1} more" + (f", the last {last}" if last else "")
+        rows.append(
+            Row(
+                {
+                    "sign": Cell("✓", None, "good") if expected else Cell("✗", None, "bad"),
+                    "times": Cell(f"×{len(group)}" if len(group) > 1 else "", len(group), "strong"),
+                    "text": word(text),
+                }
+            )
+        )
+    left = groups[_GROUPS:]
+    more = f"{counted(sum(map(len, left)), 'more finding')} not drawn: --format json has them all"
+    return [Table("findings", "findings", columns, tuple(rows)), *([Remark("note", more)] if left else [])]
+
+
+def every_finding(them: Iterable[Finding]) -> list[Part]:
+    """Each finding in a row of its own, with every field."""
+    names = ("check", "kind", "subject", "ours", "theirs", "our_value", "their_value")
+    columns = (
+        *(Column(name, name.replace("_", " "), numeric=False, minimum=6, comfort=10) for name in names),
+        Column("expected", "expected", numeric=False),
+        Column("text", "text", numeric=False, minimum=16, comfort=30, priority=1, wrap=True),
+    )
+    rows = tuple(
+        Row(
+            {
+                **{name: word(getattr(one, name)) for name in names},
+                "expected": Cell("yes" if one.expected else "no", one.expected),
+                "text": word(one.text),
+            }
+        )
+        for one in them
+    )
+    return [Table("findings", "findings", columns, rows)]

@@ -1,0 +1,1 @@
+"""Several results on one HTML page."""

@@ -1,0 +1,1 @@
+"""What each command measures, as data: dataclasses, and how they are saved and read."""

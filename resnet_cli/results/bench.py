@@ -1,0 +1,248 @@
+"""What a benchmark found; plain data, as in `results`. Times are seconds, rates per second, sizes bytes.
+
+A ratio is a time over a time: ours / theirs, so below 1 is faster. A gain is the other way round: 2.0 is twice as
+fast. Every interval is of the confidence that the result names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_cli.results.common import Environment, Input, Network, Note, Shape
+
+# The levers of the ladder, in the order of climbing.
+LEVERS = (
+    "channels-last",
+    "folded",
+    "channels-last-folded",
+    "compile",
+    "bfloat16",
+    "float16",
+    "tf32",
+    "cuda-graph",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A series of samples and what it says. Outliers are labelled; they count like all others."""
+
+    samples_s: tuple[float, ...]  # all of them, in the order of measuring
+    median_s: float
+    low_s: float  # confidence interval of the median; wide enough for samples that depend on each other
+    high_s: float
+    min_s: float
+    max_s: float
+    mean_s: float
+    std_s: float | None  # None for one sample
+    p90_s: float | None  # None where too few samples support it
+    p95_s: float | None
+    p99_s: float | None
+    autocorrelation: float | None  # of successive samples (lag 1)
+    effective_samples: float  # as many independent ones would make an interval of this width
+    outliers: int  # beyond the outer fences of the quartiles (Tukey: 3 interquartile ranges)
+    drift: float | None  # relative change from the first to the last third, where it is more than chance
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What came before the samples."""
+
+    first_call_s: float
+    calls: int  # until the times stood still, the first call included
+    seconds: float  # that took
+    steady: bool  # False: they had not stood still when the time for it was over
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One batch size."""
+
+    batch_size: int
+    status: str  # one of "measured", "out of memory", "failed"
+    reason: str | None  # in words, where it was not measured
+    start: Start | None
+    wall: Distribution | None  # a request: from the call to the result, the device waited for
+    stopped: str | None  # why sampling ended: one of "sharp", "time", "interrupted"
+    device: Distribution | None  # of the accelerator's own clock (CUDA events); None on a CPU
+    enqueue_share: float | None  # host time to enqueue a call over the device's time for it; above 0.8 launch-bound
+    images_per_s: float | None  # of calls in a row, the device waited for at their end only
+    flops: int  # of one call, by our own count
+    flops_per_s: float | None
+    ceiling_share: float | None  # of the measured ceiling
+    peak_memory_bytes: int | None
+    memory_kind: str | None  # "allocated" by torch on the device, or "resident" memory of the whole process
+    knee: bool  # the smallest batch with at least 0.9 of the sweep's best images/s
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel that the ceiling was looked for with, at its best."""
+
+    name: str  # "matmul 2048×2048×2048", "conv 3×3 256→256 at 14×14, channels_last"
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What this device reaches at best, as measured: same dtype, same threads."""
+
+    flops_per_s: float
+    bytes_per_s: float
+    compute: tuple[Kernel, ...]  # FLOP/s
+    bandwidth: tuple[Kernel, ...]  # B/s, read and written together
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two networks, call by call in turn, or one run against a saved one."""
+
+    batch_size: int
+    kind: str  # "interleaved" or "baseline"
+    ours: str
+    theirs: str
+    our_time: Distribution
+    their_time: Distribution
+    ratio: float  # ours / theirs
+    low: float
+    high: float
+    band: float  # up to this share of difference they are the same
+    verdict: str  # one of "FASTER", "SLOWER", "SAME", "UNCLEAR"
+    stopped: str | None  # as in Timing; None for a baseline
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One lever of the ladder, held against plain eager float32 in one interleaved run."""
+
+    key: str  # "channels_last"
+    title: str  # "channels_last + conv-bn folded"
+    status: str  # "measured", "unavailable", "failed"
+    reason: str | None
+    dtype: str
+    time: Distribution | None
+    gain: float | None  # eager / this
+    low: float | None
+    high: float | None
+    setup_s: float | None  # folding, compiling, capturing, until the first result
+    pays_after: int | None  # calls after which the set-up has paid for itself; None where it never does
+    difference: float | None  # largest |logit - eager float32 logit| over the largest |eager logit|
+    same_top1: float | None  # share of the images with the same likeliest class
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Every lever, and which to take."""
+
+    batch_size: int
+    rungs: tuple[Rung, ...]  # the first one is plain eager
+    best: str | None  # key of the rung to take
+    advice: str  # one sentence
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """Where the time goes: a module, or an operator that a forward runs outside any leaf module."""
+
+    path: str
+    name: str
+    kind: str
+    depth: int
+    call: int
+    is_leaf: bool  # leaves' shares add up to 1 with what is outside of them
+    time_s: float  # median, measured inside of a whole forward
+    low_s: float
+    high_s: float
+    share: float  # of the instrumented forward
+    macs: int
+    macs_share: float
+    flops_per_s: float | None
+    bytes_moved: int
+    bytes_per_s: float | None
+    intensity: float | None  # operations per byte
+    bound: str | None  # "memory" or "compute", by the measured ceilings
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTimes:
+    """The forward, layer by layer."""
+
+    batch_size: int
+    forward_s: float  # the whole forward without instruments
+    instrumented_s: float  # the same with a clock at each layer; the layers and what is outside add up to it
+    outside_s: float  # of the instrumented forward, in no leaf
+    forwards: int
+    layers: tuple[LayerTime, ...]
+    stopped: str | None = None  # why no more forwards were measured, as in Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One process of several."""
+
+    rank: int
+    host: str
+    device: str
+    time: Distribution
+    images_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """A replica per process, all at once; batch size is per process."""
+
+    batch_size: int
+    backend: str  # "gloo" or "nccl"
+    wrapper: str  # "replicas" or "DistributedDataParallel"
+    threads: int  # of each process
+    ranks: tuple[Rank, ...]
+    images_per_s: float  # of all together
+    alone: Distribution  # one process while the others wait, in the same run
+    alone_images_per_s: float
+    efficiency: float  # images_per_s / (processes x alone_images_per_s)
+    slowest: int  # rank
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the figures depend on beside the network, and may change from run to run."""
+
+    mode: str  # "inference" or "train"
+    precision: str  # "float32", "float32, convolutions in TF32"
+    threads: int
+    interop_threads: int
+    instructions: str | None  # "AVX512", what torch's kernels use
+    libraries: tuple[str, ...]  # "oneDNN 3.11", "cuDNN 9.10"
+    other_load: float | None  # processors that other processes kept busy meanwhile
+    stolen: float | None  # share of the time that the hypervisor gave to others
+    clock_hz: float | None  # median of the GPU while it was measured
+    throttled: tuple[str, ...]  # reasons that were seen
+    seconds: float  # the whole benchmark
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult:
+    """Latency by batch size, and what else was asked for."""
+
+    network: Network
+    input: Input  # of the first batch size
+    image: Shape  # (C, H, W)
+    confidence: float  # of all intervals: 0.95
+    ci_width: float  # sampling stops when the interval is narrower than this share of the median
+    max_time_s: float  # or then
+    seed: int
+    timings: tuple[Timing, ...]
+    ceiling: Ceiling | None
+    comparisons: tuple[Comparison, ...]
+    ladder: Ladder | None
+    layers: LayerTimes | None
+    replicas: tuple[Replicas, ...]
+    fail_above: float | None  # slowdown against the baseline that is a failure
+    failed: bool  # it is one
+    interrupted: bool  # there would have been more
+    conditions: Conditions
+    environment: Environment
+    notes: tuple[Note, ...]

@@ -1,0 +1,180 @@
+"""What a comparison with a reference network found; plain data, as in `results`.
+
+Errors are relative: the largest |difference| over the largest |reference|. One that is not finite (a NaN on one
+side) is None, and the text beside it says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_cli.results.common import Environment, Network, Note, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question that was asked of both networks."""
+
+    key: str  # one of CHECKS
+    title: str  # "forward, eval mode"
+    verdict: str  # one of VERDICTS
+    error: float | None  # the largest relative error, where the check measures one
+    limit: float | None  # up to here a difference is rounding
+    text: str  # "62 of 62 gradients are equal bit for bit"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One place where the networks are not the same."""
+
+    check: str  # the check that found it
+    kind: str  # "setting", "missing", "extra", "moved", "replaced", "parameter", "value", "operator", "statistics", …
+    subject: str  # what is not the same: "conv.stride", "batch_norm", "relu", "weight"
+    ours: str | None  # path in our network, None where there is no counterpart
+    theirs: str | None  # path in the reference
+    our_value: str | None
+    their_value: str | None
+    text: str  # "l2.block.ResSkip.conv1: stride 1, torchvision has 2"
+    expected: bool = False  # on the list of intended changes
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A pattern of findings that has a name."""
+
+    key: str  # "resnet-v1"
+    text: str  # "this is ResNet v1: the stride stands in the first 1×1 convolution; torchvision puts it in the 3×3"
+    findings: tuple[int, ...]  # indices into the result's findings
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One operator of each network, side by side; one side is empty where the other has no counterpart."""
+
+    ours: str | None  # path of the module (or of the forward) that runs it; "" is the network itself
+    theirs: str | None
+    our_operator: str | None  # "conv", "batch_norm", "relu", "add", "max_pool", …
+    their_operator: str | None
+    our_text: str  # "64→128 3×3 stride 2 padding 1"
+    their_text: str
+    status: str  # "equal", "setting", "replaced", "missing", "extra", "moved"
+    cumulative: float | None = None  # relative error of what the networks give here, eval mode
+    isolated: float | None = None  # relative error of our operator on the reference's own inputs
+    rounding: bool = False  # both errors are within the noise floor
+    here: bool = False  # the first place where the networks differ
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Which parameter or buffer is which."""
+
+    source: str  # "alignment", or the file that overruled it
+    pairs: tuple[tuple[str, str], ...]  # our name, the reference's name
+    parameters: int  # tensors of ours that have a counterpart
+    our_parameters: int  # tensors of ours that the forward reads
+    their_parameters: int
+    unmapped_ours: tuple[str, ...]
+    unmapped_theirs: tuple[str, ...]
+    unused_ours: tuple[str, ...] = ()  # no forward reads them
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the networks were given, so that nothing hides behind a fresh initialisation."""
+
+    seed: int
+    weights: str  # "randomised", or the file that both sides loaded
+    shape: Shape  # of the forward in eval mode
+    training_shape: Shape
+    other_shapes: tuple[Shape, ...]
+    noise_floor: float | None  # float32 against float64 on the reference itself; None: all was equal, none was needed
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One of the most likely classes of an image."""
+
+    rank: int
+    our_label: str
+    our_probability: float
+    their_label: str
+    their_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParityResult:
+    """Whether two networks are the same, check by check, and every place where they are not."""
+
+    network: Network
+    reference: str  # "torchvision resnet18"
+    reference_version: str | None
+    verdict: str  # one of VERDICTS: the worst of the checks
+    same: bool  # nothing differs that was not expected
+    checks: tuple[Check, ...]
+    diagnoses: tuple[Diagnosis, ...]
+    findings: tuple[Finding, ...]
+    lines: tuple[Line, ...]
+    mapping: Mapping
+    probe: Probe
+    image: str | None
+    predictions: tuple[Prediction, ...]
+    environment: Environment
+    notes: tuple[Note, ...]
+    interrupted: bool = False  # there would have been more
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One network of the family in `--all`."""
+
+    name: str
+    verdict: str
+    same: bool
+    parameters: int
+    mapped: int
+    tensors: int  # parameters that could be mapped
+    checks: tuple[Check, ...]
+    findings: int
+    first: str | None  # the first diagnosis, or the first finding
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyResult:
+    """`--all`: a row for each member."""
+
+    reference_version: str | None
+    same: bool
+    members: tuple[Member, ...]
+    environment: Environment
+    notes: tuple[Note, ...]
+    interrupted: bool = False  # there would have been more
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One fault that the self-test planted in the network."""
+
+    key: str  # "stride-in-1x1"
+    group: str  # "convolution and pooling"
+    title: str  # "ResNet v1: the stride in the first 1×1 convolution"
+    planted: bool  # False: this network has no place for it, and `text` says why
+    detected: bool
+    named: bool
+    checks: tuple[str, ...]  # the checks that saw it
+    text: str  # what the diagnosis said
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestResult:
+    """Every fault that could be planted, and whether it was found and called by its name."""
+
+    network: Network
+    reference: str
+    rows: tuple[Planted, ...]
+    planted: int
+    detected: int
+    named: int
+    same: bool  # every planted fault was detected and named
+    environment: Environment
+    notes: tuple[Note, ...]
+    interrupted: bool = False  # there would have been more

@@ -1,0 +1,27 @@
+"""Several results in one file, for a report that is drawn elsewhere or later; plain data, as in `results`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_cli.results.bench import BenchResult
+from resnet_cli.results.common import Environment, FlopsResult, Note, SummaryResult
+from resnet_cli.results.compare import ParityResult
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """What `report` measured, of one network or of several; each result stands for itself."""
+
+    summaries: tuple[SummaryResult, ...]
+    flops: tuple[FlopsResult, ...]
+    comparisons: tuple[ParityResult, ...]
+    benchmarks: tuple[BenchResult, ...]
+    interrupted: bool  # there would have been more
+    environment: Environment
+    notes: tuple[Note, ...]  # why something is missing
+
+    @property
+    def results(self) -> tuple[SummaryResult | FlopsResult | ParityResult | BenchResult, ...]:
+        """All of them, each kind in the order of the networks."""
+        return (*self.summaries, *self.flops, *self.comparisons, *self.benchmarks)

@@ -1,0 +1,408 @@
+"""`bench`, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_cli.cli import main
+from resnet_cli.results.bench import BenchResult
+from resnet_cli.results.load import read_result
+from resnet_cli.results.serialization import to_json
+
+TINY = ["--repeat", "1,1,1,1", "--image-size", "32", "--num-classes", "10"]
+QUICK = ["bench", *TINY, "--max-time", "0.3", "--no-ceiling", "--threads", "1"]
+
+BAD_INPUT = [
+    (["--batch-size", "0"], "--batch-size 0", "1 or more"),
+    (["--batch-size", ""], "--batch-size ''", "1,8,32"),
+    (["--batch-size", "1,,8"], "--batch-size '1,,8'", "1,8,32"),
+    (["--batch-size", "8,8"], "twice", ""),
+    (["--batch-size", "many"], "'many' is no number", "1,8,32"),
+    (["--batch-size", "-1"], "-1", ""),
+    (["--batch-size", "99999999999"], "no number of images", ""),
+    (["--ci-width", "0"], "--ci-width '0'", "1%"),
+    (["--ci-width", "0%"], "--ci-width '0%'", "1%"),
+    (["--ci-width", "nan"], "--ci-width 'nan'", "1%"),
+    (["--ci-width", "200%"], "--ci-width '200%'", "1%"),
+    (["--ci-width", "one"], "--ci-width 'one'", "1%"),
+    (["--max-time", "0"], "--max-time 0", ""),
+    (["--max-time", "-3"], "--max-time -3", ""),
+    (["--max-time", "nan"], "--max-time nan", ""),
+    (["--max-time", "inf"], "--max-time inf", ""),
+    (["--threads", "0"], "--threads 0", ""),
+    (["--threads", "100000"], "--threads", "4,096"),
+    (["--nproc", "0"], "--nproc 0", ""),
+    (["--mode", "infer"], "--mode 'infer'", "inference"),
+    (["--dtype", "int8"], "--dtype 'int8'", "float32"),
+    (["--levers", "magic"], "no lever magic", "channels-last"),
+    (["--levers", ""], "no lever was named", "channels-last"),
+    (["--ladder", "--mode", "train"], "--ladder is for --mode inference", ""),
+    (["--ladder", "--dtype", "bfloat16"], "--ladder begins at float32", "leave out --dtype"),
+    (["--layers", "--mode", "train"], "--layers is for --mode inference", ""),
+    (["--nproc", "2", "--ladder"], "--nproc and --ladder", "leave one"),
+    (["--nproc", "2", "--against", "torchvision"], "--nproc and --against", "leave one"),
+    (["--nproc", "2", "--device", "cuda:0"], "--device cuda:0", ""),
+    (["--fail-above", "5%"], "--fail-above needs --baseline", ""),
+    (["--fail-above", "0", "--baseline", "x.json"], "--fail-above '0'", "1%"),
+    (["--against", "resnet19"], "resnet19", "resnet1"),
+    (["--baseline", "nowhere.json"], "nowhere.json cannot be read: no such file", "--save"),
+    (["--baseline", "."], "cannot be read: is a directory", "--save"),
+    (["--save", "/no/such/folder/bench.json"], "/no/such/folder", ""),
+    (["--show", "everything"], "everything", "ladder"),
+    (["--levels", "0"], "--levels 0", "1 or more"),
+    (["--device", "tpu"], "tpu", "cpu"),
+    (["--batch-size", "1000000000", "--image-size", "64"], "out of memory: needs", "smaller --batch-size"),
+]
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Files that a test names are its own."""
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("arguments", "says", "hint"), BAD_INPUT)
+def test_bad_input_is_one_error(arguments: list[str], says: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert says in lines[0]
+    assert hint in captured.err
+    assert "Traceback" not in captured.err
+    assert not list(Path().iterdir())
+
+
+def measured(*arguments: str) -> dict[str, Any]:
+    """The JSON of a run."""
+    assert main([*QUICK, *arguments, "-o", "result.json"]) == 0
+    found: dict[str, Any] = json.loads(Path("result.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_row_for_each_batch_size() -> None:
+    result = measured("--batch-size", "1,4")
+    assert result["schema"] == "resnet-cli/bench/1"
+    assert [row["batch_size"] for row in result["timings"]] == [1, 4]
+    for row in result["timings"]:
+        wall = row["wall"]
+        assert row["status"] == "measured"
+        assert wall["min_s"] <= wall["low_s"] <= wall["median_s"] <= wall["high_s"] <= wall["max_s"]
+        assert len(wall["samples_s"]) >= 1
+        assert row["stopped"] in ("sharp", "time")
+        rate = row["batch_size"] * len(wall["samples_s"]) / sum(wall["samples_s"])
+        assert row["images_per_s"] == pytest.approx(rate)
+        assert row["flops_per_s"] == pytest.approx(row["flops"] * rate / row["batch_size"])
+        assert row["start"]["calls"] >= 3
+    assert result["timings"][1]["flops"] == 4 * result["timings"][0]["flops"]
+    assert sum(row["knee"] for row in result["timings"]) == 1
+    assert result["conditions"]["threads"] == 1
+    assert result["conditions"]["mode"] == "inference"
+    assert result["ceiling"] is None
+
+
+def test_threads_are_as_before_afterwards() -> None:
+    before = torch.get_num_threads()
+    measured()
+    assert torch.get_num_threads() == before
+
+
+def test_training() -> None:
+    inference = measured("--batch-size", "4")["timings"][0]
+    training = measured("--batch-size", "4", "--mode", "train")["timings"][0]
+    assert training["flops"] > 2.5 * inference["flops"]
+    assert training["status"] == "measured"
+
+
+def test_a_batch_that_does_not_fit_is_a_row() -> None:
+    rows = measured("--batch-size", "1,1000000000")["timings"]
+    assert [row["status"] for row in rows] == ["measured", "out of memory"]
+    assert "are free" in rows[1]["reason"]
+    assert rows[1]["wall"] is None
+
+
+def test_a_batch_that_cannot_be_trained_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--mode", "train", "--batch-size", "1", "--image-size", "32"]) == 2
+    assert "failed: Expected more than 1 value per channel" in capsys.readouterr().err
+
+
+def test_the_ceiling_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", *TINY, "--max-time", "0.3", "--format", "json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    ceiling = result["ceiling"]
+    assert ceiling["flops_per_s"] == max(kernel["rate"] for kernel in ceiling["compute"])
+    assert ceiling["bytes_per_s"] == max(kernel["rate"] for kernel in ceiling["bandwidth"])
+    row = result["timings"][0]
+    assert row["ceiling_share"] == pytest.approx(row["flops_per_s"] / ceiling["flops_per_s"])
+
+
+def test_against_torchvision_both_are_measured_in_turn() -> None:
+    result = measured("--against", "torchvision")
+    (compared,) = result["comparisons"]
+    assert (compared["kind"], compared["theirs"]) == ("interleaved", "torchvision resnet18 with repeat 1,1,1,1")
+    ours, theirs = compared["our_time"]["samples_s"], compared["their_time"]["samples_s"]
+    assert len(ours) == len(theirs)
+    assert result["timings"][0]["wall"]["samples_s"] == ours
+    assert compared["low"] <= compared["ratio"] <= compared["high"]
+
+
+@pytest.mark.parametrize("name", ["self", "resnet18"])
+def test_against_others(name: str) -> None:
+    (compared,) = measured("--against", name)["comparisons"]
+    assert (
+        compared["theirs"] == {"self": "resnet18 with repeat 1,1,1,1 again", "resnet18": "torchvision resnet18"}[name]
+    )
+
+
+def slower(path: str, by: float) -> None:
+    """Make a saved run by so much slower, all else equal."""
+    saved = read_result("--baseline", path)
+    assert isinstance(saved, BenchResult)
+    rows = []
+    for row in saved.timings:
+        assert row.wall is not None
+        rows.append(replace(row, wall=replace(row.wall, samples_s=tuple(by * one for one in row.wall.samples_s))))
+    Path(path).write_text(to_json(replace(saved, timings=tuple(rows))), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("by", "code", "verdict"), [(0.01, 1, "SLOWER"), (100.0, 0, "FASTER")])
+def test_a_slowdown_fails_only_when_it_is_sure(by: float, code: int, verdict: str) -> None:
+    assert main([*QUICK, "--save", "before.json", "-o", "first.txt"]) == 0
+    slower("before.json", by)
+    arguments = ["--baseline", "before.json", "--fail-above", "5%", "-o", "second.json"]
+    assert main([*QUICK, *arguments]) == code
+    result = json.loads(Path("second.json").read_text(encoding="utf-8"))
+    assert result["failed"] is (code == 1)
+    assert [one["verdict"] for one in result["comparisons"]] == [verdict]
+    assert result["fail_above"] == 0.05
+
+
+def test_a_baseline_of_another_machine_is_told() -> None:
+    assert main([*QUICK, "--save", "before.json", "-o", "first.txt"]) == 0
+    text = Path("before.json").read_text(encoding="utf-8")
+    saved = json.loads(text)
+    saved["environment"]["device_name"] = "Abacus 3000"
+    Path("before.json").write_text(json.dumps(saved), encoding="utf-8")
+    result = measured("--baseline", "before.json")
+    assert any("Abacus 3000" in note["text"] for note in result["notes"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--depth", "18"], "the baseline is of resnet18 with repeat 1,1,1,1, and this is resnet18"),
+        ([*TINY, "--mode", "train"], "another mode: inference"),
+        ([*TINY, "--dtype", "bfloat16"], "another dtype: float32"),
+        (["--repeat", "1,1,1,1", "--num-classes", "10", "--image-size", "40"], "another image size: 3×32×32"),
+        ([*TINY, "--batch-size", "2,3"], "no batch of 2, 3"),
+    ],
+)
+def test_a_baseline_of_something_else_is_an_error(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "--save", "before.json", "-o", "first.txt"]) == 0
+    capsys.readouterr()
+    assert main(["bench", *arguments, "--max-time", "0.3", "--no-ceiling", "--baseline", "before.json"]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "this is no JSON"),
+        ("{}", "no schema"),
+        ('{"schema": "resnet-cli/bench/2"}', "newer than this resnet-cli"),
+        ('{"schema": "other/bench/1"}', "no result of resnet-cli"),
+        ('{"schema": "resnet-cli/bench/1"}', "lacks network"),
+        ("\x00\x01", "this is no JSON"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_damaged_baseline_is_an_error(content: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("before.json").write_text(content, encoding="utf-8")
+    assert main([*QUICK, "--baseline", "before.json"]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "before.json" in error
+
+
+def test_a_result_of_another_command_is_no_baseline(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", *TINY, "-o", "summary.json"]) == 0
+    assert main([*QUICK, "--baseline", "summary.json"]) == 2
+    assert "another command" in capsys.readouterr().err
+
+
+def test_layers() -> None:
+    result = measured("--layers")
+    layers = result["layers"]
+    leaves = [layer for layer in layers["layers"] if layer["is_leaf"]]
+    total = sum(layer["share"] for layer in leaves) + layers["outside_s"] / layers["instrumented_s"]
+    assert total == pytest.approx(1, abs=0.05)
+    assert sum(layer["macs"] for layer in leaves) * 2 == result["timings"][0]["flops"]
+
+
+def test_a_ladder() -> None:
+    result = measured("--levers", "channels-last,folded,tf32")
+    rungs = result["ladder"]["rungs"]
+    assert [rung["status"] for rung in rungs][:3] == ["measured"] * 3
+    assert rungs[0]["gain"] == 1
+    assert rungs[2]["difference"] < 1e-4
+    if not torch.cuda.is_available():
+        assert rungs[3]["status"] == "unavailable"
+        assert "CUDA" in rungs[3]["reason"]
+    assert result["ladder"]["advice"]
+
+
+def interrupted(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A run that gets a SIGINT from the inside, when it has taken more than twenty samples."""
+    code = f"""
+import os, signal, sys
+from resnet_cli.measure.bench import sampling
+from resnet_cli import cli
+look = sampling._width
+def width(taken, confidence):
+    if len(taken[0]) > 20:
+        os.kill(os.getpid(), signal.SIGINT)
+    return look(taken, confidence)
+sampling._width = width
+sys.exit(cli.main({[*arguments]!r}))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment, check=False
+    )
+
+
+def test_ctrl_c_shows_what_was_measured() -> None:
+    arguments = [*QUICK, "--max-time", "60", "--ci-width", "0.0001%", "--batch-size", "1,2"]
+    done = interrupted(*arguments, "--format", "json")
+    assert done.returncode == 130, done.stderr
+    result = json.loads(done.stdout)
+    assert result["interrupted"] is True
+    assert [row["batch_size"] for row in result["timings"]] == [1]
+    assert result["timings"][0]["stopped"] == "interrupted"
+    assert len(result["timings"][0]["wall"]["samples_s"]) > 20
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("arguments", [[], ["--mode", "train"], ["--dtype", "float16"], ["--layers"]])
+def test_on_a_gpu(arguments: list[str]) -> None:
+    options = ["--device", "cuda", "--batch-size", "2,8", *arguments]
+    assert main(["bench", *TINY, "--max-time", "2", *options, "-o", "result.json"]) == 0
+    result = json.loads(Path("result.json").read_text(encoding="utf-8"))
+    for row in result["timings"]:
+        assert row["device"]["median_s"] <= row["wall"]["median_s"]
+        assert row["memory_kind"] == "allocated"
+        assert row["enqueue_share"] > 0
+    assert result["environment"]["device"] == "cuda:0"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_ladder_on_a_gpu() -> None:
+    assert main(["bench", *TINY, "--device", "cuda", "--ladder", "--max-time", "10", "-o", "result.json"]) == 0
+    rungs = {
+        rung["key"]: rung for rung in json.loads(Path("result.json").read_text(encoding="utf-8"))["ladder"]["rungs"]
+    }
+    for name in ("channels-last", "folded", "float16", "bfloat16", "cuda-graph"):
+        assert rungs[name]["status"] == "measured", rungs[name]["reason"]
+    assert rungs["cuda-graph"]["difference"] < 1e-3
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes=7, width=8):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.conv(x))).mean((2, 3))
+        return {"out": self.head(x)}
+
+class Broken(Net):
+    def forward(self, x):
+        raise ValueError("not today")
+"""
+MODEL = ["bench", "--image-size", "16", "--max-time", "0.3", "--no-ceiling", "--threads", "1"]
+
+
+def test_a_network_of_the_user() -> None:
+    Path("net.py").write_text(NETWORKS, encoding="utf-8")
+    arguments = ["--model", "net.py:Net", "--model-args", '{"width": 16}', "--num-classes", "3", "--batch-size", "2"]
+    assert main([*MODEL, *arguments, "--layers", "--against", "self", "-o", "result.json"]) == 0
+    result = json.loads(Path("result.json").read_text(encoding="utf-8"))
+    assert result["network"]["name"] == "Net"
+    assert result["timings"][0]["flops"] == 2 * 2 * (14 * 14 * 16 * 27 + 16 * 3)
+    assert {layer["path"] for layer in result["layers"]["layers"]} >= {"conv", "bn", "head"}
+    assert result["comparisons"][0]["theirs"] == "Net again"
+    assert main([*MODEL, *arguments, "--mode", "train", "-o", "result.json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model", "net.py:Broken"], "net.py:18: ValueError: not today"),
+        (["--model", "net.py:Nothing"], "there is no Nothing"),
+        (["--model", "net.py:Net", "--depth", "18"], "--model and --depth"),
+        (["--model", "net.py:Net", "--model-args", "[]"], "no JSON object"),
+        (["--model", "net.py:Net", "--against", "torchvision"], "which one?"),
+    ],
+)
+def test_what_is_wrong_with_a_users_network(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("net.py").write_text(NETWORKS, encoding="utf-8")
+    assert main([*MODEL, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("whose", ["ours", "torchvision"])
+def test_weights_of_a_file_are_loaded(whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resnet_cli.measure.bench import config
+    from resnet_cli.network.architectures import resolve
+    from resnet_cli.network.resnet import build
+    from resnet_cli.network.torchvision_names import torchvision_names
+
+    spec = resolve(repeat="1,1,1,1", num_classes=10)
+    state = build(spec).state_dict()
+    names = torchvision_names(spec)
+    torch.save({(name if whose == "ours" else names[name]): tensor for name, tensor in state.items()}, "weights.pth")
+    seen = []
+    give = config.give_weights
+
+    def giving(subject: Any, path: str) -> None:
+        give(subject, path)
+        seen.append(subject.model.state_dict())
+
+    monkeypatch.setattr(config, "give_weights", giving)
+    assert main([*QUICK, "--weights", "weights.pth", "-o", "result.txt"]) == 0
+    assert all(torch.equal(state[name], seen[0][name]) for name in state)
+
+
+def test_weights_of_another_network_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"conv.weight": torch.zeros(1)}, "weights.pth")
+    assert main([*QUICK, "--weights", "weights.pth"]) == 2
+    assert "weights.pth" in capsys.readouterr().err

@@ -1,0 +1,244 @@
+"""`compare-torchvision`, as a user types it."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+
+from resnet_cli.cli import main
+from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.resnet import build
+from resnet_cli.network.torchvision_names import torchvision_names
+
+QUICK = ["compare-torchvision", "--image-size", "64"]
+STATIC = [*QUICK, "--checks", "parameters,settings"]
+
+BAD_INPUT = [
+    (["--checks", "foo"], "no check foo", "settings"),
+    (["--checks", ""], "no check was named", "settings"),
+    (["--all", "--depth", "18"], "--all and --depth", "leave one"),
+    (["--all", "--model", "x.py:A"], "--all and --model", "leave one"),
+    (["--all", "--self-test"], "--all and --self-test", "leave one"),
+    (["--self-test", "--expect", "x.toml"], "--self-test and --expect", "leave one"),
+    (["--batch-size", "1"], "--batch-size 1", "2 or more"),
+    (["--rtol", "-1"], "--rtol -1.0", "1e-5"),
+    (["--atol", "nan"], "--atol nan", "1e-5"),
+    (["--image", "x.jpg"], "--image needs --weights", ""),
+    (["--against", "resnet19"], "resnet19", "resnet1"),
+    (
+        ["--against", "alexnet", "--checks", "settings", "--depth", "18", "--model", "a:b"],
+        "--against and --depth",
+        "leave",
+    ),
+    (["--map", "nowhere.toml"], "nowhere.toml", ""),
+    (["--expect", "nowhere.toml"], "nowhere.toml", ""),
+    (["--weights", "nowhere.pth"], "nowhere.pth", ""),
+    (["--model", "nowhere.py:Net"], "nowhere.py", ""),
+    (["--model", "nothing"], "nothing", "FILE.py:NAME"),
+    (["--show", "trees"], "trees", "tree"),
+    (["--save-map", "/no/such/folder/map.toml"], "/no/such/folder", ""),
+    (["--levels", "0"], "--levels 0", "1 or more"),
+]
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Files that a test names are its own."""
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def written(name: str, text: str) -> str:
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+V1 = """
+import torchvision
+
+def v1():
+    net = torchvision.models.resnet50()
+    for stage in (net.layer2, net.layer3, net.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return net
+
+def same():
+    print("on standard output")
+    return torchvision.models.resnet18()
+
+class Broken(torchvision.models.ResNet):
+    def __init__(self):
+        super().__init__(torchvision.models.resnet.BasicBlock, [2, 2, 2, 2])
+
+    def forward(self, x):
+        return x.reshape(7, 7)
+"""
+
+
+@pytest.mark.parametrize(("arguments", "message", "hint"), BAD_INPUT)
+def test_bad_input(arguments: list[str], message: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert hint in err
+    assert "Traceback" not in err
+
+
+def test_the_same_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(QUICK) == 0
+    out, err = capsys.readouterr()
+    assert "✓ the same network, bit for bit" in out
+    assert "102 of 102 parameters mapped" in out
+    assert err == ""
+
+
+def test_another_network_is_not_the_same_and_json_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    model = written("mine.py", V1) + ":v1"
+    assert main([*STATIC, "--model", model, "--format", "json"]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result["schema"] == "resnet-cli/compare-torchvision/1"
+    assert result["verdict"] == "different"
+    assert [one["key"] for one in result["diagnoses"]] == ["resnet-v1"]
+    assert {one["text"] for one in result["findings"]} >= {
+        "layer2.0.conv1: stride 2, torchvision has 1",
+        "layer2.0.conv2: stride 1, torchvision has 2",
+    }
+    assert result["reference"] == "torchvision resnet50"  # the nearest by its parameters
+
+
+def test_what_a_model_prints_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*STATIC, "--model", written("mine.py", V1) + ":same", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["same"] is True
+    assert "on standard output" in err
+
+
+def test_a_model_that_fails_is_shown_in_its_own_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*STATIC, "--model", written("mine.py", V1) + ":Broken"]) == 2
+    err = capsys.readouterr().err
+    assert "mine.py:19" in err
+    assert "return x.reshape(7, 7)" in err
+    assert "resnet_cli" not in err
+
+
+def test_intended_changes_are_written_and_read(capsys: pytest.CaptureFixture[str]) -> None:
+    model = ["--model", written("mine.py", V1) + ":v1"]
+    assert main([*STATIC, *model, "--save-expect", "intended.toml"]) == 1
+    assert main([*STATIC, *model, "--expect", "intended.toml"]) == 0
+    capsys.readouterr()
+    assert main([*STATIC, "--depth", "50", "--expect", "intended.toml"]) == 0
+    assert "expected, and not found" in capsys.readouterr().out
+    written("other.toml", "expected = []\n")
+    assert main([*STATIC, *model, "--expect", "other.toml"]) == 1
+
+
+def test_a_map_is_written_and_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*STATIC, "--save-map", "map.toml"]) == 0
+    text = Path("map.toml").read_text(encoding="utf-8")
+    assert '"head.conv.weight" = "conv1.weight"' in text
+    assert main([*STATIC, "--map", "map.toml"]) == 0
+    assert "by map.toml" in capsys.readouterr().out
+    # A wrong map is followed, and the networks are then not the same.
+    a, b = "l3.block.ResIdentity0.conv1.weight", "l3.block.ResIdentity0.conv2.weight"
+    written("wrong.toml", f'[parameters]\n"{a}" = "layer4.1.conv2.weight"\n"{b}" = "layer4.1.conv1.weight"\n')
+    assert main([*QUICK, "--checks", "eval", "--map", "wrong.toml"]) == 1
+    written("unknown.toml", '[parameters]\n"head.conv.weigth" = "conv1.weight"\n')
+    assert main([*STATIC, "--map", "unknown.toml"]) == 2
+    assert "did you mean head.conv.weight" in capsys.readouterr().err
+
+
+def test_weights_are_loaded_under_either_name(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(3)
+    theirs = torchvision.models.resnet18()
+    torch.save(theirs.state_dict(), "theirs.pth")
+    ours = build("resnet18")
+    names = torchvision_names(FAMILY["resnet18"])
+    ours.load_state_dict({mine: theirs.state_dict()[other] for mine, other in names.items()})
+    torch.save({"state_dict": {f"module.{key}": value for key, value in ours.state_dict().items()}}, "ours.pth")
+    photograph = torchvision.transforms.functional.to_pil_image(torch.rand(3, 300, 400))
+    photograph.save("photo.png")
+    seen = []
+    for name in ("theirs.pth", "ours.pth"):
+        arguments = [*QUICK, "--checks", "parameters,eval", "--weights", name, "--image", "photo.png", "-f", "json"]
+        assert main(arguments) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result["verdict"] == "bitwise"
+        assert result["probe"]["weights"] == name
+        assert len(result["predictions"]) == 5
+        for row in result["predictions"]:
+            assert row["our_label"] == row["their_label"]
+            assert row["our_probability"] == row["their_probability"]
+        seen.append(result["predictions"])
+    assert seen[0] == seen[1]
+
+
+def test_weights_of_another_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(torchvision.models.resnet34().state_dict(), "other.pth")
+    assert main([*QUICK, "--weights", "other.pth"]) == 2
+    err = capsys.readouterr().err
+    assert "other.pth does not fit" in err
+    assert "it looks like resnet34: use --depth 34" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("operator torchvision::nms does not exist"), ["torchvision::nms", "--index-url"]),
+        (ModuleNotFoundError("No module named 'torchvision'", name="torchvision"), ["not installed", "pip install"]),
+        (ImportError("undefined symbol: _ZN3c10"), ["undefined symbol", "pip install"]),
+    ],
+)
+def test_a_torchvision_that_does_not_work(
+    error: Exception, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = builtins.__import__
+
+    def refusing(name: str, *rest: Any) -> Any:
+        if name.startswith("torchvision"):
+            raise error
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refusing)
+    assert main(QUICK) == 2
+    err = capsys.readouterr().err
+    assert all(word in err for word in words)
+    assert "Traceback" not in err
+
+
+def test_any_classification_network_can_be_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    model = written("mine.py", "import torchvision\nnet = torchvision.models.mobilenet_v2()\n") + ":net"
+    assert main([*QUICK, "--checks", "parameters,settings,eval", "--model", model, "--against", "mobilenet_v2"]) == 0
+    assert main([*STATIC, "--against", "resnet34"]) == 1
+    assert "8 blocks fewer than torchvision" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from resnet_cli.cli import main; main(['compare-torchvision', '--help']);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'torchvision')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--self-test" in done.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--device", "cuda", "--format", "json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["environment"]["device"].startswith("cuda")
+    assert {check["verdict"] for check in result["checks"]} <= {"bitwise", "rounding"}

@@ -1,0 +1,157 @@
+"""What a shell offers when the tab key is pressed, asked as each shell asks it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from resnet_cli.cli import app
+from resnet_cli.measure.cost.conventions import keys
+from resnet_cli.network.architectures import FAMILY
+from resnet_cli.render.pages import summary_column_names
+from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
+from resnet_cli.results.bench import LEVERS
+from resnet_cli.verdicts import CHECKS
+
+SHELLS = ("bash", "zsh", "fish")
+HEAVY = "{'torch', 'torchvision', 'numpy'}"
+
+
+def question(shell: str, line: str, action: str = "get-args") -> dict[str, str]:
+    """The environment in which a shell asks; the line is what stands before the cursor."""
+    words = line.split(" ")
+    return {
+        "_RESNET_CLI_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "\n".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": action,
+    }
+
+
+def answer(shell: str, line: str, action: str = "get-args") -> tuple[int, str]:
+    """Exit code and answer of a process of its own."""
+    code = (
+        "import sys; sys.argv[0] = 'resnet-cli'\nfrom resnet_cli.__main__ import run\n"
+        f"try: run()\nfinally: print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **question(shell, line, action)},
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+    assert done.stderr.splitlines() == ["[]"]  # nothing heavy is imported, and nothing said
+    return done.returncode, done.stdout
+
+
+def words(shell: str, text: str) -> list[str]:
+    """What is offered, in the format of each shell."""
+    if shell != "zsh":
+        return text.split()
+    inner = text.strip().removeprefix("_arguments '*: :((").removesuffix("))'")
+    return [line.strip('"') for line in inner.split("\n")]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_each_shell_completes_a_list(shell: str) -> None:
+    code, text = answer(shell, "resnet-cli summary --columns kind,mac")
+    assert (code, words(shell, text)) == (0, ["kind,macs"])
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_each_shell_completes_files_where_one_is_expected(shell: str) -> None:
+    code, text = answer(shell, "resnet-cli bench --save ", "is-args")
+    if shell == "fish":
+        assert code == 1  # no words of ours: its own files
+    else:  # bash is told `-o default`
+        assert (code, text.strip()) == (0, "_files" if shell == "zsh" else "")
+
+
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """What is offered behind a line, asked in this process."""
+
+    def ask(line: str) -> list[str]:
+        with monkeypatch.context() as patch:
+            for name, value in question("bash", f"resnet-cli {line}").items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                app(prog_name="resnet-cli")
+        assert left.value.code == 0
+        return capsys.readouterr().out.split()
+
+    return ask
+
+
+DTYPES = ["float32", "bfloat16", "float16", "float64"]
+FORMATS = ["terminal", "json", "csv", "markdown", "svg", "html"]
+DEVICES = ["auto", "cpu", "cuda", "mps"]
+KNOWN = {
+    "report --format ": ["html", "svg", "png", "json"],
+    "report --figure d": ["distribution", "deviations"],
+    "report --measure summary,fl": ["summary,flops"],
+    "report x.json --depth 5": ["50"],
+    "summ": ["summary"],
+    "summary --depth ": ["18", "34", "50", "101", "152"],
+    "summary --arch ": list(FAMILY),
+    "bench --arch resnext": ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"],
+    "summary --stem ": ["imagenet", "cifar"],
+    "summary --device ": DEVICES,
+    "bench --device c": ["cpu", "cuda"],
+    "flops --dtype ": DTYPES,
+    "convert a.pth --dtype ": DTYPES,
+    "bench --format ": FORMATS,
+    "convert a.pth -f ": FORMATS,
+    "summary --columns ": list(summary_column_names()),
+    "summary --columns macs,": [f"macs,{name}" for name in summary_column_names() if name != "macs"],
+    "summary --columns nothing": [],
+    "flops --show ": list(FLOPS),
+    "compare-torchvision --show tree,m": ["tree,mapping"],
+    "bench --show ": list(BENCH),
+    "convert a.pth --show ": list(CONVERT),
+    "compare-torchvision --show ": list(PARITY),
+    "compare-torchvision --checks ": list(CHECKS),
+    "compare-torchvision --checks eval,s": ["eval,settings", "eval,statistics", "eval,step", "eval,shapes"],
+    "compare-torchvision --against wide": ["wide_resnet50_2", "wide_resnet101_2"],
+    "bench --against ": ["torchvision", "self", *FAMILY],
+    "bench --levers ": list(LEVERS),
+    "bench --levers compile,bf": ["compile,bfloat16"],
+    "bench --mode ": ["inference", "train"],
+    "convert a.pth --to ": ["ours", "torchvision"],
+    "flops --walk paper:torchv": [f"paper:{key}" for key in keys() if key.startswith("torchv")],
+    "bench --weights IMAGENET": ["IMAGENET1K_V1", "IMAGENET1K_V2"],
+    "bench --weights ": [],  # a file
+    "bench --weights resnet": [],
+}
+
+
+@pytest.mark.parametrize("line", KNOWN)
+def test_what_is_known_is_offered(line: str, offered) -> None:  # type: ignore[no-untyped-def]
+    assert offered(line) == KNOWN[line]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "summary --output",
+        "bench --save",
+        "bench --baseline",
+        "compare-torchvision --map",
+        "compare-torchvision --save-map",
+        "compare-torchvision --expect",
+        "compare-torchvision --save-expect",
+        "compare-torchvision --image",
+        "flops --model",
+        "convert",
+        "convert a.pth -o",
+    ],
+)
+def test_files_are_left_to_the_shell(option: str, offered) -> None:  # type: ignore[no-untyped-def]
+    assert offered(f"{option} ") == []
+    assert offered(f"{option} ou") == []

@@ -1,0 +1,282 @@
+"""`convert`, as a user types it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from resnet_cli.cli import main
+from resnet_cli.network.architectures import ModelSpec
+from resnet_cli.network.resnet import build
+from resnet_cli.network.torchvision_names import torchvision_names
+
+SMALL = ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=10)
+NAMES = torchvision_names(SMALL)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict under torchvision's names, half as large as usual."""
+    torch.manual_seed(0)
+    state = {
+        NAMES[name]: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in build(SMALL).state_dict().items()
+    }
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def inside(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files that a test names are its own; small.pth is there."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.pth").symlink_to(weights)
+    return tmp_path
+
+
+def content() -> dict[str, Tensor]:
+    found: dict[str, Tensor] = torch.load("small.pth", weights_only=True)
+    return found
+
+
+def test_there_and_back(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "small.pth", "--to", "ours", "-o", "ours.safetensors"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "the weights of resnet18 with repeat 1,1,1,1" in out
+    assert "all renamed, every value bit for bit as it was (float16, int64)" in out
+    assert set(load_file("ours.safetensors")) == set(NAMES)
+    assert main(["convert", "ours.safetensors", "--to", "torchvision", "-o", "back.pt"]) == 0
+    back = torch.load("back.pt", weights_only=True)
+    assert list(back) == list(NAMES.values())
+    assert all(torch.equal(back[name], tensor) for name, tensor in content().items())
+    assert {name.name for name in Path().iterdir()} == {"small.pth", "ours.safetensors", "back.pt"}
+
+
+def test_the_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "small.pth", "-o", "x.safetensors", "--dtype", "float32", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    result = json.loads(out)
+    assert result["schema"] == "resnet-cli/convert/1"
+    assert result["target"]["bytes"] == Path("x.safetensors").stat().st_size
+    assert result["source"]["bytes"] == Path("small.pth").stat().st_size
+    assert result["cast"] == sum(tensor.is_floating_point() for tensor in content().values())
+    assert [one["name"] for one in result["tensors"]] == list(NAMES.values())
+    assert sum(one["bytes"] for one in result["tensors"]) < result["target"]["bytes"]
+
+
+def test_the_report_as_a_table_of_tensors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "small.pth", "--to", "ours", "-o", "x.pth", "--format", "csv"]) == 0
+    header, first, *_ = capsys.readouterr().out.splitlines()
+    assert header == "name,source,shape,dtype,bytes"
+    assert first == "head.conv.weight,conv1.weight,64×3×7×7,float16,18816"
+    assert main(["convert", "small.pth", "-o", "x.pth", "--show", "tensors"]) == 0
+    assert "layer4.0.downsample.1.running_var" in capsys.readouterr().out
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    for suffix in ("pth", "safetensors"):
+        for name in ("one", "two"):
+            assert main(["convert", "small.pth", "--to", "ours", "-o", f"{name}.{suffix}"]) == 0
+        assert Path(f"one.{suffix}").read_bytes() == Path(f"two.{suffix}").read_bytes()
+
+
+def test_a_training_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    state = {f"module.{name}": tensor for name, tensor in content().items()}
+    torch.save({"model": state, "model_ema": state, "optimizer": {"state": {}}, "epoch": 3}, "run.pth")
+    assert main(["convert", "run.pth", "--to", "ours", "-o", "x.safetensors"]) == 0
+    out = capsys.readouterr().out
+    assert "found under model, with module. before every name" in out
+    assert "left out: model_ema, optimizer, epoch" in out
+    assert "--ema takes the EMA ones, under model_ema" in out
+    assert main(["convert", "run.pth", "--ema", "-o", "x.safetensors"]) == 0
+    assert "these are the EMA weights, under model_ema" in capsys.readouterr().out
+
+
+def test_an_existing_file_is_replaced_and_keeps_its_rights() -> None:
+    target = Path("x.pth")
+    target.write_bytes(b"before")
+    target.chmod(0o640)
+    assert main(["convert", "small.pth", "-o", "x.pth"]) == 0
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert len(torch.load(target, weights_only=True)) == len(NAMES)
+
+
+BAD_INPUT = [
+    # (arguments after the source, what the error names, what the hint says)
+    (["--to", "thiers", "-o", "x.pth"], "--to 'thiers'", "torchvision"),
+    (["--dtype", "float31", "-o", "x.pth"], "--dtype 'float31'", "float32"),
+    (["-o", "x.npz"], "x.npz", ".safetensors"),
+    (["-o", "x"], "'x'", ".safetensors"),
+    (["-o", ""], "''", ".safetensors"),
+    (["-o", "-"], "'-'", ".safetensors"),
+    (["-o", "/dev/full"], "/dev/full", ".safetensors"),
+    (["-o", "nowhere/x.pth"], "there is no folder", "folder"),
+    (["-o", "small.pth"], "is the file to read", "another name"),
+    (["-o", "other.pth"], "is the file to read", "another name"),
+    (["-o", "folder.pth"], "it is a folder", "name a file"),
+    (["-o", "full.pth"], "no regular file", "name a file"),
+    (["--ema", "-o", "x.pth"], "no EMA weights", "--ema"),
+    (["--format", "yaml", "-o", "x.pth"], "yaml", "json"),
+    (["--show", "tensor", "-o", "x.pth"], "tensor", "tensors"),
+    ([], "--output", "--help"),
+]
+
+
+def listing() -> dict[str, Any]:
+    return {path.name: path.lstat().st_mtime_ns for path in Path().iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "advice"), BAD_INPUT, ids=lambda value: None if callable(value) else str(value)[:40]
+)
+def test_bad_arguments(
+    arguments: list[str], named: str, advice: str, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("other.pth").symlink_to(weights)
+    Path("full.pth").symlink_to("/dev/full")
+    Path("folder.pth").mkdir()
+    before, size = listing(), weights.stat()
+    assert main(["convert", "small.pth", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    error, hint = err.splitlines()
+    assert error.startswith("error: ")
+    assert named in error
+    assert hint.startswith("hint: ")
+    assert advice in hint
+    assert listing() == before
+    assert (weights.stat().st_size, weights.stat().st_mtime_ns) == (size.st_size, size.st_mtime_ns)
+
+
+def truncated(suffix: str) -> None:
+    save_file(content(), "whole.safetensors")
+    whole = Path("small.pth" if suffix == "pth" else "whole.safetensors").read_bytes()
+    Path(f"bad.{suffix}").write_bytes(whole[: len(whole) // 2])
+
+
+def flipped(suffix: str) -> None:
+    whole = bytearray(Path("small.pth").read_bytes())
+    whole[len(whole) // 2] ^= 1
+    Path(f"bad.{suffix}").write_bytes(whole)
+
+
+def header(suffix: str) -> None:
+    save_file(content(), f"bad.{suffix}")
+    whole = Path(f"bad.{suffix}").read_bytes()
+    Path(f"bad.{suffix}").write_bytes(whole.replace(b"layer2.0.bn1.weight", b"layer2.0.bm1.weight"))
+
+
+class Runs:
+    def __reduce__(self) -> Any:
+        return (print, ("ran",))
+
+
+BAD_FILES = [
+    (lambda: truncated("pth"), "bad.pth", "damaged"),
+    (lambda: truncated("safetensors"), "bad.safetensors", "cannot be read as safetensors"),
+    (lambda: flipped("pth"), "bad.pth", "Bad CRC-32"),
+    (lambda: header("safetensors"), "bad.safetensors", "1 tensor is missing (layer2.0.bn1.weight)"),
+    (lambda: Path("bad.pth").write_bytes(b""), "bad.pth", "is empty"),
+    (lambda: Path("bad.safetensors").write_bytes(b""), "bad.safetensors", "is empty"),
+    (lambda: Path("bad.pth").mkdir(), "bad.pth", "is no file"),
+    (lambda: None, "bad.pth", "there is no such file"),
+    (lambda: torch.save({"model": content(), "more": Runs()}, "bad.pth"), "bad.pth", "would run code"),
+    (lambda: torch.save({"\x1b]0;owned\x07\x1b[2J": torch.ones(1)}, "bad.pth"), "bad.pth", "\\x1b]0;owned"),
+    (lambda: torch.save({"features.0.weight": torch.ones(1)}, "bad.pth"), "bad.pth", "not the weights of a ResNet"),
+    (lambda: torch.save({"a": {"b.c": torch.ones(1)}, "b": {"b.c": torch.ones(1)}}, "bad.pth"), "bad.pth", "a, b"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "said"), BAD_FILES, ids=lambda value: None if callable(value) else str(value)[:30]
+)
+@pytest.mark.parametrize("existing", [None, b"what was there"])
+def test_bad_files(make: Any, name: str, said: str, existing: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
+    make()
+    target = Path("x.safetensors")
+    if existing is not None:
+        target.write_bytes(existing)
+    before = listing()
+    assert main(["convert", name, "--to", "ours", "-o", str(target)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    error, hint = err.splitlines()
+    assert error.startswith("error: ")
+    assert name in error
+    assert said in error
+    assert hint.startswith("hint: ")
+    assert err.replace("\n", "").isprintable()
+    assert listing() == before
+    assert existing is None or target.read_bytes() == existing
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+@pytest.mark.parametrize("existing", [None, b"what was there"])
+def test_no_space_left(name: str, existing: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    if existing is not None:
+        Path(name).write_bytes(existing)
+    before = listing()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        code = main(["convert", "small.pth", "-o", name])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: cannot write {name}: {os.strerror(errno.EFBIG).lower()}")
+    assert len(err.splitlines()) == 2
+    assert listing() == before
+    assert existing is None or Path(name).read_bytes() == existing
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit(143)])
+def test_an_interruption_leaves_nothing(interruption: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resnet_cli.measure.weights import conversion
+
+    def interrupted(_: Any, path: str) -> None:
+        Path(path).write_bytes(b"half")
+        raise interruption
+
+    monkeypatch.setattr(conversion, "save", interrupted)
+    before = listing()
+    if interruption is KeyboardInterrupt:
+        assert main(["convert", "small.pth", "-o", "x.pth"]) == 130
+    else:
+        with pytest.raises(SystemExit):
+            main(["convert", "small.pth", "-o", "x.pth"])
+    assert listing() == before
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from resnet_cli.cli import main; main(['convert', '--help']);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'torchvision', 'safetensors')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--ema" in done.stdout
+
+
+def test_torchvision_is_not_asked() -> None:
+    code = (
+        "import sys; from resnet_cli.cli import main; code = main(['convert', 'small.pth', '-o', 'x.pth']);"
+        "sys.exit(code or 'torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,300 @@
+"""Ctrl-C and SIGTERM at chosen moments: what was measured is shown, the exit code says why, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from resnet_cli import signals
+from resnet_cli.cli import main
+from resnet_cli.measure.distributed import launcher
+from resnet_cli.measure.faults import self_test
+from resnet_cli.measure.parity import family
+from resnet_cli.measure.parity.checks import forward
+from resnet_cli.render.output import Format, render
+from resnet_cli.results.compare import Check, Member, Planted
+from resnet_cli.results.serialization import from_json
+from resnet_cli.verdicts import BITWISE, CHECKS, SKIPPED
+from tests.helpers.processes import wait_for_end
+from tests.helpers.results_bench import replicated
+from tests.tools.signal_stress import session
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+ROOT = Path(__file__).parents[2]
+TINY = ["--repeat", "1,1,1,1", "--image-size", "32", "--num-classes", "10"]
+
+
+# In this process, where the exception comes from a chosen call
+
+
+def interrupt(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """The JSON of an interrupted command."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        assert main([*arguments, "--format", "json"]) == 130
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert result["interrupted"] is True
+        return result
+
+    return run
+
+
+def drawn(result: dict[str, Any]) -> str:
+    """The same as a person sees it."""
+    return render(from_json(json.dumps(result)), Format.TERMINAL)
+
+
+def test_a_comparison_keeps_the_checks_that_were_made(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(forward, "evaluate", interrupt)
+    kept = tmp_path / "intended.toml"
+    result = shown("compare-torchvision", "--image-size", "64", "--save-expect", str(kept))
+    verdicts = {check["key"]: check["verdict"] for check in result["checks"]}
+    assert verdicts == {key: BITWISE if key in ("parameters", "settings") else SKIPPED for key in CHECKS}
+    assert {check["text"] for check in result["checks"] if check["verdict"] == SKIPPED} == {"interrupted before"}
+    assert result["same"] is False  # nobody knows
+    assert "nothing differs so far; 6 checks skipped" in drawn(result)
+    assert not kept.exists()  # half of the differences would be taken for all
+
+
+def test_a_comparison_without_a_check_shows_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("resnet_cli.measure.parity.compare.prepare", interrupt)
+    assert main(["compare-torchvision"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def member(name: str) -> Member:
+    return Member(name, BITWISE, True, 1000, 2, 2, (Check("eval", "forward", BITWISE, 0.0, None, "equal"),), 0, None)
+
+
+def test_the_family_keeps_the_members_that_were_compared(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]]
+) -> None:
+    def one(spec: Any, *_: object) -> Member:
+        return member(spec.name) if spec.name != "resnet50" else interrupt()
+
+    monkeypatch.setattr(family, "_member", one)
+    result = shown("compare-torchvision", "--all")
+    assert [each["name"] for each in result["members"]] == ["resnet18", "resnet34"]
+    assert result["same"] is False
+    text = drawn(result)
+    assert "interrupted" in text
+    assert "2 of 10 members compared, and nothing differs so far" in text
+    assert "✓ each is the same" not in text
+
+
+def test_the_self_test_keeps_the_faults_that_were_planted(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]]
+) -> None:
+    def one(mutation: Any, *_: object) -> Planted:
+        if mutation.key == "conv-padding":
+            interrupt()
+        return Planted(mutation.key, mutation.group, mutation.title, True, True, True, ("eval",), "said so")
+
+    monkeypatch.setattr(self_test, "_plant", one)
+    monkeypatch.setattr(self_test, "compare", lambda *_: SimpleNamespace(same=True, interrupted=False))
+    result = shown("compare-torchvision", "--self-test")
+    keys = [row["key"] for row in result["rows"]]
+    assert keys
+    assert "conv-padding" not in keys
+    assert (result["planted"], result["named"], result["same"]) == (len(keys), len(keys), False)
+    assert f"all faults planted so far were found and named: {len(keys)}" in drawn(result)
+
+
+def test_processes_keep_the_batch_sizes_that_were_measured(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = replicated().replicas
+
+    def launch(processes: int, question: object, progress: object, rescue: Callable[[object], None]) -> NoReturn:
+        rescue(rows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launcher, "launch", launch)
+    result = shown("bench", *TINY, "--nproc", "2")
+    assert [row["batch_size"] for row in result["replicas"]] == [row.batch_size for row in rows]
+    rows = ()
+    assert main(["bench", *TINY, "--nproc", "2"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+# In a process of its own, where the signal is a real one
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Callable[..., str]:
+    """Run a command that sends itself a signal; gives what it wrote, and sees that nothing else came of it."""
+
+    def run(code: str, arguments: list[str], expected: int) -> str:
+        scratch = tmp_path / "tmp"
+        scratch.mkdir()
+        start = f"import os, signal, sys\n{code}\nfrom resnet_cli.__main__ import run\n"
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"{start}sys.argv[1:] = {arguments!r}\nrun()"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        out, err = process.communicate(timeout=120)
+        said = [line for line in err.splitlines() if not line.startswith("note: ")]
+        assert (process.returncode, said) == (expected, [])
+        wait_for_end(*session(process.pid))
+        assert not session(process.pid)
+        assert not list(scratch.iterdir())
+        return out
+
+    return run
+
+
+IMPORTING = """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch.nn":
+            {0}
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_torch_is_imported(number: signal.Signals, interrupted: Callable[..., str]) -> None:
+    code = IMPORTING.format(f"os.kill(0, {number})")
+    assert interrupted(code, ["summary"], SIGNALS[number]) == ""
+
+
+def test_a_signal_that_an_import_swallows_is_not_lost(interrupted: Callable[..., str]) -> None:
+    swallow = f"""try: os.kill(os.getpid(), {signal.SIGTERM}); os.getpid()
+            except BaseException: pass"""
+    assert interrupted(IMPORTING.format(swallow), ["summary"], 143) == ""
+
+
+# Where the work is done, with a signal on the way.
+WORKING = """
+import time
+from resnet_cli.measure.cost import summary
+class Mortal:
+    def __del__(self):
+        os.kill(os.getpid(), {0})
+        os.getpid()
+def work(*_, **__):
+    Mortal()
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        pass
+summary.summarize = work
+"""
+
+
+def test_a_signal_inside_of_a_destructor_is_not_lost(interrupted: Callable[..., str]) -> None:
+    assert interrupted(WORKING.format(int(signal.SIGINT)), ["summary"], 130) == ""
+
+
+WRITING = """
+from resnet_cli import files
+def write(descriptor):
+    try:
+        os.kill(os.getpid(), {0})
+        os.getpid()
+    finally:  # and again while that is cleaned up
+        os.kill(os.getpid(), {1})
+        os.getpid()
+os.fsync = write
+"""
+
+
+def test_two_signals_while_a_file_is_written(interrupted: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "out.json").write_text("old", encoding="utf-8")
+    code = WRITING.format(int(signal.SIGTERM), int(signal.SIGINT))
+    assert interrupted(code, ["summary", "-o", "out.json"], 143) == ""
+    assert (tmp_path / "out.json").read_text(encoding="utf-8") == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"out.json", "tmp"}
+
+
+MAKING = """
+import tempfile
+from pathlib import Path
+make, count = tempfile.mkstemp, []
+def made(*arguments, **options):
+    found = make(*arguments, **options)
+    if Path(found[1]).parent == Path.cwd():
+        count.append(found)
+        if len(count) == {0}:
+            os.kill(os.getpid(), {1})
+            os.getpid()
+    return found
+tempfile.mkstemp = made
+"""
+
+
+@pytest.mark.parametrize("which", [1, 2])  # the one that is tried before any work, and the one that is written to
+def test_a_signal_as_a_temporary_file_is_made(which: int, interrupted: Callable[..., str], tmp_path: Path) -> None:
+    code = MAKING.format(which, int(signal.SIGINT))
+    assert interrupted(code, ["summary", *TINY, "-o", "out.json"], 130) == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"tmp"}
+
+
+def test_a_signal_when_all_is_done_changes_nothing(interrupted: Callable[..., str]) -> None:
+    code = f"import atexit; atexit.register(lambda: os.kill(os.getpid(), {signal.SIGTERM}))"
+    assert interrupted(code, ["--version"], 0).startswith("resnet-cli ")
+
+
+REPLICAS = """
+from resnet_cli.measure.distributed import launcher
+hear = launcher._hearing
+def hearing(folder, progress):
+    def told(text):
+        progress(text)
+        if text.startswith("batch 2, "):
+            os.kill({0}, {1})
+    return hear(folder, told)
+launcher._hearing = hearing
+"""
+
+
+@pytest.mark.parametrize(("number", "whom"), [(signal.SIGINT, "0"), (signal.SIGTERM, "os.getpid()")])
+def test_processes_end_and_their_finished_rows_are_shown(
+    number: signal.Signals, whom: str, interrupted: Callable[..., str]
+) -> None:
+    limits = ["--batch-size", "1,2", "--max-time", "1", "--nproc", "2", "--format", "json"]
+    out = interrupted(REPLICAS.format(whom, number), ["bench", *TINY, *limits], SIGNALS[number])
+    result = json.loads(out)
+    assert [row["batch_size"] for row in result["replicas"]] == [1]
+    assert result["interrupted"] is True
+
+
+def test_a_signal_that_was_to_be_ignored_stays_ignored() -> None:
+    code = f"""
+import os, signal
+signal.signal({signal.SIGINT}, signal.SIG_IGN)
+from resnet_cli import signals
+signals.listen()
+os.kill(os.getpid(), {signal.SIGINT})
+print(signal.getsignal({signal.SIGINT}) is signal.SIG_IGN)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_without_a_signal_there_is_nothing_to_raise() -> None:
+    signals.check()
+    assert signals.exit_code() == 130  # of a KeyboardInterrupt that somebody else raised

@@ -1,0 +1,1 @@
+"""Models, results and checks that several tests share."""

@@ -1,0 +1,378 @@
+"""Where the time goes: every operator takes a known time in virtual time, so every row is known too."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.bench.device_timer import Clock, HostClock
+from resnet_cli.measure.bench.layers.layer_times import layer_times
+from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits
+from resnet_cli.measure.bench.workload import TRAIN, Workload
+from resnet_cli.measure.bench.workload_cost import layers
+from resnet_cli.measure.models.model import Subject
+from resnet_cli.network.architectures import resolve
+from resnet_cli.network.resnet import build
+from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
+from tests.helpers.fake_clock import SimulatedClock, without_garbage
+
+CPU = torch.device("cpu")
+no_garbage = pytest.fixture(autouse=True)(without_garbage)
+IMAGE = (3, 8, 8)
+LIMITS = Limits(ci_width=0.01, max_time_s=2.0, min_time_s=0.1)
+ENDLESS = Limits(ci_width=0.0, max_time_s=60.0, min_time_s=60.0)
+COSTS = {"conv": 4e-3, "relu": 1e-3, "add": 2e-3, "flatten": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Real time is no matter here, and threads that wait for each other on a busy machine take much of it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass
+class Machine(TorchDispatchMode):
+    """Operators take the times that they are told to take.
+
+    Args:
+        clock: of the device.
+        costs: seconds of an operator, by the beginning of its name.
+        raises: in place of the operator of this number; the first one is 1.
+        disturb: adds to the time of an operator.
+    """
+
+    clock: SimulatedClock
+    costs: Mapping[str, float] = field(default_factory=lambda: COSTS)
+    raises: Mapping[int, BaseException] = field(default_factory=dict)
+    disturb: Callable[[], float] = lambda: 0.0
+    operators: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if tensors := [one for one in args if isinstance(one, Tensor)]:
+            if tensors[0].is_meta:  # counting, not running
+                return output
+            cost = next((cost for name, cost in self.costs.items() if func.__name__.startswith(name)), 0.0)
+            self.operators += 1
+            if self.operators in self.raises:
+                raise self.raises[self.operators]
+            self.clock.run(cost + (self.disturb() if cost else 0.0))
+        return output
+
+
+class Block(nn.Module):
+    """A convolution, a ReLU that is called twice, a residual add."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the same shape."""
+        return self.relu(self.relu(self.conv(x)) + x)  # type: ignore[no-any-return]
+
+
+class Net(nn.Module):
+    """Two blocks in a container, then what a network does without a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 3, 1)
+        self.blocks = nn.Sequential(Block(), Block())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One row for each image."""
+        return torch.flatten(torch.relu(self.blocks(self.stem(x))), 1)
+
+
+def measure(
+    model: nn.Module,
+    clock: Clock,
+    *,
+    batch_size: int = 1,
+    ceiling: Ceiling | None = None,
+    limits: Limits = LIMITS,
+    image: tuple[int, int, int] = IMAGE,
+) -> LayerTimes:
+    root = layers(Subject(model, "net"), (batch_size, *image), torch.float32)
+    workload = Workload(model, image=image, device=CPU)
+    return layer_times(workload, batch_size, root, clock=clock, limits=limits, ceiling=ceiling, progress=lambda _: None)
+
+
+def rows(found: LayerTimes) -> dict[tuple[str, int], LayerTime]:
+    return {(row.path, row.call): row for row in found.layers}
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.modules())
+
+
+def assert_adds_up(found: LayerTimes) -> None:
+    leaves = [row for row in found.layers if row.is_leaf]
+    assert sum(row.time_s for row in leaves) + found.outside_s == pytest.approx(found.instrumented_s)
+    assert sum(row.share for row in leaves) + found.outside_s / found.instrumented_s == pytest.approx(1.0)
+    assert sum(row.macs_share for row in leaves) == pytest.approx(1.0)
+    assert all(row.low_s <= row.time_s <= row.high_s for row in found.layers)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_every_layer_has_its_time(queued: bool) -> None:
+    clock = SimulatedClock(queued=queued)
+    with Machine(clock):
+        found = measure(Net(), clock)
+    times = {(path, call): pytest.approx(row.time_s) for (path, call), row in rows(found).items()}
+    assert times == {
+        ("", 1): 21e-3,
+        ("stem", 1): 4e-3,
+        ("blocks", 1): 16e-3,
+        **{(f"blocks.{number}", 1): 8e-3 for number in range(2)},
+        **{(f"blocks.{number}.conv", 1): 4e-3 for number in range(2)},
+        **{(f"blocks.{number}.relu", call): 1e-3 for number in range(2) for call in (1, 2)},
+        **{(f"blocks.{number}:own", 1): 2e-3 for number in range(2)},
+        (":own", 1): 1e-3,
+    }
+    assert found.instrumented_s == pytest.approx(21e-3)
+    assert found.forward_s == pytest.approx(21e-3)
+    assert found.outside_s == pytest.approx(0.0, abs=1e-9)
+    assert_adds_up(found)
+
+
+def test_rows_stand_in_the_order_of_the_forward_with_their_names() -> None:
+    clock = SimulatedClock(queued=False)
+    with Machine(clock):
+        found = measure(Net(), clock)
+    shown = [(row.depth, row.name, row.kind, row.is_leaf) for row in found.layers]
+    block = [(3, "conv", "Conv2d", True), (3, "relu", "ReLU", True), (3, "relu", "ReLU", True), (3, "add", "add", True)]
+    assert shown == [
+        (0, "net", "Net", False),
+        (1, "stem", "Conv2d", True),
+        (1, "blocks", "Sequential", False),
+        (2, "0", "Block", False),
+        *block,
+        (2, "1", "Block", False),
+        *block,
+        (1, "relu", "relu", True),
+    ]
+
+
+def test_a_module_under_two_names_is_one_that_is_called_twice() -> None:
+    shared = nn.Conv2d(3, 3, 1)
+    clock = SimulatedClock(queued=False)
+    with Machine(clock):
+        found = measure(nn.Sequential(shared, nn.Sequential(shared, nn.ReLU())), clock)
+    assert [(row.path, row.call) for row in found.layers] == [("", 1), ("0", 1), ("1", 1), ("0", 2), ("1.1", 1)]
+    assert [row.time_s for row in found.layers] == pytest.approx([9e-3, 4e-3, 5e-3, 4e-3, 1e-3])
+    assert_adds_up(found)
+
+
+def test_rates_and_bounds_follow_from_the_trace() -> None:
+    model = Net()
+    root = layers(Subject(model, "net"), (2, *IMAGE), torch.float32)
+    clock = SimulatedClock(queued=False)
+    stem = root.children[0]
+    ridge = stem.operations / stem.bytes_moved
+    bounds = []
+    for flops in (0.99 * ridge, 1.01 * ridge):
+        with Machine(clock):
+            found = measure(model, clock, batch_size=2, ceiling=Ceiling(4 * flops, 4.0, (), ()))
+        row = rows(found)["stem", 1]
+        bounds.append(row.bound)
+        assert row.macs == stem.macs == 2 * 8 * 8 * 3 * 3
+        assert row.macs_share == pytest.approx(stem.macs / root.macs)
+        assert row.flops_per_s == pytest.approx(2 * stem.macs / 4e-3)
+        assert row.bytes_per_s == pytest.approx(stem.bytes_moved / 4e-3)
+        assert row.intensity == pytest.approx(ridge)
+    assert bounds == ["compute", "memory"]
+    assert found.batch_size == 2
+
+
+def test_without_a_ceiling_nothing_is_said_to_be_bound() -> None:
+    clock = SimulatedClock(queued=False)
+    with Machine(clock):
+        found = measure(Net(), clock)
+    assert {row.bound for row in found.layers} == {None}
+    assert rows(found)["blocks.0.relu", 1].flops_per_s is None
+
+
+def test_what_the_clocks_cost_is_told() -> None:
+    clock = SimulatedClock(queued=False, read_s=1e-4)
+    with Machine(clock):
+        found = measure(Net(), clock)
+    assert found.forward_s == pytest.approx(21e-3 + 1e-4, abs=2e-4)
+    looks = 2 * len(found.layers)
+    assert found.instrumented_s == pytest.approx(21e-3 + looks * 1e-4, abs=3e-4)
+    assert found.outside_s > 0
+    assert_adds_up(found)
+
+
+def test_disturbances_fall_on_no_layer_and_everything_adds_up() -> None:
+    dice = random.Random(5)
+    clock = SimulatedClock(queued=False)
+    # Of ten operators in a forward one is hit on average, so nearly every forward is, and hardly ever the same layer.
+    with Machine(clock, disturb=lambda: 0.05 if dice.random() < 0.1 else 0.0):
+        found = measure(Net(), clock, limits=Limits(max_time_s=20.0))
+    assert found.forward_s > 0.05
+    assert found.instrumented_s == pytest.approx(21e-3)
+    assert_adds_up(found)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
+@pytest.mark.parametrize("number", [1, 15, 200, 500])
+def test_the_network_is_left_without_hooks(error: BaseException, number: int) -> None:
+    model = Net()
+    clock = SimulatedClock(queued=False)
+    with Machine(clock, raises={number: error}):
+        if isinstance(error, KeyboardInterrupt) and number == 500:
+            assert measure(model, clock, limits=ENDLESS).stopped == INTERRUPTED
+        else:
+            with pytest.raises(type(error)):
+                measure(model, clock, limits=ENDLESS)
+    assert hooks(model) == 0
+    before = clock.log.count("now")
+    model(torch.ones(1, *IMAGE))
+    assert clock.log.count("now") == before  # no mode is left either
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_ctrl_c_keeps_the_whole_forwards(queued: bool) -> None:
+    clock = SimulatedClock(queued=queued)
+    for number in range(400, 420, 3):  # in a forward with clocks or without, wherever it may be
+        with Machine(clock, raises={number: KeyboardInterrupt()}):
+            found = measure(Net(), clock, limits=ENDLESS)
+        assert found.stopped == INTERRUPTED
+        assert found.forwards >= 6
+        assert found.instrumented_s == pytest.approx(21e-3)
+        assert_adds_up(found)
+
+
+def test_ctrl_c_before_there_are_a_few_forwards_is_passed_on() -> None:
+    clock = SimulatedClock(queued=False)
+    with Machine(clock):
+        measure(Net(), clock)
+    warm = Machine(clock)
+    with warm:
+        measure(Net(), clock, limits=Limits(max_time_s=1e-3))  # a single round
+    with Machine(clock, raises={warm.operators + 1: KeyboardInterrupt()}), pytest.raises(KeyboardInterrupt):
+        measure(Net(), clock, limits=Limits(max_time_s=0.1))
+
+
+def test_training_steps_have_no_layers() -> None:
+    model = Net()
+    root = layers(Subject(model, "net"), (1, *IMAGE), torch.float32)
+    workload = Workload(model, image=IMAGE, device=CPU, mode=TRAIN)
+    with pytest.raises(ResnetCliError, match="inference") as caught:
+        layer_times(workload, 1, root, clock=HostClock(), limits=LIMITS, progress=lambda _: None)
+    assert caught.value.hint is not None
+
+
+class Odd(nn.Module):
+    """Everything that a network of somebody else may do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+        self.never = nn.Linear(3, 3)
+        self.listed = nn.ModuleList([nn.ReLU(), nn.Identity()])
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        """A dictionary of tuples."""
+        features = self.conv(input=x)  # by keyword
+        for layer in self.listed:
+            features = layer(features)
+        by_hand = nn.functional.conv2d(x, self.conv.weight)
+        return {"out": (features * self.scale, [by_hand]), "nothing": None}
+
+
+class Generating(nn.Module):
+    """Its output is worked out when it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Iterator[Tensor]:
+        """A tensor at a time."""
+        return (self.conv(one) for one in [x])
+
+
+@pytest.mark.parametrize("model", [Odd(), Generating(), nn.Conv2d(3, 3, 3), nn.Sequential()])
+def test_networks_with_odd_outputs(model: nn.Module) -> None:
+    found = measure(model, HostClock(), limits=Limits(max_time_s=0.02, min_time_s=0.0))
+    assert found.layers[0].path == ""
+    assert found.forwards > 0
+    leaves = sum(row.time_s for row in found.layers if row.is_leaf)
+    assert leaves + found.outside_s == pytest.approx(found.instrumented_s)
+
+
+def test_work_by_hand_is_the_containers_own() -> None:
+    clock = SimulatedClock(queued=False)
+    with Machine(clock, costs={"conv": 4e-3, "relu": 1e-3, "mul": 2e-3}):
+        found = measure(Odd(), clock)
+    assert {row.path: pytest.approx(row.time_s) for row in found.layers} == {
+        "": 11e-3,
+        "conv": 4e-3,
+        "listed.0": 1e-3,
+        "listed.1": 0.0,
+        ":own": 6e-3,
+    }
+    assert rows(found)[":own", 1].kind == "conv, mul"
+    assert_adds_up(found)
+
+
+class Deaf(nn.Module):
+    """Calls its forward without what torch does around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """By hand."""
+        return self.conv.forward(x)
+
+    __call__ = forward
+
+
+def test_a_network_that_hides_its_layers_is_told_so() -> None:
+    with pytest.raises(ResnetCliError, match="modules"):
+        measure(Deaf(), HostClock(), limits=Limits(max_time_s=0.01))
+
+
+def test_a_real_network() -> None:
+    spec = resolve(repeat="1,1,1,1", num_classes=10)
+    model = build(spec)
+    root = layers(Subject(model, "small", spec), (2, 3, 32, 32), torch.float32)
+    found = measure(model, HostClock(), batch_size=2, image=(3, 32, 32), limits=Limits(max_time_s=0.2))
+    assert found.forwards >= 1
+    assert found.forward_s > 0
+    assert_adds_up(found)
+    known = rows(found)
+    for layer in walk(root):
+        if not layer.is_operator:
+            row = known[layer.path, layer.call]
+            assert (row.kind, row.macs, row.bytes_moved) == (layer.kind, layer.macs, layer.bytes_moved)
+            assert row.time_s > 0
+    assert found.layers[0].macs == root.macs
+    assert hooks(model) == 0
+
+
+def walk(layer: Any) -> Iterator[Any]:
+    yield layer
+    for child in layer.children:
+        yield from walk(child)

@@ -1,0 +1,95 @@
+"""Clocks within a network, where its forwards do what one does not expect of them."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.measure.bench.layers.layer_times import _Forwards
+from resnet_cli.measure.bench.layers.module_timers import Instruments
+from tests.helpers.fake_clock import SimulatedClock
+
+
+class Step(nn.Module):
+    """Takes time."""
+
+    def __init__(self, clock: SimulatedClock, seconds: float, error: Exception | None = None) -> None:
+        super().__init__()
+        self.clock, self.seconds, self.error = clock, seconds, error
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.clock.run(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return x
+
+
+class Careful(nn.Module):
+    """Falls back on another layer."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            out: Tensor = self.first(x)
+        except ValueError:
+            out = self.second(x)
+        return out
+
+
+def test_figures_are_those_of_the_last_forward_alone() -> None:
+    clock = SimulatedClock(queued=False)
+    step = Step(clock, 1.0)
+    net = nn.Sequential(step, step)
+    instruments = Instruments(net, clock)
+    for seconds in (1.0, 0.25):
+        step.seconds = seconds
+        with instruments:
+            net(torch.ones(1))
+        assert instruments.spent() == {("", 1): 2 * seconds, ("0", 1): seconds, ("0", 2): seconds}
+
+
+def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
+    clock = SimulatedClock(queued=False)
+    net = nn.Sequential(Careful(Step(clock, 1.0, ValueError()), Step(clock, 0.5)), Step(clock, 0.25))
+    instruments = Instruments(net, clock)
+    with instruments:
+        net(torch.ones(1))
+    assert instruments.spent() == {
+        ("", 1): 1.75,
+        ("0", 1): 1.5,
+        ("0.first", 1): 1.0,
+        ("0.second", 1): 0.5,
+        ("1", 1): 0.25,
+    }
+
+
+class Closed(nn.Module):
+    """Nobody may listen."""
+
+    def register_forward_hook(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("no hooks")
+
+
+def test_clocks_that_cannot_all_be_attached_are_taken_away() -> None:
+    net = nn.Sequential(nn.ReLU(), Closed())
+    with pytest.raises(TypeError, match="no hooks"), Instruments(net, SimulatedClock()):
+        pass
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+def test_forwards_before_the_first_that_counts_are_forgotten() -> None:
+    clock = SimulatedClock(queued=False)
+    step = Step(clock, 9.0)
+    forwards = _Forwards(Instruments(step, clock), lambda: step(torch.ones(1)))
+    forwards()
+    forwards.forget()
+    for seconds in (1.0, 2.0):
+        step.seconds = seconds
+        forwards()
+    assert forwards.spent(2) == [{("", 1): 1.0}, {("", 1): 2.0}]

@@ -1,0 +1,197 @@
+"""This run against a saved one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.bench.baseline import against_baseline, check, differences, fails
+from resnet_cli.measure.bench.estimators import describe
+from resnet_cli.results.bench import BenchResult, Ceiling, Conditions, Timing
+from resnet_cli.results.common import Environment, Input, Network
+
+NETWORK = Network("resnet18", "basic", (2, 2, 2, 2), 1, 64, "imagenet", 3, 1000)
+IMAGE = (3, 224, 224)
+
+
+def timing(batch_size: int, seconds: float | None, *, noise: float = 0.01, count: int = 400, seed: int = 0) -> Timing:
+    dice = random.Random(f"{batch_size} {seed}")
+    samples = [] if seconds is None else [seconds * dice.lognormvariate(0, noise) for _ in range(count)]
+    return Timing(
+        batch_size=batch_size,
+        status="out of memory" if seconds is None else "measured",
+        reason=None,
+        start=None,
+        wall=describe(samples) if samples else None,
+        stopped="sharp",
+        device=None,
+        enqueue_share=None,
+        images_per_s=None,
+        flops=1,
+        flops_per_s=None,
+        ceiling_share=None,
+        peak_memory_bytes=None,
+        memory_kind=None,
+        knee=False,
+        notes=(),
+    )
+
+
+def result(*timings: Timing) -> BenchResult:
+    return BenchResult(
+        network=NETWORK,
+        input=Input((1, *IMAGE), "float32", 602_112),
+        image=IMAGE,
+        confidence=0.95,
+        ci_width=0.01,
+        max_time_s=20.0,
+        seed=0,
+        timings=timings,
+        ceiling=None,
+        comparisons=(),
+        ladder=None,
+        layers=None,
+        replicas=(),
+        fail_above=None,
+        failed=False,
+        interrupted=False,
+        conditions=Conditions("inference", "float32", 2, 1, "AVX512", (), None, None, None, (), 1.0),
+        environment=Environment("0.1", "3.11", "2.15", "Linux x86_64", "cpu", "a processor", 10**9, 2),
+        notes=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("slower", "noise", "limit", "verdict", "failed"),
+    [
+        (1.00, 0.01, 0.05, "SAME", False),
+        (1.03, 0.01, 0.05, "SAME", False),
+        (1.10, 0.01, 0.05, "SLOWER", True),
+        (1.052, 0.05, 0.05, "UNCLEAR", False),  # slower by more, but not surely
+        (0.80, 0.01, 0.05, "FASTER", False),
+        (1.10, 0.01, 0.20, "SAME", False),
+    ],
+)
+def test_only_a_sure_slowdown_fails(slower: float, noise: float, limit: float, verdict: str, failed: bool) -> None:
+    now, before = result(timing(1, 0.015 * slower, noise=noise, seed=1)), result(timing(1, 0.015, noise=noise))
+    (found,) = against_baseline(now, before, limit)
+    assert found.verdict == verdict
+    assert fails((found,), limit) is failed
+    assert found.low <= found.ratio <= found.high
+    assert found.ratio == pytest.approx(slower, rel=0.02)
+    assert [note.level for note in found.notes] == (["note"] if verdict == "UNCLEAR" else [])
+    assert fails((found,), None) is False
+
+
+def test_one_slow_batch_of_many_fails_and_only_against_the_baseline() -> None:
+    now, before = result(timing(1, 0.01, seed=1), timing(8, 0.06, seed=1)), result(timing(1, 0.01), timing(8, 0.05))
+    found = against_baseline(now, before, 0.05)
+    assert [one.verdict for one in found] == ["SAME", "SLOWER"]
+    assert fails(found, 0.05)
+    assert not fails(found[:1], 0.05)
+    assert not fails(tuple(replace(one, kind="interleaved") for one in found), 0.05)
+    exactly = replace(found[1], low=1.05, ratio=1.06, high=1.07)
+    assert not fails((exactly,), 0.05)  # as much as may be
+    assert fails((replace(exactly, low=1.0500001),), 0.05)
+
+
+def test_the_limit_that_cannot_be_told_is_named() -> None:
+    now, before = result(timing(1, 0.015 * 1.052, noise=0.05, seed=1)), result(timing(1, 0.015, noise=0.05))
+    (found,) = against_baseline(now, before, 0.05)
+    assert "batch 1: the interval reaches across the limit of 5 %" in found.notes[0].text
+
+
+def test_without_a_limit_the_width_of_the_interval_decides() -> None:
+    (found,) = against_baseline(result(timing(1, 0.0155, seed=1)), result(timing(1, 0.015)), None)
+    assert (found.band, found.verdict) == (0.01, "SLOWER")
+
+
+def test_batches_that_both_have_are_compared() -> None:
+    now = result(timing(1, 0.01), timing(8, 0.05), timing(32, None), timing(64, 0.3))
+    before = result(timing(8, 0.05), timing(32, 0.2), timing(64, None), timing(2, 0.02))
+    assert [one.batch_size for one in against_baseline(now, before, None)] == [8]
+
+
+def test_the_samples_count_and_not_what_the_file_says_of_them() -> None:
+    before = timing(1, 0.015)
+    assert before.wall is not None
+    forged = replace(before, wall=replace(before.wall, median_s=1.0, low_s=1.0, high_s=1.0))
+    (found,) = against_baseline(result(timing(1, 0.015, seed=1)), result(forged), 0.05)
+    assert found.verdict == "SAME"
+
+
+def test_a_baseline_that_fits_is_let_through() -> None:
+    check(result(timing(1, 0.01), timing(8, None)), NETWORK, IMAGE, "float32", "inference", (1, 8))
+
+
+@pytest.mark.parametrize(
+    ("network", "image", "dtype", "mode", "batch_sizes", "says"),
+    [
+        (replace(NETWORK, name="resnet34"), IMAGE, "float32", "inference", (1,), "is of resnet18"),
+        (replace(NETWORK, num_classes=10), IMAGE, "float32", "inference", (1,), "another variant"),
+        (NETWORK, (3, 32, 32), "float32", "inference", (1,), "image size"),
+        (NETWORK, IMAGE, "float16", "inference", (1,), "dtype"),
+        (NETWORK, IMAGE, "float32", "train", (1,), "mode"),
+        (NETWORK, IMAGE, "float32", "inference", (2, 8), "no batch of 2, 8"),
+    ],
+)
+def test_a_baseline_of_other_work_is_refused(
+    network: Network, image: tuple[int, ...], dtype: str, mode: str, batch_sizes: tuple[int, ...], says: str
+) -> None:
+    with pytest.raises(ResnetCliError, match=says):
+        check(result(timing(1, 0.01), timing(8, None)), network, image, dtype, mode, batch_sizes)
+
+
+def test_the_batches_that_a_baseline_has_are_named() -> None:
+    for baseline, has in ((result(timing(1, 0.01), timing(8, 0.1)), "1, 8"), (result(timing(2, None)), "none")):
+        with pytest.raises(ResnetCliError) as caught:
+            check(baseline, NETWORK, IMAGE, "float32", "inference", (2,))
+        assert caught.value.hint == f"its batch sizes: {has}"
+
+
+def test_what_is_not_the_same_about_the_machines_is_told() -> None:
+    now = result(timing(1, 0.01))
+    assert [note.level for note in differences(now, now)] == ["note"]
+    before = replace(
+        now,
+        environment=replace(now.environment, device_name="another\x1b[31m", torch="2.10"),
+        conditions=replace(now.conditions, precision="float32, all in TF32"),
+    )
+    note, _ = differences(now, before)
+    assert note.level == "warning"
+    assert "device another\\x1b[31m → a processor" in note.text
+    assert "torch 2.10 → 2.15" in note.text
+    assert "TF32 → float32" in note.text
+
+
+@pytest.mark.parametrize(
+    ("rate", "says"), [(1.0e11, None), (1.02e11, None), (0.9e11, "10 % slower"), (1.2e11, "20 % faster")]
+)
+def test_a_machine_at_another_pace_is_told(rate: float, says: str | None) -> None:
+    before = replace(result(timing(1, 0.01)), ceiling=Ceiling(1.0e11, 1e10, (), ()))
+    now = replace(before, ceiling=Ceiling(rate, 1e10, (), ()))
+    notes = [*differences(now, before)]
+    assert [note.level for note in notes] == ["warning"] * (says is not None)
+    found = [note.text for note in notes]
+    assert says is None or says in found[0]
+
+
+def test_one_ceiling_alone_tells_no_pace() -> None:
+    without = result(timing(1, 0.01))
+    ceiling = replace(without, ceiling=Ceiling(1.0e11, 1e10, (), ()))
+    for now, before in ((without, ceiling), (ceiling, without)):
+        assert ["--no-ceiling" in note.text for note in differences(now, before)] == [True]
+
+
+@pytest.mark.parametrize("field", ["device_name", "threads", "torch", "python", "platform"])
+def test_each_fact_about_the_machine_is_told_by_its_name(field: str) -> None:
+    now = result(timing(1, 0.01))
+    other: Any = 7 if field == "threads" else "other"
+    before = replace(now, environment=replace(now.environment, **{field: other}))
+    note, _ = differences(now, before)
+    name = {"device_name": "device", "python": "Python"}.get(field, field)
+    assert note.text == f"the baseline was measured elsewhere: {name} {other} → {getattr(now.environment, field)}"

@@ -1,0 +1,251 @@
+"""A row of the benchmark, in virtual time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import accumulate, chain, cycle, repeat
+from operator import mul
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from resnet_cli.measure.bench.batch_timing import time_batch
+from resnet_cli.measure.bench.paired import interleaved
+from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.bench.workload_cost import Demand
+from resnet_cli.results.bench import Ceiling, Comparison, Timing
+from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, out_of_memory, steps, without_garbage
+
+no_garbage = pytest.fixture(autouse=True)(without_garbage)
+LIMITS = Limits(max_time_s=5.0, min_time_s=0.5)
+DEMAND = Demand(macs_per_image=10**9, macs=0, bytes_per_image=10**6, bytes=10**7)
+CEILING = Ceiling(flops_per_s=4e11, bytes_per_s=1e10, compute=(), bandwidth=())
+
+
+def silent(text: str) -> None: ...
+
+
+@dataclass
+class Simulation:
+    """What timing needs of a workload."""
+
+    calls: Callable[[int], Callable[[], object]]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def call(self, batch_size: int) -> Callable[[], object]:
+        return self.calls(batch_size)
+
+    def running(self) -> nullcontext[None]:
+        return nullcontext()
+
+
+def workload(calls: Callable[[int], Callable[[], object]], device: str = "cpu") -> Workload:
+    return cast(Workload, Simulation(calls, torch.device(device)))
+
+
+def row(clock: SimulatedClock, work: Workload, batch_size: int = 4, **options: Any) -> Timing:
+    return time_batch(work, batch_size, clock, LIMITS, demand=DEMAND, progress=silent, **options)
+
+
+def test_a_call_on_a_processor() -> None:
+    clock = SimulatedClock(queued=False, memory=(123_456, "resident"))
+    found = row(clock, workload(lambda _: steps(clock, 0.01, output=torch.ones(1))), ceiling=CEILING)
+    assert found.wall is not None
+    assert found.wall.median_s == pytest.approx(0.01)
+    assert found.stopped == "sharp"
+    assert found.images_per_s == pytest.approx(400)
+    assert found.flops == 8 * 10**9
+    assert found.flops_per_s == pytest.approx(8e11)
+    assert found.ceiling_share == pytest.approx(2.0)  # an error of measurement, for the reader to be told
+    assert (found.peak_memory_bytes, found.memory_kind) == (123_456, "resident")
+    assert (found.device, found.enqueue_share) == (None, None)
+    assert clock.forgotten == 1
+
+
+def test_a_slow_first_call_is_told_apart() -> None:
+    clock = SimulatedClock(queued=False)
+    times = chain([2.0, 0.5], repeat(0.01))
+    found = row(clock, workload(lambda _: SimulatedCall(clock, times, output=torch.ones(1))))
+    assert found.start is not None
+    assert found.start.first_call_s == pytest.approx(2.0)
+    assert found.start.steady
+    assert found.wall is not None
+    assert found.wall.max_s == pytest.approx(0.01)
+
+
+def test_a_queue_is_kept_full_for_the_rate() -> None:
+    clock = SimulatedClock()
+    work = workload(lambda _: steps(clock, 0.004, enqueue_s=0.003, output=torch.ones(1)), "cuda")
+    found = row(clock, work)
+    assert found.wall is not None
+    assert found.device is not None
+    # A request is enqueued and then computed; in a queue the device computes while the host enqueues the next one.
+    assert found.wall.median_s == pytest.approx(0.007)
+    assert found.images_per_s == pytest.approx(4 / 0.004, rel=0.02)
+    assert found.flops_per_s == pytest.approx(8e9 / 0.004, rel=0.02)
+    assert found.enqueue_share == pytest.approx(0.003 / found.device.median_s)
+
+
+def test_times_that_do_not_stand_still_are_told() -> None:
+    clock = SimulatedClock(queued=False)
+    slower = accumulate(repeat(1.1), mul, initial=0.001)
+    found = row(clock, workload(lambda _: SimulatedCall(clock, slower, output=torch.ones(1))))
+    assert found.start is not None
+    assert not found.start.steady
+    assert [note.level for note in found.notes] == ["note"]
+    assert f"did not stand still within {found.start.calls} calls" in found.notes[0].text
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(0.01, 100), (0.5, 10), (1e-4, 1000)])
+def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
+    clock = SimulatedClock()
+    call = steps(clock, seconds, output=torch.ones(1))
+    limits = Limits(max_time_s=100 * seconds, min_time_s=0.0)
+    found = time_batch(workload(lambda _: call, "cuda"), 4, clock, limits, demand=DEMAND, progress=silent)
+    assert found.start is not None
+    assert found.wall is not None
+    # One more call looks at the output.
+    assert call.calls - found.start.calls - 1 - len(found.wall.samples_s) == pytest.approx(calls, abs=1)
+
+
+def test_the_host_s_share_is_that_of_most_calls() -> None:
+    clock = SimulatedClock()
+    enqueued = cycle([0.005, 0.001, 0.009, 0.009, 0.001, 0.009, 0.001])
+
+    def call() -> Tensor:
+        clock.run(0.01, next(enqueued))
+        return torch.ones(1)
+
+    found = row(clock, workload(lambda _: call, "cuda"))
+    assert found.enqueue_share == pytest.approx(0.005 / 0.015)
+
+
+@pytest.mark.parametrize("moment", [1, 2, 60])
+def test_out_of_memory_is_a_row_at_any_moment(moment: int) -> None:
+    clock = SimulatedClock()
+    work = workload(
+        lambda _: steps(clock, 0.01, raises={moment: out_of_memory()}, output=torch.ones(1)),
+        "cuda",
+    )
+    found = row(clock, work)
+    assert found.status == "out of memory"
+    assert found.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert found.wall is None
+    assert clock.freed == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied\n  at somewhere"), "failed"),
+        (KeyError("x"), "failed"),
+    ],
+)
+def test_why_a_batch_did_not_run(error: Exception, status: str) -> None:
+    clock = SimulatedClock(queued=False)
+    found = row(clock, workload(lambda _: steps(clock, 0.01, raises={1: error})))
+    assert found.status == status
+    assert found.reason
+    assert "\n" not in found.reason
+
+
+def test_what_cannot_fit_is_not_tried() -> None:
+    clock = SimulatedClock(queued=False)
+    work = workload(lambda _: pytest.fail("it was tried"))
+    found = row(clock, work, batch_size=1000, available=10**9)
+    assert found.status == "out of memory"
+    assert found.reason == "needs 1.01 GB, and 1.00 GB are free"
+    assert not found.knee
+
+
+@pytest.mark.parametrize("output", [torch.tensor([1.0, float("nan")]), {"out": torch.tensor(float("inf"))}])
+def test_an_output_that_is_not_finite_is_told(output: Tensor | dict[str, Tensor]) -> None:
+    clock = SimulatedClock(queued=False)
+    found = row(clock, workload(lambda _: steps(clock, 0.01, output=output)))
+    assert [note.level for note in found.notes] == ["warning"]
+    assert "NaN or infinity" in found.notes[0].text
+
+
+def test_ctrl_c_keeps_the_samples() -> None:
+    clock = SimulatedClock(queued=False)
+    work = workload(lambda _: steps(clock, 0.01, raises={70: KeyboardInterrupt()}, output=torch.ones(1)))
+    found = row(clock, work)
+    assert found.stopped == "interrupted"
+    assert found.wall is not None
+    assert 0 < len(found.wall.samples_s) < 70
+
+
+def compared(clock: SimulatedClock, ours: Any, theirs: Any, **options: Any) -> tuple[Timing, Comparison | None]:
+    return interleaved(
+        workload(lambda _: ours),
+        workload(lambda _: theirs),
+        ("ours", "theirs"),
+        4,
+        clock,
+        Limits(max_time_s=60.0, min_time_s=2.0),
+        demand=DEMAND,
+        progress=silent,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(("slower", "verdict"), [(1.0, "SAME"), (1.05, "SLOWER"), (0.95, "FASTER")])
+def test_two_networks_on_a_restless_machine(slower: float, verdict: str) -> None:
+    clock = SimulatedClock(queued=False)
+    machine = Machine(clock, random.Random(1))
+    calls = [SimulatedCall(clock, machine.durations(0.01 * by), output=torch.ones(1)) for by in (slower, 1.0)]
+    found, comparison = compared(clock, *calls)
+    assert comparison is not None
+    assert comparison.verdict == verdict
+    assert comparison.low <= slower <= comparison.high
+    assert comparison.our_time == found.wall
+    assert comparison.our_time.median_s / comparison.their_time.median_s == pytest.approx(slower, rel=0.01)
+    assert (comparison.ours, comparison.theirs, comparison.kind) == ("ours", "theirs", "interleaved")
+
+
+def test_no_comparison_where_the_other_one_fails() -> None:
+    clock = SimulatedClock(queued=False)
+    good = steps(clock, 0.01, output=torch.ones(1))
+    found, comparison = compared(clock, good, steps(clock, 0.01, raises={1: out_of_memory()}))
+    assert comparison is None
+    assert found.status == "out of memory"
+
+
+def test_both_must_fit_together() -> None:
+    clock = SimulatedClock(queued=False)
+    found, comparison = compared(clock, None, None, available=2 * 10**7)
+    assert (found.status, comparison) == ("out of memory", None)
+
+
+def test_half_of_the_memory_is_for_each() -> None:
+    clock = SimulatedClock(queued=False)
+    needed = DEMAND.bytes + 4 * DEMAND.bytes_per_image
+    calls = [steps(clock, 0.01, output=torch.ones(1)) for _ in range(2)]
+    assert compared(clock, *calls, available=2 * needed)[1] is not None
+    assert compared(clock, *calls, available=2 * needed - 2)[1] is None
+
+
+def test_memory_that_ends_between_two_rounds_is_a_row() -> None:
+    clock = SimulatedClock(queued=False)
+    late = steps(clock, 0.01, raises={90: out_of_memory()}, output=torch.ones(1))
+    found, comparison = compared(clock, steps(clock, 0.01, output=torch.ones(1)), late)
+    assert late.calls == 90
+    assert (found.status, comparison) == ("out of memory", None)
+    assert found.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+def test_what_is_odd_about_the_other_one_is_told_once() -> None:
+    clock = SimulatedClock(queued=False)
+    good, bad = torch.ones(1), torch.tensor([float("nan")])
+    for ours, theirs, rows, comparisons in ((good, good, 0, 0), (good, bad, 0, 1), (bad, good, 1, 0), (bad, bad, 1, 0)):
+        found, comparison = compared(clock, *(steps(clock, 0.01, output=output) for output in (ours, theirs)))
+        assert comparison is not None
+        assert (len(found.notes), len(comparison.notes)) == (rows, comparisons)

@@ -1,0 +1,262 @@
+"""All parts of a benchmark together, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli import signals
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.bench import benchmark, conditions
+from resnet_cli.measure.bench.benchmark import bench
+from resnet_cli.measure.bench.config import Opponent, Question
+from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.workload_cost import demand
+from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.model import Subject
+from resnet_cli.results.bench import BenchResult, Ceiling
+from tests.helpers.fake_clock import SimulatedClock, without_garbage
+
+CPU = torch.device("cpu")
+no_garbage = pytest.fixture(autouse=True)(without_garbage)
+CEILING = Ceiling(flops_per_s=2e6, bytes_per_s=1e5, compute=(), bandwidth=())
+QUESTION = Question(
+    image=(3, 4, 4), batch_sizes=(2,), device=CPU, limits=Limits(max_time_s=1.0, min_time_s=0.1), ceiling=False
+)
+MACS = 48 * 5
+
+
+class Net(nn.Module):
+    """A layer on 48 numbers; its forward does something first, such as taking time."""
+
+    def __init__(self, first: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.first = first
+        self.layer = nn.Linear(48, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_meta:
+            self.first(x)
+        logits: Tensor = self.layer(x.flatten(1))
+        return logits
+
+
+def measure_ceiling(
+    device: torch.device, dtype: torch.dtype, clock: SimulatedClock, *, progress: Callable[[str], None]
+) -> Ceiling:
+    assert (device, dtype) == (CPU, torch.float32)
+    progress("the ceiling: a kernel")
+    clock.run(2.0)
+    return CEILING
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
+    clock = SimulatedClock(queued=False)
+    monkeypatch.setattr(benchmark, "clock", lambda device: clock)
+    monkeypatch.setattr(benchmark, "measure_ceiling", measure_ceiling)
+    return clock
+
+
+def net(clock: SimulatedClock, seconds: float = 0.01) -> Net:
+    return Net(lambda x: clock.run(seconds))
+
+
+def run(model: nn.Module, question: Question = QUESTION, progress: Any = None, **options: Any) -> BenchResult:
+    return bench(Subject(model, "net"), question, progress=progress or (lambda text: None), **options)
+
+
+def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
+    question = replace(QUESTION, batch_sizes=(2, 4), ceiling=True, layers=True, levers=("folded",))
+    said: list[str] = []
+    opponent = Opponent(net(clock, 0.02), "other")
+    found = run(net(clock), question, said.append, opponent=opponent, fail_above=0.25)
+    assert "the ceiling: a kernel" in said
+    assert found.ceiling == CEILING
+    assert [row.batch_size for row in found.timings] == [2, 4]
+    for row, compared in zip(found.timings, found.comparisons, strict=True):
+        assert row.flops == 2 * MACS * row.batch_size
+        assert row.images_per_s == pytest.approx(row.batch_size / 0.01)
+        assert row.ceiling_share == pytest.approx(2 * MACS * row.batch_size / 0.01 / 2e6)
+        assert (compared.ours, compared.theirs, compared.batch_size) == ("net", "other", row.batch_size)
+        assert compared.ratio == pytest.approx(0.5)
+    assert [row.knee for row in found.timings] == [False, True]
+    assert found.layers is not None
+    assert found.layers.batch_size == 2
+    assert [layer.bound for layer in found.layers.layers] == ["memory", "memory"]  # few operations per byte
+    assert found.ladder is not None
+    assert (found.ladder.batch_size, [rung.key for rung in found.ladder.rungs]) == (2, ["eager", "folded"])
+    assert (found.fail_above, found.failed, found.interrupted) == (0.25, False, False)
+
+
+def test_no_more_than_was_asked_for_is_measured(clock: SimulatedClock) -> None:
+    found = run(net(clock))
+    assert (found.ceiling, found.ladder, found.layers, found.comparisons) == (None, None, None, ())
+    assert [row.ceiling_share for row in found.timings] == [None]
+    assert not found.interrupted
+
+
+def test_against_a_saved_run_a_sure_slowdown_fails(clock: SimulatedClock) -> None:
+    saved = run(net(clock))
+    found = run(net(clock, 0.02), baseline=saved, fail_above=0.5)
+    (compared,) = found.comparisons
+    assert compared.kind == "baseline"
+    assert compared.ratio == pytest.approx(2.0)
+    assert found.failed
+    assert not run(net(clock, 0.014), baseline=saved, fail_above=0.5).failed
+    assert any("two runs may meet the same machine at another pace" in note.text for note in found.notes)
+
+
+def test_images_are_those_of_the_seed(clock: SimulatedClock) -> None:
+    seen: list[Tensor] = []
+
+    def look(x: Tensor) -> None:
+        seen.append(x)
+        clock.run(0.1)
+
+    run(Net(look), replace(QUESTION, seed=7, dtype=torch.float64))
+    assert seen[-1].dtype == torch.float64
+    assert torch.equal(seen[-1], random_init.image((2, 3, 4, 4), 7, torch.float64))
+    run(Net(look), replace(QUESTION, seed=8, dtype=torch.float64))
+    assert torch.equal(seen[-1], random_init.image((2, 3, 4, 4), 8, torch.float64))
+
+
+class Normed(Net):
+    """Its norm needs statistics."""
+
+    def __init__(self, first: Callable[[Tensor], object]) -> None:
+        super().__init__(first)
+        self.layer = nn.Sequential(nn.Linear(48, 5), nn.BatchNorm1d(5))  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("fresh", "sizes"), [(True, {2, 4}), (False, {2})])
+def test_only_an_untrained_network_sees_a_batch_for_its_norms_first(
+    fresh: bool, sizes: set[int], clock: SimulatedClock
+) -> None:
+    seen = set()
+
+    def look(x: Tensor) -> None:
+        seen.add(len(x))
+        clock.run(0.1)
+
+    run(Normed(look), replace(QUESTION, fresh=fresh, levers=("folded",)))
+    assert seen == sizes
+
+
+def test_a_training_step_trains_and_is_held_against_the_ceiling(clock: SimulatedClock) -> None:
+    model = net(clock)
+    before = model.layer.weight.clone()
+    found = run(model, replace(QUESTION, mode="train", ceiling=True))
+    assert not torch.equal(model.layer.weight, before)
+    (row,) = found.timings
+    assert row.flops == 2 * 2 * MACS * 2  # forward, and the weight's gradient; the image needs none
+    assert row.ceiling_share == pytest.approx(row.flops / 0.01 / 2e6)
+
+
+def test_threads_and_algorithms_are_chosen_while_it_runs_and_put_back(clock: SimulatedClock) -> None:
+    def settings() -> tuple[int, bool]:
+        return torch.get_num_threads(), torch.backends.cudnn.benchmark
+
+    seen = set()
+
+    def look(x: Tensor) -> None:
+        seen.add(settings())
+        clock.run(0.1)
+
+    before = settings()
+    found = run(Net(look), replace(QUESTION, threads=before[0] + 1))
+    assert seen == {(before[0] + 1, True)}
+    assert found.conditions.threads == before[0] + 1
+    assert settings() == before
+    seen.clear()
+    run(Net(look))
+    assert seen == {(before[0], True)}
+
+
+def test_a_fault_puts_the_settings_back_too(clock: SimulatedClock) -> None:
+    def fail(x: Tensor) -> None:
+        raise ValueError("oh")
+
+    before = torch.get_num_threads()
+    with pytest.raises(ResnetCliError, match="--batch-size 2: failed: oh"):
+        run(Net(fail), replace(QUESTION, threads=before + 1))
+    assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == (before, False)
+
+
+def test_a_twentieth_of_the_free_memory_is_left_to_others(
+    clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = net(clock)
+    needed = demand(Subject(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(2)
+    monkeypatch.setattr(conditions, "available_bytes", lambda device: int(needed / 0.94))
+    assert run(model).timings[0].status == "measured"
+    monkeypatch.setattr(conditions, "available_bytes", lambda device: int(needed / 0.96))
+    with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs") as caught:
+        run(model)
+    assert "smaller" in (caught.value.hint or "")
+    monkeypatch.setattr(conditions, "available_bytes", lambda device: int(1.9 * needed / 0.94))
+    with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs"):
+        run(model, opponent=Opponent(model, "other"))  # both together
+    found = run(model, replace(QUESTION, batch_sizes=(500, 1), layers=True))
+    assert [row.status for row in found.timings] == ["out of memory", "measured"]
+    assert found.layers is not None
+    assert found.layers.batch_size == 1  # the first that ran
+
+
+def test_what_the_gpu_does_is_looked_at_between_samples(clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(conditions.Watch, "look", lambda self: looks.append(clock.host_s))
+    said: list[str] = []
+    run(net(clock), replace(QUESTION, limits=Limits(max_time_s=5.0, min_time_s=4.0)), progress=said.append)
+    assert len(looks) == len(said) - 1 >= 4  # not yet while it counts
+
+
+def interrupting(words: str) -> Callable[[str], None]:
+    """Ctrl-C as soon as the progress begins with these words."""
+
+    def progress(text: str) -> None:
+        if text.startswith(words):
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("words", ["counting", "batch 2: warming"])
+def test_ctrl_c_before_there_is_a_figure_is_passed_on(words: str, clock: SimulatedClock) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(net(clock, 1.0), replace(QUESTION, limits=Limits(max_time_s=40.0)), progress=interrupting(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "rows", "layers", "ladder"),
+    [
+        ("batch 2: 1", 1, False, False),  # among the samples
+        ("batch 4: warming", 1, False, False),
+        ("layers: warming", 2, False, False),
+        ("layers: 1", 2, True, False),
+        ("ladder: making", 2, True, False),
+        ("ladder: 1", 2, True, True),
+    ],
+)
+def test_ctrl_c_keeps_what_was_measured_before(
+    words: str, rows: int, layers: bool, ladder: bool, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_state", signals._State(first=2))
+    question = replace(
+        QUESTION,
+        batch_sizes=(2, 4),
+        limits=Limits(max_time_s=40.0, min_time_s=39.0, ci_width=0.0),
+        layers=True,
+        levers=("channels-last",),
+    )
+    found = run(net(clock, 0.2), question, progress=interrupting(words))
+    assert found.interrupted
+    assert len(found.timings) == rows
+    assert found.timings[0].wall is not None
+    signals.check()  # the work goes on: the result is to be shown yet
+    assert (found.layers is not None, found.ladder is not None) == (layers, ladder)

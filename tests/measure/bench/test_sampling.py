@@ -1,0 +1,421 @@
+"""Warm-up and sampling in virtual time: when they end, in which order, and how often what they say is so."""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import count, pairwise, repeat
+from statistics import NormalDist
+
+import pytest
+
+from resnet_cli.measure.bench import sampling
+from resnet_cli.measure.bench.estimators import (
+    FASTER,
+    SAME,
+    SLOWER,
+    UNCLEAR,
+    median_interval,
+    paired_ratio,
+    quantile,
+    verdict,
+)
+from resnet_cli.measure.bench.sampling import INTERRUPTED, SHARP, TIME, Limits, sample, warm_up
+from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, autoregressive, out_of_memory, steps
+
+RUNS = 200
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heap() -> Iterator[None]:
+    """Sampling collects garbage first, and torch's objects make that slow; they are set aside."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(queued=False)
+
+
+def noisy(clock: SimulatedClock, seconds: float, noise: float, *, rho: float = 0.0, seed: int = 0) -> SimulatedCall:
+    values = autoregressive(random.Random(seed), rho)
+    return SimulatedCall(clock, (seconds * math.exp(noise * next(values)) for _ in repeat(None)))
+
+
+# When sampling ends
+
+
+def test_it_ends_when_it_is_sharp(clock: SimulatedClock) -> None:
+    taken = sample(clock, [noisy(clock, 0.02, 0.02)], Limits(ci_width=0.01, max_time_s=60))
+    (walls,) = taken.walls
+    low, high = median_interval(walls)
+    assert taken.stopped == SHARP
+    assert (high - low) / quantile(sorted(walls), 0.5) <= 0.01
+    assert taken.seconds == pytest.approx(sum(walls))
+    assert taken.seconds < 30
+
+
+def test_a_narrower_interval_takes_longer() -> None:
+    def samples(width: float) -> int:
+        clock = SimulatedClock(queued=False)
+        taken = sample(clock, [noisy(clock, 0.02, 0.05)], Limits(ci_width=width, max_time_s=600))
+        assert taken.stopped == SHARP
+        return len(taken.series[0])
+
+    # Half as wide takes four times as many.
+    assert 2 < samples(0.01) / samples(0.02) < 8
+
+
+def test_it_ends_with_the_time(clock: SimulatedClock) -> None:
+    taken = sample(clock, [noisy(clock, 0.02, 0.5)], Limits(ci_width=0.01, max_time_s=3))
+    assert taken.stopped == TIME
+    assert 3 <= taken.seconds < 3.5
+
+
+def test_one_round_is_measured_however_long_it_takes(clock: SimulatedClock) -> None:
+    taken = sample(clock, [steps(clock, 30.0), steps(clock, 40.0)], Limits(max_time_s=1))
+    assert taken.stopped == TIME
+    assert taken.walls == [[30.0], [40.0]]
+
+
+@pytest.mark.parametrize("least", [0.5, 4.0])
+def test_it_does_not_end_before_its_least_time(clock: SimulatedClock, least: float) -> None:
+    taken = sample(clock, [steps(clock, 0.001)], Limits(min_time_s=least))
+    assert taken.stopped == SHARP
+    assert least <= taken.seconds <= least + 1.5
+
+
+def test_the_most_time_goes_before_the_least(clock: SimulatedClock) -> None:
+    taken = sample(clock, [steps(clock, 0.01)], Limits(max_time_s=1, min_time_s=5))
+    assert taken.stopped == TIME
+    assert taken.seconds == pytest.approx(1, abs=0.02)
+
+
+def test_few_samples_are_not_sharp_however_equal(clock: SimulatedClock) -> None:
+    taken = sample(clock, [steps(clock, 0.5)], Limits(max_time_s=60))
+    assert taken.stopped == SHARP
+    assert len(taken.series[0]) >= 40
+
+
+def test_of_several_calls_every_ratio_must_be_sharp(clock: SimulatedClock) -> None:
+    calls = [steps(clock, 0.01), steps(clock, 0.01), noisy(clock, 0.01, 0.05)]
+    taken = sample(clock, calls, Limits(max_time_s=600, ci_width=0.01))
+    assert taken.stopped == SHARP
+    _, low, high = paired_ratio(taken.walls[2], taken.walls[0])
+    assert high - low <= 0.0101
+    assert len(taken.series[0]) > 200
+    quick = sample(clock, calls[:2], Limits(max_time_s=600, ci_width=0.01))
+    assert len(quick.series[0]) < len(taken.series[0])
+
+
+# In which order
+
+
+def test_each_round_goes_the_other_way(clock: SimulatedClock) -> None:
+    calls = [steps(clock, 1.0, name=name) for name in "abc"]
+    taken = sample(clock, calls, Limits(max_time_s=12))
+    called = "".join(name for name in clock.log if name in "abc")
+    assert called == "abccba" * 2
+    assert [len(samples) for samples in taken.series] == [4, 4, 4]
+
+
+def test_samples_of_a_round_stand_together(clock: SimulatedClock) -> None:
+    taken = sample(
+        clock, [SimulatedCall(clock, count(1.0)), SimulatedCall(clock, count(100.0))], Limits(max_time_s=600)
+    )
+    assert len(taken.walls[0]) == 6
+    assert taken.walls[0] == [1.0 + index for index in range(6)]
+    assert taken.walls[1] == [100.0 + index for index in range(6)]
+
+
+# Progress
+
+
+def test_nothing_is_told_while_a_sample_is_taken() -> None:
+    clock = SimulatedClock()  # with a queue: a call that has returned is not done yet
+    running: list[str] = []
+
+    def call() -> None:
+        running.append("begun")
+        clock.run(0.05, enqueue_s=0.01)
+
+    def progress(text: str) -> None:
+        assert not clock.busy
+        assert clock.log[-3:] == ["now", "now", "now"]  # of the last sample's end, the round's begin and a look's end
+        clock.log.append("told")
+
+    sample(clock, [call, call], Limits(max_time_s=5, min_time_s=5), progress)
+    assert clock.log.count("told") >= 5
+    # Two samples a round, two marks a sample: between two words there are whole rounds.
+    assert all(part.count("mark") % 4 == 0 for part in " ".join(clock.log).split("told"))
+
+
+def test_progress_says_what_there_is_and_how_long_it_may_take(clock: SimulatedClock) -> None:
+    told: list[tuple[float, str]] = []
+    limits = Limits(max_time_s=10, ci_width=0.001)
+    sample(clock, [noisy(clock, 0.01, 0.05)], limits, lambda text: told.append((clock.host_s, text)), "batch 8: ")
+    times = [time for time, _ in told]
+    gaps = [after - before for before, after in pairwise(times)]
+    assert times[0] < 1
+    assert max(gaps) <= 1
+    assert min(gaps) >= 0.5
+    assert all(text.startswith("batch 8: ") and "samples" in text and "left" in text for _, text in told)
+    assert not any("inf " in text or "nan" in text for _, text in told)
+    assert "at most 9 s left" in told[0][1]
+
+
+# What looking costs
+
+
+def looks(
+    monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock, cost: Callable[[int], float]
+) -> list[tuple[int, float]]:
+    """Make looking take time, and keep each look's number of samples and its cost."""
+    seen: list[tuple[int, float]] = []
+    true_width = sampling._width
+
+    def width(taken: object, confidence: float) -> float:
+        n = len(taken[0])  # type: ignore[index]
+        clock.host_s += cost(n)
+        seen.append((n, cost(n)))
+        return true_width(taken, confidence)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sampling, "_width", width)
+    return seen
+
+
+def test_looks_become_rare(monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock) -> None:
+    seen = looks(monkeypatch, clock, lambda _: 0.0)
+    sample(clock, [noisy(clock, 0.005, 0.5)], Limits(max_time_s=30, ci_width=1e-6))
+    counts = [n for n, _ in seen]
+    assert counts[0] <= 200
+    assert all(after >= 1.1 * before for before, after in pairwise(counts))
+    assert 15 < len(counts) < 40  # and not 60
+
+
+def test_looks_cost_little_however_slow_they_are(monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock) -> None:
+    seen = looks(monkeypatch, clock, lambda n: 1e-4 * n)
+    taken = sample(clock, [noisy(clock, 0.001, 0.5)], Limits(max_time_s=60, ci_width=1e-6))
+    assert len(seen) >= 5
+    # A twentieth, but for the last look, after which there may be no time to make up for it.
+    assert sum(cost for _, cost in seen[:-1]) <= 0.05 * taken.seconds
+
+
+# Ctrl-C and errors
+
+
+@pytest.mark.parametrize(("which", "at", "whole"), [(0, 4, 3), (1, 4, 3), (1, 2, 1), (0, 2, 1)])
+def test_ctrl_c_keeps_whole_rounds(clock: SimulatedClock, which: int, at: int, whole: int) -> None:
+    calls = [steps(clock, 0.1), steps(clock, 0.2)]
+    calls[which].raises = {at: KeyboardInterrupt()}
+    taken = sample(clock, calls, Limits())
+    assert taken.stopped == INTERRUPTED
+    assert [len(samples) for samples in taken.series] == [whole, whole]
+    assert taken.walls[0] == pytest.approx([0.1] * whole)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_ctrl_c_in_the_first_round_leaves_nothing(clock: SimulatedClock, which: int) -> None:
+    calls = [steps(clock, 0.1), steps(clock, 0.2)]
+    calls[which].raises = {1: KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        sample(clock, calls, Limits())
+    assert gc.isenabled()
+
+
+def test_ctrl_c_while_progress_is_told(clock: SimulatedClock) -> None:
+    def progress(text: str) -> None:
+        raise KeyboardInterrupt
+
+    taken = sample(clock, [steps(clock, 0.1)], Limits(), progress)
+    assert taken.stopped == INTERRUPTED
+    assert len(taken.series[0]) == 5
+
+
+def test_errors_pass(clock: SimulatedClock) -> None:
+    call = steps(clock, 0.1)
+    error = out_of_memory()
+    call.raises = {7: error}
+    with pytest.raises(type(error)) as raised:
+        sample(clock, [call], Limits())
+    assert raised.value is error
+    assert gc.isenabled()
+
+
+def test_no_garbage_is_collected_within_a_sample(clock: SimulatedClock) -> None:
+    enabled = []
+
+    def call() -> None:
+        enabled.append(gc.isenabled())
+        clock.run(0.1)
+
+    sample(clock, [call], Limits(max_time_s=1))
+    assert not any(enabled)
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off(clock: SimulatedClock) -> None:
+    gc.disable()
+    try:
+        sample(clock, [steps(clock, 0.1)], Limits(max_time_s=1))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+# Warm-up
+
+
+def test_warm_up_tells_the_first_call_apart(clock: SimulatedClock) -> None:
+    call = SimulatedCall(clock, iter([3.0, *repeat(0.02, 200)]))
+    start = warm_up(clock, call, Limits())
+    assert start.first_call_s == pytest.approx(3.0)
+    assert start.steady
+    assert start.calls == 21 == call.calls
+    assert start.seconds == pytest.approx(3.4)
+
+
+def test_warm_up_waits_for_a_compiler(clock: SimulatedClock) -> None:
+    """Compiled at the second call, and once more at the 18th: neither is left for the samples."""
+    dice = random.Random(0)
+    durations = [2.0, 5.0, *repeat(0.05, 15), 4.0, *repeat(0.02, 300)]
+    call = SimulatedCall(clock, (seconds * (1 + 0.02 * dice.gauss(0, 1)) for seconds in durations))
+    start = warm_up(clock, call, Limits(max_time_s=120))
+    assert start.steady
+    assert 18 + 10 < start.calls < 60
+
+
+def test_warm_up_is_not_over_before_a_clock_can_rise(clock: SimulatedClock) -> None:
+    start = warm_up(clock, steps(clock, 0.0005), Limits())
+    assert start.steady
+    assert 0.2 <= start.seconds < 0.25
+
+
+def test_warm_up_ends_though_nothing_stands_still(clock: SimulatedClock) -> None:
+    call = SimulatedCall(clock, (0.01 * 1.02**index for index in count()))
+    start = warm_up(clock, call, Limits(max_time_s=20))
+    assert not start.steady
+    assert 5 <= start.seconds < 5.5
+    assert start.calls == call.calls
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(0.1, 21), (0.5, 7), (1.0, 5)])
+def test_long_calls_are_told_by_fewer(clock: SimulatedClock, seconds: float, calls: int) -> None:
+    start = warm_up(clock, steps(clock, seconds), Limits(max_time_s=20))
+    assert start.steady
+    assert start.calls == calls
+
+
+def test_a_call_that_takes_all_the_time_is_called_three_times(clock: SimulatedClock) -> None:
+    start = warm_up(clock, steps(clock, 100.0), Limits(max_time_s=20))
+    assert not start.steady
+    assert start.calls == 3
+
+
+def test_a_first_call_takes_as_long_as_it_does(clock: SimulatedClock) -> None:
+    """Compiling for longer than a warm-up may last leaves the time for the calls after it."""
+    start = warm_up(clock, SimulatedCall(clock, iter([60.0, *repeat(0.02, 300)])), Limits(max_time_s=20))
+    assert start.first_call_s == 60.0
+    assert start.steady
+    assert start.calls == 21
+
+
+def test_warm_up_is_quick_where_there_is_little_time(clock: SimulatedClock) -> None:
+    start = warm_up(clock, steps(clock, 0.0001), Limits(max_time_s=0.1))
+    assert start.steady
+    assert start.seconds <= 0.025
+
+
+def test_warm_up_tells_how_it_goes(clock: SimulatedClock) -> None:
+    told: list[str] = []
+    warm_up(clock, SimulatedCall(clock, (0.1 * 1.1**index for index in count())), Limits(), told.append, "batch 8: ")
+    assert told
+    assert all(text.startswith("batch 8: warming up, ") for text in told)
+
+
+def test_ctrl_c_during_warm_up_passes(clock: SimulatedClock) -> None:
+    call = steps(clock, 0.1)
+    call.raises = {2: KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        warm_up(clock, call, Limits())
+
+
+# How often what sampling says is so
+
+
+@pytest.mark.parametrize(
+    ("noise", "rho", "width", "least"), [(0.02, 0.0, 0.02, 0.95), (0.03, 0.5, 0.02, 0.92), (0.05, 0.7, 0.03, 0.92)]
+)
+def test_coverage_when_sampling_chose_its_own_end(noise: float, rho: float, width: float, least: float) -> None:
+    """To stop as soon as an interval looks sharp favours those that are too sharp; so one look is not enough."""
+    hits = 0
+    ends: Counter[str] = Counter()
+    # The median is that of the calls with spikes, which lie above it.
+    true = 0.05 * math.exp(noise * NormalDist().inv_cdf(0.5 / 0.98))
+    for seed in range(RUNS):
+        clock = SimulatedClock(queued=False)
+        machine = Machine(clock, random.Random(seed), noise=noise, rho=rho, spikes=0.02, drift=0)
+        taken = sample(clock, [machine.call(0.05)], Limits(ci_width=width, max_time_s=20))
+        low, high = median_interval(taken.walls[0])
+        hits += low <= true <= high
+        ends[taken.stopped] += 1
+    assert ends[SHARP] / RUNS > 0.3
+    assert hits / RUNS >= least
+
+
+def compared(
+    seed: int, slower: float, *, noise: float = 0.01, rho: float = 0.5, max_time_s: float = 20.0
+) -> tuple[str, bool]:
+    """The verdict on two networks on one simulated machine, and whether the interval holds the true ratio."""
+    clock = SimulatedClock(queued=False)
+    machine = Machine(clock, random.Random(seed), noise=noise, rho=rho, spikes=0.03, drift=0.1)
+    limits = Limits(ci_width=0.01, max_time_s=max_time_s)
+    taken = sample(clock, [machine.call(0.03 * slower), machine.call(0.03)], limits)
+    ours, theirs = taken.walls
+    _, low, high = paired_ratio(ours, theirs)
+    return verdict(low, high, limits.ci_width), low <= slower <= high
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_a_network_against_itself_is_the_same(rho: float) -> None:
+    """A/A: at most 5 in 100 may come out FASTER or SLOWER, and nearly all must come out SAME."""
+    runs = [compared(seed, 1.0, rho=rho) for seed in range(RUNS)]
+    verdicts = Counter(found for found, _ in runs)
+    assert (verdicts[FASTER] + verdicts[SLOWER]) / RUNS <= 0.05
+    assert verdicts[SAME] / RUNS >= 0.9
+    assert sum(holds for _, holds in runs) / RUNS >= 0.93
+
+
+def test_a_network_against_itself_is_unclear_where_the_noise_is_too_loud() -> None:
+    verdicts = Counter(compared(seed, 1.0, noise=0.1, max_time_s=5.0)[0] for seed in range(RUNS))
+    assert (verdicts[FASTER] + verdicts[SLOWER]) / RUNS <= 0.05
+    assert verdicts[UNCLEAR] / RUNS >= 0.9
+
+
+@pytest.mark.parametrize(("slower", "found"), [(1.03, SLOWER), (1 / 1.03, FASTER)])
+def test_a_true_difference_is_found(slower: float, found: str) -> None:
+    runs = [compared(seed, slower) for seed in range(RUNS)]
+    assert Counter(verdict for verdict, _ in runs)[found] / RUNS >= 0.9
+    assert sum(holds for _, holds in runs) / RUNS >= 0.93
+
+
+def test_a_difference_at_the_edge_of_the_band_is_seldom_called_one() -> None:
+    """A true ratio of 1.01 lies within the band of 1 %: SLOWER is an error, and at most 5 in 100 may make it."""
+    verdicts = Counter(compared(seed, 1.01)[0] for seed in range(RUNS))
+    assert verdicts[SLOWER] / RUNS <= 0.05
+    assert verdicts[FASTER] == 0
+
+
+def test_the_hour_of_the_clock_does_not_matter(clock: SimulatedClock) -> None:
+    clock.host_s = clock.done_s = 1000.0
+    told: list[str] = []
+    start = warm_up(clock, SimulatedCall(clock, iter([3.0, *repeat(0.02, 200)])), Limits(), told.append)
+    assert start.seconds == pytest.approx(3.4)
+    assert start.calls == 21
+    assert len(told) <= 1, "it says something now and then, not at every call"

@@ -1,0 +1,97 @@
+"""When sampling looks at what it has, whatever the hour, and what Ctrl-C and garbage have to do with it."""
+
+from __future__ import annotations
+
+import gc
+import random
+import weakref
+
+import pytest
+
+from resnet_cli import signals
+from resnet_cli.measure.bench import sampling
+from resnet_cli.measure.bench.device_timer import Sample
+from resnet_cli.measure.bench.sampling import INTERRUPTED, SHARP, TIME, Limits, sample, without_collection
+from tests.helpers.fake_clock import SimulatedClock, steps, without_garbage
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
+    """It has gone on for a while already."""
+    without_garbage(monkeypatch)
+    return SimulatedClock(queued=False, host_s=5000.0)
+
+
+@pytest.mark.parametrize("least", [0.5, 4.0])
+def test_the_least_time_is_that_since_sampling_began(least: float, clock: SimulatedClock) -> None:
+    taken = sample(clock, [steps(clock, 0.01)], Limits(min_time_s=least))
+    assert taken.stopped == SHARP
+    assert least <= taken.seconds <= least + 1.5
+    assert taken.seconds == pytest.approx(clock.host_s - 5000)
+
+
+@pytest.mark.parametrize(
+    ("widths", "looks"), [((0, 0, 0), 3), ((1, 0, 0, 0), 4), ((0, 1, 0, 0, 0), 5), ((0, 0, 1, 0, 0, 0), 6)]
+)
+def test_it_has_to_be_sharp_three_times_in_a_row(
+    widths: tuple[int, ...], looks: int, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = iter(widths)
+    monkeypatch.setattr(sampling, "_width", lambda taken, confidence: float(next(shown)))
+    taken = sample(clock, [steps(clock, 0.01)], Limits(min_time_s=0.0))
+    assert taken.stopped == SHARP
+    assert next(shown, None) is None
+    assert taken.seconds >= looks * 0.5  # a look in half a second at most
+
+
+def test_ctrl_c_that_keeps_samples_lets_the_work_go_on(clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_state", signals._State(first=2))
+    taken = sample(clock, [steps(clock, 0.01, raises={9: KeyboardInterrupt()})], Limits())
+    assert (taken.stopped, len(taken.series[0])) == (INTERRUPTED, 8)
+    signals.check()
+
+
+def test_a_ratio_is_as_sharp_in_whichever_unit() -> None:
+    dice = random.Random(3)
+    first, second = ([Sample(1 + dice.random() / 10, 0.0, None) for _ in range(60)] for _ in range(2))
+    faster = [Sample(one.wall_s / 8, 0.0, None) for one in second]
+    width = sampling._width([first, second], 0.95)
+    assert 0 < width < 0.1
+    assert sampling._width([first, faster], 0.95) == pytest.approx(width)
+    assert sampling._width([first, first, second], 0.95) == width  # the widest of all
+
+
+def test_one_call_is_as_sharp_as_its_median_however_its_slow_calls_lie() -> None:
+    dice = random.Random(3)
+    walls = [1 + dice.random() / 5 for _ in range(60)]
+    for place in (0, 29, 30, 59):  # at an end and in the middle
+        late = [Sample(100.0 if number == place else wall, 0.0, None) for number, wall in enumerate(walls)]
+        assert 0.02 < sampling._width([late], 0.95) < 0.1
+
+
+def test_calls_without_a_time_are_sharp_and_end_with_the_time(clock: SimulatedClock) -> None:
+    assert sampling._width([[Sample(0.0, 0.0, None)] * 50], 0.95) == 0.0
+    noise = steps(clock, 0.4)
+    assert sample(clock, [noise], Limits(max_time_s=2.0)).stopped == TIME
+
+
+class Garbage:
+    """Refers to itself, so that only a collection frees it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_garbage_of_before_is_gone_when_the_first_sample_is_taken() -> None:
+    left = weakref.ref(Garbage())
+    assert left() is not None
+    with without_collection():
+        assert left() is None
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_a_clock_too_coarse_for_a_call_has_the_longest_window() -> None:
+    assert sampling._window([0.0, 0.001], 1.0) == 10
+    assert sampling._window([0.1, 0.2], 1.0) == 3  # a third of the time for calls of 0.1 s
+    assert sampling._window([0.5, 0.6], 1.0) == 2  # never fewer

@@ -1,0 +1,347 @@
+"""Networks that are not ours, as their makers wrote them: they are measured whole, and torch counts the same."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.copies import hollow_copy, real_copy
+from resnet_cli.measure.tracing import tracer
+from resnet_cli.results.common import FlopsResult, ModuleFlops, Shape, SummaryResult
+from tests.helpers.models import flops_of, row, rows, summary_of, torchvision_models
+
+SHAPE: Shape = (2, 3, 32, 32)
+
+
+def of_torchvision(name: str, **options: Any) -> nn.Module:
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")  # of googlenet's initialisation
+        made: nn.Module = torchvision_models().get_model(name, **options)
+    return made
+
+
+def of_timm(name: str) -> nn.Module:
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        made: nn.Module = timm.create_model(name)
+    return made
+
+
+MAKERS: dict[str, Callable[[], nn.Module]] = {
+    "mobilenet_v3_small": lambda: of_torchvision("mobilenet_v3_small"),
+    "mobilenet_v3_large": lambda: of_torchvision("mobilenet_v3_large"),
+    "densenet121": lambda: of_torchvision("densenet121"),
+    "googlenet": lambda: of_torchvision("googlenet", aux_logits=True, init_weights=False),
+    "vit_b_16": lambda: of_torchvision("vit_b_16", image_size=32),
+    "swin_t": lambda: of_torchvision("swin_t"),
+    "timm resnet18": lambda: of_timm("resnet18"),
+    "timm resnet18d": lambda: of_timm("resnet18d"),
+    "timm seresnet50": lambda: of_timm("seresnet50"),
+    "timm resnetv2_50": lambda: of_timm("resnetv2_50"),
+}
+FUSED = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+CASES = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            name == "vit_b_16" and FUSED not in flop_registry, reason="this torch counts no attention on the CPU"
+        ),
+    )
+    for name in MAKERS
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Layers this small wait for a second thread longer than it helps, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Torchs:
+    """What FlopCounterMode says of a network with real tensors."""
+
+    evaluated: int
+    trained: int  # the forward in train mode
+    step: int  # that, and the backward pass
+
+
+def torchs(model: nn.Module, shape: Shape = SHAPE) -> Torchs:
+    real, image = real_copy(model), torch.randn(shape)
+    shortcut = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator of which the counter knows nothing
+    try:
+        with FlopCounterMode(display=False) as evaluated, torch.no_grad():
+            real.eval()(image)
+        real.train()
+        with FlopCounterMode(display=False) as step:
+            output = real(image)
+            trained = step.get_total_flops()
+            torch.stack([tensor.sum() for tensor in tracer.tensors_in(output)]).sum().backward()  # type: ignore[no-untyped-call]
+    finally:
+        torch.backends.mha.set_fastpath_enabled(shortcut)
+    return Torchs(evaluated.get_total_flops(), trained, step.get_total_flops())
+
+
+@cache
+def network(name: str) -> nn.Module:
+    return MAKERS[name]()
+
+
+@cache
+def measured(name: str) -> tuple[SummaryResult, FlopsResult]:
+    return summary_of(network(name), SHAPE), flops_of(network(name), SHAPE, backward=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_flops_are_what_torch_counts_with_real_tensors(name: str) -> None:
+    (summary, flops), theirs = measured(name), torchs(network(name))
+    assert summary.flops == flops.flops == theirs.evaluated > 0
+    back = [op for op in flops.operators if op.phase == "backward"]
+    assert sum(op.torch_flops or 0 for op in back) == theirs.step - theirs.trained
+    assert flops.backward_flops is not None
+    if is_grouped(network(name)):
+        # Torch takes a grouped weight's gradient for a dense one's; that is said, with both figures.
+        assert flops.backward_flops < theirs.step - theirs.trained
+        assert f"{theirs.step - theirs.trained:,}" in " ".join(note.text for note in flops.notes)
+    else:
+        assert flops.backward_flops == theirs.step - theirs.trained
+
+
+def is_grouped(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in model.modules())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_tree_adds_up(name: str) -> None:
+    summary, flops = measured(name)
+    assert summary.parameters == sum(parameter.numel() for parameter in network(name).parameters())
+    assert summary.buffers == sum(buffer.numel() for buffer in network(name).buffers())
+    assert not flops.uncounted
+    for layer in rows(summary.root):
+        if layer.children:
+            for figure in ("parameters", "buffers", "macs", "operations", "backward_macs", "saved_bytes"):
+                assert getattr(layer, figure) == sum(getattr(child, figure) or 0 for child in layer.children)
+    assert summary.root.backward_macs == flops.backward_macs == flops.root.backward_macs
+    assert summary.memory.saved_bytes == summary.root.saved_bytes
+
+
+class Auxiliary(nn.Module):
+    """A second head in train mode, as many a network of the time of GoogLeNet has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3, bias=False), nn.Linear(4, 5, bias=False)
+        self.aux = nn.Sequential(nn.Conv2d(4, 6, 1, bias=False), nn.Flatten(), nn.Linear(6 * 36, 7, bias=False))
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.body(x)
+        out = self.head(x.mean((2, 3)))
+        return (out, self.aux(x)) if self.training else out
+
+
+def test_a_head_of_train_mode_has_its_rows_and_its_note() -> None:
+    shape = (2, 3, 8, 8)
+    summary, flops = summary_of(Auxiliary(), shape), flops_of(Auxiliary(), shape, backward=True)
+    theirs = torchs(Auxiliary(), shape)
+    assert flops.flops == theirs.evaluated
+    assert flops.backward_flops == theirs.step - theirs.trained
+    aux = row(summary, "aux")
+    assert (aux.macs, aux.parameters, aux.call) == (0, 6 * 4 + 6 * 36 * 7, 0)
+    # Both directions of both layers; towards `body` too, which is trained.
+    assert aux.backward_macs == 2 * 2 * (36 * 24 + 6 * 36 * 7)
+    assert summary.root.backward_macs == sum(child.backward_macs or 0 for child in summary.root.children)
+    (module,) = (child for child in flops.root.children if child.path == "aux")
+    assert module.backward_macs == aux.backward_macs
+    assert backward_of(flops.root) == flops.backward_macs
+    for result in (summary, flops):
+        (note,) = (note.text for note in result.notes if "train mode" in note.text)
+        assert "aux" in note
+        assert f"{theirs.trained // 2:,} MACs" in note
+
+
+def backward_of(module: ModuleFlops) -> int:
+    assert module.backward_macs is not None
+    inside = sum(child.backward_macs or 0 for child in module.children)
+    assert inside <= module.backward_macs
+    return module.backward_macs
+
+
+def test_modes_that_do_the_same_have_no_note() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(), nn.ReLU())
+    assert not [note for note in summary_of(model).notes if "mode" in note.text]
+
+
+def lazy() -> nn.Sequential:
+    return nn.Sequential(
+        nn.LazyConv2d(8, 3, padding=1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10)
+    )
+
+
+def usual(size: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * size**2, 10),
+    )
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_lazy_modules_are_what_they_become(size: int) -> None:
+    model = lazy()
+    summary, expected = summary_of(model, (2, 3, size, size)), summary_of(usual(size), (2, 3, size, size))
+    assert summary.root == expected.root
+    assert summary.memory == expected.memory
+    assert isinstance(model[0], nn.LazyConv2d)  # the user's own is as it was
+
+
+def test_a_lazy_weight_that_no_forward_reaches_is_named() -> None:
+    class Spare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.spare = nn.Conv2d(3, 4, 1), nn.LazyLinear(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.conv(x)
+            return out
+
+    with pytest.raises(ResnetCliError, match=r"spare\.weight of net is lazy"):
+        summary_of(Spare())
+
+
+class Reading(nn.Module):
+    """A forward that looks at values, which tensors on `meta` have none of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out * 2 if out.abs().sum().item() > 0 else out
+
+
+class Constants(Reading):
+    """A forward that makes a tensor on the device of the weights that it thinks it has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out * torch.ones(4, 1, 1, device="cpu")
+
+
+@pytest.mark.parametrize("make", [Reading, Constants])
+def test_a_forward_that_needs_values_gets_them(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    summary, flops = summary_of(make()), flops_of(make(), backward=True)
+    macs = 2 * 16 * 16 * 3 * 4
+    assert summary.macs == flops.macs == flops.backward_macs == macs
+    for result in (summary, flops):
+        assert [note for note in result.notes if "real ones" in note.text]
+
+
+def test_a_forward_that_needs_values_in_train_mode_alone_is_counted_once() -> None:
+    class Dropping(Reading):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = super().forward(x) if self.training else self.conv(x)
+            return out
+
+    summary = summary_of(Dropping())
+    assert summary.parameters == 16
+    assert summary.memory.training_bytes is not None
+    assert [note for note in summary.notes if "real ones" in note.text]
+
+
+def test_a_step_that_is_refused_leaves_the_rest_on_meta() -> None:
+    summary = summary_of(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4)), (1, 3, 8, 8))
+    assert [note.text for note in summary.notes if "no training figures" in note.text]
+    assert not [note.text for note in summary.notes if "real ones" in note.text]
+
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return x @ weight
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        return grads[0] @ weight.t(), x.t() @ grads[0]
+
+
+def test_functions_with_their_own_backward_are_followed() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(48, 5))
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"logits": Product.apply(x.flatten(1), self.weight)}
+
+    shape = (2, 3, 4, 4)
+    flops, theirs = flops_of(Own(), shape, backward=True), torchs(Own(), shape)
+    assert flops.flops == theirs.evaluated == 2 * 2 * 48 * 5
+    assert flops.backward_flops == theirs.step - theirs.trained
+
+
+def test_attention_keeps_no_matrix_of_scores() -> None:
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = x.reshape(len(x), -1, 8)
+            out: Tensor = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+            return out
+
+    shape, tokens = (1, 1, 32, 32), 128
+    flops = flops_of(Attending(), shape, backward=True)
+    assert "_scaled_dot_product_flash_attention_for_cpu" in {op.name for op in flops.operators}
+    scores = 4 * 2 * tokens**2  # bytes of one such matrix
+    saved = summary_of(Attending(), shape).memory.saved_bytes
+    assert saved is not None
+    assert saved < scores
+    assert nn.functional.scaled_dot_product_attention.__module__ != "resnet_cli.measure.ops.attention_on_meta"
+
+
+def test_a_network_that_cannot_be_copied_is_an_error_of_the_input() -> None:
+    class Streaming(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = iter(row for row in range(3))
+
+    with pytest.raises(ResnetCliError, match="Streaming cannot be copied"):
+        summary_of(Streaming())
+
+
+def test_a_network_without_anything_to_train_has_no_training_figures() -> None:
+    result = summary_of(nn.Sequential(nn.ReLU()))
+    assert result.memory.training_bytes is None
+    assert "none of its outputs depends on a trainable parameter" in result.notes[0].text
+
+
+def test_a_real_copy_shares_what_its_model_shares() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    for start in (model, hollow_copy(model)):
+        copied = real_copy(start, dtype=torch.float64)
+        assert isinstance(copied, nn.Sequential)
+        assert copied[1].weight is copied[0].weight
+        assert (copied[0].weight.dtype, copied[0].weight.device.type) == (torch.float64, "cpu")
+        assert bool(copied.state_dict()["0.weight"].isfinite().all())
+        assert torch.equal(copied.state_dict()["0.weight"], model.state_dict()["0.weight"].double()) == (start is model)

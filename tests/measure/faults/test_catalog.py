@@ -1,0 +1,253 @@
+"""Every planted fault is one: the network runs, behaves otherwise, and the original stays as it was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from resnet_cli.measure.faults.catalog import MUTATIONS, Mutation, NoPlaceError
+from resnet_cli.network.resnet import build
+from tests.helpers.equivalent_resnets import HARMLESS, randomise
+from tests.helpers.models import torchvision_models
+
+
+def bottlenecks(repeat: list[int], **options: int) -> nn.Module:
+    """A network of torchvision with fewer and narrower blocks than ResNet-50, which take a tenth of the time."""
+    resnet = torchvision_models().resnet
+    network: nn.Module = resnet.ResNet(resnet.Bottleneck, repeat, num_classes=10, **options)
+    return network
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "ours": partial(build, "resnet18"),
+    "torchvision": lambda: bottlenecks([1, 2, 2, 1], width_per_group=16),
+}
+NO_PLACE = {("ours", "stride-in-1x1"), ("torchvision", "stride-moved")}
+BY_KEY = {mutation.key: mutation for mutation in MUTATIONS}
+# What shows a fault, where the logits in eval mode do not.
+SHOWN_BY = {
+    "momentum": "running statistics",
+    "biased-running-variance": "running statistics",
+    "eps-1.001e-5": "settings",
+    "dropout": "training",
+    "frozen-parameter": "requires_grad",
+    # In eval mode their channels may end in a ReLU that lets nothing through.
+    "one-weight": "training",
+    "one-buffer": "running statistics",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Layers this small wait for a second thread longer than it helps, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@cache
+def original(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return randomise(NETWORKS[name]())
+
+
+@cache
+def images(size: int = 64) -> Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def evaluated(network: nn.Module) -> Tensor:
+    with torch.no_grad():
+        out: Tensor = network.eval()(images())
+    network.train()
+    return out
+
+
+def trained(network: nn.Module) -> dict[str, Tensor]:
+    """Logits in train mode, gradients and running statistics; the network's own statistics move on."""
+    torch.manual_seed(0)
+    out = network(images())
+    out.square().sum().backward()
+    gradients = {f"gradient {name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
+    return {"out": out.detach(), **gradients, **{f"running {name}": b for name, b in network.named_buffers()}}
+
+
+def settings(network: nn.Module) -> str:
+    return repr(network)
+
+
+@cache
+def behaviour(name: str) -> tuple[Tensor, dict[str, Tensor]]:
+    return evaluated(original(name)), trained(copy.deepcopy(original(name)))
+
+
+def shown(network: nn.Module, now_logits: Tensor, name: str) -> set[str]:
+    """Where a network differs from its original."""
+    logits, training = behaviour(name)
+    now = trained(network)
+    running = {key for key in now if key.startswith("running") and "num_batches" not in key}
+    frozen = {key for key, p in network.named_parameters() if not p.requires_grad}
+    return {
+        aspect
+        for aspect, differs in {
+            "logits": not torch.equal(now_logits, logits),
+            "training": not torch.equal(now["out"], training["out"]),
+            "running statistics": any(
+                key not in training or not torch.equal(now[key], training[key]) for key in running
+            ),
+            "settings": settings(network) != settings(original(name)),
+            "requires_grad": bool(frozen),
+        }.items()
+        if differs
+    }
+
+
+def same_state(one: nn.Module, other: dict[str, Tensor]) -> bool:
+    state = one.state_dict()
+    return list(state) == list(other) and all(torch.equal(state[key], other[key]) for key in state)
+
+
+def test_keys_and_titles_are_unique() -> None:
+    assert len(BY_KEY) == len(MUTATIONS) == len({mutation.title for mutation in MUTATIONS})
+    assert list(dict.fromkeys(mutation.group for mutation in MUTATIONS)) == [
+        "convolution and pooling", "batch norm", "wiring", "weights",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BY_KEY)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_fault_is_planted_and_shows(name: str, key: str) -> None:
+    before = {key: tensor.clone() for key, tensor in original(name).state_dict().items()}
+    given = copy.deepcopy(original(name))
+    if (name, key) in NO_PLACE:
+        with pytest.raises(NoPlaceError, match="no "):
+            BY_KEY[key].plant(given)
+        return
+    faulty = BY_KEY[key].plant(given)
+    assert same_state(original(name), before)
+    assert all(module.training for module in faulty.modules())
+    logits = evaluated(faulty)
+    twin = copy.deepcopy(faulty)
+    assert torch.equal(evaluated(twin).nan_to_num(), logits.nan_to_num())
+    assert {t.data_ptr() for t in twin.state_dict().values()}.isdisjoint(
+        t.data_ptr() for t in faulty.state_dict().values()
+    )
+    assert SHOWN_BY.get(key, "logits") in shown(twin, logits, name)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_original_behaves_as_before(name: str) -> None:
+    logits, _ = behaviour(name)
+    for mutation in MUTATIONS[::4]:
+        if (name, mutation.key) not in NO_PLACE:
+            mutation.plant(copy.deepcopy(original(name)))
+    assert torch.equal(evaluated(original(name)), logits)
+
+
+# Other faults leave a network of torch's own modules.
+@pytest.mark.parametrize(
+    "mutation", [row for row in MUTATIONS if row.group == "wiring"], ids=lambda mutation: mutation.key
+)
+def test_a_faulty_network_moves_to_meta(mutation: Mutation) -> None:
+    name = "torchvision" if ("ours", mutation.key) in NO_PLACE else "ours"
+    faulty = copy.deepcopy(mutation.plant(copy.deepcopy(original(name)))).to("meta")
+    out = faulty(images().to("meta"))
+    assert out.is_meta
+    assert out.shape == behaviour(name)[0].shape
+
+
+# Networks of other hands, and what they have no place for.
+FUNCTIONAL = {
+    "reflect", "kernel", "groups", "conv-bias", "affine-off", "no-running-statistics", "biased-running-variance",
+    "pre-activation",
+}  # fmt: skip
+OTHERS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
+    "resnext": (lambda: bottlenecks([1, 2, 1, 1], groups=32, width_per_group=4), {"stride-moved"}),
+    "timm": (partial(HARMLESS["timm"], 18), {"stride-in-1x1"}),
+    "flat": (partial(HARMLESS["flat"], 18), {"stride-in-1x1"}),
+    "functional": (partial(HARMLESS["functional"], 18), {"stride-in-1x1", *FUNCTIONAL}),
+    "own-norm": (
+        partial(HARMLESS["own-norm"], 18),
+        {
+            "stride-in-1x1", "missing-bn", "missing-projection-bn", "eps-1e-3", "eps-1e-6", "eps-1.001e-5", "momentum",
+            "affine-off", "no-running-statistics", "biased-running-variance", "bn-relu-swapped", "pre-activation",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_networks_of_other_hands(name: str) -> None:
+    make, expected = OTHERS[name]
+    network = make()
+    refused: dict[str, str] = {}
+    for mutation in MUTATIONS:
+        try:
+            mutation.plant(copy.deepcopy(network))
+        except NoPlaceError as error:
+            refused[mutation.key] = str(error)
+    assert set(refused) == expected
+    assert all(refused.values())
+
+
+@pytest.mark.parametrize("network", [nn.Linear(3, 3), nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Identity()])
+def test_no_resnet_has_no_place(network: nn.Module) -> None:
+    for key in ("missing-bn", "dropped-identity", "block-more", "one-weight", "stem-padding", "no-head-bias"):
+        with pytest.raises(NoPlaceError):
+            BY_KEY[key].plant(copy.deepcopy(network))
+
+
+def test_a_fault_that_is_there_already_is_refused() -> None:
+    network = copy.deepcopy(original("ours"))
+    for key in ("eps-1e-3", "momentum", "frozen-parameter", "no-head-bias"):
+        network = BY_KEY[key].plant(network)
+        with pytest.raises(NoPlaceError):
+            BY_KEY[key].plant(network)
+
+
+def block_of(network: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The block in the middle of our ResNet-18 that keeps its shape, and what its layers gave on our images."""
+    seen: dict[str, Tensor] = {}
+
+    def look(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            seen[f"{name} in"], seen[name] = given[0].clone(), out.clone()
+
+        return hook
+
+    block = network.get_submodule("l1.block.ResIdentity0")
+    for name, layer in (("block", block), *block.named_children()):
+        if name != "relu":
+            layer.register_forward_hook(look(name))
+    with torch.no_grad():
+        network.eval()(images())
+    return block, seen
+
+
+def test_dropped_and_scaled_identity_are_what_they_say() -> None:
+    for key, share in (("dropped-identity", 0.0), ("scaled-identity", 0.5)):
+        _, seen = block_of(BY_KEY[key].plant(copy.deepcopy(original("ours"))))
+        assert torch.equal(seen["block"], functional.relu(seen["bn2"] + share * seen["block in"]))
+
+
+def test_pre_activation_is_that_of_the_paper() -> None:
+    block, seen = block_of(BY_KEY["pre-activation"].plant(copy.deepcopy(original("ours"))))
+    with torch.no_grad():
+        x = seen["block in"]
+        conv1, bn1, conv2, bn2 = (block.get_submodule(name) for name in ("conv1", "bn1", "conv2", "bn2"))
+        expected = x + conv2(functional.relu(bn1(conv1(functional.relu(bn2(x))))))
+    assert torch.allclose(seen["block"], expected, atol=1e-5)
+
+
+def test_two_faults_can_share_a_network() -> None:
+    once = BY_KEY["missing-stem-relu"].plant(copy.deepcopy(original("ours")))
+    twice = BY_KEY["dropped-identity"].plant(copy.deepcopy(once))
+    assert not torch.equal(evaluated(twice), evaluated(once))
+    assert type(twice).__mro__[1:3] == type(once).__mro__[1:3]

@@ -1,0 +1,220 @@
+"""Faults planted one by one: which are said to be found, which to be named, and against what they are looked for."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli import signals
+from resnet_cli.measure.faults import self_test as module
+from resnet_cli.measure.faults.catalog import Mutation, NoPlaceError
+from resnet_cli.measure.faults.self_test import is_named, self_test
+from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.parity.compare import compare
+from resnet_cli.measure.parity.config import Question
+from resnet_cli.results.compare import Diagnosis, Finding, SelfTestResult
+
+QUICK = Question(shape=(2, 3, 16, 16), checks=("parameters", "settings"))
+
+
+def network(**parts: nn.Module) -> nn.Module:
+    layers = {
+        "conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "relu": nn.ReLU(), "pool": nn.MaxPool2d(2),
+        "two": nn.Conv2d(4, 4, 3), "act": nn.ReLU(), "average": nn.AdaptiveAvgPool2d(1),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers | parts))
+
+
+def without_stem_relu(model: nn.Module) -> nn.Module:
+    model.set_submodule("relu", nn.Identity())
+    return model
+
+
+def nothing(model: nn.Module) -> nn.Module:
+    return model
+
+
+def nowhere(model: nn.Module) -> nn.Module:
+    raise NoPlaceError("no such layer was found")
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise ValueError("no")
+
+
+def broken(model: nn.Module) -> nn.Module:
+    return Broken()
+
+
+NAMED = Mutation("missing-stem-relu", "wiring", "no ReLU in the stem", without_stem_relu)
+UNNAMED = Mutation("one-weight", "weights", "called by another's name", without_stem_relu)
+UNSEEN = Mutation("nan", "weights", "none at all", nothing)
+PLACELESS = Mutation("gelu", "wiring", "nowhere", nowhere)
+FAILING = Mutation("kernel", "convolution and pooling", "does not run", broken)
+
+
+@pytest.fixture
+def planting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SelfTestResult]:
+    """A self-test of some faults alone, on small networks that are the same but for their names."""
+
+    def run(*faults: Mutation, ours: nn.Module | None = None, **options: Any) -> SelfTestResult:
+        monkeypatch.setattr(module, "MUTATIONS", faults)
+        mine, other = Subject(ours or network(), "ours"), Subject(network(), "theirs")
+        return self_test(mine, other, options.pop("question", QUICK), **options)
+
+    return run
+
+
+def test_each_fault_is_a_row_and_all_of_them_a_count(planting: Callable[..., SelfTestResult]) -> None:
+    result = planting(NAMED, UNNAMED, UNSEEN, PLACELESS, FAILING)
+    rows = [(row.key, row.group, row.title, row.planted, row.detected, row.named) for row in result.rows]
+    assert rows == [
+        ("missing-stem-relu", "wiring", "no ReLU in the stem", True, True, True),
+        ("one-weight", "weights", "called by another's name", True, True, False),
+        ("nan", "weights", "none at all", True, False, False),
+        ("gelu", "wiring", "nowhere", False, False, False),
+        ("kernel", "convolution and pooling", "does not run", True, False, False),
+    ]
+    assert [row.checks for row in result.rows] == [("settings",), ("settings",), (), (), ()]
+    assert [row.text for row in result.rows[:4]] == [
+        "the ReLU of the stem is missing", "the ReLU of the stem is missing", "", "no such layer was found",
+    ]  # fmt: skip
+    assert "the forward of ours failed" in result.rows[4].text
+    assert (result.planted, result.detected, result.named, result.same) == (4, 2, 1, False)
+    assert (result.network.name, result.reference, result.notes, result.interrupted) == ("ours", "theirs", (), False)
+
+
+def test_all_found_and_named_is_the_same_whatever_has_no_place(planting: Callable[..., SelfTestResult]) -> None:
+    result = planting(NAMED, PLACELESS)
+    assert (result.planted, result.detected, result.named, result.same) == (1, 1, 1, True)
+    assert not planting(NAMED, UNNAMED).same
+    assert not planting(NAMED, UNSEEN).same
+
+
+def test_a_finding_is_told_where_no_pattern_has_a_name(planting: Callable[..., SelfTestResult]) -> None:
+    def narrower(model: nn.Module) -> nn.Module:
+        model.get_submodule("norm").eps = 1e-6  # type: ignore[assignment]
+        return model
+
+    result = planting(Mutation("eps-1e-6", "batch norm", "eps", narrower))
+    assert result.rows[0].text == "norm: eps 1e-06, torchvision has 1e-05"
+    assert result.same
+
+
+def test_a_network_that_is_not_in_parity_is_held_against_itself(planting: Callable[..., SelfTestResult]) -> None:
+    result = planting(NAMED, UNSEEN, ours=network(act=nn.GELU()))
+    assert result.reference == "ours"
+    assert [row.detected for row in result.rows] == [True, False]
+    assert result.rows[0].text == "the ReLU of the stem is missing"
+    (note,) = result.notes
+    assert note.level == "warning"
+    assert note.text.startswith("ours is not theirs to begin with")
+
+
+def test_the_network_is_left_as_it_is(planting: Callable[..., SelfTestResult]) -> None:
+    ours = network()
+    before = copy.deepcopy(ours.state_dict())
+    planting(NAMED, NAMED, ours=ours, question=replace(QUICK, keep=False))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.state_dict().items())
+    assert isinstance(ours.get_submodule("relu"), nn.ReLU)
+
+
+def test_every_fault_is_planted_in_the_references_weights(planting: Callable[..., SelfTestResult]) -> None:
+    seen: list[Tensor] = []
+
+    def look(model: nn.Module) -> nn.Module:
+        seen.append(model.get_parameter("conv.weight").detach().clone())
+        with torch.no_grad():
+            model.get_parameter("conv.weight").zero_()
+        return model
+
+    ours = network()
+    planting(*[Mutation("one-weight", "weights", "zero", look)] * 2, ours=ours)
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], ours.get_parameter("conv.weight"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "used"),
+    [((2, 3, 224, 64), (2, 3, 112, 64)), ((4, 3, 32, 500), (4, 3, 32, 112)), ((2, 3, 16, 16), (2, 3, 16, 16))],
+)
+def test_images_are_small(
+    shape: Any, used: Any, planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Question] = []
+
+    def listening(ours: Subject, theirs: Subject, question: Question) -> Any:
+        asked.append(question)
+        return compare(ours, theirs, question)
+
+    monkeypatch.setattr(module, "compare", listening)
+    planting(question=Question(shape=shape, checks=("settings",), seed=3))
+    assert [(one.shape, one.seed, one.transfer, one.keep) for one in asked] == [(used, 3, "none", True)]
+
+
+def test_progress_is_told_fault_by_fault(planting: Callable[..., SelfTestResult]) -> None:
+    told: list[tuple[str, int, int]] = []
+    planting(NAMED, PLACELESS, progress=lambda *said: told.append(said))
+    assert told == [("no ReLU in the stem", 0, 2), ("nowhere", 1, 2)]
+
+
+def interrupt(model: nn.Module) -> nn.Module:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_the_rows_that_there_are(
+    planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bool] = []
+    monkeypatch.setattr(signals, "heard", lambda: heard.append(True))
+    stopping = Mutation("gelu", "wiring", "Ctrl-C", interrupt)
+    result = planting(NAMED, stopping, NAMED)
+    assert [row.key for row in result.rows] == ["missing-stem-relu"]
+    assert (result.interrupted, result.same, result.planted) == (True, False, 1)
+    assert heard == [True]
+    with pytest.raises(KeyboardInterrupt):
+        planting(stopping, NAMED)
+
+
+def test_a_comparison_that_broke_off_says_nothing(
+    planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    def breaking(*given: Any) -> Any:
+        done.append(1)
+        return replace(compare(*given), interrupted=len(done) == 3)
+
+    monkeypatch.setattr(module, "compare", breaking)
+    result = planting(NAMED, NAMED, NAMED)
+    assert (len(result.rows), result.interrupted) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "diagnoses", "findings", "expected"),
+    [
+        ("nan", ["nan"], [], True),
+        ("nan", ["weight-values"], [], False),
+        ("missing-last-relu", ["missing-relu"], [], True),
+        ("dilation", [], ["conv.dilation"], True),
+        ("dilation", [], ["conv.kernel"], False),
+        ("dilation", [], [], False),
+    ],
+)
+def test_a_name_is_a_diagnosis_or_a_finding_that_says_it(
+    key: str, diagnoses: list[str], findings: list[str], expected: bool
+) -> None:
+    said = SimpleNamespace(
+        diagnoses=[Diagnosis(name, "", ()) for name in diagnoses],
+        findings=[Finding("settings", "setting", name, "", "", None, None, "") for name in findings],
+    )
+    assert is_named(key, said) is expected  # type: ignore[arg-type]

@@ -1,0 +1,251 @@
+"""Operators side by side, and the key map that follows from it, on sequences small enough to try every way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resnet_cli.measure.graph import alignment
+from resnet_cli.measure.graph.alignment import Pair, align, compatible, key_map
+from resnet_cli.measure.graph.nodes import Leaf, Node
+
+Shape = tuple[int, ...]
+
+
+def conv(name: str, weight: Shape = (4, 4, 3, 3), bias: Shape | None = None, **settings: object) -> Node:
+    leaves = {"weight": Leaf(f"{name}.weight", weight)}
+    if bias is not None:
+        leaves["bias"] = Leaf(f"{name}.bias", bias)
+    return Node(0, "conv", {"stride": 1, **settings}, (), leaves, name, (1, 4, 8, 8))
+
+
+def norm(name: str, channels: int = 4) -> Node:
+    roles = ("weight", "bias", "running_mean", "running_var")
+    leaves = {role: Leaf(f"{name}.{role}", (channels,)) for role in roles}
+    return Node(0, "batch_norm", {}, (), leaves, name, (1, 4, 8, 8))
+
+
+def plain(operator: str, shape: Shape = (1, 4, 8, 8), **settings: object) -> Node:
+    return Node(0, operator, settings, (), {}, operator, shape)
+
+
+def said(pairs: Sequence[Pair]) -> list[tuple[str | None, str | None]]:
+    return [(a.path if a else None, b.path if b else None) for a, b in pairs]
+
+
+def test_equal_sequences_are_paired_in_order() -> None:
+    ours = [conv("a"), plain("relu"), conv("b"), plain("relu")]
+    theirs = [conv("x"), plain("relu"), conv("y"), plain("relu")]
+    assert said(align(ours, theirs)) == [("a", "x"), ("relu", "relu"), ("b", "y"), ("relu", "relu")]
+
+
+def test_gaps_stand_where_something_is_missing() -> None:
+    ours = [conv("a"), conv("b", (8, 4, 1, 1))]
+    theirs = [conv("x"), norm("n"), conv("y", (8, 4, 1, 1))]
+    assert said(align(ours, theirs)) == [("a", "x"), (None, "n"), ("b", "y")]
+    assert said(align(theirs, ours)) == [("x", "a"), ("n", None), ("y", "b")]
+    assert said(align([], theirs)) == [(None, "x"), (None, "n"), (None, "y")]
+    assert said(align(ours, [])) == [("a", None), ("b", None)]
+
+
+def test_of_equal_ones_the_last_is_said_to_be_extra() -> None:
+    assert said(align([conv("a"), conv("b"), conv("c")], [conv("x"), conv("y")]))[-1] == ("c", None)
+
+
+def test_one_of_a_kind_stands_for_another_and_others_do_not() -> None:
+    ours, theirs = [conv("a"), plain("gelu"), conv("b")], [conv("x"), plain("relu"), conv("y")]
+    assert said(align(ours, theirs)) == [("a", "x"), ("gelu", "relu"), ("b", "y")]
+    theirs[1] = plain("add")
+    assert ("gelu", None) in said(align(ours, theirs))
+    assert (None, "add") in said(align(ours, theirs))
+    assert compatible("max_pool", "avg_pool")
+    assert compatible("conv", "linear")
+    assert compatible("sub", "add")
+    assert compatible("dropout", "dropout")
+    assert not compatible("conv", "batch_norm")
+    assert not compatible("relu", "add")
+
+
+def test_sizes_settings_and_shapes_tell_which_is_meant() -> None:
+    narrow, wide = conv("narrow", (2, 4, 3, 3)), conv("wide", (8, 4, 3, 3))
+    assert said(align([conv("a", (8, 4, 3, 3))], [narrow, wide])) == [(None, "narrow"), ("a", "wide")]
+    strided, plainly = conv("strided", stride=2), conv("plainly")
+    assert said(align([conv("a", stride=2)], [plainly, strided])) == [(None, "plainly"), ("a", "strided")]
+    small, large = plain("relu", (1, 4, 4, 4)), plain("relu", (1, 4, 8, 8))
+    pairs = align([plain("relu", (1, 4, 8, 8))], [small, large])
+    assert [(b.shape if b else None) for a, b in pairs if a] == [(1, 4, 8, 8)]
+    # A weight of another kind of as many values is a better partner than one of another number of them.
+    linear = Node(0, "linear", {}, (), {"weight": Leaf("fc.weight", (4, 36))}, "fc", (1, 4))
+    assert said(align([linear], [conv("x", (2, 4, 3, 3)), conv("y", (4, 4, 3, 3))])) == [(None, "x"), ("fc", "y")]
+    linear = Node(0, "linear", {}, (), linear.leaves | {"bias": Leaf("fc.bias", (4,))}, "fc", (1, 4))
+    convs = [conv("x", (2, 4, 3, 3), (4,)), conv("y", (4, 4, 3, 3), (4,))]
+    assert said(align([linear], convs)) == [(None, "x"), ("fc", "y")]
+    # One parameter of another size is enough.
+    convs = [conv("x", (4, 4, 3, 3), (4,)), conv("y", (4, 8, 3, 3), (4,))]
+    assert said(align([conv("a", (4, 8, 3, 3), (4,))], convs)) == [(None, "x"), ("a", "y")]
+    # Not only at the ends.
+    pairs = align([conv("a", stride=2), plain("add")], [conv("plainly"), conv("strided", stride=2), plain("mean")])
+    assert ("a", "strided") in said(pairs)
+
+
+def test_ends_that_are_equal_do_not_overlap() -> None:
+    ours, theirs = [conv("a"), plain("relu"), norm("n")], [conv("x"), conv("y"), norm("m")]
+    assert ("relu", "y") not in said(align(ours, theirs))
+    assert ("y", "relu") not in said(align(theirs, ours))
+    assert said(align([conv("a")] * 3, [conv("x")])) == [("a", "x"), ("a", None), ("a", None)]
+
+
+def test_parameters_stand_for_parameters() -> None:
+    bare = Node(0, "batch_norm", {}, (), {}, "bare", (1, 4, 8, 8))
+    other = Node(0, "batch_norm", {}, (), {}, "other", (1, 4, 4, 4))
+    assert said(align([bare], [norm("n"), other])) == [(None, "n"), ("bare", "other")]
+    assert said(align([other], [norm("n")])) == [("other", "n")]  # better than one missing and one more
+
+
+def test_known_parameters_go_before_what_looks_alike() -> None:
+    ours, theirs = [conv("a"), conv("b")], [conv("x"), conv("y")]
+    assert said(align([conv("a")], theirs, {"a.weight": "y.weight"})) == [(None, "x"), ("a", "y")]
+    assert said(align(ours, theirs, {"a.weight": "x.weight", "b.weight": "y.weight"})) == [("a", "x"), ("b", "y")]
+    theirs = [conv("y"), conv("x")]
+    pairs = said(align(ours, theirs, {"a.weight": "x.weight", "b.weight": "y.weight"}))
+    assert ("a", "y") not in pairs
+    assert ("b", "x") not in pairs
+    assert len({("a", "x"), ("b", "y")} & set(pairs)) == 1  # they cross: one of them can be kept
+
+
+def ways(ours: int, theirs: int) -> Iterator[list[tuple[int | None, int | None]]]:
+    """Every alignment of so many with so many, by the numbers of both."""
+    if not ours and not theirs:
+        yield []
+    if ours and theirs:
+        yield from ([*way, (ours - 1, theirs - 1)] for way in ways(ours - 1, theirs - 1))
+    if ours:
+        yield from ([*way, (ours - 1, None)] for way in ways(ours - 1, theirs))
+    if theirs:
+        yield from ([*way, (None, theirs - 1)] for way in ways(ours, theirs - 1))
+
+
+CONVOLUTIONS = [conv("c"), conv("d", (2, 4, 3, 3)), conv("e", (4, 4, 3, 3), stride=2), conv("f", (4, 4, 3, 3), (4,))]
+OTHERS = [norm("n"), norm("o", 2), plain("relu"), plain("relu", (1, 2, 4, 4)), plain("gelu"), plain("add")]
+NODES = st.lists(st.sampled_from(CONVOLUTIONS[:3] + OTHERS[:3]) | st.sampled_from(CONVOLUTIONS + OTHERS), max_size=4)
+KNOWN = st.sampled_from([{}, {"c.weight": "c.weight"}, {"c.weight": "e.weight", "n.weight": "o.weight"}])
+
+
+def worth(pairs: Sequence[Pair], known: dict[str, str]) -> float:
+    return sum(alignment._score(a, b, known) if a and b else alignment._GAP for a, b in pairs)
+
+
+@settings(deadline=None, max_examples=300)
+@given(ours=NODES, theirs=NODES, known=KNOWN)
+def test_no_other_way_is_worth_more(ours: list[Node], theirs: list[Node], known: dict[str, str]) -> None:
+    found = align(ours, theirs, known)
+    assert [a for a, _ in found if a] == ours
+    assert [b for _, b in found if b] == theirs
+    every = (
+        [(None if i is None else ours[i], None if j is None else theirs[j]) for i, j in way]
+        for way in ways(len(ours), len(theirs))
+    )
+    assert worth(found, known) == pytest.approx(max(worth(pairs, known) for pairs in every))
+
+
+def test_of_equals_the_last_is_left_over() -> None:
+    ours, theirs = [conv("a"), conv("b"), conv("c"), plain("add")], [conv("x"), conv("y"), plain("mean")]
+    assert said(align(ours, theirs)) == [("a", "x"), ("b", "y"), ("c", None), ("add", None), (None, "mean")]
+    assert said(align(theirs, ours)) == [("x", "a"), ("y", "b"), ("mean", None), (None, "c"), (None, "add")]
+
+
+@pytest.mark.parametrize(("more", "fewer"), [(20, 20), (45, 10)])
+def test_a_band_follows_the_longer_of_two_sequences(more: int, fewer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [plain(operator) for operator in ("relu", "max_pool", "batch_norm", "conv", "exp") * (fewer // 5)]
+    ours, theirs = [*both, plain("add")], [*[plain("sin")] * more, *both, plain("cos")]
+    monkeypatch.setattr(alignment, "_PLAIN_CELLS", 0)
+    monkeypatch.setattr(alignment, "_BAND", 3)
+    for a, b in ((ours, theirs), (theirs, ours)):
+        assert sum(mine is not None and other is not None for mine, other in align(a, b)) == fewer
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    data=st.lists(st.sampled_from(["relu", "gelu", "add", "max_pool", "mean"]), min_size=30, max_size=60),
+    cuts=st.sets(st.integers(0, 29), max_size=2),
+)
+def test_a_band_around_the_diagonal_finds_what_the_whole_table_does(data: list[str], cuts: set[int]) -> None:
+    ours = [plain(operator) for operator in data]
+    theirs = [node for place, node in enumerate(ours) if place not in cuts]
+    with pytest.MonkeyPatch.context() as patch:
+        whole = align(ours, theirs)
+        patch.setattr(alignment, "_PLAIN_CELLS", 0)
+        patch.setattr(alignment, "_BAND", 6)
+        banded = align(ours, theirs)
+    assert [a for a, _ in banded if a] == ours
+    assert [b for _, b in banded if b] == theirs
+    assert worth(banded, {}) == worth(whole, {})
+
+
+def test_keys_follow_the_operators_that_read_them() -> None:
+    pairs: list[Pair] = [(conv("a", bias=(4,)), conv("x", bias=(4,))), (norm("b"), norm("y")), (plain("relu"), None)]
+    ours = {"a.weight": (4, 4, 3, 3), "a.bias": (4,), "b.weight": (4,), "b.bias": (4,), "b.running_mean": (4,)}
+    theirs = {"x.weight": (4, 4, 3, 3), "x.bias": (4,), "y.weight": (4,), "y.bias": (4,), "y.running_mean": (4,)}
+    found = key_map(pairs, ours, theirs)  # no running_var: a parameter that is in no state is in no map
+    assert found.pairs == {name: name.replace("a.", "x.").replace("b.", "y.") for name in ours}
+    assert found.clashes == ()
+
+
+def test_what_no_operator_reads_belongs_to_its_siblings() -> None:
+    pairs: list[Pair] = [(norm("b"), norm("y"))]
+    ours = {"b.weight": (4,), "b.num_batches_tracked": (), "b.count": (2,), "other.count": ()}
+    theirs = {"y.weight": (4,), "y.num_batches_tracked": (), "y.count": (3,), "z.count": ()}
+    assert key_map(pairs, ours, theirs).pairs == {
+        "b.weight": "y.weight",
+        "b.num_batches_tracked": "y.num_batches_tracked",
+    }
+    ours = {"b.weight": (4,), "b.seen": ()}
+    assert key_map(pairs, ours, theirs).pairs == {"b.weight": "y.weight", "b.seen": "y.num_batches_tracked"}
+    assert key_map(pairs, ours, theirs | {"y.more": ()}).pairs == {"b.weight": "y.weight"}  # which one is meant?
+    ours = {"b.weight": (4,), "b.seen": (), "b.num_batches_tracked": ()}
+    assert len(set(key_map(pairs, ours, theirs).pairs.values())) == len(key_map(pairs, ours, theirs).pairs)
+
+
+def test_another_number_of_values_is_a_clash_and_the_rest_is_mapped() -> None:
+    pairs: list[Pair] = [(conv("a", (8, 4, 3, 3), (4,)), conv("x", bias=(4,)))]
+    ours, theirs = {"a.weight": (8, 4, 3, 3), "a.bias": (4,)}, {"x.weight": (4, 4, 3, 3), "x.bias": (4,)}
+    found = key_map(pairs, ours, theirs)
+    assert found.clashes == (("a.weight", "x.weight"),)
+    assert found.pairs == {"a.bias": "x.bias"}
+
+
+def test_what_the_other_has_not_hides_nothing_of_the_rest() -> None:
+    pairs: list[Pair] = [(None, conv("w")), (conv("v"), None), (conv("a", bias=(4,)), conv("x"))]
+    shape = (4, 4, 3, 3)
+    assert key_map(pairs, {"v.weight": shape, "a.weight": shape}, {"w.weight": shape, "x.weight": shape}).pairs == {
+        "a.weight": "x.weight"
+    }
+    bare = Node(0, "conv", {}, (), {"bias": Leaf("x.bias", (4,))}, "x", (1, 4, 8, 8))
+    ours = {"a.weight": shape, "a.bias": (4,)}
+    assert key_map([(conv("a", bias=(4,)), bare)], ours, {"x.bias": (4,)}).pairs == {"a.bias": "x.bias"}
+    unread = {"a.bias": (4,)}  # the weight is computed, say, and stands in no state
+    assert key_map([(conv("a", bias=(4,)), conv("x", bias=(4,)))], unread, {"x.bias": (4,)}).pairs == {
+        "a.bias": "x.bias"
+    }
+
+
+def test_siblings_go_by_their_last_name() -> None:
+    pairs: list[Pair] = [(norm("net.b"), norm("net.y"))]
+    ours = {"net.b.weight": (4,), "net.b.first": (2,), "net.b.second": (2,)}
+    theirs = {"net.y.weight": (4,), "net.y.second": (2,), "net.y.first": (2,)}
+    found = key_map(pairs, ours, theirs).pairs
+    assert found == {f"net.b.{name}": f"net.y.{name}" for name in ("weight", "first", "second")}
+
+
+def test_a_shared_parameter_is_mapped_once() -> None:
+    twice: list[Pair] = [(conv("a"), conv("x")), (conv("a"), conv("y"))]
+    assert key_map(twice, {"a.weight": (4, 4, 3, 3)}, {"x.weight": (4, 4, 3, 3), "y.weight": (4, 4, 3, 3)}).pairs == {
+        "a.weight": "x.weight"
+    }
+    twice = [(conv("a"), conv("x")), (conv("b"), conv("x"))]
+    assert key_map(twice, {"a.weight": (4, 4, 3, 3), "b.weight": (4, 4, 3, 3)}, {"x.weight": (4, 4, 3, 3)}).pairs == {
+        "a.weight": "x.weight"
+    }

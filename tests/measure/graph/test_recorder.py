@@ -1,0 +1,336 @@
+"""A forward as a graph: what each operator reads, whatever views and changes in place lie between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils import parametrizations
+
+from resnet_cli.measure.graph.nodes import IMAGE, Graph, Leaf, Node
+from resnet_cli.measure.graph.recorder import record
+from resnet_cli.network.resnet import build
+from tests.helpers.models import on_meta
+
+
+class Calling(nn.Module):
+    """A forward by function of the module itself, which holds a few things to call."""
+
+    def __init__(self, call: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.call = call
+        self.a, self.b = nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.lin = nn.Linear(4, 4)
+        self.token = nn.Parameter(torch.ones(1, 3, 4, 4))
+        self.register_buffer("scale", torch.ones(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.call(self, x)
+
+
+def graph_of(call: nn.Module | Callable[[Any, Tensor], Any], *shape: int, training: bool = False) -> Graph:
+    model = call if isinstance(call, nn.Module) else Calling(call)
+    return record(model.to("meta"), [on_meta(*(shape or (2, 3, 4, 4)))], training=training)
+
+
+def wired(graph: Graph) -> list[tuple[Any, ...]]:
+    """Every operator with the operators that it reads, by their place in the graph."""
+    place = {IMAGE: "x"} | {node.number: str(index) for index, node in enumerate(graph.nodes)}
+    return [(node.operator, *(place[number] for number in node.inputs)) for node in graph.nodes]
+
+
+def in_place(net: Any, x: Tensor) -> Tensor:
+    y: Tensor = net.a(x)
+    rows = y.flatten(1)
+    y.relu_()
+    return rows.sigmoid()
+
+
+def through_a_view(net: Any, x: Tensor) -> Tensor:
+    y: Tensor = net.a(x)
+    y.view(2, -1).relu_()
+    return y.sigmoid()
+
+
+def into_a_part(net: Any, x: Tensor) -> Tensor:
+    out = x.new_zeros(2, 6, 4, 4)
+    out[:, :3] = x
+    return out.sigmoid()
+
+
+def made_of_another(net: Any, x: Tensor) -> Tensor:
+    return net.a(x) + x.new_ones(x.shape)  # type: ignore[no-any-return]
+
+
+WIRES: dict[str, tuple[Callable[[Any, Tensor], Any], list[tuple[str, ...]]]] = {
+    "chain": (lambda net, x: net.a(x).relu(), [("conv", "x"), ("relu", "0")]),
+    "residual": (lambda net, x: x + net.a(x), [("conv", "x"), ("add", "x", "0")]),
+    "the other way round": (lambda net, x: net.a(x) + x, [("conv", "x"), ("add", "0", "x")]),
+    "twice the same": (lambda net, x: (lambda y: y * y)(net.a(x)), [("conv", "x"), ("mul", "0", "0")]),
+    "views are what they look at": (
+        lambda net, x: net.a(x).flatten(1).view(2, 3, 4, 4).unsqueeze(0).squeeze(0).relu(),
+        [("conv", "x"), ("relu", "0")],
+    ),
+    "a view of what is changed": (in_place, [("conv", "x"), ("relu", "0"), ("sigmoid", "1")]),
+    "changed by a view": (through_a_view, [("conv", "x"), ("relu", "0"), ("sigmoid", "1")]),
+    "copied into a part": (into_a_part, [("slice", "x"), ("copy", "0", "x"), ("sigmoid", "1")]),
+    "a transposed image": (
+        lambda net, x: net.a(x.transpose(2, 3)),
+        [("transpose", "x"), ("conv", "0")],
+    ),
+    "put together": (lambda net, x: torch.cat([net.a(x), x]), [("conv", "x"), ("cat", "0", "x")]),
+    "filled like the image": (
+        made_of_another,
+        [("conv", "x"), ("add", "0", "x")],
+    ),
+    "dead ends are left out": (lambda net, x: (net.b(x), net.a(x))[1], [("conv", "x")]),
+    "nothing at all": (lambda net, x: x, []),
+    "a constant beside": (lambda net, x: (net.scale, net.a(x)), [("conv", "x")]),
+    "two outputs": (lambda net, x: {"a": net.a(x), "rest": [x, x.relu()]}, [("conv", "x"), ("relu", "x")]),
+}
+
+
+@pytest.mark.parametrize("case", WIRES)
+def test_what_each_operator_reads(case: str) -> None:
+    call, expected = WIRES[case]
+    assert wired(graph_of(call)) == expected
+
+
+def branches(first: str, second: str) -> Callable[[Any, Tensor], Tensor]:
+    def call(net: Any, x: Tensor) -> Tensor:
+        made = {}
+        for name in (first, second):
+            made[name] = net.a(x) if name == "short" else net.b(x.relu()).relu()
+        return made["long"] + made["short"]  # type: ignore[no-any-return]
+
+    return call
+
+
+def test_the_order_of_execution_is_not_seen() -> None:
+    one, other = graph_of(branches("short", "long")), graph_of(branches("long", "short"))
+    assert [node.operator for node in one.nodes] == ["relu", "conv", "relu", "conv", "add"]
+    assert [(node.operator, node.path) for node in one.nodes] == [(node.operator, node.path) for node in other.nodes]
+    assert one.calls != other.calls
+
+
+def test_of_two_branches_the_deeper_one_comes_first() -> None:
+    def call(net: Any, x: Tensor) -> Tensor:
+        return net.b(x) + net.a(x).relu()  # type: ignore[no-any-return]
+
+    assert wired(graph_of(call)) == [("conv", "x"), ("relu", "0"), ("conv", "x"), ("add", "2", "1")]
+    assert [node.path for node in graph_of(call).nodes] == ["a", "", "b", ""]
+
+
+def test_a_branch_is_as_deep_as_the_longest_way_up() -> None:
+    def call(net: Any, x: Tensor) -> Tensor:
+        return x.tanh().exp() + (x + x.relu().sigmoid())
+
+    assert [node.operator for node in graph_of(call).nodes] == ["relu", "sigmoid", "add", "tanh", "exp", "add"]
+
+
+def test_what_is_gone_is_taken_for_nothing_that_comes() -> None:
+    """Python gives the address of a tensor that is gone to the next one."""
+
+    def views(net: Any, x: Tensor) -> Tensor:
+        for _ in range(4):
+            x = (x * net.scale.view(1, 3, 1, 1)).relu()
+        return x
+
+    def computed(net: Any, x: Tensor) -> Tensor:
+        for _ in range(4):
+            x = (x * net.scale.exp()).relu()
+        return x
+
+    def constants(net: Any, x: Tensor) -> Tensor:
+        for _ in range(4):
+            x.sigmoid()
+            x = x * torch.ones(3, 1, 1, device="meta")
+        return x
+
+    both = [("mul", "x"), ("relu", "0"), ("mul", "1"), ("relu", "2"), ("mul", "3"), ("relu", "4")]
+    assert wired(graph_of(views)) == wired(graph_of(computed)) == [*both, ("mul", "5"), ("relu", "6")]
+    assert wired(graph_of(constants)) == [("mul", "x"), ("mul", "0"), ("mul", "1"), ("mul", "2")]
+
+
+def test_branches_of_equal_depth_are_told_apart_by_what_is_above_them() -> None:
+    def one(net: Any, x: Tensor) -> Tensor:
+        return x.sigmoid().relu() + x.tanh().relu()
+
+    def other(net: Any, x: Tensor) -> Tensor:
+        return x.tanh().relu() + x.sigmoid().relu()
+
+    assert [node.operator for node in graph_of(one).nodes] == [node.operator for node in graph_of(other).nodes]
+
+
+def test_a_node_says_where_it_was_run_and_what_came_out() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1)), nn.Flatten())
+    graph = graph_of(net)
+    assert [(node.path, node.shape) for node in graph.nodes] == [
+        ("0", (2, 5, 4, 4)),
+        ("1.0", (2, 5, 4, 4)),
+        ("1.1", (2, 5, 1, 1)),
+    ]
+    assert graph.outputs == ((2, 5),)
+    assert graph.by_number == {node.number: node for node in graph.nodes}
+    assert [graph.calls[node.number] for node in graph.nodes] == ["conv", "relu", "mean"]
+
+
+def test_parameters_are_known_by_role() -> None:
+    conv, norm, linear = graph_of(
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2))
+    ).nodes
+    assert conv.leaves == {"weight": Leaf("0.weight", (4, 3, 1, 1)), "bias": Leaf("0.bias", (4,))}
+    assert norm.leaves == {role: Leaf(f"1.{role}", (4,)) for role in ("weight", "bias", "running_mean", "running_var")}
+    assert linear.leaves == {"weight": Leaf("3.weight", (2, 64)), "bias": Leaf("3.bias", (2,))}
+
+
+def test_only_parameters_that_a_live_operator_reads_are_used() -> None:
+    assert graph_of(lambda net, x: (net.b(x), net.a(x) * net.scale)[1]).used == {"a.weight", "scale"}
+    assert graph_of(lambda net, x: x.relu()).used == set()
+
+
+LEAVES: dict[str, tuple[Callable[[Any, Tensor], Any], dict[str, Leaf]]] = {
+    "a buffer": (lambda net, x: x * net.scale, {"other": Leaf("scale", (3, 1, 1))}),
+    "a view of a weight": (
+        lambda net, x: x * net.scale.flatten().view(1, 3, 1, 1),
+        {"other": Leaf("scale", (3, 1, 1))},
+    ),
+    "a turned weight": (lambda net, x: x @ net.lin.weight.t(), {"weight": Leaf("lin.weight", (4, 4))}),
+    "a weight turned another way": (
+        lambda net, x: x @ net.lin.weight.transpose(0, 1),
+        {"weight": Leaf("lin.weight", (4, 4))},
+    ),
+    "a token beside an activation": (
+        lambda net, x: torch.cat([net.token.expand(2, -1, -1, -1), x]),
+        {"tensors0": Leaf("token", (1, 3, 4, 4))},
+    ),
+    "a token behind it": (
+        lambda net, x: torch.cat([x, net.token]),
+        {"tensors1": Leaf("token", (1, 3, 4, 4))},
+    ),
+    "a weight that is computed": (
+        lambda net, x: F.conv2d(x, net.a.weight * 2),
+        {"weight": Leaf("a.weight", (3, 3, 1, 1), ("mul",))},
+    ),
+    "a weight that is computed in steps": (
+        lambda net, x: F.conv2d(x, (net.lin.weight[:3, :3].exp() / 3)[:, :, None, None]),
+        {"weight": Leaf("lin.weight", (3, 3), ("slice", "slice", "exp", "div"))},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEAVES)
+def test_what_is_read_of_a_parameter_keeps_its_name(case: str) -> None:
+    call, expected = LEAVES[case]
+    assert graph_of(call).nodes[-1].leaves == expected
+
+
+def test_a_parametrized_weight_is_computed() -> None:
+    model = nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 1, bias=False)))
+    (conv,) = graph_of(model).nodes
+    assert conv.leaves["weight"].name.startswith("0.parametrizations.weight.original")
+    assert conv.leaves["weight"].computed
+    assert conv.leaves["weight"].shape == (4, 3, 1, 1)
+
+
+def test_bookkeeping_on_buffers_changes_nothing_that_is_read() -> None:
+    """num_batches_tracked goes up in train mode."""
+    (conv, norm) = graph_of(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), training=True).nodes
+    assert norm.leaves["running_mean"] == Leaf("1.running_mean", (4,))
+    assert conv.leaves["weight"].computed == ()
+
+    def renewed(net: Any, x: Tensor) -> Tensor:
+        net.scale.mul_(0.9)
+        return x * net.scale  # type: ignore[no-any-return]
+
+    (product,) = graph_of(renewed).nodes
+    assert product.leaves == {"other": Leaf("scale", (3, 1, 1))}
+
+
+def test_a_tied_weight_has_the_name_that_comes_first() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, 3, 1, bias=False)).to("meta")
+    model[1].weight = model[0].weight
+    assert [node.leaves["weight"].name for node in graph_of(model).nodes] == ["0.weight", "0.weight"]
+
+
+def test_slots_say_which_tensors_are_activations() -> None:
+    assert graph_of(lambda net, x: net.token * x).nodes[0].slots == (1,)
+    assert graph_of(lambda net, x: x * net.token).nodes[0].slots == (0,)
+    assert graph_of(lambda net, x: x + x.relu()).nodes[-1].slots == (0, 1)
+    assert graph_of(lambda net, x: net.lin(x)).nodes[0].slots == (1,)  # bias, activation, weight
+
+
+class Trying(Calling):
+    """A forward that goes on where a module of its failed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            x = self.lin(x.flatten(1))
+        except RuntimeError:
+            x = self.a(x)
+        return x.relu()
+
+
+def test_after_a_failure_operators_still_belong_to_who_runs_them() -> None:
+    assert [(node.operator, node.path) for node in graph_of(Trying(in_place)).nodes] == [("conv", "a"), ("relu", "")]
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+@pytest.mark.parametrize("channels", [3, 5])
+def test_no_hook_is_left(channels: int) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(channels, 3, 1)).to("meta")
+    if channels == 3:
+        record(model, [on_meta(2, 3, 4, 4)], training=False)
+    else:
+        with pytest.raises(RuntimeError, match="channel"):
+            record(model, [on_meta(2, 3, 4, 4)], training=False)
+    assert hooks(model) == 0
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_is_the_one_that_was_asked_for(training: bool) -> None:
+    (norm,) = graph_of(nn.BatchNorm2d(3), training=training).nodes
+    assert norm.settings["batch_statistics"] is training
+
+
+def test_resnet18_by_hand() -> None:
+    graph = graph_of(build(18, num_classes=10), 1, 3, 64, 64)
+    count = {
+        name: sum(node.operator == name for node in graph.nodes) for name in {node.operator for node in graph.nodes}
+    }
+    # 17 convolutions of 3x3 and 7x7 with 3 projections; two ReLUs for each of 8 blocks and one in the stem.
+    assert count == {"conv": 20, "batch_norm": 20, "relu": 17, "add": 8, "max_pool": 1, "mean": 1, "linear": 1}
+    assert len(graph.used) == 20 + 20 * 4 + 2
+    assert [node.operator for node in graph.nodes[:4]] == ["conv", "batch_norm", "relu", "max_pool"]
+    assert [node.operator for node in graph.nodes[-3:]] == ["relu", "mean", "linear"]
+
+
+def leaf(name: str) -> Leaf:
+    return Leaf(name, (4,))
+
+
+@pytest.mark.parametrize(
+    ("path", "leaves", "label"),
+    [
+        ("l0.conv", {}, "l0.conv"),
+        ("l0.conv", {"weight": leaf("l0.conv.weight"), "bias": leaf("l0.conv.bias")}, "l0.conv"),
+        ("l0", {"weight": leaf("l0.conv.weight"), "bias": leaf("l0.conv.bias")}, "l0.conv"),  # F.conv2d with its weight
+        ("l0", {"bias": leaf("l0.conv.bias"), "weight": leaf("l0.other.weight")}, "l0.other"),
+        ("l0", {"weight": leaf("l0.kernels.w1")}, "l0.kernels.w1"),
+        ("l0", {"tensors0": leaf("net.token")}, "net.token"),
+        ("net", {"tensors0": leaf("net.token")}, "net"),
+        ("", {"weight": leaf("weight")}, ""),
+        ("l0", {"weight": leaf("l0.weight"), "bias": leaf("l1.bias")}, "l0"),
+    ],
+)
+def test_a_reader_finds_an_operator_by_its_module_or_its_parameter(
+    path: str, leaves: dict[str, Leaf], label: str
+) -> None:
+    assert Node(0, "conv", {}, (), leaves, path, (1, 4)).label == label

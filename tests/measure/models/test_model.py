@@ -1,0 +1,190 @@
+"""Passes through a copy: where it needs values, where it is lazy, and where train mode does something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models import model as networks
+from resnet_cli.measure.models.model import Passes, Subject, describe_input
+from resnet_cli.network.architectures import FAMILY
+from resnet_cli.results.common import Input, Network, Shape
+from tests.helpers.models import subject, summary_of
+
+SHAPE: Shape = (2, 3, 4, 4)
+
+
+class Calling(nn.Module):
+    """A forward by function of the module itself, which holds a few things to call."""
+
+    def __init__(self, call: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.call = call
+        self.conv, self.lin = nn.Conv2d(3, 4, 1), nn.Linear(4, 5)
+        self.norm = nn.BatchNorm2d(3, affine=False)
+        self.heads = nn.ModuleList(nn.Linear(4, 2) for _ in range(6))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.call(self, x)
+
+
+def passes_of(call: Callable[[Any, Tensor], Any], dtype: torch.dtype = torch.float32) -> Passes:
+    return Passes(Subject(Calling(call), "net"), SHAPE, dtype)
+
+
+def reading(net: Any, x: Tensor) -> Tensor:
+    y = net.conv(x)
+    return y * 2 if y.abs().sum().item() > 0 else y  # type: ignore[no-any-return]
+
+
+def test_a_network_is_described_by_what_it_was_built_from() -> None:
+    spec = replace(FAMILY["resnext50_32x4d"], num_classes=7, stem="cifar", in_channels=1)
+    assert subject(spec).described == Network(spec.name, "bottleneck", (3, 4, 6, 3), 32, 4, "cifar", 1, 7)
+    assert Subject(nn.ReLU(), "theirs").described == Network("theirs", *[None] * 7)
+
+
+def test_an_input_is_described_by_its_bytes() -> None:
+    assert describe_input((2, 3, 4, 5), torch.float32) == Input((2, 3, 4, 5), "float32", 480)
+    assert describe_input((2, 3, 4, 5), torch.bfloat16) == Input((2, 3, 4, 5), "bfloat16", 240)
+
+
+def test_what_needs_no_values_has_none() -> None:
+    passes = passes_of(lambda net, x: net.conv(x), torch.float64)
+    assert passes.inference().output.is_meta
+    assert (passes.is_real, passes.notes, passes.make(SHAPE).dtype) == (False, (), torch.float64)
+
+
+def test_what_needs_values_is_given_the_same_ones_every_time() -> None:
+    passes = passes_of(reading, torch.float64)
+    output = passes.inference().output
+    assert (passes.is_real, output.device.type, output.dtype) == (True, "cpu", torch.float64)
+    assert torch.equal(passes.make(SHAPE), passes.make(SHAPE))
+    assert torch.equal(output, passes.inference().output)
+    (note,) = passes.notes
+    assert "real ones, on the CPU" in note.text
+
+
+def test_both_passes_are_through_one_copy() -> None:
+    """Train mode alone needs values: then eval mode is measured with them too."""
+    passes = passes_of(lambda net, x: reading(net, x) if net.training else net.conv(x))
+    inference, training = passes.both()
+    assert not isinstance(training, str)
+    assert (inference.output.device.type, training.output.device.type) == ("cpu", "cpu")
+    inference, _ = passes_of(lambda net, x: net.conv(x)).both()
+    assert inference.output.is_meta
+
+
+def odd(net: Any, x: Tensor) -> Tensor:
+    """Fails on `meta`, in words that do not speak of it."""
+    if x.is_meta:
+        raise ValueError("odd")
+    return net.conv(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("weights", "pixels", "is_cheap"), [(76, 96, True), (100, 95, False), (75, 1000, False)])
+def test_real_tensors_are_tried_where_they_are_cheap(
+    weights: int, pixels: int, is_cheap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "_CHEAP_WEIGHTS", weights + 25)  # a linear layer beside
+    monkeypatch.setattr(networks, "_CHEAP_INPUT", pixels)
+    passes = passes_of(odd)
+    assert sum(parameter.numel() for parameter in passes.copy.parameters()) == 16 + 25 + 6 * 10 == 76 + 25
+    if is_cheap:
+        assert passes.inference().output.device.type == "cpu"
+    else:
+        with pytest.raises(ResnetCliError, match="odd"):
+            passes.inference()
+    assert passes.is_real == is_cheap
+
+
+def test_what_runs_with_values_no_more_than_without_says_why() -> None:
+    def failing(net: Any, x: Tensor) -> Tensor:
+        raise NotImplementedError("not on meta") if x.is_meta else ValueError("not with values")
+
+    with pytest.raises(ResnetCliError, match="not with values"):
+        passes_of(failing).inference()
+
+
+def test_ours_never_needs_values() -> None:
+    passes = Passes(Subject(Calling(odd), "ours", FAMILY["resnet18"]), SHAPE, torch.float32)
+    with pytest.raises(ResnetCliError, match="odd"):
+        passes.inference()
+    assert not passes.is_real
+
+
+def test_why_a_step_was_impossible_is_said_on_one_line() -> None:
+    def failing(net: Any, x: Tensor) -> Tensor:
+        if net.training:
+            raise ValueError("never\n  trained" if x.shape[0] == 2 else "")
+        return net.conv(x)  # type: ignore[no-any-return]
+
+    passes = passes_of(failing)
+    inference, reason = passes.both()
+    assert inference.output.shape == (2, 4, 4, 4)
+    assert reason == "never trained"
+    assert passes.refused is not None
+    assert passes.training(4) == "ValueError"
+
+
+def test_a_lazy_network_that_cannot_be_trained_is_measured_in_eval_mode() -> None:
+    model = nn.Sequential(nn.LazyConv2d(4, 1), nn.AdaptiveAvgPool2d(1), nn.LazyBatchNorm2d())
+    result = summary_of(model, (1, 3, 4, 4))
+    assert result.parameters == 16 + 8
+    assert any(note.text.startswith("no training figures") for note in result.notes)
+
+
+def test_a_lazy_layer_of_train_mode_alone_is_found_too() -> None:
+    class Trained(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.aux = nn.LazyConv2d(4, 1), nn.LazyLinear(5)
+
+        def forward(self, x: Tensor) -> Any:
+            x = self.body(x)
+            return (x, self.aux(x.flatten(1))) if self.training else x
+
+    assert summary_of(Trained(), SHAPE).parameters == 16 + 65 * 5
+
+
+NOTES: dict[str, tuple[Callable[[Any, Tensor], Any], str | None]] = {
+    "nothing": (lambda net, x: net.lin(net.conv(x)), None),
+    "work alone": (
+        lambda net, x: nn.functional.linear(x, net.lin.weight) if net.training else x * net.conv.bias[0],
+        "480 MACs there, 0 in eval mode",
+    ),
+    "called in train mode": (
+        lambda net, x: (net.conv(x), net.lin(x)) if net.training else net.conv(x),
+        "864 MACs there, 384 in eval mode; called in train mode only: lin",
+    ),
+    "called in eval mode": (
+        lambda net, x: net.conv(x) if net.training else net.lin(net.conv(x)),
+        "384 MACs there, 1,024 in eval mode; called in eval mode only: lin",
+    ),
+    "called in train mode, for no product": (
+        lambda net, x: net.conv(net.norm(x) if net.training else x),
+        "384 MACs there, 384 in eval mode; called in train mode only: norm",
+    ),
+    "one in each": (
+        lambda net, x: net.heads[0](x) if net.training else net.heads[1](x),
+        "192 MACs there, 192 in eval mode; called in train mode only: heads.0; called in eval mode only: heads.1",
+    ),
+    "many": (
+        lambda net, x: [head(x) for head in net.heads] if net.training else net.conv(x),
+        "1,152 MACs there, 384 in eval mode; called in train mode only: heads.0, heads.1, heads.2, heads.3 and 2 more; "
+        "called in eval mode only: conv",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_what_train_mode_does_otherwise_is_said(case: str) -> None:
+    call, expected = NOTES[case]
+    notes = summary_of(Calling(call), SHAPE).notes
+    text = [note.text.removeprefix("the forward is not the same in train mode: ") for note in notes]
+    assert text == ([] if expected is None else [expected])

@@ -1,0 +1,139 @@
+"""A user's own network, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.user_model import load_model
+
+GOOD = """
+from torch import nn
+import torch.nn.functional as F
+
+class Net(nn.Module):
+    def __init__(self, num_classes=7):
+        super().__init__()
+        self.lin = nn.Linear(3, num_classes)
+
+def factory():
+    return Net(3)
+
+def greedy(width, depth):
+    return Net()
+
+def everything(**options):
+    return Net(options["num_classes"])
+
+class Space:
+    Inner = Net
+
+instance = Net(5)
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    assert sys.path == path
+    assert not {name for name in set(sys.modules) - modules if name in ("my_net", "blocks", "copy_of")}
+
+
+def file(text: str, name: str = "my_net.py") -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+def outputs(model: nn.Module) -> int:
+    found = model.get_submodule("lin")
+    assert isinstance(found, nn.Linear)
+    return found.out_features
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"), [("Net", 10), ("factory", 3), ("everything", 10), ("instance", 5), ("Space.Inner", 10)]
+)
+def test_classes_factories_and_instances(name: str, classes: int) -> None:
+    model, shown = load_model(f"{file(GOOD)}:{name}", {"num_classes": 10})
+    assert outputs(model) == classes
+    assert name.rpartition(".")[2] in shown
+
+
+@pytest.mark.parametrize("name", ["süß.py", "with space.py", "folder/deep/x.py", "copy.py", "torch.py"])
+def test_files_of_any_name(name: str) -> None:
+    model, _ = load_model(f"{file(GOOD, name)}:factory")
+    assert outputs(model) == 3
+
+
+def test_siblings_are_found() -> None:
+    file("WIDTH = 9\n", "folder/blocks.py")
+    for line in ("from blocks import WIDTH", "import blocks\nWIDTH = blocks.WIDTH", "from .blocks import WIDTH"):
+        text = f"from torch import nn\n{line}\ndef make():\n    return nn.Sequential()\n"
+        text = text.replace("return nn.Sequential()", "m = nn.Module()\n    m.lin = nn.Linear(1, WIDTH)\n    return m")
+        model, _ = load_model(f"{file(text, 'folder/net.py')}:make")
+        assert outputs(model) == 9
+
+
+def test_two_files_of_one_name_do_not_mix() -> None:
+    first, second = file(GOOD, "a/net.py"), file(GOOD.replace("Net(3)", "Net(4)"), "b/net.py")
+    assert [outputs(load_model(f"{path}:factory")[0]) for path in (first, second, first)] == [3, 4, 3]
+
+
+def test_what_it_prints_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    load_model(f"{file('print(1234)' + GOOD)}:factory")
+    out, err = capfd.readouterr()
+    assert "1234" not in out
+    assert "1234" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "words"),
+    [
+        (GOOD, "Nett", ["no Nett", "Net"]),
+        (GOOD, "number", ["number", "int"]),
+        (GOOD, "greedy", ["greedy", "width"]),
+        ("def f():\n    return {}\n", "f", ["f", "dict"]),
+        ("def f(:\n", "f", ["SyntaxError", "my_net.py:1"]),
+        ("import does_not_exist\n", "f", ["does_not_exist", "my_net.py:1"]),
+        ("x = 1\nraise ValueError('no\\nthanks')\n", "f", ["ValueError", "no", "my_net.py:2"]),
+        ("import sys\nsys.exit(3)\n", "f", ["my_net.py:2"]),
+        ("def f():\n    return f()\n", "f", ["RecursionError", "my_net.py:2"]),
+    ],
+)
+def test_what_goes_wrong_is_told_in_the_users_lines(text: str, name: str, words: list[str]) -> None:
+    with pytest.raises(ResnetCliError) as caught:
+        load_model(f"{file(text)}:{name}")
+    said = f"{caught.value.message}\n{caught.value.hint}\n{caught.value.detail}"
+    assert all(word in said for word in words), said
+    assert "\n" not in caught.value.message
+    assert "resnet_cli/" not in said
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "reference", ["", ":", "x.py", "x.py:", ":Net", "no_such_module_here:Net", "nowhere.py:Net", ".:Net"]
+)
+def test_references_that_name_nothing(reference: str) -> None:
+    with pytest.raises(ResnetCliError) as caught:
+        load_model(reference)
+    assert caught.value.exit_code == 2
+
+
+def test_an_interruption_passes() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load_model(f"{file('raise KeyboardInterrupt')}:f")
+
+
+def test_modules_of_packages() -> None:
+    file(GOOD, "pack_of_mine/inner.py")
+    file("", "pack_of_mine/__init__.py")
+    assert outputs(load_model("pack_of_mine.inner:factory")[0]) == 3

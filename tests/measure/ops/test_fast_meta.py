@@ -1,0 +1,385 @@
+"""Shapes by formula are torch's own; a hollow copy leaves its model alone."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from resnet_cli.measure.models.copies import hollow_copy
+from resnet_cli.measure.ops.fast_meta import _RULES, QuickShapes, build_on_meta
+from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.network.resnet import build
+from tests.helpers.models import on_meta
+
+aten = torch.ops.aten
+FLOATS = st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16])
+SMALL = st.integers(1, 9)
+Arguments = st.SearchStrategy[tuple[Any, ...]]
+
+
+def answer(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Shape, dtype, strides and place of all that comes out, or what torch has against it."""
+    try:
+        out = call(*args, **kwargs)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    results = out if isinstance(out, (tuple, list)) else (out,)
+    return [
+        None if tensor is None else (tuple(tensor.shape), tensor.dtype, tensor.stride(), tensor.device.type)
+        for tensor in results
+    ]
+
+
+def assert_same(call: Callable[..., Any], *args: Any) -> None:
+    with QuickShapes():
+        quick = answer(call, *args)
+    assert quick == answer(call, *args)
+
+
+def assert_same_as_on_the_cpu(call: Callable[..., Any], *args: Any) -> None:
+    """For batch norm, whose meta kernels return vectors in eval mode that the real ones leave out."""
+    with QuickShapes():
+        quick = answer(call, *args)
+    real = answer(call, *(torch.ones_like(arg, device="cpu") if isinstance(arg, Tensor) else arg for arg in args))
+    assert quick == [None if facts is None else (*facts[:-1], "meta") for facts in real]
+
+
+def pairs(low: int, high: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(low, high), min_size=2, max_size=2)
+
+
+def tensors(sizes: st.SearchStrategy[list[int]], dtypes: st.SearchStrategy[torch.dtype] = FLOATS) -> Any:
+    return st.builds(lambda shape, dtype: on_meta(*shape, dtype=dtype), sizes, dtypes)
+
+
+def any_shape(least: int = 1, most: int = 4) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(1, 6), min_size=least, max_size=most)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[Any, ...]:
+    """Some with the wrong channels, the wrong dtype, or a kernel larger than the image."""
+    dtype, groups = draw(FLOATS), draw(st.integers(1, 3))
+    inside, outside = draw(SMALL), draw(SMALL) * groups
+    channels = inside * groups if draw(st.integers(0, 5)) else draw(SMALL)
+    x = on_meta(draw(st.integers(0, 3)), channels, *draw(pairs(1, 12)), dtype=dtype)
+    if draw(st.integers(0, 5)) == 0:
+        x = x.to(memory_format=torch.channels_last)
+    weight = on_meta(outside, inside, *draw(pairs(1, 5)), dtype=draw(FLOATS) if draw(st.integers(0, 9)) == 0 else dtype)
+    bias = on_meta(outside, dtype=weight.dtype) if draw(st.booleans()) else None
+    return (x, weight, bias, draw(pairs(1, 3)), draw(pairs(0, 3)), draw(pairs(1, 3)), False, [0, 0], groups)
+
+
+@st.composite
+def convolutions_backward(draw: st.DrawFn) -> tuple[Any, ...]:
+    dtype, groups, channels = draw(FLOATS), draw(st.integers(1, 3)), draw(SMALL)
+    x = on_meta(draw(st.integers(1, 3)), channels * groups, *draw(pairs(5, 12)), dtype=dtype)
+    weight = on_meta(draw(SMALL) * groups, channels, *draw(pairs(1, 3)), dtype=dtype)
+    settings = (draw(pairs(1, 3)), draw(pairs(0, 2)), draw(pairs(1, 2)), False, [0, 0], groups)
+    grad = aten.convolution(x, weight, None, *settings)
+    return (grad, x, weight, [weight.shape[0]], *settings, draw(st.lists(st.booleans(), min_size=3, max_size=3)))
+
+
+@st.composite
+def batch_norms(draw: st.DrawFn) -> tuple[Any, ...]:
+    x = draw(tensors(any_shape(2, 5)))
+    channels = x.shape[1]
+    # Half-precision inputs with single-precision weights are what mixed precision makes.
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    dtype = torch.float32 if half and draw(st.booleans()) else x.dtype
+    vectors = [on_meta(channels, dtype=dtype) for _ in range(4)]
+    return (x, *vectors, draw(st.booleans()), 0.1, 1e-5)
+
+
+@st.composite
+def batch_norms_backward(draw: st.DrawFn) -> tuple[Any, ...]:
+    x = draw(tensors(any_shape(2, 5)))
+    vectors = [on_meta(x.shape[1], dtype=x.dtype) for _ in range(3)]
+    training = draw(st.booleans())
+    kept = [on_meta(x.shape[1] if training else 0, dtype=x.dtype) for _ in range(2)]
+    mask = draw(st.lists(st.booleans(), min_size=3, max_size=3))
+    return (torch.empty_like(x), x, *vectors, *kept, training, 1e-5, mask)
+
+
+@st.composite
+def max_pools(draw: st.DrawFn) -> tuple[Any, ...]:
+    """Some with too much padding, or a kernel larger than the image."""
+    sizes = st.lists(st.integers(1, 5), min_size=1, max_size=2)
+    x = draw(tensors(st.lists(st.integers(1, 14), min_size=3, max_size=4)))
+    stride = draw(st.one_of(st.just([]), st.lists(st.integers(1, 4), min_size=1, max_size=2)))
+    padding = draw(st.lists(st.integers(0, 3), min_size=1, max_size=2))
+    dilation = draw(st.lists(st.integers(1, 3), min_size=1, max_size=2))
+    return (x, draw(sizes), stride, padding, dilation, draw(st.booleans()))
+
+
+@st.composite
+def max_pools_backward(draw: st.DrawFn) -> tuple[Any, ...]:
+    x = draw(tensors(st.lists(st.integers(6, 14), min_size=4, max_size=4)))
+    settings = (draw(pairs(2, 4)), draw(pairs(1, 4)), draw(pairs(0, 1)), draw(pairs(1, 1)), draw(st.booleans()))
+    out, indices = aten.max_pool2d_with_indices(x, *settings)
+    return (torch.empty_like(out), x, *settings, indices)
+
+
+@st.composite
+def reductions(draw: st.DrawFn) -> tuple[Any, ...]:
+    """Dimensions from either end; some given twice, or that are not there."""
+    x = draw(tensors(any_shape(0), st.one_of(FLOATS, st.just(torch.int64))))
+    dims = draw(st.lists(st.integers(-4, 3), max_size=3))
+    return (x, dims, draw(st.booleans()))
+
+
+@st.composite
+def products(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
+    """Some do not fit; the right one may be a transposed weight."""
+    dtype, (rows, inner, columns) = draw(FLOATS), draw(st.tuples(SMALL, SMALL, SMALL))
+    other = inner if draw(st.integers(0, 3)) else draw(SMALL)
+    right = on_meta(columns, other, dtype=dtype).t() if draw(st.booleans()) else on_meta(other, columns, dtype=dtype)
+    return on_meta(rows, inner, dtype=draw(FLOATS) if draw(st.integers(0, 9)) == 0 else dtype), right
+
+
+@st.composite
+def products_with_bias(draw: st.DrawFn) -> tuple[Any, ...]:
+    left, right = draw(products())
+    width = right.shape[1] if draw(st.integers(0, 3)) else draw(SMALL)
+    return (on_meta(width, dtype=draw(FLOATS) if draw(st.integers(0, 9)) == 0 else left.dtype), left, right)
+
+
+@st.composite
+def additions(draw: st.DrawFn) -> tuple[Any, ...]:
+    """Same shapes, broadcast ones, ones that do not fit, and numbers."""
+    dtypes = st.one_of(FLOATS, st.sampled_from([torch.int64, torch.bool]))
+    first = draw(tensors(any_shape(0), dtypes))
+    other = draw(
+        st.one_of(
+            st.just(torch.empty_like(first)),
+            tensors(any_shape(0), dtypes),
+            st.sampled_from([1, 2.5]),
+        )
+    )
+    return (first, other)
+
+
+def single(dtypes: st.SearchStrategy[torch.dtype] = FLOATS) -> Arguments:
+    transposed = tensors(any_shape(2, 4)).map(lambda x: x.transpose(0, 1))
+    return st.tuples(st.one_of(tensors(any_shape(0), dtypes), transposed))
+
+
+ANY_DTYPE = st.one_of(FLOATS, st.sampled_from([torch.int64, torch.bool]))
+ARGUMENTS: dict[Any, Arguments] = {
+    aten.convolution.default: convolutions(),
+    aten.convolution_backward.default: convolutions_backward(),
+    aten.native_batch_norm.default: batch_norms(),
+    aten.native_batch_norm_backward.default: batch_norms_backward(),
+    aten.max_pool2d_with_indices.default: max_pools(),
+    aten.max_pool2d_with_indices_backward.default: max_pools_backward(),
+    aten.threshold_backward.default: tensors(any_shape()).map(lambda x: (torch.empty_like(x), x, 0)),
+    aten.mean.dim: reductions(),
+    aten.sum.dim_IntList: reductions(),
+    aten.sum.default: single(ANY_DTYPE),
+    aten.ones_like.default: single(ANY_DTYPE),
+    aten.addmm.default: products_with_bias(),
+    aten.mm.default: products(),
+    aten.add.Tensor: additions(),
+    aten.add_.Tensor: additions(),
+    aten.relu.default: single(ANY_DTYPE),
+    aten.relu_.default: single(ANY_DTYPE),
+    aten.div.Scalar: st.tuples(tensors(any_shape(0), ANY_DTYPE), st.sampled_from([2, 2.5])),
+    aten.uniform_.default: single(),
+    aten.normal_.default: single(),
+    aten.fill_.Scalar: single(ANY_DTYPE).map(lambda args: (*args, 1)),
+    aten.zero_.default: single(ANY_DTYPE),
+}
+
+
+def test_every_rule_is_held_against_torch() -> None:
+    assert set(ARGUMENTS) == set(_RULES)
+
+
+@pytest.mark.parametrize("operator", ARGUMENTS, ids=str)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_a_rule_answers_and_refuses_as_torch_does(operator: Any, data: st.DataObject) -> None:
+    same = assert_same_as_on_the_cpu if "batch_norm" in str(operator) else assert_same
+    same(operator, *data.draw(ARGUMENTS[operator]))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    size=st.integers(1, 40),
+    kernel=st.integers(1, 9),
+    stride=st.integers(1, 5),
+    padding=st.integers(0, 4),
+    dilation=st.integers(1, 4),
+    ceil_mode=st.booleans(),
+)
+@example(size=4, kernel=3, stride=3, padding=1, dilation=1, ceil_mode=True)  # a window that starts in the padding
+def test_windows_are_torchs(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> None:
+    x = on_meta(1, 2, size, size + 1)
+    assert_same(F.conv2d, x, on_meta(3, 2, kernel, kernel), None, stride, padding, dilation)
+    assert_same(F.max_pool2d, x, kernel, stride, padding, dilation, ceil_mode)
+
+
+IMAGES = on_meta(2, 3, 8, 8)
+REFUSED: dict[str, Callable[[], Any]] = {
+    "wrong channels": lambda: F.conv2d(IMAGES, on_meta(4, 5, 3, 3)),
+    "kernel too large": lambda: F.conv2d(IMAGES, on_meta(4, 3, 9, 9)),
+    "convolution with stride 0": lambda: F.conv2d(IMAGES, on_meta(4, 3, 3, 3), stride=0),
+    "bias of another dtype": lambda: F.conv2d(IMAGES, on_meta(4, 3, 3, 3), on_meta(4, dtype=torch.float64)),
+    "pool too large": lambda: F.max_pool2d(IMAGES, 9),
+    "pool with stride 0": lambda: F.max_pool2d(IMAGES, 3, stride=(0, 0)),
+    "pool with too much padding": lambda: F.max_pool2d(IMAGES, 2, padding=2),
+    "pool with negative padding": lambda: F.max_pool2d(IMAGES, 2, padding=-1),
+    "mean over a dimension twice": lambda: IMAGES.mean((1, 1)),
+    "mean over a dimension that is not there": lambda: IMAGES.mean((7,)),
+    "mean over a dimension of a number": lambda: on_meta().mean((1,)),
+    "matrices that do not fit": lambda: F.linear(on_meta(2, 3), on_meta(5, 4), on_meta(5)),
+    "whole numbers plus a fraction, in place": lambda: on_meta(3, dtype=torch.int64).add_(1.5),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_torch_refuses_is_refused_in_its_words(case: str) -> None:
+    refused = answer(REFUSED[case])
+    assert isinstance(refused, str)
+    with QuickShapes():
+        assert answer(REFUSED[case]) == refused
+
+
+UNUSUAL: dict[str, Callable[[], Any]] = {
+    "channels last": lambda: F.conv2d(IMAGES.to(memory_format=torch.channels_last), on_meta(4, 3, 3, 3)),
+    "channels last through batch norm": lambda: F.batch_norm(
+        IMAGES.to(memory_format=torch.channels_last), on_meta(3), on_meta(3), on_meta(3), on_meta(3)
+    ),
+    "a slice": lambda: F.relu(IMAGES[:, :, ::2]),
+    "one image without a batch": lambda: F.conv2d(IMAGES[0], on_meta(4, 3, 3, 3)),
+    "same padding": lambda: F.conv2d(IMAGES, on_meta(4, 3, 3, 3), padding="same"),
+    "transposed": lambda: F.conv_transpose2d(IMAGES, on_meta(3, 4, 3, 3), stride=2),
+    "one axis": lambda: F.conv1d(on_meta(2, 3, 8), on_meta(4, 3, 3)),
+    "three axes": lambda: F.conv3d(on_meta(2, 3, 8, 8, 8), on_meta(4, 3, 3, 3, 3)),
+    "batch norm without weights": lambda: F.batch_norm(IMAGES, None, None, training=True),
+    "broadcast addition": lambda: IMAGES + on_meta(3, 1, 1),
+    "addition of two dtypes": lambda: IMAGES + on_meta(2, 3, 8, 8, dtype=torch.float64),
+    "mean in another dtype": lambda: IMAGES.mean((2, 3), dtype=torch.float64),
+    "sum of booleans": lambda: on_meta(3, dtype=torch.bool).sum((0,)),
+    "linear bias of another dtype": lambda: F.linear(on_meta(2, 3), on_meta(5, 3), on_meta(5, dtype=torch.float64)),
+    "ones of another dtype": lambda: torch.ones_like(IMAGES, dtype=torch.bool),
+    "relu of a transposed matrix": lambda: F.relu(on_meta(3, 4).t()),
+    "division of a number on the CPU": lambda: aten.div.Scalar(torch.ones(3), 2),
+    "division of an expanded gradient": lambda: aten.div.Scalar(on_meta(1, 3).expand(4, 3), 2),
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_unusual_calls_are_answered_as_torch_does(case: str) -> None:
+    assert not isinstance(answer(UNUSUAL[case]), str)
+    assert_same(UNUSUAL[case])
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+
+def test_a_hollow_copy_is_on_meta_and_leaves_its_model() -> None:
+    model = network()
+    before = {key: (id(value), value.clone()) for key, value in model.state_dict(keep_vars=True).items()}
+    hollow = hollow_copy(model)
+    assert {tensor.device.type for tensor in hollow.state_dict().values()} == {"meta"}
+    for key, value in model.state_dict(keep_vars=True).items():
+        assert id(value) == before[key][0]
+        assert torch.equal(value, before[key][1])
+    assert {key: value.shape for key, value in hollow.state_dict().items()} == {
+        key: value.shape for key, value in model.state_dict().items()
+    }
+
+
+def test_a_hollow_copy_shares_what_its_model_shares() -> None:
+    model = network()
+    model.append(model[3])
+    model.append(nn.Conv2d(4, 4, 1))
+    model[5].weight = model[3].weight
+    hollow = hollow_copy(model)
+    assert isinstance(hollow, nn.Sequential)
+    assert hollow[4] is hollow[3]
+    assert hollow[5].weight is hollow[3].weight
+    assert hollow[5] is not hollow[3]
+
+
+def test_a_hollow_copy_keeps_flags_and_gradients_stay_behind() -> None:
+    model = network()
+    model[1].eval()
+    model[0].weight.requires_grad_(False)
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    hollow = hollow_copy(model)
+    assert [module.training for module in hollow.modules()] == [module.training for module in model.modules()]
+    assert [p.requires_grad for p in hollow.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert all(isinstance(parameter, nn.Parameter) and parameter.grad is None for parameter in hollow.parameters())
+
+
+def test_a_hollow_copy_takes_a_dtype_for_its_fractions() -> None:
+    dtypes = {key: value.dtype for key, value in hollow_copy(network(), torch.bfloat16).state_dict().items()}
+    assert dtypes["1.num_batches_tracked"] == torch.int64
+    assert {dtype for key, dtype in dtypes.items() if "tracked" not in key} == {torch.bfloat16}
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    class Streaming(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = iter(row for row in ((1, 2), (3, 4)))  # a generator goes on where it is, so has no copy
+
+    with pytest.raises(TypeError, match="Streaming cannot be copied"):
+        hollow_copy(Streaming())
+
+
+def test_tensors_that_are_attributes_are_hollow_too() -> None:
+    class Computed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+            self.computed = self.weight * 2  # deepcopy refuses tensors that autograd made
+
+    model = Computed()
+    hollow = hollow_copy(model)
+    assert isinstance(hollow, Computed)
+    assert (hollow.computed.device.type, hollow.computed.shape) == ("meta", (3,))
+    assert model.computed.device.type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
+def test_a_network_built_on_meta_is_the_network(name: str) -> None:
+    def facts(model: nn.Module) -> list[tuple[str, Sequence[int], torch.dtype]]:
+        return [(key, value.shape, value.dtype) for key, value in model.state_dict().items()]
+
+    built = build_on_meta(lambda: build(name))
+    assert facts(built) == facts(build(name))
+    assert {tensor.device.type for tensor in tensors_in(dict(built.state_dict()))} == {"meta"}
+    assert facts(copy.deepcopy(built)) == facts(built)
+
+
+def test_measuring_is_light_and_silent() -> None:
+    """In a fresh interpreter: the dear imports stay away from `summary`, and no library says a word."""
+    program = """
+import sys, torch
+from resnet_cli.network.architectures import FAMILY
+from resnet_cli.measure.cost import flops, summary
+from resnet_cli.measure.models import model
+subject = model.subject(FAMILY["resnet18"])
+how = {"shape": (1, 3, 64, 64), "dtype": torch.float32, "device": torch.device("cpu")}
+summary.summarize(subject, **how)
+print(sorted({"sympy", "torch._dynamo", "torchvision", "fvcore"} & set(sys.modules)))
+print(flops.count_flops(subject, backward=True, **how).root.fvcore is None)
+"""
+    done = subprocess.run([sys.executable, "-W", "always", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\nFalse\n"
+    assert done.stderr == ""

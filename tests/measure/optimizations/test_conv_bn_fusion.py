@@ -1,0 +1,113 @@
+"""Which norms are folded in networks that are less regular than ours, and which are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.measure.optimizations.conv_bn_fusion import fold
+from resnet_cli.measure.optimizations.variant import UnavailableError
+
+IMAGE = torch.linspace(-1, 1, 2 * 3 * 6 * 6).reshape(2, 3, 6, 6)
+
+
+class Net(nn.Module):
+    """A convolution, what stands in the place of its norm, and a convolution with the same weight."""
+
+    def __init__(self, norm: nn.Module, join: Callable[[Net, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.norm, self.join = nn.Conv2d(3, 3, 3, padding=1), norm, join
+        self.tied = nn.Conv2d(3, 3, 3, padding=1)
+        self.tied.weight = self.conv.weight
+        self.offset = Offset()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join(self, x)
+
+
+class Offset(nn.Module):
+    """Takes no input; its tensor is neither a parameter nor a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = torch.ones(1)
+
+    def forward(self) -> Tensor:
+        return 2 * self.value
+
+
+def trained(norm: nn.Module) -> nn.Module:
+    """A norm that does something."""
+    with torch.no_grad():
+        for number, tensor in enumerate((*norm.parameters(), *norm.buffers()), 1):
+            if tensor.is_floating_point():
+                tensor.copy_(torch.linspace(0.5, number, tensor.numel()))
+    return norm
+
+
+def plain(net: Net, x: Tensor) -> Tensor:
+    out: Tensor = net.norm(net.conv(x))
+    return out
+
+
+def assert_left(net: nn.Module) -> None:
+    truth = net(IMAGE)
+    with pytest.raises(UnavailableError, match="no convolution's output goes to a batch norm alone"):
+        fold(net)
+    assert torch.equal(net(IMAGE), truth)
+
+
+def assert_folded(net: nn.Module, pairs: int) -> None:
+    truth = net(IMAGE)
+    assert fold(net) == pairs
+    torch.testing.assert_close(net(IMAGE), truth, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.ReLU(), nn.GroupNorm(1, 3), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)]
+)
+def test_only_batch_norms_themselves_are_folded(norm: nn.Module) -> None:
+    assert_left(Net(trained(norm), plain).eval())
+
+
+def test_a_convolution_in_train_mode_is_left() -> None:
+    net = Net(trained(nn.BatchNorm2d(3)), plain).eval()
+    net.conv.train()
+    assert_left(net)
+
+
+def test_a_weight_that_is_read_deep_within_a_network_is_left() -> None:
+    def reading(net: Net, x: Tensor) -> Tensor:
+        return plain(net, x) * net.conv.weight.sum()
+
+    assert_left(nn.Sequential(nn.Sequential(Net(trained(nn.BatchNorm2d(3)), reading))).eval())
+
+
+def test_a_weight_that_is_read_under_the_name_of_another_convolution_is_left() -> None:
+    def reading(net: Net, x: Tensor) -> Tensor:
+        out: Tensor = net.norm(net.tied(x)) * net.tied.weight.sum()
+        return out
+
+    assert_left(Net(trained(nn.BatchNorm2d(3)), reading).eval())
+
+
+def test_of_two_convolutions_with_one_weight_each_may_be_folded() -> None:
+    def both(net: Net, x: Tensor) -> Tensor:
+        return torch.add(plain(net, x), net.tied(x))
+
+    net = Net(trained(nn.BatchNorm2d(3)), both).eval()
+    assert_folded(net, 1)
+    assert net.tied.weight is not net.conv.weight
+
+
+def test_modules_without_an_input_and_tensors_of_no_kind_do_not_matter() -> None:
+    def offset(net: Net, x: Tensor) -> Tensor:
+        out: Tensor = plain(net, x) + net.offset() + net.offset.value
+        return out
+
+    net = Net(trained(nn.BatchNorm2d(3)), offset).eval()
+    net.again = nn.Sequential(net.offset)  # a second name for it
+    assert_folded(net, 1)

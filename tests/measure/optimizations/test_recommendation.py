@@ -1,0 +1,79 @@
+"""Which rung is advised, and in which words its price is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from resnet_cli.measure.optimizations.recommendation import advice, best_rung
+from resnet_cli.results.bench import Rung
+
+PLAIN = Rung("folded", "folded", "measured", None, "float32", None, 2.0, 2.0, 2.0, 1.0, 7, 2e-6, 1.0)
+HALF = replace(PLAIN, key="bfloat16", dtype="bfloat16", difference=0.004, same_top1=0.75)
+KEEPING = {"eager", "folded", "compile"}
+
+
+def faster(rung: Rung, gain: float) -> Rung:
+    return replace(rung, gain=gain, low=gain, high=gain)
+
+
+def sentence(*rungs: Rung, as_good: float = 0.01) -> str:
+    return advice(rungs, best_rung(rungs, KEEPING, as_good), KEEPING, 8, as_good)
+
+
+def test_of_several_in_fewer_bits_the_fastest_is_named() -> None:
+    float16 = replace(faster(HALF, 4.0), key="float16")
+    for rungs in ((PLAIN, faster(HALF, 3.0), float16), (PLAIN, float16, faster(HALF, 3.0))):
+        assert sentence(*rungs).endswith(
+            "; float16 is 4.00× as fast, but moves the logits by 0.4 % (top-1 the same for 6 of 8)"
+        )
+
+
+@pytest.mark.parametrize(("gain", "named"), [(1.99, False), (2.01, False), (2.03, True)])
+def test_fewer_bits_have_to_be_faster_than_the_best_by_more_than_the_measurement_is_sure(
+    gain: float, named: bool
+) -> None:
+    assert ("bfloat16" in sentence(PLAIN, faster(HALF, gain))) == named
+
+
+@pytest.mark.parametrize(("gain", "named"), [(1.005, False), (1.02, True)])
+def test_where_nothing_gains_fewer_bits_are_held_against_plain_eager(gain: float, named: bool) -> None:
+    said = sentence(replace(PLAIN, gain=0.9, low=0.9), faster(HALF, gain))
+    assert said.startswith("stay with plain eager")
+    assert ("bfloat16" in said) == named
+
+
+def test_fewer_bits_that_are_faster_by_chance_are_not_named() -> None:
+    assert "bfloat16" not in sentence(PLAIN, replace(HALF, gain=5.0, low=0.99, high=25.0))
+
+
+def test_without_any_tolerance_the_fastest_is_taken_and_only_what_is_faster_is_named() -> None:
+    assert best_rung([faster(PLAIN, 1.9), PLAIN], KEEPING, 0.0) == PLAIN
+    assert "bfloat16" not in sentence(PLAIN, faster(HALF, 2.0), as_good=0.0)
+    assert "bfloat16" in sentence(PLAIN, faster(HALF, 2.001), as_good=0.0)
+
+
+def test_what_takes_no_time_to_make_is_not_paid_for() -> None:
+    for calls in (None, 0):
+        assert "paid" not in sentence(replace(PLAIN, pays_after=calls))
+
+
+def test_of_equally_fast_rungs_one_that_took_no_time_is_taken() -> None:
+    dear = replace(PLAIN, key="compile", setup_s=0.05)
+    for cost in (None, 0.0):
+        free = replace(PLAIN, setup_s=cost)
+        assert best_rung([dear, free], KEEPING, 0.01) == free
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"), [(9.9e-5, "9.9e-05"), (1e-4, "0.01 %"), (0.0312, "3.1 %"), (0.5, "50 %")]
+)
+def test_a_difference_is_a_percentage_where_one_can_imagine_it(difference: float, said: str) -> None:
+    assert f"logits within {said} (top-1" in sentence(replace(PLAIN, difference=difference))
+
+
+def test_nothing_is_advised_where_nothing_ran() -> None:
+    failed = Rung("folded", "folded", "failed", "no kernel", "float32", *[None] * 8)
+    assert best_rung([failed], KEEPING, 0.01) is None
+    assert sentence(failed).startswith("stay with plain eager")

@@ -1,0 +1,134 @@
+"""Outputs at other sizes of the image, and two networks line by line with what each operator gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from resnet_cli.measure.parity.checks import forward as forward_checks
+from resnet_cli.measure.parity.checks.forward import Forward
+from resnet_cli.measure.parity.config import Comparison
+from resnet_cli.results.compare import Line
+from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+from tests.helpers.models import network, only_check
+from tests.measure.parity.checks.test_forward import Does, OwnNorm, evaluated, prepared
+
+
+def at_other_sizes(ours: nn.Module, theirs: nn.Module, forward: Forward | None = None, **asked: Any) -> Comparison:
+    made = prepared(ours, theirs, **asked)
+    made.findings.clear()
+    forward_checks.shapes(made, forward, lambda _: None)
+    return made
+
+
+def test_outputs_are_equal_at_other_sizes() -> None:
+    check = only_check(at_other_sizes(network(), network()))
+    assert (check.key, check.verdict, check.error, check.limit) == ("shapes", BITWISE, 0.0, None)
+    assert check.text == "outputs at 97 × 161 and 32 × 32 are equal bit for bit"
+
+
+def test_rounding_at_other_sizes() -> None:
+    made = at_other_sizes(network(norm=OwnNorm(4)), network())
+    assert only_check(made).verdict == ROUNDING
+    assert only_check(made).limit == pytest.approx(1e-5)  # ten times what single precision is known for
+    assert only_check(made).text == "outputs at 97 × 161 and 32 × 32 are apart by rounding"
+    assert not made.findings
+    for floor, limit in ((1e-7, 1e-6), (1e-12, 1e-11), (None, 1e-5)):
+        made = at_other_sizes(network(norm=OwnNorm(4)), network(), Forward(ROUNDING, {}, {}, [], floor))
+        assert only_check(made).limit == pytest.approx(limit)
+        assert only_check(made).verdict == (DIFFERENT if floor == 1e-12 else ROUNDING)
+    made = at_other_sizes(network(norm=OwnNorm(4)), network(), rtol=0.25)
+    assert only_check(made).limit == 0.25
+    # Small, and yet double precision has shown that it is none.
+    made = at_other_sizes(network(norm=OwnNorm(4)), network(), Forward(DIFFERENT, {}, {}, [], 1e-7))
+    assert only_check(made).verdict == DIFFERENT
+
+
+def sizes(function: Callable[[Tensor], Tensor], side: int) -> nn.Module:
+    """Does something at one of the sizes alone: 30 and 95 are what the convolution leaves of 32 and 97."""
+    return nn.Sequential(nn.ReLU(), Does(lambda x: function(x) if x.shape[2] == side else x))
+
+
+def failing(x: Tensor) -> Tensor:
+    raise ValueError("not  this\none")
+
+
+@pytest.mark.parametrize(
+    ("side", "function", "said"),
+    [
+        (30, failing, "32 × 32: ours fails (not this one)"),
+        (95, failing, "97 × 161: ours fails (not this one)"),
+        (30, lambda x: x[:1], "32 × 32: ours gives 1 × 5, not 2 × 5"),
+        (95, lambda x: x + 1, "outputs at 97 × 161 and 32 × 32 differ"),
+    ],
+)
+def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[Tensor], Tensor], said: str) -> None:
+    made = at_other_sizes(network(relu=sizes(function, side)), network())
+    assert only_check(made).verdict == DIFFERENT
+    assert only_check(made).text == said
+    (found,) = made.findings
+    assert (found.check, found.kind) == ("shapes", "shape")
+    assert found.text.endswith(f"at other sizes of the image only: {said}")
+
+
+def test_a_size_that_the_reference_does_not_take_says_nothing_of_ours() -> None:
+    made = at_other_sizes(network(relu=sizes(failing, 30)), network(relu=sizes(failing, 30)))
+    assert only_check(made).verdict == BITWISE
+    assert only_check(made).text == "32 × 32: torchvision itself does not take it"
+    assert not made.findings
+    none = nn.Sequential(nn.ReLU(), Does(lambda x: x if x.is_meta else failing(x)))
+    made = at_other_sizes(network(relu=none), network(relu=none))
+    assert (only_check(made).verdict, only_check(made).error) == (SKIPPED, None)
+    assert only_check(made).text.count("torchvision itself does not take it") == 2
+
+
+def test_arbitrary_values_are_not_comparable_at_other_sizes() -> None:
+    made = at_other_sizes(network(relu=nn.PReLU()), network())
+    assert only_check(made).verdict == NOT_COMPARABLE
+    assert only_check(made).text.startswith("relu.weight of ours have no counterpart")
+    assert not made.findings
+
+
+def drawn(ours: nn.Module, theirs: nn.Module, **asked: Any) -> list[Line]:
+    made, forward = evaluated(ours, theirs, **asked)
+    return forward_checks.side_by_side(made, forward)
+
+
+def test_lines_have_what_each_operator_gave() -> None:
+    lines = drawn(network(), network())
+    assert [(one.cumulative, one.isolated, one.rounding, one.here) for one in lines] == [(0.0, 0.0, True, False)] * 5
+    lines = drawn(network(norm=OwnNorm(4)), network())
+    assert not any(one.here for one in lines)
+    assert all(one.rounding for one in lines)
+    assert lines[-1].cumulative
+
+
+def test_the_first_difference_is_marked_and_no_other() -> None:
+    lines = drawn(network(norm=OwnNorm(4, 0.1)), network())
+    assert [one.here for one in lines] == [False, True, False, False, False]
+    assert [one.rounding for one in lines] == [True, False, False, False, False]
+    assert [bool(one.isolated and one.isolated > 1e-5) for one in lines] == [False, True, False, False, False]
+    lines = drawn(network(norm=nn.Identity(), fc=nn.Linear(4, 5, bias=False)), network())
+    assert [(one.status, one.here) for one in lines if one.status != "equal"] == [("missing", True), ("setting", False)]
+    missing = next(one for one in lines if one.status == "missing")
+    assert (missing.cumulative, missing.isolated, missing.rounding) == (None, None, True)
+    assert lines[-1].cumulative
+
+
+def test_operators_of_one_name_keep_their_own_figures() -> None:
+    """Twice the same function, of which the second doubles: 1 is its error, and none that of the first."""
+    twice = Does(lambda x: (x + 1.0) + 1.0)
+    lines = drawn(network(relu=twice), network(relu=Does(lambda x: (x + 1.0) + 3.0)))
+    added = [one for one in lines if one.our_operator == "add"]
+    assert [bool(one.cumulative) for one in added] == [False, True]
+    assert [one.here for one in added] == [False, True]
+
+
+def test_lines_without_a_forward_have_no_figures() -> None:
+    made = prepared(network(norm=nn.BatchNorm2d(4, eps=0.1)), network())
+    lines = forward_checks.side_by_side(made, None)
+    assert {(one.cumulative, one.isolated) for one in lines} == {(None, None)}
+    assert [one.here for one in lines] == [False, True, False, False, False]

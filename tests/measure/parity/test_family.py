@@ -1,0 +1,117 @@
+"""`--all` and `--self-test` on a part of what they do, for their time; the whole is for the hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from resnet_cli.measure.faults import self_test
+from resnet_cli.measure.faults.catalog import MUTATIONS
+from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.parity import family
+from resnet_cli.measure.parity.config import Question
+from resnet_cli.measure.parity.model_pair import contenders
+from resnet_cli.network.architectures import FAMILY, ModelSpec
+from tests.render.pages import test_compare as parity
+
+SMALL = Question(shape=(2, 3, 32, 32), checks=("parameters", "settings", "eval"))
+
+
+def test_members_of_the_family_are_torchvisions_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = {name: FAMILY[name] for name in ("resnet18", "resnext50_32x4d")}
+    monkeypatch.setattr(family, "FAMILY", some)
+    told: list[tuple[str, int, int]] = []
+
+    def tell(text: str, done: int = 0, of: int = 0) -> None:
+        told.append((text, done, of))
+
+    result = family.compare_family(SMALL, 10, progress=tell)
+    assert result.same
+    assert [(one.name, one.verdict, one.findings) for one in result.members] == [
+        ("resnet18", "bitwise", 0),
+        ("resnext50_32x4d", "bitwise", 0),
+    ]
+    # Of torchvision's metadata, less the classes that are not there: 990 x (512 or 2048 weights and a bias).
+    assert [one.parameters for one in result.members] == [11_689_512 - 990 * 513, 25_028_904 - 990 * 2049]
+    assert all(one.mapped == one.tensors for one in result.members)
+    assert told[0] == ("resnet18: building both networks", 0, 2)
+    assert {(done, of) for _, done, of in told} == {(0, 2), (1, 2)}
+
+
+class Compared:
+    """Members of a family that are compared by nobody: what is asked, and what comes of each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: str) -> None:
+        self.outcomes = iter(outcomes)
+        self.asked: list[tuple[Any, ...]] = []
+        self.heard = self.given_back = 0
+        names = ("resnet18", "resnet34", "resnet50")
+        monkeypatch.setattr(family, "FAMILY", {name: FAMILY[name] for name in names})
+        monkeypatch.setattr(family, "contenders", self.contenders)
+        monkeypatch.setattr(family, "compare", self.compare)
+        monkeypatch.setattr(family, "give_back", self.give_back)
+        monkeypatch.setattr("resnet_cli.measure.models.torchvision_models.version", lambda: "0")
+        monkeypatch.setattr("resnet_cli.signals.heard", self.hear)
+
+    def contenders(self, spec: ModelSpec, seed: int) -> Any:
+        model = nn.Linear(3, spec.num_classes)
+        return SimpleNamespace(ours=Subject(model, spec.name, spec), theirs=Subject(model, "theirs"), seed=seed)
+
+    def compare(self, ours: Subject, theirs: Subject, question: Question, *, progress: Any) -> Any:
+        self.asked.append((ours.name, question.keep, question.seed))
+        progress("checking")
+        outcome = next(self.outcomes)
+        if outcome == "interrupted outside":
+            raise KeyboardInterrupt
+        return replace(parity.stride(), same=outcome == "same", interrupted=outcome == "interrupted inside")
+
+    def give_back(self, model: nn.Module) -> None:
+        self.given_back += 1
+
+    def hear(self) -> None:
+        self.heard += 1
+
+
+def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = Compared(monkeypatch, "same", "different", "same")
+    told: list[str] = []
+    result = family.compare_family(replace(SMALL, seed=5, keep=True), 7, progress=lambda text, *_: told.append(text))
+    assert [one.same for one in result.members] == [True, False, True]
+    assert (result.same, result.interrupted, result.reference_version) == (False, False, "0")
+    # Nobody needs our network any more, so it is not copied; and what the last pair had is given back.
+    assert compared.asked == [(name, False, 5) for name in ("resnet18", "resnet34", "resnet50")]
+    assert compared.given_back == 3
+    assert [one.parameters for one in result.members] == [4 * 7] * 3
+    assert told[:2] == ["resnet18: building both networks", "resnet18: checking"]
+
+
+@pytest.mark.parametrize("how", ["interrupted inside", "interrupted outside"])
+def test_an_interruption_keeps_the_members_that_are_whole(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = Compared(monkeypatch, "same", how)
+    result = family.compare_family(SMALL)
+    assert [one.name for one in result.members] == ["resnet18"]
+    assert (result.same, result.interrupted, compared.heard) == (False, True, 1)
+    again = Compared(monkeypatch, how)
+    with pytest.raises(KeyboardInterrupt):
+        family.compare_family(SMALL)
+    assert again.heard == 0
+
+
+def test_planted_faults_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ("missing-stem-relu", "momentum", "stride-in-other")
+    some = tuple(one for one in MUTATIONS if one.key in keys or one.key.startswith("stride-in"))
+    monkeypatch.setattr(self_test, "MUTATIONS", some)
+    pair = contenders(FAMILY["resnet18"])
+    result = self_test.self_test(pair.ours, pair.theirs, SMALL)
+    assert [row.key for row in result.rows] == [one.key for one in some]
+    planted = [row for row in result.rows if row.planted]
+    assert (result.planted, result.detected, result.named) == (len(planted),) * 3
+    assert result.same
+    assert planted
+    for row in result.rows:
+        assert row.detected == row.planted
+        assert row.text

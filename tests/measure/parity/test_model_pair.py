@@ -1,0 +1,215 @@
+"""The two networks of a comparison: which reference is taken, and whose weights a file holds."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.parity import model_pair as module
+from resnet_cli.measure.parity.config import Question
+from resnet_cli.measure.parity.model_pair import Contenders, contenders, loaded, overruled
+from resnet_cli.network.architectures import FAMILY, ModelSpec
+
+TINY = ModelSpec("tiny", "basic", (1, 1, 1, 1), num_classes=3)
+
+NETS = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes=1000, width=2):
+        super().__init__(nn.Conv2d(3, width, 1), nn.BatchNorm2d(width), nn.Linear(width, num_classes))
+
+def on_meta():
+    return Net().to("meta")
+"""
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(NETS, encoding="utf-8")
+
+
+def count(model: nn.Module) -> int:
+    return sum(one.numel() for one in model.parameters())
+
+
+def test_ours_is_held_against_torchvisions_of_the_same_spec() -> None:
+    state = torch.random.get_rng_state()
+    pair = contenders(TINY)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert (pair.ours.name, pair.theirs.name, pair.architecture) == ("tiny", "torchvision tiny", "tiny")
+    assert (pair.ours.spec, pair.spec, pair.notes) == (TINY, TINY, ())
+    assert count(pair.ours.model) == count(pair.theirs.model)
+    assert not any(one.is_meta for one in (*pair.ours.model.parameters(), *pair.theirs.model.buffers()))
+
+
+def test_the_weights_that_a_network_begins_with_come_from_the_seed() -> None:
+    first, second, other = (
+        next(contenders(TINY, "nets.py:Net", "squeezenet1_1", seed=seed).ours.model.parameters()) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_any_network_of_torchvision_may_be_named() -> None:
+    pair = contenders(TINY, "nets.py:Net", " SqueezeNet1_1 ", is_default=True, arguments={"width": 4})
+    assert (pair.ours.name, pair.theirs.name, pair.architecture) == (
+        "Net", "torchvision squeezenet1_1", "squeezenet1_1"
+    )  # fmt: skip
+    assert (pair.spec, pair.ours.spec, pair.notes) == (None, None, ())
+    assert [tuple(one.shape) for one in pair.ours.model.parameters()] == [(4, 3, 1, 1), (4,), (4,), (4,), (3, 4), (3,)]
+    assert type(pair.theirs.model).__name__ == "SqueezeNet"
+    assert [tuple(one.shape) for one in pair.theirs.model.parameters()][-1] == (3,)  # as many classes as ours
+
+
+@pytest.fixture
+def small_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two members, of 4.9 and 9.6 million parameters."""
+    deep = ModelSpec("deep", "basic", (1, 1, 1, 2))
+    monkeypatch.setattr(module, "FAMILY", {"small": ModelSpec("small", "basic", (1, 1, 1, 1)), "deep": deep})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "nearest"),
+    [(1, "small"), (4_000_000, "small"), (6_700_000, "small"), (7_200_000, "deep"), (30_000_000, "deep")],
+)
+def test_a_network_is_held_against_the_nearest_in_proportion(parameters: int, nearest: str, small_family: None) -> None:
+    class Sized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.empty(parameters, device="meta"))
+
+    assert module._nearest(Sized(), TINY).name == nearest
+
+
+def test_a_network_without_parameters_is_near_to_nothing(small_family: None) -> None:
+    assert module._nearest(nn.ReLU(), TINY) == TINY
+
+
+def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_family: None) -> None:
+    pair = contenders(TINY, "nets.py:Net", is_default=True)
+    assert pair.spec == ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=3)
+    assert pair.theirs.name == "torchvision small"
+    (note,) = pair.notes
+    assert note.text.startswith("held against small, the nearest by its parameters")
+    pair = contenders(TINY, "nets.py:Net")
+    assert (pair.spec, pair.notes) == (TINY, ())
+
+
+def test_a_network_on_meta_gets_real_tensors() -> None:
+    pair = contenders(TINY, "nets.py:on_meta", "squeezenet1_1")
+    assert not any(one.is_meta for one in (*pair.ours.model.parameters(), *pair.ours.model.buffers()))
+    assert torch.equal(pair.ours.model.get_buffer("1.running_var"), torch.ones(2))
+    assert int(pair.ours.model.get_buffer("1.num_batches_tracked")) == 0
+    half = nn.Sequential(nn.Conv2d(3, 2, 1).to("meta"), nn.Conv2d(2, 2, 1))
+    assert not any(one.is_meta for one in module._on_cpu(half).parameters())
+    model = nn.BatchNorm2d(2)
+    model.running_var.fill_(7.0)  # type: ignore[union-attr]
+    assert module._on_cpu(model) is model
+    assert torch.equal(model.running_var, torch.full((2,), 7.0))  # type: ignore[arg-type]
+
+
+# Weights and maps of files -------------------------------------------------------------------------------------------
+
+
+def net(*names: str) -> nn.Module:
+    """A convolution, a norm and a linear layer under these names."""
+    torch.manual_seed(len("".join(names)))
+    layers = (nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Linear(2, 3))
+    return nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
+
+
+def pair_of(ours: nn.Module, theirs: nn.Module) -> Contenders:
+    return Contenders(Subject(ours, "Net"), Subject(theirs, "torchvision net"), "net")
+
+
+def filed(state: dict[str, Tensor]) -> str:
+    torch.save(state, "weights.pth")
+    return "weights.pth"
+
+
+def same(model: nn.Module, state: dict[str, Tensor]) -> bool:
+    own = model.state_dict()
+    return own.keys() == state.keys() and all(torch.equal(own[name], tensor) for name, tensor in state.items())
+
+
+OURS, THEIRS = ("first", "second", "last"), ("conv1", "bn1", "fc")
+
+
+@pytest.mark.parametrize(("source", "transfer"), [(THEIRS, "to ours"), (OURS, "to theirs")])
+@pytest.mark.parametrize("field", ["", "model."])
+def test_a_file_is_loaded_into_the_side_whose_names_it_has(source: tuple[str, ...], transfer: str, field: str) -> None:
+    ours, theirs, other = net(*OURS), net(*THEIRS), net(*source).double().float()
+    with torch.no_grad():
+        for one in other.parameters():
+            one.add_(1)
+    state = copy.deepcopy(other.state_dict())
+    before = copy.deepcopy((ours if source == THEIRS else theirs).state_dict())
+    question = loaded(pair_of(ours, theirs), filed({f"{field}{k}": v for k, v in state.items()}), Question(seed=5))
+    assert (question.weights, question.transfer, question.seed) == ("weights.pth", transfer, 5)
+    assert same(theirs if source == THEIRS else ours, state)
+    assert same(ours if source == THEIRS else theirs, before)
+
+
+def test_a_file_that_fits_both_is_loaded_into_both() -> None:
+    ours, theirs, other = net(*THEIRS), net(*THEIRS), net("a", "b", "c")
+    state = dict(zip(ours.state_dict(), other.state_dict().values(), strict=True))
+    question = loaded(pair_of(ours, theirs), filed(state), Question())
+    assert question.transfer == "none"
+    assert same(ours, state)
+    assert same(theirs, state)
+
+
+def test_counters_of_batches_may_be_missing() -> None:
+    ours, theirs = net(*OURS), net(*THEIRS)
+    state = {name: tensor for name, tensor in net(*THEIRS).state_dict().items() if "num_batches" not in name}
+    assert loaded(pair_of(ours, theirs), filed(state), Question()).transfer == "to ours"
+
+
+def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> None:
+    ours, theirs = net(*OURS), net(*THEIRS)
+    before = copy.deepcopy((ours.state_dict(), theirs.state_dict()))
+    state = net(*OURS).state_dict()
+    state.popitem()
+    with pytest.raises(ResnetCliError, match=r"weights\.pth does not fit, by Net's names: 1 tensor is missing"):
+        loaded(pair_of(ours, theirs), filed(state), Question())
+    assert same(ours, before[0])
+    assert same(theirs, before[1])
+    built = Contenders(Subject(ours, "resnet18", FAMILY["resnet18"]), Subject(theirs, "t"), "resnet18")
+    with pytest.raises(ResnetCliError, match="by resnet-cli's names"):
+        loaded(built, filed(state), Question())
+    with pytest.raises(ResnetCliError, match=r"weights\.pth fits neither Net's names nor torchvision's names"):
+        loaded(pair_of(ours, theirs), filed(net("x", "y", "z").state_dict()), Question())
+
+
+def mapped(text: str, **question: Any) -> Question:
+    Path("map.toml").write_text(f"[parameters]\n{text}\n", encoding="utf-8")
+    return overruled(pair_of(net(*OURS), net(*THEIRS)), "map.toml", Question(**question))
+
+
+def test_a_map_of_a_file_goes_into_the_question() -> None:
+    question = mapped('"first.weight" = "conv1.weight"\n"second.running_var" = "bn1.running_mean"', seed=3)
+    assert question.key_map == {"first.weight": "conv1.weight", "second.running_var": "bn1.running_mean"}
+    assert (question.map_source, question.seed) == ("map.toml", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('"frist.weight" = "conv1.weight"', "frist.weight, which our network has not"),
+        ('"first.weight" = "first.weight"', "first.weight, which the reference has not"),
+        ('"first.weight" = "fc.bias"', "cannot be the same tensor"),
+    ],
+)
+def test_a_map_that_cannot_be_followed_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ResnetCliError, match=said):
+        mapped(text)

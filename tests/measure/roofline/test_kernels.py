@@ -1,0 +1,138 @@
+"""Kernels that the ceiling is looked for with: each does what it is called, as much of it as is said, in its dtype."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from resnet_cli.measure.roofline import kernels
+from resnet_cli.measure.roofline.kernels import arithmetic, streaming
+
+CPU = torch.device("cpu")
+META = torch.device("meta")  # stands for a GPU: it is no processor, and costs nothing
+
+
+class Seen(TorchDispatchMode):
+    """The tensors that the operators of a call are given."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found += [one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor)]
+        return func(*args, **(kwargs or {}))
+
+
+def seen(call: Any) -> list[Tensor]:
+    watching = Seen()
+    with torch.no_grad(), watching:
+        call()
+    return watching.found
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_every_kernel_of_a_gpu_does_as_many_flops_as_torch_counts_in_its_dtype(dtype: torch.dtype) -> None:
+    for one in arithmetic(META, dtype):
+        call = one.make()
+        with FlopCounterMode(display=False) as counter:
+            call()
+        assert counter.get_total_flops() == one.work, one.name
+        assert {tensor.dtype for tensor in seen(call)} == {dtype}, one.name
+
+
+def test_each_convolution_of_a_gpu_is_tried_in_both_layouts() -> None:
+    layouts: dict[str, set[bool]] = {}
+    for one in arithmetic(META, torch.float32):
+        name = one.name.partition(", channels_last")[0]
+        last = all(
+            tensor.is_contiguous(memory_format=torch.channels_last) for tensor in seen(one.make()) if tensor.dim() == 4
+        )
+        if name.startswith("conv 3×3"):
+            assert last == (name != one.name), one.name
+            layouts.setdefault(name, set()).add(last)
+    assert len(layouts) == 5
+    assert set(map(frozenset, layouts.values())) == {frozenset({True, False})}
+
+
+def test_on_a_gpu_nothing_is_in_the_layout_of_a_processor_s_library() -> None:
+    assert not any("oneDNN" in one.name for one in arithmetic(META, torch.float32))
+
+
+def test_a_processor_s_library_is_given_the_dtype_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[torch.dtype] = []
+
+    def in_onednn(layer: object, values: Tensor, dtype: torch.dtype) -> Callable[[], object]:
+        given.append(dtype)
+        return lambda: None
+
+    monkeypatch.setattr(kernels, "_in_onednn", in_onednn)
+    for one in arithmetic(CPU, torch.bfloat16):
+        if "oneDNN" in one.name:
+            one.make()
+    assert given == [torch.bfloat16] * 4
+
+
+def test_what_a_processor_tries_is_in_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_CONVOLUTIONS", ((4, 6, 3, 5, 1),))
+    (first, *_) = arithmetic(CPU, torch.float64)
+    assert first.name == f"conv 3×3 4→6 at 5×5, batch {torch.get_num_threads()}, channels_last"
+    for tensor in seen(first.make()):
+        assert tensor.dtype == torch.float64
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("device", [CPU, META])
+def test_work_follows_from_the_name(device: torch.device) -> None:
+    """2 FLOPs for each multiplication of a matrix product, and for each weight at each pixel of a convolution."""
+    for one in arithmetic(device, torch.float32):
+        if one.name.startswith("matmul"):
+            work = 2 * prod(map(int, re.findall(r"\d+", one.name)[:3]))
+        else:
+            kernel, _, channels, filters, side, _, images = map(int, re.findall(r"\d+", one.name)[:7])
+            work = 2 * kernel**2 * channels * filters * side**2 * images
+        assert one.work == work, one.name
+
+
+def test_a_processor_has_images_for_each_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def images() -> list[int]:
+        return [
+            int(match[1]) for one in arithmetic(CPU, torch.float32) if (match := re.search(r"batch (\d+)", one.name))
+        ]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone = images()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    assert images() == [6 * number for number in alone]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_bytes_are_those_of_the_arrays_that_are_read_and_written(dtype: torch.dtype) -> None:
+    for one in streaming(META, dtype, 2**40):
+        tensors = seen(one.make())
+        assert {tensor.dtype for tensor in tensors} == {dtype}
+        assert {tensor.nbytes for tensor in tensors} == {2**30}
+        assert {tensor.device for tensor in tensors} == {META}
+        read_and_written = 2 if one.name.startswith("scale") else len(tensors)
+        assert one.work == read_and_written * 2**30, one.name
+
+
+def test_arrays_of_a_gpu_are_larger_for_its_cache_is() -> None:
+    (on_gpu, *_), (on_processor, *_) = streaming(META, torch.float32), streaming(CPU, torch.float32)
+    assert (on_gpu.name, on_processor.name) == ("copy 1024 MiB", "copy 256 MiB")
+
+
+def test_numbers_stay_what_they_are_however_often_they_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_SMALLEST_ARRAY_BYTES", 1)
+    copy, add, scale = (one.make() for one in streaming(CPU, torch.float32, 8 * 64))
+    assert add().eq(2).all()  # type: ignore[attr-defined]
+    assert scale().eq(2).all()  # type: ignore[attr-defined]
+    assert copy().eq(1).all()  # type: ignore[attr-defined]

@@ -1,0 +1,98 @@
+"""Devices and dtypes by name, on machines that have them and on machines that have not."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.system import cpu, devices
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine without a GPU, whatever this one has."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    return monkeypatch
+
+
+def with_gpus(machine: pytest.MonkeyPatch, count: int) -> None:
+    machine.setattr(torch.cuda, "is_available", lambda: True)
+    machine.setattr(torch.cuda, "device_count", lambda: count)
+
+
+def test_the_best_device_is_chosen(machine: pytest.MonkeyPatch) -> None:
+    assert devices.device("auto") == torch.device("cpu")
+    machine.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert devices.device("auto") == devices.device("mps") == torch.device("mps")
+    with_gpus(machine, 2)
+    assert devices.device("auto") == torch.device("cuda", 0)
+    assert devices.device("cpu") == torch.device("cpu")
+
+
+def test_a_driver_that_is_too_old_is_answered_and_not_warned_of(machine: pytest.MonkeyPatch) -> None:
+    def unavailable() -> bool:
+        warnings.warn("CUDA initialization: the NVIDIA driver on your system is too old", stacklevel=2)
+        return False
+
+    machine.setattr(torch.cuda, "is_available", unavailable)
+    assert devices.device("auto") == torch.device("cpu")
+    with pytest.raises(ResnetCliError, match="--device cuda: "):
+        devices.device("cuda")
+
+
+def test_gpus_by_their_number(machine: pytest.MonkeyPatch) -> None:
+    with_gpus(machine, 2)
+    assert devices.device("cuda") == torch.device("cuda", 0)
+    assert devices.device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ResnetCliError, match=r"--device cuda:2: this machine has 2 CUDA devices$") as caught:
+        devices.device("cuda:2")
+    assert caught.value.hint == "use cuda:0 to cuda:1"
+    with_gpus(machine, 1)
+    with pytest.raises(ResnetCliError, match=r"this machine has 1 CUDA device$") as caught:
+        devices.device("cuda:1")
+    assert caught.value.hint == "use cuda:0"
+
+
+def test_why_there_is_no_gpu(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(torch.version, "cuda", None)
+    with pytest.raises(ResnetCliError, match="was built without CUDA"):
+        devices.device("cuda")
+    machine.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(ResnetCliError, match="no CUDA device or driver") as caught:
+        devices.device("cuda:0")
+    assert "nvidia-smi" in (caught.value.hint or "")
+    with pytest.raises(ResnetCliError, match="no Metal device"):
+        devices.device("mps")
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:-1", "cuda:99999", "cpu:0", "CPU", "mps:0", "cuda:0\n"])
+def test_what_is_no_device(name: str) -> None:
+    with pytest.raises(ResnetCliError, match="is no device"):
+        devices.device(name)
+
+
+def test_dtypes_by_name() -> None:
+    assert [devices.dtype(name) for name in ("float32", "bfloat16", "float16", "float64")] == [
+        *(torch.float32, torch.bfloat16, torch.float16, torch.float64)
+    ]
+    with pytest.raises(ResnetCliError, match="'int8' is no dtype") as caught:
+        devices.dtype("int8")
+    assert "bfloat16" in (caught.value.hint or "")
+
+
+def test_names_and_memory_are_the_devices_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a GPU, {device.index}")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * 10**9))
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 12 * 10**9)
+    monkeypatch.setattr(cpu, "name", lambda: "a processor")
+    monkeypatch.setattr(cpu, "memory_bytes", lambda: 24 * 10**9)
+    monkeypatch.setattr("platform.processor", lambda: "")
+    named = [gpu, torch.device("cpu"), torch.device("mps")]
+    assert [devices.device_name(one) for one in named] == ["a GPU, 0", "a processor", "mps"]
+    assert [devices.memory_bytes(one) for one in named] == [80 * 10**9, 24 * 10**9, 12 * 10**9]

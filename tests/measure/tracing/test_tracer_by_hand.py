@@ -1,0 +1,243 @@
+"""Every fact of every operator of a network so small that all of them can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.measure.models.copies import hollow_copy
+from resnet_cli.measure.ops.receptive_field import Field
+from resnet_cli.measure.tracing import tracer
+from resnet_cli.measure.tracing.tracer import ForwardFailedError, Trace
+from tests.helpers.models import on_meta, row, summary_of
+
+
+class Small(nn.Module):
+    """A convolution, a ReLU in place, a constant that is no buffer, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.lin = nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Linear(16, 5)
+        self.constant = torch.ones(4, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.conv(x)) * self.constant
+        out: Tensor = self.lin(x.flatten(1))
+        return out
+
+
+def small(*, training: bool = False) -> Trace:
+    return tracer.run(hollow_copy(Small()), (on_meta(2, 3, 2, 2),), training=training, backward=training)
+
+
+IMAGE, MAP, LOGITS = 4 * 2 * 3 * 4, 4 * 2 * 4 * 4, 4 * 2 * 5  # bytes
+
+
+def test_what_each_operator_is_and_where_it_ran() -> None:
+    found = [(op.name, op.in_place, op.is_view, op.backward, op.module.path) for op in small().operators]
+    assert found == [
+        ("convolution", False, False, False, "conv"),
+        ("relu", True, False, False, "relu"),
+        ("mul", False, False, False, ""),
+        ("view", False, True, False, ""),
+        ("addmm", False, False, False, "lin"),
+    ]
+
+
+def test_what_each_operator_is_given_and_gives() -> None:
+    image = (2, 4, 2, 2)
+    found = [(op.input_shapes, op.output_shape, op.output_elements) for op in small().operators]
+    assert found == [
+        (((2, 3, 2, 2),), image, 32),
+        ((image,), image, 32),
+        ((image, (4, 1, 1)), image, 32),
+        ((image,), (2, 16), 32),
+        (((2, 16),), (2, 5), 10),
+    ]
+
+
+def test_what_each_operator_allocates_and_moves() -> None:
+    found = [(op.allocated, op.moved, op.peak) for op in small().operators]
+    assert found == [
+        (MAP, IMAGE + 4 * (12 + 4) + MAP, MAP),
+        (0, 2 * MAP, MAP),
+        (MAP, MAP + 4 * 4 + MAP, 2 * MAP),
+        (0, 0, MAP),
+        (LOGITS, MAP + 4 * (80 + 5) + LOGITS, MAP + LOGITS),
+    ]
+
+
+def test_what_each_operator_reads_and_sees() -> None:
+    operators = small().operators
+    conv, relu, product, view, linear = operators
+    # A constant has no writer; who reads a view reads what it looks at.
+    assert [op.reads for op in operators] == [(None,), (conv,), (relu,), (product,), (product,)]
+    pixel = Field((1, 1), (1, 1))
+    assert [op.receptive for op in operators] == [pixel, pixel, pixel, None, None]
+    assert view.output_shape != linear.output_shape
+
+
+def test_a_module_that_allocates_nothing_has_what_lives_meanwhile_for_its_peak() -> None:
+    found = small()
+    assert {call.path: call.peak for call in found.root.modules()} == {
+        "": 2 * MAP,
+        "conv": MAP,
+        "relu": MAP,
+        "lin": MAP + LOGITS,
+    }
+    assert (found.peak, found.peak_at, found.alive) == (2 * MAP, "", [MAP, 2 * MAP, MAP + LOGITS])
+
+
+def test_what_each_module_keeps_and_computes_backward() -> None:
+    calls = {call.path: call for call in small(training=True).root.modules()}
+    # The ReLU keeps its output, the product keeps the constant, the linear layer keeps the product.
+    assert {path: call.saved for path, call in calls.items()} == {"": 2 * MAP + 16, "conv": 0, "relu": MAP, "lin": MAP}
+    # Nothing goes towards the image; the linear layer's gradient goes both ways.
+    assert {path: call.backward_macs for path, call in calls.items()} == {
+        "": 0,
+        "conv": 2 * 4 * 12,
+        "relu": 0,
+        "lin": 2 * 2 * 80,
+    }
+
+
+def test_work_backward_belongs_to_who_made_the_node() -> None:
+    backward = [(op.name, op.module.path) for op in small(training=True).operators if op.backward and not op.is_view]
+    assert backward == [
+        ("sum", ""),
+        ("ones_like", ""),
+        ("mm", "lin"),
+        ("mm", "lin"),
+        ("sum", "lin"),
+        ("mul", ""),
+        ("threshold_backward", "relu"),
+        ("convolution_backward", "conv"),
+    ]
+
+
+def test_the_first_module_that_reaches_the_peak_is_named() -> None:
+    found = tracer.run(nn.Sequential(nn.ReLU(), nn.ReLU(), nn.ReLU()), (on_meta(1, 1, 4, 4),))
+    assert (found.alive, found.peak_at) == ([64, 128, 128], "1")
+
+
+def test_what_was_kept_for_nothing_counts_each_time() -> None:
+    """Three graphs that are thrown away, one after the other, perhaps at one and the same address."""
+
+    class Wasteful(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            weight = torch.ones_like(x).requires_grad_()
+            for _ in range(3):
+                (x + weight).sigmoid()
+            return x + weight
+
+    found = tracer.run(Wasteful(), (on_meta(1, 1, 4, 4),), training=True, backward=True)
+    assert found.saved == 3 * 64
+
+
+def test_what_two_operators_keep_counts_once() -> None:
+    found = tracer.run(
+        hollow_copy(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))), (on_meta(2, 4),), training=True
+    )
+    assert found.saved == 4 * 2 * 8  # the ReLU's output, for itself and for the weight's gradient
+    assert [call.saved for call in found.root.modules()] == [64, 0, 64, 0]
+
+
+def test_arithmetic_on_weights_is_work() -> None:
+    class Scaled(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.conv2d(x, self.weight * 2)
+
+    found = tracer.run(hollow_copy(Scaled(3, 4, 1)), (on_meta(2, 3, 2, 2),))
+    assert [(op.name, op.allocated, op.counted.operations) for op in found.operators] == [
+        ("mul", 4 * 12, 12),
+        ("convolution", MAP, 2 * 8 * 12),
+    ]
+    assert found.alive == [48, 48 + MAP]
+
+
+def test_a_network_that_writes_into_its_input_alone_needs_nothing() -> None:
+    found = tracer.run(nn.ReLU(inplace=True), (on_meta(1, 3, 4, 4),))
+    assert (found.peak, found.peak_at, found.alive, found.saved) == (0, "", [], 0)
+
+
+def test_what_is_written_into_a_buffer_needs_no_more() -> None:
+    class Remembering(nn.Module):
+        memory: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("memory", torch.ones(1, 3, 4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.memory.copy_(x)
+            return x.relu()
+
+    assert tracer.run(hollow_copy(Remembering()), (on_meta(1, 3, 4, 4),)).alive == [4 * 48]
+
+
+def test_a_pass_is_in_eval_mode_unless_training_is_asked_for() -> None:
+    model = hollow_copy(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)))
+    assert [op.name for op in tracer.run(model, (on_meta(2, 4),)).operators] == ["addmm"]
+    assert not model.training
+    assert "bernoulli" in {op.name for op in tracer.run(model, (on_meta(2, 4),), training=True).operators}
+
+
+OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
+    "nothing that can be trained": lambda x: x,
+    "nothing at all": lambda x: None,
+    "constants": lambda x: {"a": [torch.ones(3)]},
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_without_a_trainable_output_there_is_no_step(case: str) -> None:
+    class Ending(nn.Conv2d):
+        def forward(self, x: Tensor) -> Any:
+            super().forward(x)
+            return OUTPUTS[case](x)
+
+    with pytest.raises(ForwardFailedError, match="none of its outputs depends on a trainable parameter"):
+        tracer.run(hollow_copy(Ending(3, 4, 1)), (on_meta(1, 3, 4, 4),), training=True, backward=True)
+    assert tracer.run(hollow_copy(Ending(3, 4, 1)), (on_meta(1, 3, 4, 4),)).root.children
+
+
+def test_a_network_may_end_the_program() -> None:
+    class Ending(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise SystemExit(3)
+
+    with pytest.raises(ForwardFailedError) as caught:
+        tracer.run(Ending(), (on_meta(1, 3, 4, 4),))
+    assert isinstance(caught.value.cause, SystemExit)
+    assert [call.path for call in caught.value.reached] == [""]
+    assert str(caught.value) == "3"
+
+
+def test_inputs_that_are_handed_on_by_name_are_inputs() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.inner(input=x)
+            return out
+
+    found = tracer.run(hollow_copy(Named()), (on_meta(1, 3, 4, 4),))
+    assert [call.input_shape for call in found.root.modules()] == [(1, 3, 4, 4)] * 2
+
+
+def test_rows_of_a_summary_are_these_figures() -> None:
+    result = summary_of(Small(), (2, 3, 2, 2))
+    assert [child.path for child in result.root.children] == ["conv", "relu", ":mul", "lin"]
+    assert row(result, ":mul").input_shape == (2, 4, 2, 2)
+    assert row(result, ":mul").saved_bytes == 16
+    assert row(result, ":mul").receptive_field == row(result, ":mul").total_stride == (1, 1)
+    assert row(result, "lin").bytes_moved == MAP + 4 * (80 + 5) + LOGITS
+    assert row(result, "relu").peak_bytes == MAP
+    assert row(result, "relu").receptive_field == row(result, "relu").total_stride == (1, 1)
+    assert [child.sources for child in result.root.children] == [(-1,), (0,), (1,), (2,)]

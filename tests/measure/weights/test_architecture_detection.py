@@ -1,0 +1,153 @@
+"""The network of a state dict, by its names and shapes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.ops.fast_meta import build_on_meta
+from resnet_cli.measure.weights.architecture_detection import recognise
+from resnet_cli.network.architectures import FAMILY, MOST_BLOCKS, ModelSpec
+from resnet_cli.network.resnet import build
+from resnet_cli.network.torchvision_names import torchvision_names
+
+
+def ours(spec: ModelSpec) -> dict[str, Tensor]:
+    return build_on_meta(lambda: build(spec)).state_dict()
+
+
+def theirs(spec: ModelSpec) -> dict[str, Tensor]:
+    names = torchvision_names(spec)
+    return {names[name]: tensor for name, tensor in ours(spec).items()}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_member_under_either_naming(name: str) -> None:
+    import torchvision
+
+    models: Any = torchvision.models
+    with torch.device("meta"):
+        real: dict[str, Tensor] = models.get_model(name).state_dict()
+    state = ours(FAMILY[name])
+    for naming, tensors in (("torchvision", real), ("ours", state)):
+        found = recognise(tensors)
+        assert found.spec == FAMILY[name]
+        assert found.naming == naming
+        assert found.shapes() == {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+        assert list(found.names("ours").values()) == list(state)
+        assert list(found.names("torchvision").values()) == list(real)
+        assert list(found.names("ours")) == list(tensors)
+
+
+specs = st.builds(
+    ModelSpec,
+    st.just(""),
+    st.sampled_from(["basic", "bottleneck"]),
+    st.tuples(*[st.integers(1, 3)] * 4),
+    stem=st.sampled_from(["imagenet", "cifar"]),
+    in_channels=st.sampled_from([1, 3, 4]),
+    num_classes=st.sampled_from([1, 2, 10, 1000]),
+)
+cardinalities = st.sampled_from([(1, 64), (32, 4), (2, 16), (1, 128), (64, 1)])
+
+
+@settings(deadline=None, max_examples=25)
+@given(specs, cardinalities)
+def test_networks_beside_the_family(spec: ModelSpec, cardinality: tuple[int, int]) -> None:
+    if spec.block == "bottleneck":
+        spec = replace(spec, groups=cardinality[0], width_per_group=cardinality[1])
+    for tensors in (ours(spec), theirs(spec)):
+        found = recognise(tensors)
+        assert replace(found.spec, name="") == spec
+        assert found.shapes() == {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (replace(FAMILY["resnet18"], num_classes=7, stem="cifar", in_channels=1), "resnet18"),
+        (replace(FAMILY["resnet18"], repeat=(2, 2, 2, 3)), "resnet18 with repeat 2,2,2,3"),
+        (replace(FAMILY["resnext50_32x4d"], repeat=(1, 1, 1, 1)), "resnext50_32x4d with repeat 1,1,1,1"),
+        (replace(FAMILY["resnet50"], groups=2, width_per_group=16), "bottleneck 3,4,6,3, groups=2, width_per_group=16"),
+        (replace(FAMILY["resnet50"], width_per_group=1), "bottleneck 3,4,6,3, groups=1, width_per_group=1"),
+    ],
+)
+def test_the_name(spec: ModelSpec, name: str) -> None:
+    assert recognise(theirs(spec)).spec.name == name
+
+
+def test_what_does_not_belong_to_the_network_is_looked_past() -> None:
+    spec = replace(FAMILY["resnet18"], stem="cifar")
+    for state in (ours(spec), theirs(spec)):
+        assert recognise({"teacher.weight": torch.empty(1, device="meta"), **state}).spec == spec
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 64), (100, 48, 3, 3), (64, 0, 3, 3), (10**9, 64, 3, 3), (0, 64, 3, 3)])
+def test_a_convolution_that_none_of_the_kind_has_says_nothing_about_groups(shape: tuple[int, ...]) -> None:
+    state = {**theirs(FAMILY["resnet50"]), "layer1.0.conv2.weight": torch.empty(shape, device="meta")}
+    assert recognise(state).spec == FAMILY["resnet50"]
+
+
+def test_a_missing_block_is_no_shorter_stage() -> None:
+    state = {key: value for key, value in theirs(FAMILY["resnet34"]).items() if not key.startswith("layer3.4.")}
+    assert recognise(state).spec.repeat == (3, 4, 6, 3)
+
+
+def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
+    state = theirs(replace(FAMILY["resnet18"], num_classes=7, in_channels=4))
+    weight = state.pop("fc.weight")
+    assert recognise(state).spec == replace(FAMILY["resnet18"], num_classes=7, in_channels=4)
+    state["fc.weight"] = weight
+    del state["fc.bias"]
+    assert recognise(state).spec.num_classes == 7
+    del state["fc.weight"]
+    assert recognise(state).spec.num_classes == 1
+    state["fc.weight"] = torch.empty((), device="meta")
+    assert recognise(state).spec.num_classes == 1  # none that a network could have fewer of
+    state["conv1.weight"] = torch.empty((64, 5, 7), device="meta")
+    assert recognise(state).spec.in_channels == 3
+    state[f"layer2.{MOST_BLOCKS}.conv1.weight"] = torch.empty(1, device="meta")
+    with pytest.raises(ResnetCliError, match="not the weights"):  # one stage beyond all reason will do
+        recognise(state)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["features.0.weight", "classifier.bias"],
+        ["conv1.weight"],
+        ["conv1.weight", *(f"layer{stage}.0.conv1.weight" for stage in (1, 3, 4))],
+        ["head.conv.weight", "tail.lin.weight"],
+        ["conv1.weight", *(f"layer{stage}.{MOST_BLOCKS}.conv1.weight" for stage in range(1, 5))],
+        ["conv1.weight", *(f"layer{stage}.99999999999999999999.conv1.weight" for stage in range(1, 5))],
+        ["\x1b[2J"],
+    ],
+)
+def test_weights_of_other_networks(names: list[str]) -> None:
+    with pytest.raises(ResnetCliError, match="not the weights of a ResNet") as caught:
+        recognise({name: torch.empty(1, device="meta") for name in names})
+    assert caught.value.message.isprintable()
+
+
+GROUPED = replace(FAMILY["resnext50_32x4d"], repeat=(1, 1, 1, 1))
+sizes = st.lists(st.sampled_from([0, 1, 2, 3, 7, 64, 1000, 10**8]), max_size=5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.dictionaries(st.sampled_from(list(theirs(GROUPED))), sizes, max_size=5))
+def test_any_shapes_give_a_network_that_can_be_built(shapes: dict[str, list[int]]) -> None:
+    assume(all(math.prod(shape) < 2**62 for shape in shapes.values()))  # torch itself has none with more elements
+    tensors = theirs(GROUPED)
+    tensors |= {name: torch.empty((), device="meta").expand(shape) for name, shape in shapes.items()}
+    found = recognise(tensors)
+    assert found.naming == "torchvision"
+    assert set(found.shapes()) == set(torchvision_names(found.spec).values())

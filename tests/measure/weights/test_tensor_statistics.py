@@ -1,0 +1,144 @@
+"""A file of weights against the network that it is said to be of, and tensor by tensor."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.model import Subject, subject
+from resnet_cli.measure.ops.fast_meta import build_on_meta
+from resnet_cli.measure.weights import tensor_statistics
+from resnet_cli.measure.weights.tensor_statistics import view_weights
+from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.resnet import build
+from resnet_cli.network.torchvision_names import torchvision_names
+from tests.helpers.models import written
+
+TINY: ModelSpec = replace(FAMILY["resnet18"], name="resnet18 with repeat 1,1,1,1", repeat=(1, 1, 1, 1), num_classes=2)
+
+
+def state_of(spec: ModelSpec, *, theirs: bool) -> dict[str, Tensor]:
+    """Zeros, which cost nothing, under either naming."""
+    names = torchvision_names(spec)
+    shapes = build_on_meta(lambda: build(spec)).state_dict()
+    return {names[name] if theirs else name: torch.zeros(one.shape, dtype=one.dtype) for name, one in shapes.items()}
+
+
+@pytest.fixture(params=["x.safetensors", "x.pth"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / str(request.param)
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_a_network_that_is_named_is_held_against_both_namings(theirs: bool, tmp_path: Path) -> None:
+    state = state_of(TINY, theirs=theirs)
+    shuffled = dict(sorted(state.items(), key=lambda item: item[0][::-1]))
+    named = subject(TINY)
+    view, found = view_weights(written(shuffled, tmp_path / "x.pth"), named)
+    assert found is named
+    assert view.naming == ("torchvision" if theirs else "ours")
+    assert [one.name for one in view.tensors] == list(state)
+    assert view.notes == ()
+
+
+def test_old_files_have_no_counters(path: Path) -> None:
+    state = {name: one for name, one in state_of(TINY, theirs=True).items() if not name.endswith("batches_tracked")}
+    for named in (None, subject(TINY)):
+        view, found = view_weights(written(state, path), named)
+        assert [one.name for one in view.tensors] == list(state)
+        assert found is not None
+
+
+def test_a_file_that_fits_neither_naming_is_told_by_the_nearer(tmp_path: Path) -> None:
+    state = state_of(TINY, theirs=True)
+    del state["fc.bias"]
+    path = written(state, tmp_path / "x.pth")
+    with pytest.raises(ResnetCliError, match=r"does not fit, by torchvision's names: 1 tensor is missing \(fc\.bias\)"):
+        view_weights(path, subject(TINY))
+    state = {"a.weight": torch.zeros(1)}
+    with pytest.raises(ResnetCliError, match=r"fits neither resnet-cli.s names nor torchvision.s names: it has a\.w"):
+        view_weights(written(state, tmp_path / "y.pth"), subject(TINY))
+
+
+def test_a_network_of_the_users_that_has_no_shape_yet_takes_that_of_the_file(path: Path) -> None:
+    model = nn.Sequential(nn.LazyLinear(2), nn.LazyBatchNorm1d())
+    state = {"0.weight": torch.ones(2, 9), "0.bias": torch.ones(2), "1.weight": torch.ones(2), "1.bias": torch.ones(2)}
+    state |= {"1.running_mean": torch.zeros(2), "1.running_var": torch.ones(2)}
+    view, _ = view_weights(written({**state, "1.num_batches_tracked": torch.tensor(3)}, path), Subject(model, "mine"))
+    assert view.parameters == 18 + 3 * 2
+    assert view.buffers == 2 * 2 + 1
+    with pytest.raises(ResnetCliError, match=r"by mine's names: 1 tensor is without a place \(2\.weight\)"):
+        view_weights(written({**state, "2.weight": torch.ones(2)}, path), Subject(model, "mine"))
+
+
+@pytest.mark.parametrize("missing", ["0.weight", "0.bias"])
+def test_what_has_no_shape_yet_can_be_missing_all_the_same(missing: str, tmp_path: Path) -> None:
+    state = {"0.weight": torch.ones(2, 9), "0.bias": torch.ones(2)}
+    del state[missing]
+    named = Subject(nn.Sequential(nn.LazyLinear(2)), "mine")
+    with pytest.raises(ResnetCliError, match=r"by mine's names: 1 tensor is missing \(0\.\w+\)$"):
+        view_weights(written(state, tmp_path / "x.pth"), named)
+
+
+def test_the_mark_of_a_compiled_part_is_no_hindrance(path: Path) -> None:
+    """The names in the file are others than those that are shown."""
+    state = {"a._orig_mod.weight": torch.full((3,), 2.0), "b.weight": torch.full((2,), 5.0)}
+    view, _ = view_weights(written({f"module.{name}": one for name, one in state.items()}, path))
+    assert {one.name: (one.elements, one.mean) for one in view.tensors} == {"a.weight": (3, 2.0), "b.weight": (2, 5.0)}
+
+
+def test_what_is_told_while_it_is_read(path: Path) -> None:
+    told: list[str] = []
+    view_weights(written({"b": torch.ones(1), "a": torch.ones(1)}, path), progress=told.append)
+    assert told[0] == "opening the weights"
+    assert sorted(told[1:]) == ["reading a", "reading b"]
+
+
+def test_figures_of_the_whole_are_sums_of_those_of_the_tensors(path: Path) -> None:
+    nan, infinite = float("nan"), float("inf")
+    state = {
+        "bn.weight": torch.tensor([0.0, 0.0, 1.0]),
+        "bn.bias": torch.tensor([0.0, nan, nan]),
+        "bn.running_var": torch.tensor([infinite, 1.0, -infinite]),
+        "weight": torch.tensor([0.0, infinite], dtype=torch.float64),
+        "running_var": torch.tensor([0.5, 0.5]),
+    }
+    view, _ = view_weights(written(state, path))
+    assert (view.dead_channels, view.nan, view.infinite) == (2, 2, 3)
+    assert (view.parameters, view.buffers, view.bytes) == (8, 5, 4 * 11 + 8 * 2)
+    assert {one.name for one in view.tensors if one.is_buffer} == {"bn.running_var", "running_var"}
+    # One that is without statistics beside it multiplies no channel.
+    assert {one.name: one.dead_channels for one in view.tensors if one.dead_channels is not None} == {"bn.weight": 2}
+
+
+def test_what_is_in_the_file_besides_is_told(tmp_path: Path) -> None:
+    content = {"ema": {"module.a.weight": torch.ones(2)}, "epoch": 3}
+    path = written(content, tmp_path / "x.pth")
+    view, _ = view_weights(path)
+    assert (view.path, view.format, view.file_bytes) == (path, "torch", Path(path).stat().st_size)
+    assert (view.container, view.prefix, view.averaged, view.dropped) == (("ema",), "module.", True, ("epoch",))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_values_that_are_looked_at_piece_by_piece_have_the_spread_of_the_whole(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [0.0, 0.0, 4.0, 6.0, 20.0, 30.0, -7.0, 100.0]
+    monkeypatch.setattr(tensor_statistics, "_CHUNK", size)
+    (one,) = tensor_statistics.view_weights(written({"a": torch.tensor(values)}, tmp_path / "x.pth"))[0].tensors
+    assert one.mean == pytest.approx(statistics.fmean(values), rel=1e-12)
+    assert one.standard_deviation == pytest.approx(statistics.pstdev(values), rel=1e-12)
+
+
+def test_the_mean_of_few_values_far_from_nought_is_exact(path: Path) -> None:
+    """A hundred million, give or take one: in single precision their squares are all the same."""
+    values = torch.tensor([1e8 - 8, 1e8, 1e8 + 8], dtype=torch.float32)
+    (one,) = view_weights(written({"a": values}, path))[0].tensors
+    assert (one.minimum, one.maximum, one.mean) == (1e8 - 8, 1e8 + 8, 1e8)
+    assert one.standard_deviation == pytest.approx((2 * 64 / 3) ** 0.5, rel=1e-12)

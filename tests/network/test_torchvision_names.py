@@ -1,0 +1,125 @@
+"""Parameter names against both networks' own, and back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.network.architectures import FAMILY, Block, ModelSpec
+from resnet_cli.network.resnet import build
+from resnet_cli.network.torchvision_names import from_torchvision, to_torchvision, torchvision_names
+
+stages = st.tuples(*[st.integers(1, 40)] * 4)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_names_and_shapes_of_both_networks(name: str) -> None:
+    import torchvision
+
+    models: Any = torchvision.models
+    with torch.device("meta"):
+        ours = build(name).state_dict()
+        theirs = models.get_model(name).state_dict()
+    names = torchvision_names(FAMILY[name])
+
+    assert list(names) == list(ours)
+    assert list(names.values()) == list(theirs)
+    assert {names[key]: value.shape for key, value in ours.items()} == {
+        key: value.shape for key, value in theirs.items()
+    }
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(["basic", "bottleneck"]), stages)
+def test_every_name_goes_there_and_back(block: Block, repeat: tuple[int, int, int, int]) -> None:
+    names = torchvision_names(ModelSpec("any", block, repeat))
+
+    assert len(set(names.values())) == len(names)
+    for ours, theirs in names.items():
+        assert to_torchvision(ours, block) == theirs
+        assert from_torchvision(theirs, block) == ours
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "block"),
+    [
+        ("head.conv.weight", "conv1.weight", "basic"),
+        ("tail.lin.bias", "fc.bias", "bottleneck"),
+        ("l0.block.ResIdentity0.conv1.weight", "layer1.0.conv1.weight", "basic"),
+        ("l1.block.ResSkip.skip_conv1.weight", "layer2.0.downsample.0.weight", "basic"),
+        ("l1.block.ResIdentity0.bn2.running_var", "layer2.1.bn2.running_var", "basic"),
+        ("l0.block.BottleneckSkip.skip_bn1.bias", "layer1.0.downsample.1.bias", "bottleneck"),
+        ("l2.block.BottleneckIdentity21.conv3.weight", "layer3.22.conv3.weight", "bottleneck"),
+    ],
+)
+def test_names_written_out(ours: str, theirs: str, block: Block) -> None:
+    assert to_torchvision(ours, block) == theirs
+    assert from_torchvision(theirs, block) == ours
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("", "basic"),
+        ("head.conv.bias", "basic"),
+        ("conv1.weight", "basic"),
+        ("module.head.conv.weight", "basic"),
+        ("l4.block.ResSkip.conv1.weight", "basic"),
+        ("l0.block.ResSkip.conv1.weight", "basic"),
+        ("l1.block.ResSkip0.conv1.weight", "basic"),
+        ("l1.block.ResIdentity.conv1.weight", "basic"),
+        ("l1.block.ResIdentity00.conv1.weight", "basic"),
+        ("l1.block.ResIdentity0.skip_conv1.weight", "basic"),
+        ("l1.block.ResIdentity0.conv3.weight", "basic"),
+        ("l1.block.ResSkip.conv1.weight", "bottleneck"),
+        ("l1.block.BottleneckSkip.conv1.weight", "basic"),
+        ("l1.block.ResIdentity0.conv1.weight\n", "basic"),
+    ],
+)
+def test_no_names_of_ours(name: str, block: Block) -> None:
+    with pytest.raises(ResnetCliError, match="names no parameter in our network"):
+        to_torchvision(name, block)
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("", "basic"),
+        ("fc.running_mean", "basic"),
+        ("head.conv.weight", "basic"),
+        ("layer0.0.conv1.weight", "basic"),
+        ("layer5.0.conv1.weight", "basic"),
+        ("layer1.0.downsample.0.weight", "basic"),
+        ("layer2.1.downsample.0.weight", "basic"),
+        ("layer2.00.conv1.weight", "basic"),
+        ("layer2.0.conv3.weight", "basic"),
+        ("layer1.1.downsample.0.weight", "bottleneck"),
+        ("layer1.0.conv1.bias", "bottleneck"),
+        ("layer1.0.conv1.weight\n", "bottleneck"),
+    ],
+)
+def test_no_names_of_torchvisions(name: str, block: Block) -> None:
+    with pytest.raises(ResnetCliError, match="names no parameter in torchvision's network"):
+        from_torchvision(name, block)
+
+
+def test_a_name_from_a_file_cannot_command_the_terminal() -> None:
+    with pytest.raises(ResnetCliError) as caught:
+        from_torchvision("\x1b]0;owned\x07", "basic")
+
+    assert caught.value.message.isprintable()
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="layer1234.0convbnweightdowsmplf", max_size=30))
+def test_any_text_is_a_name_or_an_error(text: str) -> None:
+    for block in ("basic", "bottleneck"):
+        try:
+            assert to_torchvision(from_torchvision(text, block), block) == text
+        except ResnetCliError:
+            continue

@@ -1,0 +1,209 @@
+"""The drawing of a network and of the inside of its blocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from torch import Tensor, nn
+
+from resnet_cli.network.architectures import FAMILY
+from resnet_cli.render.charts.architecture import architecture
+from resnet_cli.render.charts.block_diagram import block_flow
+from resnet_cli.render.charts.block_graph import INPUT, connections, skip_of
+from resnet_cli.render.charts.block_types import blocks
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Group, Label, Mark, bounds
+from resnet_cli.render.charts.layer_roles import parts, role_of, settings, stages, tip
+from resnet_cli.results.common import Layer, SummaryResult
+from tests.helpers.charted_models import ours, summary_of, theirs
+
+
+def every(marks: tuple[Mark, ...]) -> Iterator[Mark]:
+    for mark in marks:
+        yield mark
+        if isinstance(mark, Group):
+            yield from every(mark.marks)
+
+
+def texts(drawing: Drawing) -> list[str]:
+    return [mark.text for mark in every(drawing.marks) if isinstance(mark, Label)]
+
+
+def all_layers(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for child in layer.children:
+        yield from all_layers(child)
+
+
+@pytest.mark.parametrize("name", [*FAMILY])
+def test_a_slab_for_each_block_and_an_arc_for_each_skip(name: str) -> None:
+    result = ours(name)
+    repeat = FAMILY[name].repeat
+    drawing = architecture(result)
+    assert Counter(map(tip_kind, stages(result.root)))["Sequential"] == 4
+    assert [len(parts(stage)) for stage in stages(result.root)] == [1, *repeat, 1]
+    roles = Counter(mark.role for mark in every(drawing.marks) if isinstance(mark, Curve))
+    # The paper's option B: a projection where the shape changes, which for the basic block is in three stages of four.
+    projections = 3 if FAMILY[name].block == "basic" else 4
+    assert roles["project"] == projections
+    assert roles["skip"] == sum(repeat) - projections
+    assert roles["edge"] == 7
+
+
+def tip_kind(stage: Layer) -> str:
+    return tip(stage).kind
+
+
+def test_shapes_stand_on_the_arrows() -> None:
+    drawn = texts(architecture(ours("resnet50", 224)))
+    # Table 1 of the paper: output sizes 112, 56, 28, 14, 7 and channels 256, 512, 1024, 2048.
+    for shape in ("3×224×224", "64×56×56", "256×56×56", "512×28×28", "1024×14×14", "2048×7×7", "1000"):
+        assert shape in drawn
+
+
+def test_blocks_of_torchvisions_networks_have_the_same_skips() -> None:
+    for name in ("resnet18", "resnet50"):
+        mine, other = ours(name), theirs(name)
+        assert [skip_of(part) for part in blocks_of(mine)] == [skip_of(part) for part in blocks_of(other)]
+
+
+def blocks_of(result: SummaryResult) -> list[Layer]:
+    found = [part for stage in stages(result.root) for part in parts(stage)]
+    return [part for part in found if "add" in {child.name for child in part.children}]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "googlenet", "swin_t", "densenet121", "vit_b_16"])
+def test_networks_of_any_make_can_be_drawn(name: str) -> None:
+    result = theirs(name, 224 if name == "vit_b_16" else 64)
+    drawing = architecture(result)
+    within(drawing)
+    for block in blocks(result, "b"):
+        inside = block_flow(block.layer)
+        assert inside is not None
+        within(inside)
+
+
+def within(drawing: Drawing) -> None:
+    right, down = bounds(drawing.marks)
+    assert right <= drawing.width + 0.01
+    assert down <= drawing.height + 0.01
+
+
+def test_the_inside_of_a_projection_block() -> None:
+    result = ours("resnet50", 224)
+    block = next(one for one in blocks(result, "b") if one.layer.kind == "BottleneckSkip" and "l1" in one.layer.path)
+    found = connections(block.layer)
+    names = [layer.name for layer in found.layers]
+    assert [names[place] for place in found.main] == "conv1 bn1 relu conv2 bn2 relu conv3 bn3 add relu".split()
+    assert found.sources[names.index("skip_conv1")] == (INPUT,)
+    drawing = block_flow(block.layer)
+    assert drawing is not None
+    drawn = texts(drawing)
+    assert {"256→128 1×1", "128→128 3×3 /2", "128→512 1×1", "256→512 1×1 /2"} <= set(drawn)
+    assert {"in 256×56×56", "out 512×28×28"} <= set(drawn)
+    roles = Counter(mark.role for mark in drawing.marks if isinstance(mark, Curve))
+    assert (roles["project"], roles["skip"]) == (2, 0)
+
+
+def test_the_inside_of_an_identity_block() -> None:
+    block = next(one for one in blocks(ours("resnet18"), "b") if one.layer.kind == "ResIdentity")
+    drawing = block_flow(block.layer)
+    assert drawing is not None
+    assert "identity" in texts(drawing)
+    roles = Counter(mark.role for mark in drawing.marks if isinstance(mark, Curve))
+    assert (roles["project"], roles["skip"]) == (0, 1)
+
+
+def test_boxes_of_calls_do_not_cover_each_other() -> None:
+    for name in ("googlenet", "densenet121"):
+        for block in blocks(theirs(name), "b"):
+            drawing = block_flow(block.layer)
+            assert drawing is not None
+            boxes = [mark for mark in every(drawing.marks) if isinstance(mark, Box)]
+            corners = {(round(box.x), round(box.y)) for box in boxes}
+            assert len(corners) == len(boxes), block.layer.path
+
+
+def test_identical_blocks_are_drawn_once() -> None:
+    found = blocks(ours("resnet152"), "b")
+    assert sum(len(block.members) for block in found) == 3 + 8 + 36 + 3 + 2  # blocks, head, tail
+    assert len(found) == 10
+    assert "l2.block.BottleneckIdentity0…34 ×35" in [block.title for block in found]
+
+
+def test_a_click_leads_to_the_block() -> None:
+    result = ours("resnet18")
+    found = {id(layer): block.key for block in blocks(result, "block-0-") for layer in block.members}
+    drawing = architecture(result, lambda layer: found.get(id(layer), ""))
+    links = [mark.link for mark in drawing.marks if isinstance(mark, Group)]
+    assert links == [found[id(part)] for stage in stages(result.root) for part in parts(stage)]
+    assert len(set(links)) == 9  # l0's two identity blocks are alike
+
+
+class Sum(nn.Module):
+    """Two ways that begin at the input, one of them twice as long, and a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.b(self.a(x)) * 2 + self.c(x)
+        return out
+
+
+def test_what_runs_beside_the_longest_way_has_a_lane_of_its_own() -> None:
+    result = summary_of(Sum())
+    found = connections(result.root)
+    names = [layer.name for layer in found.layers]
+    assert names == ["a", "b", "mul", "c", "add"]
+    assert found.ranks == (1, 2, 3, 1, 4)
+    assert found.main == (0, 1, 2, 4)
+    assert skip_of(result.root) == "projection"
+
+
+def test_without_known_edges_calls_follow_each_other(summary: SummaryResult) -> None:
+    def forgotten(layer: Layer) -> Layer:
+        return replace(layer, sources=None, children=tuple(map(forgotten, layer.children)))
+
+    root = forgotten(summary.root)
+    found = connections(tip(root))
+    assert found.sources == tuple((place - 1,) for place in range(len(found.layers)))
+    within(architecture(replace(summary, root=root)))
+
+
+def test_sources_of_a_damaged_file_do_no_harm(summary: SummaryResult) -> None:
+    def confused(layer: Layer) -> Layer:
+        children = [replace(confused(child), sources=(-7, 10**9, 3, 0)) for child in layer.children]
+        return replace(layer, children=tuple(children))
+
+    root = confused(summary.root)
+    within(architecture(replace(summary, root=root)))
+    for layer in all_layers(root):
+        block_flow(layer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "role"),
+    [
+        ("Conv2d", "conv"),
+        ("BatchNorm2d", "norm"),
+        ("FrozenBatchNorm2d", "norm"),
+        ("ReLU6", "activation"),
+        ("MaxPool2d", "pool"),
+        ("Linear", "linear"),
+        ("add", "merge"),
+        ("batch_norm", "norm"),
+        ("Whatever", "other"),
+    ],
+)
+def test_roles(kind: str, role: str) -> None:
+    assert role_of(kind) == role
+
+
+def test_settings_of_a_grouped_convolution() -> None:
+    found = {layer.path: layer for layer in all_layers(ours("resnext50_32x4d").root)}
+    assert settings(found["l1.block.BottleneckSkip.conv2"]) == "256→256 3×3 /2 g32"
+    assert settings(found["tail.lin"]) == "2048→1000"

@@ -1,0 +1,91 @@
+"""Axes: figures that read as everywhere else, and no tick on another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resnet_cli.render.charts.drawing import axes
+from resnet_cli.render.charts.drawing.axes import Area, Axis, Places
+from resnet_cli.render.charts.drawing.primitives import Drawing, Label
+from tests.helpers.chart_checks import labels, sound, words
+
+AREA = Area(100, 30, 500, 200)
+FIGURES = st.floats(-1e30, 1e30)
+
+
+def plot(values: list[float], *, log: bool, text: object = axes.seconds) -> Drawing:
+    x = Axis(axes.scale(values, AREA.left, AREA.right, log=log), axes.seconds, "time of a call")
+    y = Axis(axes.scale(values, AREA.bottom, AREA.top, log=log), axes.amount("FLOP/s"), "rate")
+    return Drawing(530, 240, tuple(axes.frame(AREA, x, y)), "")
+
+
+def test_round_figures_have_no_zeros_behind_them() -> None:
+    assert axes.seconds(0.02) == "20 ms"
+    assert axes.seconds(0.0205) == "20.5 ms"
+    assert axes.seconds(0) == "0 s"
+    assert axes.amount("FLOP/s")(1e9) == "1 GFLOP/s"
+    assert axes.amount()(0.001) == "0.001"
+    assert axes.amount()(100) == "100"
+    assert axes.percent(0.2) == "20 %"
+    assert axes.power(1e-7) == "1e-07"
+    assert axes.power(0) == "0"
+
+
+def test_a_logarithmic_axis_has_ticks_at_powers_of_ten() -> None:
+    said = words(plot([0.002, 3], log=True))
+    assert "10 ms" in said
+    assert "100 ms" in said
+    assert "1 s" in said
+
+
+def test_an_axis_within_a_power_of_ten_has_ticks_nevertheless() -> None:
+    axis = Axis(axes.scale([2.2, 3.4], 0, 100, log=True, margin=1.1), axes.amount())
+    assert len(axes.texts(axis)) >= 2
+
+
+def test_two_ticks_that_read_alike_are_one() -> None:
+    axis = Axis(axes.scale([1.0, 1.000001], 0, 100, log=False), axes.seconds)
+    said = [text for _, text in axes.texts(axis)]
+    assert len(said) == len(set(said))
+
+
+@given(st.lists(FIGURES, min_size=1, max_size=5))
+def test_any_figures_make_a_sound_frame(values: list[float]) -> None:
+    sound(plot(values, log=False))
+
+
+@given(st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=5))
+def test_any_positive_figures_make_a_sound_logarithmic_frame(values: list[float]) -> None:
+    sound(plot(values, log=True))
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), 1e300])
+def test_what_is_no_figure_is_not_known(value: float | None) -> None:
+    assert not axes.known(value)
+    assert not axes.positive(value)
+
+
+def test_zero_is_known_and_not_positive() -> None:
+    assert axes.known(0.0)
+    assert not axes.positive(0.0)
+    assert not axes.positive(5e-324)
+
+
+def test_a_place_is_taken_once() -> None:
+    places = Places()
+    assert places.take(Label(10, 10, "median"))
+    assert not places.take(Label(20, 12, "p90"))
+    assert places.take(Label(20, 40, "p90"))
+
+
+def test_a_legend_counts_what_has_no_place() -> None:
+    entries = [(f"series{index}", f"{'network' * 40} {index}") for index in range(9)]
+    drawing = sound(Drawing(600, 20, tuple(axes.legend(entries, 0, 12, 600)), ""))
+    assert labels(drawing)[-1].text == "and 7 more"
+
+
+def test_a_short_legend_is_whole() -> None:
+    drawing = sound(Drawing(600, 20, tuple(axes.legend([("conv", "convolution"), ("norm", "norm")], 0, 12, 600)), ""))
+    assert words(drawing) == "convolution\nnorm"

@@ -1,0 +1,160 @@
+"""Deviations: equal is a flat line, what differs stands out, what cannot be told is marked as such."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot
+from resnet_cli.render.charts.drawing.primitives import Line as Stroke
+from resnet_cli.render.charts.error_trace import deviations
+from resnet_cli.results.compare import Check, Line, Mapping, ParityResult, Probe
+from tests.helpers.chart_checks import having, outside, size, sound, words
+from tests.helpers.results_summary_flops import ENVIRONMENT, HOSTILE, NETWORK
+
+
+def line(path: str = "l0.block.conv1", cumulative: float | None = 0.0, **changes: object) -> Line:
+    made = Line(path, path, "conv", "conv", "3×3", "3×3", "equal", cumulative, 0.0)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def of(*lines: Line, noise: float | None = 4.7e-7, limit: float | None = 4.7e-6) -> ParityResult:
+    return ParityResult(
+        NETWORK, "torchvision resnet18", "0.29", "different", False,
+        (Check("eval", "forward, eval mode", "different", 0.1, limit, ""),), (), (), lines,
+        Mapping("alignment", (), 0, 0, 0, (), ()), Probe(0, "randomised", (1,), (1,), (), noise),
+        None, (), ENVIRONMENT, (),
+    )  # fmt: skip
+
+
+def network(count: int) -> list[Line]:
+    return [line(f"l{index * 4 // count}.block.conv{index}") for index in range(count)]
+
+
+def heights(mark: object) -> set[float]:
+    assert isinstance(mark, Curve)
+    return {numbers[1] for letter, numbers in mark.segments if letter.isupper()}
+
+
+@pytest.mark.parametrize("count", [1, 70, 174, 519, 5000])
+def test_bit_for_bit_is_a_flat_line(count: int) -> None:
+    drawing = sound(deviations(of(*network(count))))
+    assert f"all {count:,} operators give the same, bit for bit" in words(drawing)
+    (equal,) = having(drawing, "points")
+    assert len(heights(equal)) == 1
+    assert having(drawing, "limit") == []
+    assert size(drawing) < 12_000
+
+
+def test_each_operator_has_its_dot() -> None:
+    drawing = sound(deviations(of(*network(70))))
+    (equal,) = having(drawing, "points")
+    assert isinstance(equal, Curve)
+    assert sum(letter == "M" for letter, _ in equal.segments) == 70
+
+
+def test_one_that_differs_among_equal_ones_breaks_the_line() -> None:
+    lines = network(519)
+    lines[260] = replace(lines[260], cumulative=1e-3, isolated=1e-3)
+    drawing = sound(deviations(of(*lines)))
+    equal, different = having(drawing, "points")
+    assert isinstance(equal, Curve)
+    assert sum(letter == "M" for letter, _ in equal.segments) == 2
+    assert different.role == "points different"
+    (ring,) = [mark for mark in drawing.marks if isinstance(mark, Dot) and mark.role == "isolated" and mark.hint]
+    assert "l2.block.conv260" in ring.hint
+
+
+def test_a_larger_error_stands_higher() -> None:
+    drawing = sound(deviations(of(line(), line("b", 1e-5), line("c", 1e-3), line("d", 0.1))))
+    (different,) = having(drawing, "different")[-1:]
+    assert isinstance(different, Curve)
+    ys = [numbers[1] for letter, numbers in different.segments if letter == "M"]
+    assert ys == sorted(ys, reverse=True)
+    assert ys[0] - ys[1] == pytest.approx(ys[1] - ys[2])
+
+
+def test_the_first_difference_and_the_limits_are_named() -> None:
+    drawing = sound(deviations(of(line(), line("l1.block.ResSkip.conv1", 0.3, here=True))))
+    said = words(drawing)
+    assert "here: l1.block.ResSkip.conv1 conv" in said
+    assert "noise floor" in said
+    assert "4.7e-06" in said
+    assert len([mark for mark in having(drawing, "here") if isinstance(mark, Stroke)]) == 1
+
+
+@pytest.mark.parametrize("first", [0, 5, 60, 69])
+def test_the_first_difference_is_named_wherever_it_is(first: int) -> None:
+    lines = [replace(one, cumulative=0.5 if i >= first else 0.0, here=i == first) for i, one in enumerate(network(70))]
+    assert "here: l" in words(sound(deviations(of(*lines))))
+
+
+def test_what_is_no_number_is_marked_and_not_drawn_as_equal() -> None:
+    lines = [one if i < 9 else replace(one, cumulative=None, here=i == 9) for i, one in enumerate(network(20))]
+    drawing = sound(deviations(of(*lines)))
+    boxes = [mark for mark in having(drawing, "unknown") if isinstance(mark, Box) and mark.hint]
+    assert len(boxes) == 1
+    assert boxes[0].hint.startswith("11 operators from")
+    assert "9 of 20 operators give the same" in words(drawing)
+
+
+def test_operators_without_a_counterpart_have_a_tick() -> None:
+    lines = [
+        *network(30),
+        line("a", None, theirs=None, their_operator=None, status="extra", isolated=None),
+        line("b", None, ours=None, our_operator=None, status="missing", isolated=None),
+        line("c", 0.1, status="setting"),
+        line("d", 0.1, status="replaced"),
+        line("e", 0.1, status="moved"),
+    ]
+    drawing = sound(deviations(of(*lines)))
+    said = words(drawing)
+    for text in ("1 in ours alone", "1 missing in ours", "1 another setting", "1 another operator", "1 moved"):
+        assert text in said
+    assert not [mark for mark in having(drawing, "unknown") if mark.hint]  # type: ignore[union-attr]
+
+
+def test_stages_stand_along_the_axis() -> None:
+    said = words(sound(deviations(of(*network(100))))).splitlines()
+    assert [name for name in said if name in ("l0", "l1", "l2", "l3")] == ["l0", "l1", "l2", "l3"]
+
+
+@pytest.mark.parametrize("count", [174, 519])
+def test_a_network_that_differs_everywhere_stays_small(count: int) -> None:
+    lines = [
+        replace(one, cumulative=0.01 * (1 + i % 7), isolated=1e-3 * (1 + i % 5), here=i == 0, status="setting")
+        for i, one in enumerate(network(count))
+    ]
+    assert size(sound(deviations(of(*lines)))) < 25_000
+
+
+def test_names_from_outside() -> None:
+    lines = [line(f"{HOSTILE * 30}.{i}", 0.5, isolated=0.5, here=i == 3, status="setting") for i in range(1000)]
+    assert size(sound(deviations(of(*lines)))) < 40_000
+
+
+def test_nothing_side_by_side() -> None:
+    assert deviations(of()) is None
+
+
+@given(
+    st.lists(
+        st.builds(
+            Line,
+            st.none() | st.text(max_size=320), st.none() | st.text(), st.none() | st.text(), st.none() | st.text(),
+            st.just(""), st.just(""), st.sampled_from(["equal", "setting", "missing", "extra", "moved", "x"]),
+            st.none() | st.floats(), st.none() | st.floats(), st.booleans(), st.booleans(),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.none() | st.floats(),
+)  # fmt: skip
+def test_no_figures_break_it(lines: list[Line], limit: float | None) -> None:
+    drawing = deviations(of(*lines, noise=limit, limit=limit))
+    assert drawing is not None
+    assert outside(drawing) == []
+    size(drawing)

@@ -1,0 +1,124 @@
+"""The samples of a benchmark: all that was measured can be seen, and one slow call squashes nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resnet_cli.render.charts import samples as drawn
+from resnet_cli.render.charts.drawing.primitives import Box, Line
+from resnet_cli.results.bench import BenchResult, Distribution
+from tests.helpers.chart_checks import having, labels, outside, size, sound, words
+from tests.helpers.results_bench import BARE, distribution, on_cuda, one_batch, series, sweep, timing
+
+
+def of(samples: tuple[float, ...], **changes: object) -> BenchResult:
+    wall = distribution(samples) if len(samples) > 1 else single(samples[0])
+    return of_walls(replace(wall, **changes))  # type: ignore[arg-type]
+
+
+def of_walls(*walls: Distribution) -> BenchResult:
+    return replace(BARE, timings=tuple(replace(timing(1, single(1.0)), wall=wall) for wall in walls))
+
+
+def single(time: float) -> Distribution:
+    return Distribution((time,), time, time, time, time, time, time, None, None, None, None, None, 1.0, 0, None)
+
+
+@pytest.mark.parametrize("make", [one_batch, sweep, on_cuda])
+def test_usual_results_are_sound(make: object) -> None:
+    drawing = sound(drawn.distribution(make()))  # type: ignore[operator]
+    assert size(drawing) < 35_000
+
+
+def test_nothing_measured() -> None:
+    assert drawn.distribution(BARE) is None
+    assert drawn.distribution(replace(sweep(), timings=sweep().timings[-1:])) is None  # out of memory
+
+
+def test_figures_stand_beside_their_lines() -> None:
+    drawing = sound(drawn.distribution(one_batch()))
+    wall = one_batch().timings[0].wall
+    assert wall is not None
+    said = words(drawing)
+    assert "14.73 ms median" in said
+    assert "p95" in said
+    (line,) = having(drawing, "mark")
+    assert isinstance(line, Line)
+    (median,) = [label for label in labels(drawing) if "median" in label.text and label.role == "small strong"]
+    assert median.y == pytest.approx(line.y1 + 4)
+
+
+def test_the_band_is_the_interval_of_the_median() -> None:
+    drawing = sound(drawn.distribution(of(tuple(1 + i / 100 for i in range(101)), low_s=1.4, high_s=1.6)))
+    (band,) = having(drawing, "band")
+    (line,) = having(drawing, "mark")
+    assert isinstance(band, Box)
+    assert isinstance(line, Line)
+    assert band.y < line.y1 < band.y + band.height
+    # A fifth of the range of samples, which spans the height but for its margins.
+    assert band.height == pytest.approx(160 * 0.2 / 1.08, rel=0.01)
+
+
+def test_outliers_are_told_and_marked_and_squash_nothing() -> None:
+    samples = (*[0.010 + 0.0001 * (i % 7) for i in range(50)], 5.0)
+    drawing = sound(drawn.distribution(of(samples)))
+    assert "1 slower one, up to 5.00 s, is marked at the edge" in words(drawing)
+    assert len(having(drawing, "warning")) == 2  # the mark and its sentence
+    assert "4 s" not in words(drawing)
+
+
+def test_a_request_and_the_device_have_a_panel_each() -> None:
+    said = words(sound(drawn.distribution(on_cuda())))
+    assert "batch 256, a request" in said
+    assert "batch 256, on the device" in said
+
+
+def test_few_samples_are_dots_and_many_are_groups() -> None:
+    few, many = drawn.distribution(of(series(0.01, 40))), drawn.distribution(of(series(0.01, 40_000)))
+    assert len(having(sound(few), "one")) == 40
+    assert having(sound(many), "one") == []
+    assert size(sound(many)) < 12_000
+
+
+def test_a_drift_shows() -> None:
+    drawing = sound(drawn.distribution(of(tuple(0.01 + 1e-6 * i for i in range(1000)))))
+    (trend,) = having(drawing, "trend")
+    heights = [numbers[1] for _, numbers in trend.segments]  # type: ignore[union-attr]
+    assert heights == sorted(heights, reverse=True)
+
+
+@pytest.mark.parametrize("samples", [(0.01,), (0.01,) * 30, (0.0, 0.0), (0.0,), (1e-9, 1e3)])
+def test_samples_without_a_spread(samples: tuple[float, ...]) -> None:
+    sound(drawn.distribution(of(samples)))
+
+
+def test_a_hundred_batch_sizes_are_counted() -> None:
+    wall = distribution(series(0.01, 200))
+    drawing = sound(drawn.distribution(replace(BARE, timings=tuple(timing(1 + i, wall) for i in range(100)))))
+    assert "and 88 more batch sizes" in words(drawing)
+    assert size(drawing) < 60_000
+
+
+@given(
+    st.lists(st.floats(0) | st.just(math.nan), min_size=2, max_size=9),
+    st.builds(
+        dict,
+        median_s=st.floats(0, 1e3),
+        low_s=st.floats(),
+        high_s=st.floats(0, 1e3),
+        p90_s=st.none() | st.floats(),
+        p99_s=st.none() | st.floats(0, 1e3),
+        effective_samples=st.floats(),
+    ),
+)
+def test_no_figures_break_it(samples: list[float], changes: dict[str, float]) -> None:
+    wall = replace(single(1.0), samples_s=tuple(samples), **changes)  # type: ignore[arg-type]
+    drawing = drawn.distribution(of_walls(single(1.0), wall))
+    assert drawing is not None
+    assert outside(drawing) == []
+    size(drawing)

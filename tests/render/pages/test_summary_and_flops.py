@@ -1,0 +1,207 @@
+"""What is shown of a result: rows that add up, neighbours folded, names as they are."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.formatting import parse
+from resnet_cli.render.document import Facts, Row, Table, View
+from resnet_cli.render.pages import flops_sections, page, summary_column_names, validate_view
+from resnet_cli.results.common import FlopsResult, SummaryResult
+
+ADDITIVE = (
+    "parameters", "trainable", "frozen", "buffers", "macs", "flops", "operations", "backward", "activation", "saved",
+    "moved", "share",
+)  # fmt: skip
+VIEWS = [
+    View(columns=ADDITIVE, fold=fold, levels=levels)
+    for fold, levels in itertools.product((True, False), (None, 1, 2, 3, 9))
+]
+
+
+def table(result: SummaryResult | FlopsResult, view: View, key: str) -> Table:
+    return next(part for part in page(result, view).parts if isinstance(part, Table) and part.key == key)
+
+
+def layers(result: SummaryResult, view: View) -> Table:
+    return table(result, view, "layers")
+
+
+def names(drawn: Table) -> list[str]:
+    return ["  " * row.depth + row.cells[drawn.columns[0].key].text for row in drawn.rows]
+
+
+def leaves(drawn: Table) -> tuple[list[Row], Row]:
+    """The rows with nothing drawn below them, and the closing total."""
+    *rows, total = drawn.rows
+    assert total.role == "total"
+    deeper = [row.depth for row in rows[1:]] + [0]
+    return [row for row, after in zip(rows, deeper, strict=True) if after <= row.depth], total
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_leaf_rows_add_up_to_the_total(summary: SummaryResult, view: View) -> None:
+    rows, total = leaves(layers(summary, view))
+    for key in ADDITIVE:
+        values = [row.cells[key].value for row in rows]
+        whole = total.cells[key].value
+        assert sum(v for v in values if isinstance(v, (int, float))) == pytest.approx(whole, rel=1e-12), key
+        assert None not in values
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_printed_figures_add_up_within_their_rounding(summary: SummaryResult, view: View) -> None:
+    rows, total = leaves(layers(summary, view))
+    for key in ("parameters", "macs", "activation"):
+        printed = [parse(row.cells[key].text) for row in rows]
+        assert sum(printed) == pytest.approx(parse(total.cells[key].text), rel=0.006), key
+
+
+def test_identical_neighbours_are_one_row_and_their_wrapper_none(summary: SummaryResult) -> None:
+    assert names(layers(summary, View())) == [
+        "head",
+        "l0.block",
+        "  ResIdentity0…2 ×3",
+        "    conv1 ×3",
+        "    bn1 ×3",
+        "    relu ×3",
+        "    conv2 ×3",
+        "    add ×3",
+        "    relu #2 ×3",
+        "odd",
+        "  frozen",
+        "  evil\\x1b[2J|<b>[/x]:x:\\u202e",
+        "  (own)",
+        "total",
+    ]
+
+
+def test_a_folded_row_has_sums_a_range_of_fields_and_the_highest_peak(summary: SummaryResult) -> None:
+    drawn = layers(summary, View(columns=("macs", "receptive_field", "peak", "kind", "output")))
+    row = next(row for row in drawn.rows if row.cells["layer"].text == "conv1 ×3")
+    each = summary.root.children[1].children[0].children
+    assert row.cells["macs"].value == 3 * each[0].children[0].macs
+    assert row.cells["receptive_field"].text == "5–13"
+    assert row.cells["peak"].value == max(block.children[0].peak_bytes for block in each)
+    assert (row.cells["kind"].text, row.cells["output"].text) == ("Conv2d 3×3", "2×16×32×32")
+
+
+def test_without_folding_every_layer_is_drawn_under_its_own_path(summary: SummaryResult) -> None:
+    drawn = layers(summary, View(fold=False))
+    paths = [row.cells["layer"].value for row in drawn.rows]
+    assert {"l0", "l0.block", "l0.block.ResIdentity2.conv2"} <= set(paths)
+    assert paths.count("l0.block.ResIdentity1.relu") == 2  # it is called twice
+    assert "relu #2" in [row.cells["layer"].text for row in drawn.rows]
+
+
+@pytest.mark.parametrize(("levels", "expected"), [(1, ["head", "l0.block", "odd", "total"])])
+def test_levels_cut_the_tree(summary: SummaryResult, levels: int, expected: list[str]) -> None:
+    assert names(layers(summary, View(levels=levels))) == expected
+
+
+def test_different_neighbours_stay_apart(summary: SummaryResult) -> None:
+    stage = summary.root.children[1]
+    first, second, third = stage.children[0].children
+    changed = replace(second, children=(replace(second.children[0], groups=2), *second.children[1:]))
+    block = replace(stage.children[0], children=(first, changed, third))
+    root = replace(summary.root, children=(replace(stage, children=(block,)),))
+    assert [n for n in names(layers(replace(summary, root=root), View(levels=2))) if "Res" in n] == [
+        "  ResIdentity0",
+        "  ResIdentity1",
+        "  ResIdentity2",
+    ]
+
+
+def test_settings_stand_beside_the_class(summary: SummaryResult) -> None:
+    assert layers(summary, View()).rows[0].cells["kind"].text == "Conv2d 3×5 /2×1 d2 g4"
+
+
+def test_an_empty_network_can_be_drawn(summary: SummaryResult) -> None:
+    root = replace(summary.root, children=(), macs=0)
+    drawn = layers(replace(summary, root=root, macs=0), View(columns=summary_column_names()))
+    assert [row.role for row in drawn.rows] == ["total"]
+    assert drawn.rows[0].cells["share"].value is None
+
+
+def test_unknown_figures_stay_unknown(summary: SummaryResult) -> None:
+    head = replace(summary.root.children[0], saved_bytes=None, backward_macs=None)
+    root = replace(summary.root, saved_bytes=None, backward_macs=None, children=(head,))
+    drawn = layers(replace(summary, root=root), View(columns=("saved", "backward")))
+    assert {row.cells["saved"].text for row in drawn.rows} == {"–"}
+    assert {row.cells["saved"].value for row in drawn.rows} == {None}
+
+
+def test_memory_of_each_phase_adds_up(summary: SummaryResult) -> None:
+    lists = {part.title: dict(part.items) for part in page(summary, View()).parts if isinstance(part, Facts)}
+    memory = summary.memory
+    weights = memory.parameter_bytes + memory.buffer_bytes + memory.input_bytes
+    assert lists["memory, inference"]["total"].value == weights + memory.inference_peak_bytes
+    # The peak of a training step holds the gradients of the parameters.
+    assert memory.training_peak_bytes is not None
+    assert lists["memory, training"]["total"].value == weights + memory.training_peak_bytes + memory.optimizer_bytes
+
+
+def test_flops_modules_fold_and_add_up(flops: FlopsResult) -> None:
+    for view in (View(), View(fold=False, levels=9), View(levels=1), View(levels=3)):
+        rows, total = leaves(table(flops, view, "modules"))
+        for key in ("macs", "flops", "operations", "torch_flops", "share"):
+            values = [row.cells[key].value for row in rows]
+            assert sum(v for v in values if isinstance(v, (int, float))) == pytest.approx(total.cells[key].value), key
+    assert names(table(flops, View(), "modules"))[:2] == ["l0.block", "  0…2 ×3"]
+
+
+def test_flops_operators_have_a_total_of_each_phase(flops: FlopsResult) -> None:
+    drawn = table(flops, View(), "operators")
+    forward, backward = drawn.rows[-2:]
+    assert (forward.cells["macs"].value, backward.cells["macs"].value) == (flops.macs, flops.backward_macs)
+    assert forward.cells["operations"].value == flops.operations
+    assert drawn.rows[4].cells["operations"].text == "not counted"
+
+
+def test_a_walk_arrives_where_it_is_going(flops: FlopsResult) -> None:
+    drawn = table(flops, View(), "walks")
+    figures = [row.cells["running"].value for row in drawn.rows]
+    assert figures == [3_400_750, 2_200_750, 1_700_750, 1_700_000, 1_700_000]
+    assert [row.cells["coefficient"].text for row in drawn.rows[1:-1]] == ["2 → 1", "2 → 1", "0.5 → 0"]
+    assert drawn.rows[1].cells["difference"].text == "-1,200,000"
+
+
+def test_verdicts_read_without_colour(flops: FlopsResult) -> None:
+    drawn = table(flops, View(), "conventions")
+    texts = [row.cells["verdict"].text for row in drawn.rows]
+    assert texts == ["✓ exact", "✗ differs", "✓ to 1.00 M", "not run", "unavailable"]
+
+
+def test_sections_choose_the_tables_and_their_order(flops: FlopsResult) -> None:
+    parts = page(flops, View(sections=("parts", "operators"))).parts
+    assert [part.key for part in parts if isinstance(part, Table)][:2] == ["parts", "operators"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "view", "message", "hint"),
+    [
+        ("summary", View(columns=("mac",)), "there is no column mac", "did you mean macs?"),
+        ("summary", View(columns=("\x1b[2J",)), "\\x1b[2J", "the columns are kind"),
+        ("summary", View(columns=()), "no column was named", "kind"),
+        ("summary", View(columns=("macs", "macs")), "named twice", "once"),
+        ("summary", View(sections=("x",)), "no choice of sections", ""),
+        ("summary", View(levels=0), "0 levels", "1"),
+        ("flops", View(sections=("walk",)), "there is no section walk", "did you mean walks?"),
+        ("flops", View(columns=("macs",)), "no choice of columns", ""),
+    ],
+)
+def test_a_view_of_what_there_is_not(kind: str, view: View, message: str, hint: str) -> None:
+    with pytest.raises(ResnetCliError) as caught:
+        validate_view(kind, view)
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert caught.value.exit_code == 2
+
+
+def test_every_name_is_accepted() -> None:
+    validate_view("summary", View(columns=summary_column_names()))
+    validate_view("flops", View(sections=flops_sections()))
