@@ -9,14 +9,14 @@ from resnet_cli import signals
 def run() -> NoReturn:
     """The entry point of the `resnet-cli` script."""
     try:
-        signals.listen()
+        signals.install_handlers()
         from resnet_cli.cli import main  # noqa: PLC0415  # a signal may come while it is loading
 
         code = main()
     except KeyboardInterrupt:
         code = signals.exit_code()
     signals.finish()
-    signals.leave_at_once(code)
+    signals.exit_now(code)
     sys.exit(code)
 
 

@@ -46,7 +46,7 @@ _FLOPS: Mapping[str, Callable[[FlopsResult], float | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class ParsedAssertion:
     """A budget as it was written: quantity, comparison, limit."""
 
     quantity: str
@@ -59,7 +59,7 @@ def quantities(command: str) -> tuple[str, ...]:
     return tuple(_SUMMARY if command == "summary" else _FLOPS)
 
 
-def parse_budgets(texts: Sequence[str], command: str) -> tuple[Budget, ...]:
+def parse_assertions(texts: Sequence[str], command: str) -> tuple[ParsedAssertion, ...]:
     """Budgets from the command line.
 
     Raises:
@@ -68,7 +68,7 @@ def parse_budgets(texts: Sequence[str], command: str) -> tuple[Budget, ...]:
     return tuple(_parse(text, quantities(command)) for text in texts)
 
 
-def _parse(text: str, known: tuple[str, ...]) -> Budget:
+def _parse(text: str, known: tuple[str, ...]) -> ParsedAssertion:
     match = re.fullmatch(r"\s*([A-Za-z][A-Za-z_-]*)\s*(<=|>=|==|<|>)\s*(\S.*?)\s*", text)
     if match is None:
         raise ResnetCliError(
@@ -86,10 +86,10 @@ def _parse(text: str, known: tuple[str, ...]) -> Budget:
         raise ResnetCliError(
             f"--assert {printable(text)!r}: {error}", "write it as 4200000000, 4.2e9 or 4.2G"
         ) from error
-    return Budget(quantity, match[2], limit)
+    return ParsedAssertion(quantity, match[2], limit)
 
 
-def hold(result: Result, budgets: Sequence[Budget]) -> Result:
+def evaluate(result: Result, budgets: Sequence[ParsedAssertion]) -> Result:
     """The result with every budget's verdict.
 
     Raises:
@@ -108,7 +108,7 @@ def hold(result: Result, budgets: Sequence[Budget]) -> Result:
     return replace(result, assertions=tuple(found))
 
 
-def _reason(result: SummaryResult | FlopsResult, budget: Budget) -> str | None:
+def _reason(result: SummaryResult | FlopsResult, budget: ParsedAssertion) -> str | None:
     if budget.quantity.startswith("backward"):
         return "add --backward"
     return next((note.text for note in result.notes), None)

@@ -44,7 +44,7 @@ def check_file(output: str) -> None:
         if _is_special(target):
             _check_special(output, target)
         else:
-            with signals.held():
+            with signals.deferred():
                 descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
                 os.close(descriptor)
                 Path(name).unlink()
@@ -263,7 +263,7 @@ def _beside(target: Path) -> Iterator[Path]:
     """An empty file beside a file, put in its place at the end: readers see the old file or the new one."""
     temporary: Path | None = None
     try:
-        with signals.held():
+        with signals.deferred():
             descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
             temporary = Path(name)
             os.close(descriptor)

@@ -20,7 +20,7 @@ from typing import Any
 
 from resnet_cli.errors import INTERRUPTED, TERMINATED
 
-_ECHO_S = 1.0  # so soon after the first, another signal changes nothing: the program is on its way out
+_REPEAT_WINDOW_S = 1.0  # so soon after the first, another signal changes nothing: the program is on its way out
 _AGAIN_S = 0.02
 
 
@@ -31,8 +31,8 @@ class _State:
     first: int | None = None
     at: float = 0.0
     lost: bool = False  # the exception did not get anywhere
-    heard: bool = False  # somebody has caught it, and keeps what was measured
-    held: bool = False  # the exception has to wait
+    acknowledged: bool = False  # somebody has caught it, and keeps what was measured
+    deferred: bool = False  # the exception has to wait
 
 
 _state = _State()
@@ -42,7 +42,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM."""
 
 
-def listen() -> None:
+def install_handlers() -> None:
     """From now on a signal is an exception. One that this process was started to ignore stays ignored."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -57,9 +57,9 @@ def finish() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def heard() -> None:
+def acknowledge() -> None:
     """Say that the exception was caught and that the work ends in good order."""
-    _state.heard = True
+    _state.acknowledged = True
 
 
 def check() -> None:
@@ -68,27 +68,27 @@ def check() -> None:
     Raises:
         KeyboardInterrupt: there was a signal, and the work goes on as if there had been none.
     """
-    if _state.first is None or _state.heard or threading.current_thread() is not threading.main_thread():
+    if _state.first is None or _state.acknowledged or threading.current_thread() is not threading.main_thread():
         return
     raise Terminated if _state.first == signal.SIGTERM else KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """A signal inside is an exception at the end: for what must be done whole, such as starting what has to be ended.
 
     Raises:
         KeyboardInterrupt: there was a signal meanwhile.
     """
-    _state.held = True
+    _state.deferred = True
     try:
         yield
     finally:
-        _state.held = False
+        _state.deferred = False
     check()
 
 
-def leave_at_once(code: int) -> None:
+def exit_now(code: int) -> None:
     """After a signal, do not wait for Python to give all memory back piece by piece, which takes seconds."""
     if _state.first is None:
         return
@@ -108,11 +108,11 @@ def exit_code() -> int:
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # what a handler is given
     """The first signal ends the work; later ones must not get in the way of cleaning up, unless that takes long."""
     now = time.monotonic()
-    if _state.held:
+    if _state.deferred:
         if _state.first is None:
             _state.first, _state.at = number, now
         return
-    if _state.first is not None and not _state.lost and now - _state.at < _ECHO_S:
+    if _state.first is not None and not _state.lost and now - _state.at < _REPEAT_WINDOW_S:
         return
     if _state.first is None:
         _state.first, _state.at = number, now

@@ -9,7 +9,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
 
 
-def choose(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
+def validate_names(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
     """Check names that a reader typed.
 
     Raises:

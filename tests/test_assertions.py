@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_cli.assertions import hold, parse_budgets, quantities
+from resnet_cli.assertions import evaluate, parse_assertions, quantities
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.results.common import FlopsResult, SummaryResult
 
@@ -19,26 +19,26 @@ from resnet_cli.results.common import FlopsResult, SummaryResult
     ],
 )
 def test_a_budget_reads_as_it_is_written(text: str, quantity: str, operator: str, limit: float) -> None:
-    (budget,) = parse_budgets([text], "summary")
+    (budget,) = parse_assertions([text], "summary")
     assert (budget.quantity, budget.operator, budget.limit) == (quantity, operator, limit)
 
 
 @pytest.mark.parametrize("text", ["", "macs", "macs<=", "<=4", "macs=4", "macs<=x", "macs<=inf", "macs<=-1", "mac<=4"])
 def test_what_is_no_budget_is_refused(text: str) -> None:
     with pytest.raises(ResnetCliError, match="--assert"):
-        parse_budgets([text], "summary")
+        parse_assertions([text], "summary")
 
 
 @given(limit=st.integers(0, 2**53))
 def test_a_verdict_is_the_comparison(summary: SummaryResult, limit: int) -> None:
     found = summary.parameters
     texts = [f"parameters{sign}{limit}" for sign in ("<=", "<", ">=", ">", "==")]
-    held = [assertion.holds for assertion in hold(summary, parse_budgets(texts, "summary")).assertions]
+    held = [assertion.holds for assertion in evaluate(summary, parse_assertions(texts, "summary")).assertions]
     assert held == [found <= limit, found < limit, found >= limit, found > limit, found == limit]
 
 
 def test_every_quantity_has_a_figure_or_a_reason(summary: SummaryResult, flops: FlopsResult) -> None:
     for name in quantities("summary"):
-        assert hold(summary, parse_budgets([f"{name}>=0"], "summary")).assertions[0].holds
+        assert evaluate(summary, parse_assertions([f"{name}>=0"], "summary")).assertions[0].holds
     for name in quantities("flops"):
-        assert hold(flops, parse_budgets([f"{name}>=0"], "flops")).assertions[0].holds
+        assert evaluate(flops, parse_assertions([f"{name}>=0"], "flops")).assertions[0].holds

@@ -12,12 +12,12 @@ from resnet_cli.files import check_file, write_file
 from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.pages import bench_sections
-from resnet_cli.render.progress import is_watched, telling, waiting
-from resnet_cli.results.bench import LEVERS, BenchResult
+from resnet_cli.render.progress import is_interactive, progress, status
+from resnet_cli.results.bench import OPTIMIZATIONS, BenchResult
 
 if TYPE_CHECKING:
-    from resnet_cli.measure.bench.config import Opponent, Question
-    from resnet_cli.measure.models.model import Subject
+    from resnet_cli.measure.bench.config import BenchmarkConfig, OtherModel
+    from resnet_cli.measure.models.model import ModelUnderTest
 
 MODES = ("inference", "train")
 
@@ -78,9 +78,9 @@ def bench(
     levers: Annotated[
         str | None,
         typer.Option(
-            help=f"Rungs of the ladder, with commas: {', '.join(LEVERS)}.  [default: with --ladder all, else none]",
+            help=f"Optimizations to try, comma-separated: {', '.join(OPTIMIZATIONS)}.  [default: none]",
             metavar="A,B,C",
-            autocompletion=some_of(LEVERS),
+            autocompletion=some_of(OPTIMIZATIONS),
             show_default=False,
         ),
     ] = None,
@@ -117,7 +117,7 @@ def bench(
     ] = None,
     weights: options.Weights = None,
     seed: options.Seed = 0,
-    show: Annotated[str | None, options.parts(bench_sections())] = None,
+    show: Annotated[str | None, options.sections(bench_sections())] = None,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
@@ -133,7 +133,7 @@ def bench(
     mode = parsing.checked("--mode", mode, MODES)
     width = parsing.share("--ci-width", ci_width)
     slowdown = None if fail_above is None else parsing.share("--fail-above", fail_above, most=100.0)
-    chosen = parsing.chosen("lever", levers, LEVERS) if ladder or levers is not None else None
+    chosen = parsing.chosen("lever", levers, OPTIMIZATIONS) if ladder or levers is not None else None
     parsing.check_seed(seed)
     parsing.within("--max-time", max_time, parsing.MOST_SECONDS, "seconds")
     parsing.within("--threads", threads, parsing.MOST_THREADS, "threads")
@@ -142,11 +142,11 @@ def bench(
     if is_member and nproc is not None:
         raise ResnetCliError("--nproc starts processes, and torchrun has done so", "leave out one of the two")
     together = "torchrun" if is_member else None if nproc is None else "--nproc"
-    _agree(mode, dtype, chosen, layers, against, baseline, slowdown, save, weights, together)
+    _check_conflicts(mode, dtype, chosen, layers, against, baseline, slowdown, save, weights, together)
     if together is not None and ":" in device:
         raise ResnetCliError(f"{together} gives each process a GPU of its own, and --device {printable(device)} is one")
     drawing = options.drawing("bench", output_format, output, levels=levels, sections=show)
-    path_conflicts.keep_apart(
+    path_conflicts.check_paths_differ(
         {"--output": output, "--save": save}, {"--baseline": baseline, "--weights": weights, "--model": model}
     )
     saved = None if baseline is None else _saved(baseline)
@@ -154,10 +154,10 @@ def bench(
         check_file(save)
     machine = options.machine(device, dtype)
 
-    from resnet_cli.measure.bench.config import Question
+    from resnet_cli.measure.bench.config import BenchmarkConfig
     from resnet_cli.measure.bench.sampling import Limits
 
-    question = Question(
+    question = BenchmarkConfig(
         image=image,
         batch_sizes=batch_sizes,
         device=machine.device,
@@ -179,7 +179,7 @@ def bench(
     from resnet_cli.measure.bench import benchmark
     from resnet_cli.measure.bench.config import give_weights
 
-    with telling() as tell:
+    with progress() as tell:
         tell("building")
         ours = _built(network, seed)
         if weights is not None:
@@ -195,7 +195,7 @@ def bench(
     _finish(result, drawing, save)
 
 
-def _built(network: model_selection.Choice, seed: int) -> "Subject":
+def _built(network: model_selection.NetworkSelection, seed: int) -> "ModelUnderTest":
     from resnet_cli.measure.bench.config import build, users_own
 
     if network.model is None:
@@ -203,15 +203,15 @@ def _built(network: model_selection.Choice, seed: int) -> "Subject":
     return users_own(network.model, network.arguments, seed)
 
 
-def _file(weights: str, network: model_selection.Choice) -> str:
+def _file(weights: str, network: model_selection.NetworkSelection) -> str:
     from resnet_cli.measure.weights.torchvision_download import resolve_weights
 
     if network.model is not None:
         return weights  # torchvision's are for torchvision's networks
-    return resolve_weights(weights, network.spec, show_bar=is_watched())
+    return resolve_weights(weights, network.spec, show_bar=is_interactive())
 
 
-def _check(saved: BenchResult, network: model_selection.Choice, question: "Question") -> None:
+def _check(saved: BenchResult, network: model_selection.NetworkSelection, question: "BenchmarkConfig") -> None:
     from resnet_cli.measure.bench import baseline
 
     dtype = str(question.dtype).removeprefix("torch.")
@@ -219,12 +219,12 @@ def _check(saved: BenchResult, network: model_selection.Choice, question: "Quest
 
 
 def _run_many(
-    network: model_selection.Choice, question: "Question", nproc: int | None, drawing: options.Drawing
+    network: model_selection.NetworkSelection, question: "BenchmarkConfig", nproc: int | None, drawing: options.Drawing
 ) -> None:
-    from resnet_cli.measure.distributed.run import bench_many
+    from resnet_cli.measure.distributed.run import bench_multi_process
 
-    with telling() as tell:
-        result = bench_many(
+    with progress() as tell:
+        result = bench_multi_process(
             network.subject(),
             question,
             nproc,
@@ -246,25 +246,25 @@ def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> 
     options.leave(not result.failed, interrupted=result.interrupted)
 
 
-def _opponent(against: str, network: model_selection.Choice, seed: int) -> "Opponent":
-    from resnet_cli.measure.bench.config import Opponent, torchvision
+def _opponent(against: str, network: model_selection.NetworkSelection, seed: int) -> "OtherModel":
+    from resnet_cli.measure.bench.config import OtherModel, torchvision
 
     if against.strip().lower() == "self":
         twin = _built(network, seed)
-        return Opponent(twin.model, f"{twin.name} again")
+        return OtherModel(twin.model, f"{twin.name} again")
     if against.strip().lower() == "torchvision" and network.model is not None:
         raise ResnetCliError(
             "--against torchvision: which one? A --model has no counterpart of its name",
             "name it, such as --against resnet50",
         )
-    with waiting("loading torchvision"):
+    with status("loading torchvision"):
         from resnet_cli.measure.models import torchvision_models
 
         torchvision_models.names()
     return torchvision(against, network.spec, seed)
 
 
-def _agree(
+def _check_conflicts(
     mode: str,
     dtype: str,
     levers: tuple[str, ...] | None,

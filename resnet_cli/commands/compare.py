@@ -11,7 +11,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.network.architectures import FAMILY, resolve
 from resnet_cli.render.pages import parity_sections
-from resnet_cli.render.progress import is_watched, telling, waiting
+from resnet_cli.render.progress import is_interactive, progress, status
 from resnet_cli.verdicts import CHECKS
 
 EPILOG = """\b
@@ -103,7 +103,7 @@ def compare_torchvision(
         typer.Option(help="Absolute tolerance, added to it.  [default: none]", metavar="X", show_default=False),
     ] = None,
     levels: Annotated[int | None, options.levels("equal parts are drawn", "1")] = None,
-    show: Annotated[str | None, options.parts(parity_sections(), "all")] = None,
+    show: Annotated[str | None, options.sections(parity_sections(), "all")] = None,
     fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw what is equal in one row.")] = True,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
@@ -119,7 +119,7 @@ def compare_torchvision(
     shape = parsing.input_shape(batch_size, 3, image_size)
     if batch_size < 2:
         raise ResnetCliError("--batch-size 1: a mistake between images shows from two on", "use 2 or more")
-    _agree(
+    _check_conflicts(
         every, self_test, depth, arch, repeat, model, against, weights, image, key_map, save_map, expect, save_expect
     )
     parsing.check_seed(seed)
@@ -128,7 +128,7 @@ def compare_torchvision(
             raise ResnetCliError(f"{name} {value} is no tolerance", "use a number of 0 or more, such as 1e-5")
     kind = "compare-torchvision-all" if every else "self-test" if self_test else "compare-torchvision"
     drawing = options.drawing(kind, output_format, output, levels=levels, fold=fold, sections=show)
-    path_conflicts.keep_apart(
+    path_conflicts.check_paths_differ(
         {"--output": output, "--save-map": save_map, "--save-expect": save_expect},
         {"--weights": weights, "--image": image, "--model": model, "--map": key_map, "--expect": expect},
         renewed={"--save-map": "--map", "--save-expect": "--expect"},
@@ -138,18 +138,18 @@ def compare_torchvision(
         if path is not None:
             check_file(path)
     machine = options.machine(device, "float32")
-    with waiting("loading torchvision"):
+    with status("loading torchvision"):
         from resnet_cli.measure.models import torchvision_models
 
         torchvision_models.names()  # what is wrong with torchvision is best known before anything else
 
-    from resnet_cli.measure.parity.config import Question
+    from resnet_cli.measure.parity.config import ParityConfig
 
-    question = Question(shape=shape, seed=seed, device=machine.device, checks=asked, rtol=rtol, atol=atol)
+    question = ParityConfig(shape=shape, seed=seed, device=machine.device, checks=asked, rtol=rtol, atol=atol)
     if every:
         from resnet_cli.measure.parity.family import compare_family
 
-        with telling() as tell:
+        with progress() as tell:
             family = compare_family(question, num_classes, progress=tell)
         drawing.write(family)
         options.leave(family.same, interrupted=family.interrupted)
@@ -159,9 +159,9 @@ def compare_torchvision(
     from resnet_cli.measure.parity import map_files as maps
     from resnet_cli.measure.weights.torchvision_download import resolve_weights
 
-    with telling() as tell:
+    with progress() as tell:
         tell("building both networks")
-        pair = model_pair.contenders(
+        pair = model_pair.model_pair(
             spec,
             model,
             against,
@@ -170,7 +170,7 @@ def compare_torchvision(
             seed=seed,
         )
         if weights is not None:
-            path = resolve_weights(weights, pair.spec or pair.architecture, show_bar=is_watched(), progress=tell)
+            path = resolve_weights(weights, pair.spec or pair.architecture, show_bar=is_interactive(), progress=tell)
             question = model_pair.loaded(pair, path, question)
         if key_map is not None:
             question = model_pair.overruled(pair, key_map, question)
@@ -200,7 +200,7 @@ def compare_torchvision(
     options.leave(result.same, interrupted=result.interrupted)
 
 
-def _agree(
+def _check_conflicts(
     every: bool,
     self_test: bool,
     depth: int | None,

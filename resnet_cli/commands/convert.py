@@ -14,7 +14,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_through
 from resnet_cli.formatting import printable
 from resnet_cli.render.pages.sections import CONVERT
-from resnet_cli.render.progress import telling
+from resnet_cli.render.progress import progress
 from resnet_cli.user_files import exists
 
 EPILOG = """\b
@@ -59,7 +59,7 @@ def convert(
     ema: Annotated[
         bool, typer.Option("--ema", help="Take the averaged (EMA) weights of a checkpoint that has both.")
     ] = False,
-    show: Annotated[str | None, options.parts(CONVERT, "all")] = None,
+    show: Annotated[str | None, options.sections(CONVERT, "all")] = None,
     output_format: Annotated[
         str | None,
         typer.Option(
@@ -98,7 +98,7 @@ def convert(
         from resnet_cli.measure.system import devices
         from resnet_cli.measure.weights import conversion
 
-    with telling() as tell:
+    with progress() as tell:
         converted = conversion.convert(
             source,
             output,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnet_cli.commands import options
-from resnet_cli.render.progress import telling
+from resnet_cli.render.progress import progress
 
 EPILOG = """\b
 Examples:
@@ -30,7 +30,7 @@ def doctor(
     process of its own. Exit code 1 where something is broken that a command needs; a missing GPU is nothing broken.
     """
     drawing = options.drawing("doctor", output_format, output)
-    with telling() as tell:
+    with progress() as tell:
         from resnet_cli.measure.doctor.run import examine
 
         result = examine(try_compile=compile_too, progress=tell)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.assertions import hold, parse_budgets
+from resnet_cli.assertions import evaluate, parse_assertions
 from resnet_cli.commands import model_selection, options, parsing, path_conflicts
 from resnet_cli.commands.completion import pair_of
-from resnet_cli.measure.cost.conventions import keys, parse_walk
+from resnet_cli.measure.cost.conventions import keys, parse_reconciliation
 from resnet_cli.render.pages import flops_sections
 
 EPILOG = """\b
@@ -43,7 +43,7 @@ def flops(
             show_default=False,
         ),
     ] = None,
-    show: Annotated[str | None, options.parts(flops_sections(), "all", "Tables")] = None,
+    show: Annotated[str | None, options.sections(flops_sections(), "all", "Tables")] = None,
     levels: Annotated[int | None, options.levels("the module tree is drawn", "2")] = None,
     assertions: options.Assertions = None,
     output_format: options.OutputFormat = None,
@@ -58,9 +58,9 @@ def flops(
     )
     shape = parsing.input_shape(batch_size, in_channels, image_size)
     drawing = options.drawing("flops", output_format, output, levels=levels, sections=show)
-    path_conflicts.keep_apart({"--output": output}, {"--model": model})
-    budgets = parse_budgets(assertions or (), "flops")
-    walks = [parse_walk(text) for text in walk or ()]
+    path_conflicts.check_paths_differ({"--output": output}, {"--model": model})
+    budgets = parse_assertions(assertions or (), "flops")
+    walks = [parse_reconciliation(text) for text in walk or ()]
     machine = options.machine(device, dtype)
 
     from resnet_cli.measure.cost.flops import count_flops
@@ -73,6 +73,6 @@ def flops(
         backward=backward,
         walks=walks,
     )
-    result = hold(result, budgets)
+    result = evaluate(result, budgets)
     drawing.write(result)
     options.finish(result.assertions)

@@ -10,10 +10,10 @@ import typer
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import ModelSpec, resolve
-from resnet_cli.render.progress import waiting
+from resnet_cli.render.progress import status
 
 if TYPE_CHECKING:
-    from resnet_cli.measure.models.model import Subject
+    from resnet_cli.measure.models.model import ModelUnderTest
 
 USUAL_CLASSES = 1000
 USUAL_STEM = "imagenet"
@@ -39,7 +39,7 @@ ModelArgs = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class NetworkSelection:
     """The network that the options name; nothing is imported or built yet.
 
     Args:
@@ -54,17 +54,17 @@ class Choice:
     arguments: dict[str, Any] = field(default_factory=dict)
     is_named: bool = True
 
-    def subject(self) -> "Subject":
+    def subject(self) -> "ModelUnderTest":
         """The network, its weights not allocated where that is possible. A --model runs the user's code.
 
         Raises:
             ResnetCliError: the reference names no network, or the user's code fails.
         """
-        with waiting("loading torch"):
-            from resnet_cli.measure.models.model import subject
+        with status("loading torch"):
+            from resnet_cli.measure.models.model import model_from_spec
             from resnet_cli.measure.models.user_model import load_subject
 
-        return subject(self.spec) if self.model is None else load_subject(self.model, given=self.arguments)
+        return model_from_spec(self.spec) if self.model is None else load_subject(self.model, given=self.arguments)
 
 
 def choose_network(
@@ -77,7 +77,7 @@ def choose_network(
     in_channels: int = 3,
     num_classes: int | None = None,
     stem: str = USUAL_STEM,
-) -> Choice:
+) -> NetworkSelection:
     """The network that the options name.
 
     With --model, --in-channels only says what the input has, and --num-classes is an argument like the others.
@@ -96,7 +96,7 @@ def choose_network(
     arguments = parse_model_args(model, model_args)
     if model is None:
         named = (depth, arch, repeat, num_classes) != (None,) * 4 or in_channels != 3 or spec.stem != USUAL_STEM
-        return Choice(spec, is_named=named)
+        return NetworkSelection(spec, is_named=named)
     for option, value in {"--depth": depth, "--arch": arch, "--repeat": repeat}.items():
         if value is not None:
             raise ResnetCliError(f"--model and {option} both name a network", "leave one of the two out")
@@ -106,7 +106,7 @@ def choose_network(
         if "num_classes" in arguments:
             raise ResnetCliError("--num-classes and --model-args both say num_classes", "leave one of the two out")
         arguments["num_classes"] = num_classes
-    return Choice(spec, model, arguments)
+    return NetworkSelection(spec, model, arguments)
 
 
 def parse_model_args(model: str | None, text: str | None) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from resnet_cli.commands.parsing import checked, names
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
 from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
-from resnet_cli.render.document import View
+from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.output import Format, check_output, choose_format, write
 from resnet_cli.render.pages import validate_view
-from resnet_cli.render.progress import waiting
+from resnet_cli.render.progress import status
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +151,7 @@ Assertions = Annotated[
 ]
 
 
-def parts(known: tuple[str, ...], default: str = "all that were measured", what: str = "Parts") -> Any:
+def sections(known: tuple[str, ...], default: str = "all that were measured", what: str = "Parts") -> Any:
     """The option that chooses among the parts of a page."""
     return typer.Option(
         help=f"{what} to show, with commas: {', '.join(known)}.  [default: {default}]",
@@ -174,7 +174,7 @@ class Drawing:
 
     format: Format | None
     output: str | None
-    view: View
+    view: ViewOptions
 
     def write(self, result: "Result") -> None:
         """Draw the result."""
@@ -200,7 +200,7 @@ def drawing(
     if levels is not None and levels < 1:
         raise ResnetCliError(f"--levels {levels}: a tree has at least one level", "use 1 or more")
     chosen = None if output_format is None else Format(checked("--format", output_format, FORMATS))
-    view = View(levels=levels, columns=names(columns), fold=fold, sections=names(sections))
+    view = ViewOptions(levels=levels, columns=names(columns), fold=fold, sections=names(sections))
     validate_view(command, view)
     if choose_format(chosen, output) is Format.PNG:
         raise ResnetCliError(
@@ -222,10 +222,10 @@ class Machine:
 @contextlib.contextmanager
 def loading_torch() -> Iterator[None]:
     """Inside of it torch is imported for the first time, which takes a while."""
-    from resnet_cli.measure.system.torch_cache_cleanup import tidy_at_exit
+    from resnet_cli.measure.system.torch_cache_cleanup import cleanup_temp_dirs
 
-    tidy_at_exit()
-    with waiting("loading torch"):
+    cleanup_temp_dirs()
+    with status("loading torch"):
         yield
 
 

@@ -8,7 +8,7 @@ import re
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
-from resnet_cli.suggest import choose
+from resnet_cli.suggest import validate_names
 
 MOST_IMAGES = 10**9
 MOST_PIXELS = 65_536
@@ -136,5 +136,5 @@ def chosen(noun: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ..
     asked = names(text)
     if asked is None:
         return known
-    choose(noun, asked, known)
+    validate_names(noun, asked, known)
     return tuple(key for key in known if key in asked)

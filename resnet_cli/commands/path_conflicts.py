@@ -9,7 +9,7 @@ from resnet_cli.files import is_stdout
 from resnet_cli.formatting import printable
 
 
-def keep_apart(
+def check_paths_differ(
     written: Mapping[str, str | None], read: Mapping[str, str | None], renewed: Mapping[str, str] = {}
 ) -> None:
     """See that no file that is written is one that is read, or is written twice.

@@ -11,7 +11,7 @@ from resnet_cli.commands.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.output import notes_to
 from resnet_cli.render.pages.sections import FIGURES, MEASUREMENTS, REPORT_FORMATS, USUAL_MEASUREMENTS
-from resnet_cli.render.progress import telling
+from resnet_cli.render.progress import progress
 
 EPILOG = """\b
 Examples:
@@ -123,7 +123,7 @@ def report(
     parsing.within("--threads", threads, parsing.MOST_THREADS, "threads")
     parsing.check_seed(seed)
     read = {f"FILE {index + 1}": path for index, path in enumerate(files or ())}
-    path_conflicts.keep_apart({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
+    path_conflicts.check_paths_differ({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
     saved, notes = expanded(read_result("FILE", path) for path in files or ())
     measured = None
     if networks:
@@ -132,7 +132,7 @@ def report(
         from resnet_cli.measure.report import Asked, Named
         from resnet_cli.measure.report import measure as measure_all
 
-        with telling() as tell:
+        with progress() as tell:
             measured = measure_all(
                 [Named(one.spec, one.model, one.arguments) for one in networks],
                 Asked(wanted, image, sizes, machine.device, machine.dtype, max_time, seed, threads, ceiling),
@@ -155,7 +155,7 @@ def _networks(
     in_channels: int,
     num_classes: int | None,
     stem: str,
-) -> list[model_selection.Choice]:
+) -> list[model_selection.NetworkSelection]:
     """The networks to measure, in the order of the options; the usual one where nothing at all is named.
 
     Raises:

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_cli.assertions import hold, parse_budgets
+from resnet_cli.assertions import evaluate, parse_assertions
 from resnet_cli.commands import model_selection, options, parsing, path_conflicts
 from resnet_cli.commands.completion import file_or, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.pages import summary_column_names
-from resnet_cli.render.progress import is_watched, telling
+from resnet_cli.render.progress import is_interactive, progress
 from resnet_cli.user_files import exists
 
 if TYPE_CHECKING:
-    from resnet_cli.measure.models.model import Subject
-    from resnet_cli.results.checkpoint import WeightsResult
+    from resnet_cli.measure.models.model import ModelUnderTest
+    from resnet_cli.results.checkpoint import CheckpointResult
 
 EPILOG = """\b
 Examples:
@@ -78,14 +78,16 @@ def summary(
     shape = parsing.input_shape(batch_size, in_channels, image_size)
     kind = "summary" if weights is None else "weights"
     drawing = options.drawing(kind, output_format, output, levels=levels, columns=columns, fold=fold)
-    path_conflicts.keep_apart({"--output": output}, {"--weights": weights, "--model": model})
-    budgets = parse_budgets(assertions or (), "summary")
+    path_conflicts.check_paths_differ({"--output": output}, {"--weights": weights, "--model": model})
+    budgets = parse_assertions(assertions or (), "summary")
     machine = options.machine(device, dtype)
 
     from resnet_cli.measure.cost.summary import summarize
 
     if weights is None:
-        result = hold(summarize(network.subject(), shape=shape, dtype=machine.dtype, device=machine.device), budgets)
+        result = evaluate(
+            summarize(network.subject(), shape=shape, dtype=machine.dtype, device=machine.device), budgets
+        )
         drawing.write(result)
         options.finish(result.assertions)
         return
@@ -97,22 +99,22 @@ def summary(
     if subject is not None:
         if not network.is_named and subject.spec is not None:
             shape = parsing.input_shape(batch_size, subject.spec.in_channels, image_size)
-        summarized = hold(summarize(subject, shape=shape, dtype=machine.dtype, device=machine.device), budgets)
+        summarized = evaluate(summarize(subject, shape=shape, dtype=machine.dtype, device=machine.device), budgets)
         held = replace(held, summary=summarized)
     drawing.write(held)
     if held.summary is not None:
         options.finish(held.summary.assertions)
 
 
-def _weights(text: str, network: model_selection.Choice) -> "tuple[WeightsResult, Subject | None]":
+def _weights(text: str, network: model_selection.NetworkSelection) -> "tuple[CheckpointResult, ModelUnderTest | None]":
     """What a file of weights holds, and the network that it fits, which is the named one if one is named."""
     from resnet_cli.measure.weights.tensor_statistics import view_weights
 
     subject = network.subject() if network.is_named else None
-    with telling() as tell:
+    with progress() as tell:
         path = text
         if network.model is None and not exists(text):
             from resnet_cli.measure.weights.torchvision_download import resolve_weights
 
-            path = resolve_weights(text, network.spec, show_bar=is_watched(), progress=tell)
+            path = resolve_weights(text, network.spec, show_bar=is_interactive(), progress=tell)
         return view_weights(path, subject, progress=tell)

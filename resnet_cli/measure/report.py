@@ -14,15 +14,15 @@ from resnet_cli.measure.bench import benchmark, config
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
-from resnet_cli.measure.models.model import Subject, subject
+from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.models.user_model import load_subject
 from resnet_cli.measure.parity import compare, model_pair
-from resnet_cli.measure.parity.config import Question as ParityQuestion
+from resnet_cli.measure.parity.config import ParityConfig as ParityQuestion
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.network.architectures import ModelSpec
-from resnet_cli.results.bench import LEVERS, BenchResult
+from resnet_cli.results.bench import OPTIMIZATIONS, BenchResult
 from resnet_cli.results.common import FlopsResult, Note, Shape, SummaryResult
-from resnet_cli.results.compare import ParityResult
+from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.report import ReportResult
 from resnet_cli.verdicts import CHECKS
 
@@ -80,7 +80,7 @@ class Asked:
 class _Found:
     summaries: list[SummaryResult] = field(default_factory=list)
     flops: list[FlopsResult] = field(default_factory=list)
-    comparisons: list[ParityResult] = field(default_factory=list)
+    comparisons: list[CompareResult] = field(default_factory=list)
     benchmarks: list[BenchResult] = field(default_factory=list)
     interrupted: bool = False
     notes: list[Note] = field(default_factory=list)
@@ -112,7 +112,7 @@ def measure(networks: Sequence[Named], asked: Asked, progress: Progress) -> Repo
     except KeyboardInterrupt:
         if found.is_empty:
             raise
-        signals.heard()
+        signals.acknowledge()
         found.interrupted = True
     if found.is_empty and found.first_error is not None:
         raise found.first_error
@@ -139,10 +139,10 @@ def _attempt(name: str, run: Run, network: Named, asked: Asked, found: _Found, p
         found.notes.append(Note("warning", f"{network.name} has no {name}: {error.message}"))
 
 
-def _counted(network: Named) -> Subject:
+def _counted(network: Named) -> ModelUnderTest:
     """The network for a count: its weights not allocated where that is possible."""
     if network.model is None:
-        return subject(network.spec)
+        return model_from_spec(network.spec)
     return load_subject(network.model, given=network.arguments)
 
 
@@ -160,7 +160,7 @@ def _parity(network: Named, asked: Asked, found: _Found, progress: Progress) -> 
     spec = network.spec
     if network.model is None and (spec.stem, spec.in_channels) != ("imagenet", 3):
         raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels")
-    pair = model_pair.contenders(
+    pair = model_pair.model_pair(
         spec,
         network.model,
         None,
@@ -186,7 +186,7 @@ def _bench(network: Named, asked: Asked, found: _Found, progress: Progress) -> N
         if network.model is None
         else config.users_own(network.model, network.arguments, asked.seed)
     )
-    asks = config.Question(
+    asks = config.BenchmarkConfig(
         image=asked.image,
         batch_sizes=asked.batch_sizes,
         device=asked.device,
@@ -196,7 +196,7 @@ def _bench(network: Named, asked: Asked, found: _Found, progress: Progress) -> N
         threads=asked.threads,
         ceiling=asked.ceiling,
         layers="layers" in asked.measurements,
-        levers=LEVERS if "ladder" in asked.measurements else None,
+        levers=OPTIMIZATIONS if "ladder" in asked.measurements else None,
     )
     result = benchmark.bench(ours, asks, progress=progress)
     found.benchmarks.append(result)

@@ -59,7 +59,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Fields:
     """A short list of label and value."""
 
     title: str
@@ -70,7 +70,7 @@ LOOKS = ("dim", "plain", "strong", "good", "bad")
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class Paragraph:
     """A sentence beside the figures."""
 
     level: str  # "note" or "warning", which it begins with, or one of LOOKS, which it does not
@@ -78,20 +78,20 @@ class Remark:
     apart: bool = False  # with an empty line before it
 
 
-Part = Facts | Table | Remark
+Element = Fields | Table | Paragraph
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Document:
     """What a result has to show."""
 
     title: str
-    parts: tuple[Part, ...]
+    parts: tuple[Element, ...]
     subtitle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ViewOptions:
     """What the reader asked to see of a result."""
 
     levels: int | None = None  # how deep a tree is drawn; None: the table's own choice

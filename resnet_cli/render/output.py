@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import STDOUT, check_file, check_stdout, guarded, is_stdout, write_file, write_stdout
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import View
+from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.pages import kind_of, page, validate_view
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def write(
     *,
     format: Format | None,  # noqa: A002
     output: str | None,
-    view: View = View(),  # noqa: B008  # it is frozen
+    view: ViewOptions = ViewOptions(),  # noqa: B008  # it is frozen
     stdout: TextIO | None = None,
 ) -> None:
     """Write a result.
@@ -111,7 +111,7 @@ def write(
         notes_to(sys.stderr, [Note("note", f"CSV holds one table, here {(view.sections or ('',))[0]}")])
 
 
-def render(result: Result, format: Format, view: View = View()) -> str:  # noqa: A002, B008
+def render(result: Result, format: Format, view: ViewOptions = ViewOptions()) -> str:  # noqa: A002, B008
     """A result as text; for a terminal as it reads off one, without colour and as wide as it is."""
     if format is Format.JSON:
         from resnet_cli.results.serialization import to_json

@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator
 
 from resnet_cli import signals
 from resnet_cli.formatting import printable
-from resnet_cli.render.text.encoding import Glyphs
+from resnet_cli.render.text.encoding import Charset
 
 _ERASE = "\r\x1b[K"
 
 
-def is_watched() -> bool:
+def is_interactive() -> bool:
     """Whether standard error is a terminal that lines can be drawn over."""
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 @contextlib.contextmanager
-def waiting(what: str) -> Iterator[None]:
+def status(what: str) -> Iterator[None]:
     """Show what is going on, and leave no trace of it. Draws once: no thread, nothing redirected."""
-    stream, shown = sys.stderr, is_watched()
+    stream, shown = sys.stderr, is_interactive()
     if shown:
         with contextlib.suppress(OSError):
-            stream.write(Glyphs(stream.encoding).text(f"{what}…"))
+            stream.write(Charset(stream.encoding).text(f"{what}…"))
             stream.flush()
     try:
         yield
@@ -39,19 +39,19 @@ def waiting(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def telling() -> Iterator[Callable[..., None]]:
-    """As `waiting`, with another text whenever there is one, and a bar where it is known how much is done.
+def progress() -> Iterator[Callable[..., None]]:
+    """As `status`, with another text whenever there is one, and a bar where it is known how much is done.
 
     Yields:
         tell(text, done=0, of=0).
     """
-    stream, shown = sys.stderr, is_watched()
+    stream, shown = sys.stderr, is_interactive()
 
     def tell(text: str, done: int = 0, of: int = 0) -> None:
         signals.check()
         if not shown:
             return
-        glyphs = Glyphs(stream.encoding)
+        glyphs = Charset(stream.encoding)
         bar = f"{'━' * (20 * done // of)}{'─' * (20 - 20 * done // of)} {done}/{of}  " if of else ""
         width = shutil.get_terminal_size().columns - 1
         with contextlib.suppress(OSError):

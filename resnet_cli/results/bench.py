@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from resnet_cli.results.common import Environment, Input, Network, Note, Shape
 
 # The levers of the ladder, in the order of climbing.
-LEVERS = (
+OPTIMIZATIONS = (
     "channels-last",
     "folded",
     "channels-last-folded",
@@ -45,7 +45,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class WarmUp:
     """What came before the samples."""
 
     first_call_s: float
@@ -61,7 +61,7 @@ class Timing:
     batch_size: int
     status: str  # one of "measured", "out of memory", "failed"
     reason: str | None  # in words, where it was not measured
-    start: Start | None
+    start: WarmUp | None
     wall: Distribution | None  # a request: from the call to the result, the device waited for
     stopped: str | None  # why sampling ended: one of "sharp", "time", "interrupted"
     device: Distribution | None  # of the accelerator's own clock (CUDA events); None on a CPU
@@ -95,7 +95,7 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Versus:
     """Two networks, call by call in turn, or one run against a saved one."""
 
     batch_size: int
@@ -114,7 +114,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class OptimizationResult:
     """One lever of the ladder, held against plain eager float32 in one interleaved run."""
 
     key: str  # "channels_last"
@@ -133,11 +133,11 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class OptimizationsResult:
     """Every lever, and which to take."""
 
     batch_size: int
-    rungs: tuple[Rung, ...]  # the first one is plain eager
+    rungs: tuple[OptimizationResult, ...]  # the first one is plain eager
     best: str | None  # key of the rung to take
     advice: str  # one sentence
     stopped: str
@@ -236,8 +236,8 @@ class BenchResult:
     seed: int
     timings: tuple[Timing, ...]
     ceiling: Ceiling | None
-    comparisons: tuple[Comparison, ...]
-    ladder: Ladder | None
+    comparisons: tuple[Versus, ...]
+    ladder: OptimizationsResult | None
     layers: LayerTimes | None
     replicas: tuple[Replicas, ...]
     fail_above: float | None  # slowdown against the baseline that is a failure

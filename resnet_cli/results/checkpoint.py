@@ -27,7 +27,7 @@ class TensorStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsResult:
+class CheckpointResult:
     """A file of weights, tensor by tensor, and the network that it fits."""
 
     path: str

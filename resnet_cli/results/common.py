@@ -126,7 +126,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class CrossCheck:
     """What another tool says of the same network, held against ours."""
 
     tool: str  # "torchinfo"
@@ -165,7 +165,7 @@ class SummaryResult:
     flops: int
     operations: int
     memory: Memory
-    witnesses: tuple[Witness, ...]
+    witnesses: tuple[CrossCheck, ...]
     assertions: tuple[Assertion, ...]
     environment: Environment
     notes: tuple[Note, ...]
@@ -206,7 +206,7 @@ class ModuleFlops:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FlopTerm:
     """One counted quantity that the conventions are made of."""
 
     symbol: str  # "C"
@@ -233,7 +233,7 @@ class Convention:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReconciliationStep:
     """One step of the walk from a figure to another: a part that the two count differently."""
 
     symbol: str
@@ -246,14 +246,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Reconciliation:
     """The whole difference between two figures, operator by operator; the steps add up to it."""
 
     start: str  # key of a Convention
     end: str
     from_figure: int
     to_figure: int
-    steps: tuple[Step, ...]
+    steps: tuple[ReconciliationStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +269,9 @@ class FlopsResult:
     backward_flops: int | None
     operators: tuple[Operator, ...]
     root: ModuleFlops
-    parts: tuple[Part, ...]
+    parts: tuple[FlopTerm, ...]
     conventions: tuple[Convention, ...]
-    walks: tuple[Walk, ...]
+    walks: tuple[Reconciliation, ...]
     uncounted: tuple[str, ...]  # operators for which no arithmetic is counted
     assertions: tuple[Assertion, ...]
     environment: Environment

@@ -24,7 +24,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Difference:
     """One place where the networks are not the same."""
 
     check: str  # the check that found it
@@ -48,7 +48,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AlignedOp:
     """One operator of each network, side by side; one side is empty where the other has no counterpart."""
 
     ours: str | None  # path of the module (or of the forward) that runs it; "" is the network itself
@@ -79,7 +79,7 @@ class Mapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class TestInputs:
     """What the networks were given, so that nothing hides behind a fresh initialisation."""
 
     seed: int
@@ -102,7 +102,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class ParityResult:
+class CompareResult:
     """Whether two networks are the same, check by check, and every place where they are not."""
 
     network: Network
@@ -112,10 +112,10 @@ class ParityResult:
     same: bool  # nothing differs that was not expected
     checks: tuple[Check, ...]
     diagnoses: tuple[Diagnosis, ...]
-    findings: tuple[Finding, ...]
-    lines: tuple[Line, ...]
+    findings: tuple[Difference, ...]
+    lines: tuple[AlignedOp, ...]
     mapping: Mapping
-    probe: Probe
+    probe: TestInputs
     image: str | None
     predictions: tuple[Prediction, ...]
     environment: Environment
@@ -124,7 +124,7 @@ class ParityResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchitectureResult:
     """One network of the family in `--all`."""
 
     name: str
@@ -139,19 +139,19 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyResult:
+class CompareAllResult:
     """`--all`: a row for each member."""
 
     reference_version: str | None
     same: bool
-    members: tuple[Member, ...]
+    members: tuple[ArchitectureResult, ...]
     environment: Environment
     notes: tuple[Note, ...]
     interrupted: bool = False  # there would have been more
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
+class FaultResult:
     """One fault that the self-test planted in the network."""
 
     key: str  # "stride-in-1x1"
@@ -170,7 +170,7 @@ class SelfTestResult:
 
     network: Network
     reference: str
-    rows: tuple[Planted, ...]
+    rows: tuple[FaultResult, ...]
     planted: int
     detected: int
     named: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import Environment, FlopsResult, Note, SummaryResult
-from resnet_cli.results.compare import ParityResult
+from resnet_cli.results.compare import CompareResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +15,13 @@ class ReportResult:
 
     summaries: tuple[SummaryResult, ...]
     flops: tuple[FlopsResult, ...]
-    comparisons: tuple[ParityResult, ...]
+    comparisons: tuple[CompareResult, ...]
     benchmarks: tuple[BenchResult, ...]
     interrupted: bool  # there would have been more
     environment: Environment
     notes: tuple[Note, ...]  # why something is missing
 
     @property
-    def results(self) -> tuple[SummaryResult | FlopsResult | ParityResult | BenchResult, ...]:
+    def results(self) -> tuple[SummaryResult | FlopsResult | CompareResult | BenchResult, ...]:
         """All of them, each kind in the order of the networks."""
         return (*self.summaries, *self.flops, *self.comparisons, *self.benchmarks)

@@ -16,12 +16,12 @@ from resnet_cli.results import bench, checkpoint, common, compare, convert, doct
 Result = (
     common.SummaryResult
     | common.FlopsResult
-    | compare.ParityResult
-    | compare.FamilyResult
+    | compare.CompareResult
+    | compare.CompareAllResult
     | compare.SelfTestResult
     | bench.BenchResult
     | convert.ConvertResult
-    | checkpoint.WeightsResult
+    | checkpoint.CheckpointResult
     | report.ReportResult
     | doctor.DoctorResult
 )

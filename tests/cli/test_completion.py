@@ -13,7 +13,7 @@ from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.pages import summary_column_names
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
-from resnet_cli.results.bench import LEVERS
+from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.verdicts import CHECKS
 
 SHELLS = ("bash", "zsh", "fish")
@@ -120,7 +120,7 @@ KNOWN = {
     "compare-torchvision --checks eval,s": ["eval,settings", "eval,statistics", "eval,step", "eval,shapes"],
     "compare-torchvision --against wide": ["wide_resnet50_2", "wide_resnet101_2"],
     "bench --against ": ["torchvision", "self", *FAMILY],
-    "bench --levers ": list(LEVERS),
+    "bench --levers ": list(OPTIMIZATIONS),
     "bench --levers compile,bf": ["compile,bfloat16"],
     "bench --mode ": ["inference", "train"],
     "convert a.pth --to ": ["ours", "torchvision"],

@@ -21,7 +21,7 @@ from resnet_cli.measure.faults import self_test
 from resnet_cli.measure.parity import family
 from resnet_cli.measure.parity.checks import forward
 from resnet_cli.render.output import Format, render
-from resnet_cli.results.compare import Check, Member, Planted
+from resnet_cli.results.compare import ArchitectureResult, Check, FaultResult
 from resnet_cli.results.serialization import from_json
 from resnet_cli.verdicts import BITWISE, CHECKS, SKIPPED
 from tests.helpers.processes import wait_for_end
@@ -80,14 +80,16 @@ def test_a_comparison_without_a_check_shows_nothing(
     assert capsys.readouterr() == ("", "")
 
 
-def member(name: str) -> Member:
-    return Member(name, BITWISE, True, 1000, 2, 2, (Check("eval", "forward", BITWISE, 0.0, None, "equal"),), 0, None)
+def member(name: str) -> ArchitectureResult:
+    return ArchitectureResult(
+        name, BITWISE, True, 1000, 2, 2, (Check("eval", "forward", BITWISE, 0.0, None, "equal"),), 0, None
+    )
 
 
 def test_the_family_keeps_the_members_that_were_compared(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]]
 ) -> None:
-    def one(spec: Any, *_: object) -> Member:
+    def one(spec: Any, *_: object) -> ArchitectureResult:
         return member(spec.name) if spec.name != "resnet50" else interrupt()
 
     monkeypatch.setattr(family, "_member", one)
@@ -103,10 +105,10 @@ def test_the_family_keeps_the_members_that_were_compared(
 def test_the_self_test_keeps_the_faults_that_were_planted(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]]
 ) -> None:
-    def one(mutation: Any, *_: object) -> Planted:
+    def one(mutation: Any, *_: object) -> FaultResult:
         if mutation.key == "conv-padding":
             interrupt()
-        return Planted(mutation.key, mutation.group, mutation.title, True, True, True, ("eval",), "said so")
+        return FaultResult(mutation.key, mutation.group, mutation.title, True, True, True, ("eval",), "said so")
 
     monkeypatch.setattr(self_test, "_plant", one)
     monkeypatch.setattr(self_test, "compare", lambda *_: SimpleNamespace(same=True, interrupted=False))

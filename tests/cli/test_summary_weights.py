@@ -19,16 +19,16 @@ from torch import Tensor, nn
 
 from resnet_cli.cli import main
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights import tensor_statistics
 from resnet_cli.measure.weights.tensor_statistics import view_weights
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
-from resnet_cli.render.document import Table, View
+from resnet_cli.render.document import Table, ViewOptions
 from resnet_cli.render.pages import page
-from resnet_cli.results.checkpoint import TensorStatistics, WeightsResult
+from resnet_cli.results.checkpoint import CheckpointResult, TensorStatistics
 from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers.models import written
 
@@ -145,7 +145,7 @@ def test_a_network_with_a_hole_is_shown_alone_with_a_warning(path: Path) -> None
 def test_a_named_network_has_to_fit(path: Path) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LazyLinear(2))
     state = {"0.weight": torch.ones(4, 3, 1, 1), "0.bias": torch.ones(4), "1.weight": torch.ones(2, 9)}
-    named = Subject(model, "mine")
+    named = ModelUnderTest(model, "mine")
     view, subject = view_weights(written({**state, "1.bias": torch.ones(2)}, path), named)
     assert subject is named
     assert (view.naming, view.network) == (None, named.described)
@@ -187,7 +187,7 @@ def test_a_large_file_is_not_loaded(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 2
 
 
-def view_of(spec: ModelSpec, path: Path) -> WeightsResult:
+def view_of(spec: ModelSpec, path: Path) -> CheckpointResult:
     return view_weights(written(weights_of(spec, theirs=True), path))[0]
 
 
@@ -199,12 +199,12 @@ def test_the_result_survives_json(path: Path) -> None:
 def test_counters_are_folded(path: Path) -> None:
     result = view_of(SMALL, path)
 
-    def names(view: View) -> list[str]:
+    def names(view: ViewOptions) -> list[str]:
         (table,) = (part for part in page(result, view).parts if isinstance(part, Table) and part.key == "weights")
         return [row.cells["name"].text for row in table.rows]
 
-    assert names(View(fold=False)) == [one.name for one in result.tensors]
-    assert names(View()) == [one.name for one in result.tensors if not one.name.endswith("num_batches_tracked")]
+    assert names(ViewOptions(fold=False)) == [one.name for one in result.tensors]
+    assert names(ViewOptions()) == [one.name for one in result.tensors if not one.name.endswith("num_batches_tracked")]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from resnet_cli.formatting import width
-from resnet_cli.render.document import View
+from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.formats.terminal import to_terminal, to_text
 from resnet_cli.render.pages import page
 from resnet_cli.results.serialization import Result
@@ -39,7 +39,7 @@ def assert_fits(text: str, columns: int) -> None:
 @pytest.mark.parametrize("kind", RESULTS)
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_a_figure_that_is_shown_is_whole(kind: str, columns: int) -> None:
-    drawing = page(RESULTS[kind](), View())
+    drawing = page(RESULTS[kind](), ViewOptions())
     shown = terminal.drawn(lambda stream: to_terminal(drawing, stream), columns)
     assert COLOUR.search(shown)
     text = COLOUR.sub("", shown)
@@ -56,7 +56,7 @@ def test_no_colour_where_none_is_wanted(
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    drawing = page(RESULTS[kind](), View())
+    drawing = page(RESULTS[kind](), ViewOptions())
     for columns in WIDTHS:
         shown = terminal.drawn(lambda stream: to_terminal(drawing, stream), columns)
         assert shown == to_text(drawing, columns)
@@ -64,7 +64,7 @@ def test_no_colour_where_none_is_wanted(
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_an_ascii_terminal_gets_whole_figures_too(kind: str) -> None:
-    drawing = page(RESULTS[kind](), View())
+    drawing = page(RESULTS[kind](), ViewOptions())
     natural = set(FIGURE.findall(to_text(drawing, None, "ascii")))
     for columns in WIDTHS:
         text = COLOUR.sub("", terminal.drawn(lambda stream: to_terminal(drawing, stream), columns, "ascii"))

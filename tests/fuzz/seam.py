@@ -18,17 +18,17 @@ import torch
 from torch import nn
 
 from resnet_cli.measure import report as _report  # noqa: F401  # before anything is replaced that it imports
-from resnet_cli.measure.bench.config import Opponent
-from resnet_cli.measure.models.model import Subject
-from resnet_cli.measure.models.model import subject as really_subject
+from resnet_cli.measure.bench.config import OtherModel
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.model import model_from_spec as really_subject
 from resnet_cli.measure.models.random_init import seeded
 from resnet_cli.measure.parity.compare import compare as really_compare
 from resnet_cli.measure.parity.compare import member
-from resnet_cli.measure.parity.config import Question
-from resnet_cli.measure.parity.model_pair import Contenders
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.model_pair import ModelPair
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.results.bench import BenchResult
-from resnet_cli.results.compare import FamilyResult, ParityResult, Planted, SelfTestResult
+from resnet_cli.results.compare import CompareAllResult, CompareResult, FaultResult, SelfTestResult
 from resnet_cli.results.report import ReportResult
 from resnet_cli.verdicts import CHECKS
 from tests.helpers.results_bench import everything, replicated
@@ -42,26 +42,28 @@ def tiny() -> nn.Sequential:
 
 
 @functools.cache
-def compared() -> ParityResult:
+def compared() -> CompareResult:
     """A real comparison of two tiny networks, of which one has another eps."""
     ours, theirs = tiny(), tiny()
     ours[1] = nn.BatchNorm2d(4, eps=1e-3)
-    question = Question(shape=(2, 3, 16, 16), seed=0, device=torch.device("cpu"), checks=CHECKS[:3])
-    return really_compare(Subject(ours, "ours"), Subject(theirs, "theirs"), question)
+    question = ParityConfig(shape=(2, 3, 16, 16), seed=0, device=torch.device("cpu"), checks=CHECKS[:3])
+    return really_compare(ModelUnderTest(ours, "ours"), ModelUnderTest(theirs, "theirs"), question)
 
 
-def family() -> FamilyResult:
+def family() -> CompareAllResult:
     one = compared()
     members = tuple(member(one, name, 12) for name in FAMILY)
-    return FamilyResult("0.29.2", False, members, one.environment, one.notes)
+    return CompareAllResult("0.29.2", False, members, one.environment, one.notes)
 
 
 def self_test() -> SelfTestResult:
     one = compared()
     rows = (
-        Planted("a", "blocks", "one batch norm missing", True, True, True, ("settings",), "a batch_norm is missing"),
-        Planted("b", "blocks", "no room", False, False, False, (), "a basic block has no groups"),
-        Planted("c", "shapes", "max_pool rounds up", True, True, False, ("eval",), ""),
+        FaultResult(
+            "a", "blocks", "one batch norm missing", True, True, True, ("settings",), "a batch_norm is missing"
+        ),
+        FaultResult("b", "blocks", "no room", False, False, False, (), "a basic block has no groups"),
+        FaultResult("c", "shapes", "max_pool rounds up", True, True, False, ("eval",), ""),
     )
     return SelfTestResult(one.network, one.reference, rows, 2, 2, 1, False, one.environment, ())
 
@@ -79,21 +81,21 @@ def reported() -> ReportResult:
     return ReportResult((summary,), (flops,), (compared(),), (bench,), False, summary.environment, summary.notes)
 
 
-def _contenders(spec: ModelSpec, model: str | None, against: str | None, **_: Any) -> Contenders:
+def _contenders(spec: ModelSpec, model: str | None, against: str | None, **_: Any) -> ModelPair:
     from resnet_cli.measure.models.user_model import load_model
 
-    ours = Subject(tiny(), spec.name) if model is None else Subject(*load_model(model))
-    return Contenders(ours, Subject(tiny(), "theirs"), "resnet18", (), None if against else spec)
+    ours = ModelUnderTest(tiny(), spec.name) if model is None else ModelUnderTest(*load_model(model))
+    return ModelPair(ours, ModelUnderTest(tiny(), "theirs"), "resnet18", (), None if against else spec)
 
 
-def _compare(ours: Subject, theirs: Subject, question: Question, **_: Any) -> ParityResult:
+def _compare(ours: ModelUnderTest, theirs: ModelUnderTest, question: ParityConfig, **_: Any) -> CompareResult:
     with seeded(question.seed):
         return compared()
 
 
-def _build(spec: ModelSpec, seed: int) -> Subject:
+def _build(spec: ModelSpec, seed: int) -> ModelUnderTest:
     with seeded(seed):
-        return Subject(tiny(), spec.name)
+        return ModelUnderTest(tiny(), spec.name)
 
 
 def _refused(*_: Any, **__: Any) -> None:
@@ -109,7 +111,7 @@ _REPLACED: dict[str, Any] = {
     "parity.family.compare_family": lambda *_, **__: family(),
     "faults.self_test.self_test": lambda *_, **__: self_test(),
     "bench.config.build": _build,
-    "bench.config.torchvision": lambda *_: Opponent(tiny(), "theirs"),
+    "bench.config.torchvision": lambda *_: OtherModel(tiny(), "theirs"),
     "bench.benchmark.bench": lambda *_, **__: saved_bench(),
     "distributed.run.bench_many": lambda *_, **__: replicated(),
     "report.measure": lambda *_, **__: reported(),

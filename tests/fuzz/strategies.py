@@ -17,7 +17,7 @@ from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.render.pages import summary_column_names
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FIGURES, FLOPS, MEASUREMENTS, PARITY
-from resnet_cli.results.bench import LEVERS
+from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.verdicts import CHECKS
 from tests.fuzz.sandbox import DEVICES, NOWHERE, PLACES
 
@@ -104,7 +104,7 @@ SOUND: dict[str, st.SearchStrategy[str]] = {
     "--levels": st.sampled_from(["1", "2", "9"]),
     "--columns": _lists(summary_column_names()),
     "--checks": _lists(CHECKS),
-    "--levers": _lists(LEVERS),
+    "--levers": _lists(OPTIMIZATIONS),
     "--walk": st.tuples(st.sampled_from(keys()), st.sampled_from(keys())).map(":".join),
     "--assert": st.tuples(
         st.sampled_from([*quantities("summary"), *quantities("flops")]),

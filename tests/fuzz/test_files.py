@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.weights.conversion import convert
 from resnet_cli.measure.weights.tensor_statistics import view_weights
-from resnet_cli.render.document import View
+from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.output import Format, render
 from resnet_cli.results.serialization import Result, from_json, to_json
 from tests.fuzz.mutations import damaged, reworked, written
@@ -98,7 +98,10 @@ def test_a_saved_result_that_is_read_can_be_drawn(kind: str, results: dict[str, 
             from resnet_cli.render.formats.terminal import to_text
             from resnet_cli.render.pages import page
 
-            to_text(page(result, View(levels=3, fold=False) if kind in ("summary", "weights") else View()), room)
+            to_text(
+                page(result, ViewOptions(levels=3, fold=False) if kind in ("summary", "weights") else ViewOptions()),
+                room,
+            )
 
     every()
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from resnet_cli.render.charts.drawing.axes import extent
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Group, Label, Line, Mark
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Group, Label, LineMark, Mark
 from resnet_cli.render.charts.drawing.svg_writer import inline
 
 _SLACK = 0.6
@@ -84,7 +84,7 @@ def _extent(mark: Mark) -> tuple[float, float, float, float]:
             return mark.x, mark.y, mark.x + mark.width, mark.y + mark.height
         case Dot():
             return mark.x - mark.radius, mark.y - mark.radius, mark.x + mark.radius, mark.y + mark.radius
-        case Line():
+        case LineMark():
             xs, ys = (mark.x1, mark.x2), (mark.y1, mark.y2)
             return min(xs), min(ys), max(xs), max(ys)
         case Curve():

@@ -19,7 +19,7 @@ from tests.helpers import results_bench
 
 @cache
 def ours(name: str, size: int = 64) -> SummaryResult:
-    return _of(networks.subject(FAMILY[name]), size)
+    return _of(networks.model_from_spec(FAMILY[name]), size)
 
 
 @cache
@@ -27,14 +27,14 @@ def theirs(name: str, size: int = 64) -> SummaryResult:
     options = {"init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
         model = get_model(name, **options)
-    return _of(networks.Subject(model, name), size)
+    return _of(networks.ModelUnderTest(model, name), size)
 
 
 def summary_of(model: nn.Module, size: int = 16) -> SummaryResult:
-    return _of(networks.Subject(model, "net"), size)
+    return _of(networks.ModelUnderTest(model, "net"), size)
 
 
-def _of(subject: networks.Subject, size: int) -> SummaryResult:
+def _of(subject: networks.ModelUnderTest, size: int) -> SummaryResult:
     return summarize(subject, shape=(2, 3, size, size), dtype=torch.float32, device=torch.device("cpu"))
 
 

@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict
 
 from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.distributed.launcher import is_member, run_here
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion
+from resnet_cli.measure.distributed.launcher import launched_by_torchrun, run_here
+from resnet_cli.measure.distributed.replicas import ReplicaConfig
 from resnet_cli.network.architectures import resolve
 
-assert is_member()
+assert launched_by_torchrun()
 found = run_here(
-    ReplicaQuestion(
+    ReplicaConfig(
         image=(3, 32, 32),
         batch_sizes=(2,),
         spec=resolve(repeat="1,1,1,1", num_classes=10),

@@ -17,10 +17,10 @@ from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.graph import diff
 from resnet_cli.measure.graph.alignment import align_graphs
-from resnet_cli.measure.graph.diff import Structure
+from resnet_cli.measure.graph.diff import GraphDiff
 from resnet_cli.measure.models import model
-from resnet_cli.measure.models.model import Subject
-from resnet_cli.measure.parity.config import Comparison, graph_of
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.parity.config import ParityRun, graph_of
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.results.common import FlopsResult, Layer, Shape, SummaryResult
 from resnet_cli.results.compare import Check
@@ -47,14 +47,14 @@ def flops_of(
     return count_flops(subject(network), shape=shape, dtype=torch.float32, device=CPU, backward=backward, walks=walks)
 
 
-def structure_of(ours: nn.Module, theirs: nn.Module, shape: Shape = (2, 3, 16, 16)) -> Structure:
+def structure_of(ours: nn.Module, theirs: nn.Module, shape: Shape = (2, 3, 16, 16)) -> GraphDiff:
     """Two networks aligned, and what is not the same in them."""
     mine, other = (graph_of(network, shape, training=True, name="net") for network in (ours, theirs))
-    return diff.compare(mine, other, align_graphs(mine, other), "torchvision")
+    return diff.diff_graphs(mine, other, align_graphs(mine, other), "torchvision")
 
 
-def subject(network: nn.Module | ModelSpec) -> Subject:
-    return model.subject(network) if isinstance(network, ModelSpec) else Subject(network, "net")
+def subject(network: nn.Module | ModelSpec) -> ModelUnderTest:
+    return model.model_from_spec(network) if isinstance(network, ModelSpec) else ModelUnderTest(network, "net")
 
 
 @cache
@@ -224,7 +224,7 @@ def network(**parts: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers | parts))
 
 
-def only_check(made: Comparison) -> Check:
+def only_check(made: ParityRun) -> Check:
     """The one check that was made."""
     (check,) = made.checks
     return check

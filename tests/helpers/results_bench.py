@@ -9,18 +9,18 @@ from statistics import fmean, median, quantiles, stdev
 from resnet_cli.results.bench import (
     BenchResult,
     Ceiling,
-    Comparison,
     Conditions,
     Distribution,
     Kernel,
-    Ladder,
     LayerTime,
     LayerTimes,
+    OptimizationResult,
+    OptimizationsResult,
     Rank,
     Replicas,
-    Rung,
-    Start,
     Timing,
+    Versus,
+    WarmUp,
 )
 from resnet_cli.results.common import Input, Note
 from tests.helpers.results_summary_flops import ENVIRONMENT, NETWORK
@@ -84,7 +84,7 @@ def timing(batch: int, wall: Distribution, *, first: float = 2.5, **changes: obj
         batch_size=batch,
         status="measured",
         reason=None,
-        start=Start(first * wall.median_s, 23, 24 * wall.median_s, True),
+        start=WarmUp(first * wall.median_s, 23, 24 * wall.median_s, True),
         wall=wall,
         stopped="sharp",
         device=None,
@@ -203,10 +203,10 @@ def on_cuda() -> BenchResult:
     )
 
 
-def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, **changes: object) -> Comparison:
+def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, **changes: object) -> Versus:
     ours = distribution(series(0.01472 * batch, 300, seed=batch))
     theirs = distribution(series(0.01472 * batch / ratio, 300, seed=batch + 1))
-    made = Comparison(
+    made = Versus(
         batch_size=batch,
         kind="interleaved",
         ours="resnet18",
@@ -241,11 +241,11 @@ def compared() -> BenchResult:
     )
 
 
-def rung(key: str, title: str, gain: float, setup: float | None, after: int | None, error: float) -> Rung:
+def rung(key: str, title: str, gain: float, setup: float | None, after: int | None, error: float) -> OptimizationResult:
     dtype = "bfloat16" if key == "bfloat16" else "float32"
     time = distribution(series(0.01472 / gain, 200))
     low, high = (1.0, 1.0) if key == "eager" else (gain * 0.988, gain * 1.012)
-    return Rung(key, title, "measured", None, dtype, time, gain, low, high, setup, after, error, 1.0)
+    return OptimizationResult(key, title, "measured", None, dtype, time, gain, low, high, setup, after, error, 1.0)
 
 
 def climbed() -> BenchResult:
@@ -257,13 +257,13 @@ def climbed() -> BenchResult:
         rung("channels-last-folded", "channels_last + conv-bn folded", 2.4, 0.043, 5, 4.6e-07),
         rung("compile", "torch.compile, inductor with freezing", 3.38, 31.2, 3010, 5.2e-07),
         rung("bfloat16", "bfloat16, channels_last + conv-bn folded", 4.41, 0.05, 5, 8.9e-03),
-        Rung("float16", "float16", "unavailable", "only on CUDA: on a processor float16 is emulated", "float16",
+        OptimizationResult("float16", "float16", "unavailable", "only on CUDA: on a processor float16 is emulated", "float16",
              None, None, None, None, None, None, None, None),
-        Rung("cuda-graph", "CUDA graph", "failed", "RuntimeError: \x1b[31mcaptured[red]", "float32",
+        OptimizationResult("cuda-graph", "CUDA graph", "failed", "RuntimeError: \x1b[31mcaptured[red]", "float32",
              None, None, None, None, None, None, None, None),
     )  # fmt: skip
     advice = "take bfloat16, channels_last + conv-bn folded: 4.41 times as fast, logits within 0.9 %, same top-1"
-    return replace(BARE, ladder=Ladder(1, rungs, "bfloat16", advice, "time"))
+    return replace(BARE, ladder=OptimizationsResult(1, rungs, "bfloat16", advice, "time"))
 
 
 def layer(

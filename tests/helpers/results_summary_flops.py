@@ -7,8 +7,10 @@ from dataclasses import replace
 from resnet_cli.results.common import (
     Assertion,
     Convention,
+    CrossCheck,
     Environment,
     FlopsResult,
+    FlopTerm,
     Input,
     Layer,
     Memory,
@@ -16,11 +18,9 @@ from resnet_cli.results.common import (
     Network,
     Note,
     Operator,
-    Part,
-    Step,
+    Reconciliation,
+    ReconciliationStep,
     SummaryResult,
-    Walk,
-    Witness,
 )
 
 ENVIRONMENT = Environment("0.1.0", "3.11.7", "2.15.0", "Linux x86_64", "cuda:0", "GPU [bold]X[/bold]", 16 * 10**9, 8)
@@ -186,9 +186,9 @@ def summary_result() -> SummaryResult:
             largest_batch_training=None,
         ),
         witnesses=(
-            Witness("torchinfo", "1.8.0", "parameters", root.parameters, root.parameters, True, None),
-            Witness("fvcore", None, "MACs", root.macs, None, None, "it cannot trace <this>"),
-            Witness("other", "2", "MACs", root.macs, 12, False, None),
+            CrossCheck("torchinfo", "1.8.0", "parameters", root.parameters, root.parameters, True, None),
+            CrossCheck("fvcore", None, "MACs", root.macs, None, None, "it cannot trace <this>"),
+            CrossCheck("other", "2", "MACs", root.macs, 12, False, None),
         ),
         assertions=(
             Assertion("macs", "<=", 4.2e9, root.macs, True),
@@ -252,9 +252,9 @@ def flops_result() -> FlopsResult:
         ),
         root=root,
         parts=(
-            Part("C", "multiply-accumulates of the convolutions", 1_200_000),
-            Part("L", "multiply-accumulates of the linear layers", 500_000),
-            Part("R", "elements through ReLU", 1500),
+            FlopTerm("C", "multiply-accumulates of the convolutions", 1_200_000),
+            FlopTerm("L", "multiply-accumulates of the linear layers", 500_000),
+            FlopTerm("R", "elements through ReLU", 1500),
         ),
         conventions=(
             Convention("ours", "resnet-cli", "MAC", "C + L", (("C", 1.0), ("L", 1.0)), 1_700_000, 1_700_000, None,
@@ -267,10 +267,10 @@ def flops_result() -> FlopsResult:
             Convention("gone", "cannot run", "MAC", "C", (), None, None, None, "unavailable", "", None),
         ),
         walks=(
-            Walk("odd", "ours", 3_400_750, 1_700_000, (
-                Step("C", "multiply-accumulates of convolutions", ("convolution",), 1_200_000, 2.0, 1.0, -1_200_000),
-                Step("L", "multiply-accumulates of the linear layers", ("addmm", "mm"), 500_000, 2.0, 1.0, -500_000),
-                Step("R", "elements through ReLU", ("relu",), 1500, 0.5, 0.0, -750),
+            Reconciliation("odd", "ours", 3_400_750, 1_700_000, (
+                ReconciliationStep("C", "multiply-accumulates of convolutions", ("convolution",), 1_200_000, 2.0, 1.0, -1_200_000),
+                ReconciliationStep("L", "multiply-accumulates of the linear layers", ("addmm", "mm"), 500_000, 2.0, 1.0, -500_000),
+                ReconciliationStep("R", "elements through ReLU", ("relu",), 1500, 0.5, 0.0, -750),
             )),
         ),
         uncounted=("sort",),

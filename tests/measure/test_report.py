@@ -13,7 +13,7 @@ from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.report import Asked, Named, measure
 from resnet_cli.network.architectures import FAMILY
-from resnet_cli.results.bench import LEVERS
+from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.common import Note
 from resnet_cli.verdicts import CHECKS
 from tests.helpers import results_bench, results_summary_flops
@@ -139,7 +139,7 @@ def test_a_benchmark_is_asked_for_what_the_user_wants(calls: Calls, most: float,
 def test_layers_and_ladder_belong_to_the_benchmark(calls: Calls) -> None:
     measure([OURS], asked("bench", "layers", "ladder"), told)
     (_, question), _ = calls.named("benchmark.bench")
-    assert (question.layers, question.levers) == (True, LEVERS)
+    assert (question.layers, question.levers) == (True, OPTIMIZATIONS)
 
 
 def test_networks_are_measured_one_after_the_other_in_the_order_of_the_page(calls: Calls) -> None:
@@ -179,7 +179,7 @@ def interrupting(after: int) -> Callable[..., None]:
 
 def test_an_interruption_keeps_what_there_is(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[bool] = []
-    monkeypatch.setattr(signals, "heard", lambda: heard.append(True))
+    monkeypatch.setattr(signals, "acknowledge", lambda: heard.append(True))
     failing(calls, monkeypatch, "count_flops", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         measure([OURS], asked("flops"), told)

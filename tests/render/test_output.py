@@ -18,9 +18,9 @@ import pytest
 
 from resnet_cli import files
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.document import View
+from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.output import Format, check_output, choose_format, notes_to, render, write
-from resnet_cli.render.progress import waiting
+from resnet_cli.render.progress import status
 from resnet_cli.results.common import FlopsResult, Note, SummaryResult
 from resnet_cli.results.serialization import from_json, to_json
 
@@ -84,7 +84,7 @@ def test_notes_are_on_the_page_where_people_read_it(
 
 
 def test_csv_says_when_it_leaves_tables_out(flops: FlopsResult, capsys: pytest.CaptureFixture[str]) -> None:
-    write(flops, format=Format.CSV, output=None, view=View(sections=("parts", "walks")))
+    write(flops, format=Format.CSV, output=None, view=ViewOptions(sections=("parts", "walks")))
     assert capsys.readouterr().err == "note: CSV holds one table, here parts\n"
 
 
@@ -103,7 +103,7 @@ def test_a_stream_without_bytes_gets_text(summary: SummaryResult) -> None:
 def test_a_wrong_view_writes_nothing(summary: SummaryResult, tmp_path: Path) -> None:
     for medium in Format:
         with pytest.raises(ResnetCliError, match="there is no column"):
-            write(summary, format=medium, output=str(tmp_path / "x"), view=View(columns=("nothing",)))
+            write(summary, format=medium, output=str(tmp_path / "x"), view=ViewOptions(columns=("nothing",)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -352,7 +352,7 @@ def test_standard_output_of_a_poor_locale(saved: Path, medium: Format) -> None:
 
 
 def test_waiting_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    with waiting("loading torch"):
+    with status("loading torch"):
         pass
     assert capsys.readouterr() == ("", "")
 
@@ -364,7 +364,7 @@ def test_waiting_leaves_no_trace_on_a_terminal(monkeypatch: pytest.MonkeyPatch) 
 
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    with contextlib.suppress(KeyError), waiting("loading torch"):
+    with contextlib.suppress(KeyError), status("loading torch"):
         assert stream.getvalue() == "loading torch…"
         raise KeyError
     assert stream.getvalue().endswith("\r\x1b[K")

@@ -26,7 +26,7 @@ from resnet_cli.measure.bench.device_timer import HostClock, timed
 from resnet_cli.measure.bench.estimators import paired_ratio, verdict
 from resnet_cli.measure.bench.sampling import Limits, warm_up
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.optimizations.registry import BY_KEY, EAGER_LEVER, machine, pull
+from resnet_cli.measure.optimizations.registry import BY_KEY, EAGER_OPTIMIZATION, build_variant, machine
 from resnet_cli.network.resnet import build
 
 RUNGS = ("channels-last-folded", "compile")
@@ -94,8 +94,11 @@ def compare(depth: int, batch_size: int, seconds: float) -> None:
     work = Workload(build(depth), image=(3, 224, 224), device=torch.device("cpu"))
     image, threads, clock = work.input(batch_size), torch.get_num_threads(), HostClock()
     with work.running(), tempfile.TemporaryDirectory() as folder:
-        forms = {key: pull(BY_KEY[key], work.model, image, machine(work.device), clock).form for key in RUNGS}
-        forms = {"eager": pull(EAGER_LEVER, work.model, image, machine(work.device), clock).form, **forms}
+        forms = {key: build_variant(BY_KEY[key], work.model, image, machine(work.device), clock).form for key in RUNGS}
+        forms = {
+            "eager": build_variant(EAGER_OPTIMIZATION, work.model, image, machine(work.device), clock).form,
+            **forms,
+        }
         path = exported(work.model, image, Path(folder))
         calls: dict[str, Callable[[], Any]] = {
             **{key: form.call for key, form in forms.items()},

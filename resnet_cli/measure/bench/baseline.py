@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions, printable
 from resnet_cli.measure.bench.estimators import UNCLEAR, describe, independent_ratio, verdict
-from resnet_cli.results.bench import BenchResult, Comparison, Timing
+from resnet_cli.results.bench import BenchResult, Timing, Versus
 from resnet_cli.results.common import Network, Note, Shape
 
 _PACE = 0.03  # change of the measured ceiling that is worth a sentence
@@ -43,7 +43,7 @@ def check(
         )
 
 
-def against_baseline(result: BenchResult, baseline: BenchResult, fail_above: float | None) -> tuple[Comparison, ...]:
+def against_baseline(result: BenchResult, baseline: BenchResult, fail_above: float | None) -> tuple[Versus, ...]:
     """Every batch that both have, this run / the saved one.
 
     Args:
@@ -60,7 +60,7 @@ def against_baseline(result: BenchResult, baseline: BenchResult, fail_above: flo
     )
 
 
-def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Comparison:
+def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Versus:
     assert row.wall is not None
     assert saved.wall is not None
     # From the samples, not from what the file says of them.
@@ -74,7 +74,7 @@ def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Co
             "a longer --max-time makes it narrower"
         )
         notes = (Note("note", text),)
-    return Comparison(
+    return Versus(
         batch_size=row.batch_size,
         kind="baseline",
         ours="this run",
@@ -91,7 +91,7 @@ def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Co
     )
 
 
-def fails(comparisons: tuple[Comparison, ...], fail_above: float | None) -> bool:
+def fails(comparisons: tuple[Versus, ...], fail_above: float | None) -> bool:
     """Whether a slowdown lies beyond the limit with its whole interval."""
     return fail_above is not None and any(one.low > 1 + fail_above for one in comparisons if one.kind == "baseline")
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 
 from resnet_cli.formatting import scaled
-from resnet_cli.measure.bench.device_timer import Clock, Sample, queued
+from resnet_cli.measure.bench.device_timer import Clock, Sample, time_back_to_back
 from resnet_cli.measure.bench.estimators import describe, quantile
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, sample, warm_up
 from resnet_cli.measure.bench.workload import Workload, all_finite
-from resnet_cli.measure.bench.workload_cost import Demand
-from resnet_cli.results.bench import Ceiling, Start, Timing
+from resnet_cli.measure.bench.workload_cost import WorkloadCost
+from resnet_cli.results.bench import Ceiling, Timing, WarmUp
 from resnet_cli.results.common import Note
 
 MEASURED, OUT_OF_MEMORY, FAILED = "measured", "out of memory", "failed"
@@ -39,15 +39,15 @@ class NotRunError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Warm:
+class WarmCall:
     """A call that has been called until its times stood still."""
 
     call: Call
-    start: Start
+    start: WarmUp
     notes: tuple[Note, ...]
 
 
-def fits(batch_size: int, demand: Demand, available: int | None) -> None:
+def require_memory(batch_size: int, demand: WorkloadCost, available: int | None) -> None:
     """Nothing is tried that cannot fit: a system without memory kills processes instead of refusing.
 
     Raises:
@@ -58,7 +58,7 @@ def fits(batch_size: int, demand: Demand, available: int | None) -> None:
         raise NotRunError(OUT_OF_MEMORY, f"needs {scaled(needed, 'B')}, and {scaled(available, 'B')} are free")
 
 
-def warm(workload: Workload, batch_size: int, clock: Clock, limits: Limits, progress: Progress) -> Warm:
+def warm_up_batch(workload: Workload, batch_size: int, clock: Clock, limits: Limits, progress: Progress) -> WarmCall:
     """Make the call of a batch size and warm it up.
 
     Raises:
@@ -71,7 +71,7 @@ def warm(workload: Workload, batch_size: int, clock: Clock, limits: Limits, prog
         start = warm_up(clock, call, limits, progress, name)
         finite = all_finite(call())
     except Exception as error:
-        raise refused(error, clock) from error
+        raise as_not_run(error, clock) from error
     notes = []
     if not finite:
         notes.append(
@@ -88,10 +88,10 @@ def warm(workload: Workload, batch_size: int, clock: Clock, limits: Limits, prog
                 "what still changed is in the interval",
             )
         )
-    return Warm(call, start, tuple(notes))
+    return WarmCall(call, start, tuple(notes))
 
 
-def refused(error: Exception, clock: Clock) -> NotRunError:
+def as_not_run(error: Exception, clock: Clock) -> NotRunError:
     """Why a call did not run, in a sentence; memory that it took is given back."""
     no_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     lines = str(error).strip().splitlines()
@@ -108,7 +108,7 @@ def time_batch(
     clock: Clock,
     limits: Limits,
     *,
-    demand: Demand,
+    demand: WorkloadCost,
     ceiling: Ceiling | None = None,
     available: int | None = None,
     progress: Progress,
@@ -129,20 +129,22 @@ def time_batch(
         KeyboardInterrupt: before anything was measured.
     """
     try:
-        fits(batch_size, demand, available)
+        require_memory(batch_size, demand, available)
         with workload.running():
-            ready = warm(workload, batch_size, clock, limits, progress)
+            ready = warm_up_batch(workload, batch_size, clock, limits, progress)
             taken = _sample(clock, ready, limits, progress, f"batch {batch_size}: ")
             return timing(workload, batch_size, clock, ready, taken[0], taken[1], demand, ceiling, limits.confidence)
     except NotRunError as failure:
         return not_measured(batch_size, demand, failure)
 
 
-def _sample(clock: Clock, ready: Warm, limits: Limits, progress: Progress, name: str) -> tuple[Sequence[Sample], str]:
+def _sample(
+    clock: Clock, ready: WarmCall, limits: Limits, progress: Progress, name: str
+) -> tuple[Sequence[Sample], str]:
     try:
         taken = sample(clock, [ready.call], limits, progress, name)
     except Exception as error:
-        raise refused(error, clock) from error
+        raise as_not_run(error, clock) from error
     return taken.series[0], taken.stopped
 
 
@@ -150,10 +152,10 @@ def timing(
     workload: Workload,
     batch_size: int,
     clock: Clock,
-    ready: Warm,
+    ready: WarmCall,
     samples: Sequence[Sample],
     stopped: str,
-    demand: Demand,
+    demand: WorkloadCost,
     ceiling: Ceiling | None,
     confidence: float,
 ) -> Timing:
@@ -165,7 +167,7 @@ def timing(
     images_per_s = batch_size * len(samples) / sum(wall.samples_s)
     if workload.device.type != "cpu" and stopped != "interrupted":
         calls = max(10, min(_MOST_QUEUED, int(_QUEUED_S / wall.median_s)))
-        in_a_row = queued(clock, ready.call, calls)
+        in_a_row = time_back_to_back(clock, ready.call, calls)
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
     flops = demand.flops_at(batch_size)
     rate = flops * images_per_s / batch_size
@@ -190,7 +192,7 @@ def timing(
     )
 
 
-def not_measured(batch_size: int, demand: Demand, failure: NotRunError) -> Timing:
+def not_measured(batch_size: int, demand: WorkloadCost, failure: NotRunError) -> Timing:
     """The row of a batch that could not run."""
     return Timing(
         batch_size=batch_size,

@@ -15,19 +15,19 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench import baseline as saved_runs
 from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench import workload_cost as demands
-from resnet_cli.measure.bench.config import Opponent, Question
+from resnet_cli.measure.bench.config import BenchmarkConfig, OtherModel
 from resnet_cli.measure.bench.device_timer import Clock, clock
 from resnet_cli.measure.bench.estimators import knee
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.paired import interleaved
-from resnet_cli.measure.bench.run_context import Frame
+from resnet_cli.measure.bench.run_context import RunContext
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import Demand, demand
-from resnet_cli.measure.models.model import Subject
-from resnet_cli.measure.optimizations.comparison import climb
+from resnet_cli.measure.bench.workload_cost import WorkloadCost, workload_cost
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.roofline.ceiling import measure_ceiling
-from resnet_cli.results.bench import BenchResult, Ceiling, Comparison, Ladder, LayerTimes, Timing
+from resnet_cli.results.bench import BenchResult, Ceiling, LayerTimes, OptimizationsResult, Timing, Versus
 
 _MEMORY_SHARE = 0.95  # of what is free; the rest is for workspaces and everybody else
 
@@ -37,9 +37,9 @@ class _Found:
     """What has been measured so far; Ctrl-C keeps it."""
 
     timings: list[Timing]
-    comparisons: list[Comparison]
+    comparisons: list[Versus]
     ceiling: Ceiling | None = None
-    ladder: Ladder | None = None
+    ladder: OptimizationsResult | None = None
     layers: LayerTimes | None = None
     interrupted: bool = False
 
@@ -49,10 +49,10 @@ class _Found:
 
 
 def bench(
-    subject: Subject,
-    question: Question,
+    subject: ModelUnderTest,
+    question: BenchmarkConfig,
     *,
-    opponent: Opponent | None = None,
+    opponent: OtherModel | None = None,
     baseline: BenchResult | None = None,
     fail_above: float | None = None,
     progress: Progress,
@@ -72,7 +72,7 @@ def bench(
         KeyboardInterrupt: before anything was measured.
     """
     with _settings(question):
-        frame = Frame(subject, question)
+        frame = RunContext(subject, question)
         found = _measure(subject, question, opponent, clock(question.device), frame.watch, progress)
         result = replace(
             frame.close(),
@@ -98,11 +98,11 @@ def _held_against(result: BenchResult, baseline: BenchResult, fail_above: float 
 
 
 def _measure(
-    subject: Subject,
-    question: Question,
-    opponent: Opponent | None,
+    subject: ModelUnderTest,
+    question: BenchmarkConfig,
+    opponent: OtherModel | None,
     ticking: Clock,
-    watch: conditions.Watch,
+    watch: conditions.ConditionMonitor,
     progress: Progress,
 ) -> _Found:
     """Row after row; Ctrl-C ends it with what there is."""
@@ -114,7 +114,7 @@ def _measure(
 
     try:
         progress("counting")
-        asked = demand(subject, question.image, question.dtype, question.mode)
+        asked = workload_cost(subject, question.image, question.dtype, question.mode)
         plain = copy.deepcopy(subject.model) if question.levers is not None else None
         if question.ceiling:
             progress("measuring what this machine can do")
@@ -138,12 +138,12 @@ def _measure(
     except KeyboardInterrupt:
         if not found.has_figures:
             raise
-        signals.heard()
+        signals.acknowledge()
         found.interrupted = True
     return found
 
 
-def _workload(model: nn.Module, question: Question) -> Workload:
+def _workload(model: nn.Module, question: BenchmarkConfig) -> Workload:
     return Workload(
         model,
         image=question.image,
@@ -156,18 +156,18 @@ def _workload(model: nn.Module, question: Question) -> Workload:
 
 
 def _row(
-    subject: Subject,
+    subject: ModelUnderTest,
     ours: Workload,
     theirs: Workload | None,
-    opponent: Opponent | None,
+    opponent: OtherModel | None,
     batch_size: int,
-    question: Question,
+    question: BenchmarkConfig,
     ticking: Clock,
-    asked: Demand,
+    asked: WorkloadCost,
     ceiling: Ceiling | None,
     available: int | None,
     progress: Progress,
-) -> tuple[Timing, Comparison | None]:
+) -> tuple[Timing, Versus | None]:
     if theirs is None or opponent is None:
         row = batch_timing.time_batch(
             ours,
@@ -195,8 +195,8 @@ def _row(
 
 
 def _more(
-    subject: Subject,
-    question: Question,
+    subject: ModelUnderTest,
+    question: BenchmarkConfig,
     ours: Workload,
     plain: nn.Module | None,
     found: _Found,
@@ -220,7 +220,7 @@ def _more(
             found.interrupted = True
             return
     if question.levers is not None and plain is not None:
-        found.ladder = climb(
+        found.ladder = compare_optimizations(
             plain,
             image=question.image,
             batch_size=batch_size,
@@ -255,7 +255,7 @@ def _with_knee(rows: Sequence[Timing]) -> tuple[Timing, ...]:
 
 
 @contextlib.contextmanager
-def _settings(question: Question) -> Iterator[None]:
+def _settings(question: BenchmarkConfig) -> Iterator[None]:
     """Threads as asked for, and cuDNN's choice of the fastest algorithm for each shape; put back afterwards."""
     threads, tuned = torch.get_num_threads(), torch.backends.cudnn.benchmark
     try:

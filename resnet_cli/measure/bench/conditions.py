@@ -24,7 +24,7 @@ _STOLEN = 0.02  # of the time
 
 
 @dataclass(frozen=True, slots=True)
-class Disturbances:
+class Interference:
     """What was seen between start and stop."""
 
     other_load: float | None = None  # processors that other processes kept busy
@@ -48,7 +48,7 @@ class _Counters:
     hot: int | None
 
 
-class Watch:
+class ConditionMonitor:
     """Counters before and after, and a look at the GPU whenever there is time.
 
     Args:
@@ -71,7 +71,7 @@ class Watch:
         if self._gpu is not None:
             self._gpu.look()
 
-    def stop(self) -> Disturbances:
+    def stop(self) -> Interference:
         """What happened since the start."""
         after, before = _counters(self._root), self._before
         reasons: list[str] = []
@@ -92,12 +92,12 @@ class Watch:
         if gpu is not None:
             gpu.close()
             reasons += sorted(gpu.reasons)
-        return Disturbances(
+        return Interference(
             other_load=other,
             stolen=stolen,
             clock_hz=median(gpu.clocks) if gpu is not None and gpu.clocks else None,
             throttled=tuple(reasons),
-            quota=cgroups.processors(self._root),
+            quota=cgroups.cpu_quota(self._root),
             missing=None if gpu is None else gpu.missing,
         )
 
@@ -122,7 +122,7 @@ def _counters(root: Path) -> _Counters:
         stolen=stolen,
         total=total,
         own=own.user + own.system + own.children_user + own.children_system,
-        quota_hits=cgroups.throttlings(root),
+        quota_hits=cgroups.throttle_count(root),
         hot=sum(count or 0 for count in hot) if hot else None,
     )
 
@@ -179,7 +179,7 @@ def libraries() -> tuple[str, ...]:
     return tuple(found)
 
 
-def notes(seen: Disturbances, threads: int) -> Iterator[Note]:
+def notes(seen: Interference, threads: int) -> Iterator[Note]:
     """What disturbed the measurement, in words.
 
     Args:

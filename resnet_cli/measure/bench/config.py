@@ -13,9 +13,9 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import INFERENCE
 from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
-from resnet_cli.measure.weights.key_matching import explain_misfit, fit, load_weights
+from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys
 from resnet_cli.network import resnet
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.network.torchvision_names import torchvision_names
@@ -23,7 +23,7 @@ from resnet_cli.results.common import Shape
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BenchmarkConfig:
     """What to measure, and how.
 
     Args:
@@ -56,20 +56,20 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Opponent:
+class OtherModel:
     """What it is held against, call by call."""
 
     model: nn.Module
     name: str
 
 
-def build(spec: ModelSpec, seed: int) -> Subject:
+def build(spec: ModelSpec, seed: int) -> ModelUnderTest:
     """A network of ours with real weights."""
     with random_init.seeded(seed):
-        return Subject(resnet.build(spec), spec.name, spec)
+        return ModelUnderTest(resnet.build(spec), spec.name, spec)
 
 
-def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> Subject:
+def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> ModelUnderTest:
     """The user's network with real weights, on the CPU.
 
     Args:
@@ -84,10 +84,10 @@ def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> Subject:
         network, name = load_model(model, given=arguments)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
         raise ResnetCliError(f"{name} is on meta and has no weights to run with", "build it on the CPU")
-    return Subject(network.to("cpu"), name, rebuilt=lambda: load_model(model, given=arguments)[0])
+    return ModelUnderTest(network.to("cpu"), name, rebuilt=lambda: load_model(model, given=arguments)[0])
 
 
-def give_weights(subject: Subject, path: str) -> None:
+def give_weights(subject: ModelUnderTest, path: str) -> None:
     """Load a file of weights into a network, under its own names or, where it is one of ours, torchvision's.
 
     Raises:
@@ -99,17 +99,18 @@ def give_weights(subject: Subject, path: str) -> None:
     candidates = {subject.name: names, **({"torchvision": theirs} if theirs else {})}
     shapes = {name: tuple(tensor.shape) for name, tensor in subject.model.state_dict().items()}
     fits = {
-        whose: fit(state, {other: shapes[name] for name, other in known.items()}) for whose, known in candidates.items()
+        whose: match_keys(state, {other: shapes[name] for name, other in known.items()})
+        for whose, known in candidates.items()
     }
     for whose, known in candidates.items():
         if fits[whose].exact:
             found = {name: state[other] for name, other in known.items() if other in state}
             subject.model.load_state_dict(found, strict=False)  # old files have no counters of batches
             return
-    raise explain_misfit(path, state, fits)
+    raise describe_mismatch(path, state, fits)
 
 
-def torchvision(name: str, spec: ModelSpec, seed: int) -> Opponent:
+def torchvision(name: str, spec: ModelSpec, seed: int) -> OtherModel:
     """Torchvision's network: "torchvision" is the one of the spec, with the weights of ours; else one by its name.
 
     Raises:
@@ -119,9 +120,9 @@ def torchvision(name: str, spec: ModelSpec, seed: int) -> Opponent:
         model = torchvision_models.build_member(spec)
         weights = build(spec, seed).model.state_dict()
         model.load_state_dict({theirs: weights[ours] for ours, theirs in torchvision_names(spec).items()})
-        return Opponent(model, f"torchvision {spec.name}")
+        return OtherModel(model, f"torchvision {spec.name}")
     if (spec.stem, spec.in_channels) != ("imagenet", 3):
         raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels", "leave --stem out")
     model = torchvision_models.build_named(name, spec.num_classes)
-    random_init.randomise(model, seed)
-    return Opponent(model, f"torchvision {name.strip().lower()}")
+    random_init.randomize_parameters(model, seed)
+    return OtherModel(model, f"torchvision {name.strip().lower()}")

@@ -64,7 +64,7 @@ def timed(clock: Clock, call: Callable[[], object]) -> Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
+class BackToBack:
     """Calls in a row, with the device waited for at their end only."""
 
     calls: int
@@ -72,7 +72,7 @@ class Queued:
     enqueue_s: float
 
 
-def queued(clock: Clock, call: Callable[[], object], calls: int) -> Queued:
+def time_back_to_back(clock: Clock, call: Callable[[], object], calls: int) -> BackToBack:
     """Time calls in a row, as a server with a queue runs them."""
     clock.wait()
     begin = clock.now()
@@ -80,7 +80,7 @@ def queued(clock: Clock, call: Callable[[], object], calls: int) -> Queued:
         call()
     returned = clock.now()
     clock.wait()
-    return Queued(calls, clock.now() - begin, returned - begin)
+    return BackToBack(calls, clock.now() - begin, returned - begin)
 
 
 class HostClock:

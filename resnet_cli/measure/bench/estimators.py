@@ -19,8 +19,8 @@ from resnet_cli.results.bench import Distribution
 
 CONFIDENCE = 0.95
 BATCHES = 20
-MOST_DEPENDENT = 0.8  # correlation of batches that is still reckoned with; more cannot be told from drift
-FEWEST = 6  # the least number of samples whose extremes hold the median in 95 of 100 cases
+MAX_BATCH_AUTOCORRELATION = 0.8  # correlation of batches that is still reckoned with; more cannot be told from drift
+MIN_SAMPLES = 6  # the least number of samples whose extremes hold the median in 95 of 100 cases
 
 FASTER, SLOWER, SAME, UNCLEAR = "FASTER", "SLOWER", "SAME", "UNCLEAR"
 
@@ -58,14 +58,14 @@ def student_t(share: float, freedom: int) -> float:
         return -student_t(1 - share, freedom)
     low, high = 0.0, math.pi / 2
     while low < (middle := (low + high) / 2) < high:
-        if _within(middle, freedom) < 2 * share - 1:
+        if _t_cdf(middle, freedom) < 2 * share - 1:
             low = middle
         else:
             high = middle
     return math.sqrt(freedom) * math.tan(low)
 
 
-def _within(angle: float, freedom: int) -> float:
+def _t_cdf(angle: float, freedom: int) -> float:
     """Probability that |t| stays below √freedom · tan(angle)."""
     cosine = math.cos(angle)
     odd = freedom % 2
@@ -89,23 +89,23 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
         ValueError: there are no samples.
     """
     ordered = sorted(samples)
-    reach = _reach(samples, quantile(ordered, 0.5), confidence)
+    reach = _half_width(samples, quantile(ordered, 0.5), confidence)
     return quantile(ordered, max(0.0, 0.5 - reach)), quantile(ordered, min(1.0, 0.5 + reach))
 
 
 def effective_samples(samples: Sequence[float]) -> float:
     """How many independent samples would tell the median as surely as these."""
     n = len(samples)
-    if n < FEWEST:
+    if n < MIN_SAMPLES:
         return float(n)
     error = _rank_error(samples, quantile(sorted(samples), 0.5))
     return float(n) if error == 0 else min(float(n), 0.25 / error**2)
 
 
-def _reach(samples: Sequence[float], median: float, confidence: float) -> float:
+def _half_width(samples: Sequence[float], median: float, confidence: float) -> float:
     """How far from the middle, as a share of the ranks, the interval goes."""
     n = len(samples)
-    if n < FEWEST:
+    if n < MIN_SAMPLES:
         return 0.5
     share = (1 + confidence) / 2
     independent = NormalDist().inv_cdf(share) * 0.5 / math.sqrt(n)
@@ -138,7 +138,7 @@ def _rank_error(samples: Sequence[float], median: float) -> float:
     spread = sum((share - middle) ** 2 for share in shares)
     lag = sum((one - middle) * (other - middle) for one, other in pairwise(shares)) / spread
     # Independent batches have -1/count on average, because their own mean was taken off.
-    lag = min(max(lag + 1 / count, 0.0), MOST_DEPENDENT)
+    lag = min(max(lag + 1 / count, 0.0), MAX_BATCH_AUTOCORRELATION)
     return error * math.sqrt((1 + lag) / (1 - lag))
 
 
@@ -167,7 +167,7 @@ def _ranks(samples: Sequence[float]) -> list[float]:
     return ranks
 
 
-def needed_for(share: float) -> int:
+def min_samples_for_percentile(share: float) -> int:
     """Samples that a percentile needs: so many that two of them lie beyond it in 99 of 100 runs.
 
     64 for the 90th, 130 for the 95th, 662 for the 99th, as MLPerf's load generator asks
@@ -185,18 +185,18 @@ def needed_for(share: float) -> int:
     return n
 
 
-_NEEDED = {share: needed_for(share) for share in (0.9, 0.95, 0.99)}
+_NEEDED = {share: min_samples_for_percentile(share) for share in (0.9, 0.95, 0.99)}
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
     """A high percentile of a sorted series, or None where too few samples support it."""
-    needed = _NEEDED.get(share) or needed_for(share)
+    needed = _NEEDED.get(share) or min_samples_for_percentile(share)
     return quantile(ordered, share) if len(ordered) >= needed else None
 
 
 def outliers(samples: Sequence[float]) -> tuple[int, ...]:
     """Indices of the samples beyond the outer fences (Tukey 1977): 3 interquartile ranges from the quartiles."""
-    if len(samples) < FEWEST:
+    if len(samples) < MIN_SAMPLES:
         return ()
     ordered = sorted(samples)
     first, third = quantile(ordered, 0.25), quantile(ordered, 0.75)
@@ -207,7 +207,7 @@ def outliers(samples: Sequence[float]) -> tuple[int, ...]:
 def drift(samples: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
     """How much the median changed from the first third to the last, relative to the first; None if by chance."""
     third = len(samples) // 3
-    if third < FEWEST:
+    if third < MIN_SAMPLES:
         return None
     first, last = samples[:third], samples[-third:]
     low, high = median_interval(first, confidence)
@@ -295,7 +295,7 @@ def paired_ratio(
     if min(ours, default=1.0) <= 0 or min(theirs, default=1.0) <= 0:
         raise ValueError("a ratio needs times above 0")
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
-    if len(ratios) >= 2 * FEWEST:
+    if len(ratios) >= 2 * MIN_SAMPLES:
         ratios = [math.sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2], strict=False)]
     low, high = median_interval(ratios, confidence)
     return quantile(sorted(ratios), 0.5), low, high

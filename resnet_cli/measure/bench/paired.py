@@ -7,8 +7,8 @@ from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.bench.estimators import describe, paired_ratio, verdict
 from resnet_cli.measure.bench.sampling import Limits, Progress, sample
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import Demand
-from resnet_cli.results.bench import Ceiling, Comparison, Timing
+from resnet_cli.measure.bench.workload_cost import WorkloadCost
+from resnet_cli.results.bench import Ceiling, Timing, Versus
 
 
 def interleaved(
@@ -19,11 +19,11 @@ def interleaved(
     clock: Clock,
     limits: Limits,
     *,
-    demand: Demand,
+    demand: WorkloadCost,
     ceiling: Ceiling | None = None,
     available: int | None = None,
     progress: Progress,
-) -> tuple[Timing, Comparison | None]:
+) -> tuple[Timing, Versus | None]:
     """Our row, and how it compares; no comparison where one of the two does not run.
 
     They are the same where the interval of the ratio lies within the width that sampling goes on for.
@@ -44,14 +44,14 @@ def interleaved(
         KeyboardInterrupt: before anything was measured.
     """
     try:
-        batch_timing.fits(batch_size, demand, None if available is None else available // 2)
+        batch_timing.require_memory(batch_size, demand, None if available is None else available // 2)
         with ours.running():
-            ready = batch_timing.warm(ours, batch_size, clock, limits, progress)
-            other = batch_timing.warm(theirs, batch_size, clock, limits, progress)
+            ready = batch_timing.warm_up_batch(ours, batch_size, clock, limits, progress)
+            other = batch_timing.warm_up_batch(theirs, batch_size, clock, limits, progress)
             try:
                 taken = sample(clock, [ready.call, other.call], limits, progress, f"batch {batch_size}: ")
             except Exception as error:
-                raise batch_timing.refused(error, clock) from error
+                raise batch_timing.as_not_run(error, clock) from error
             row = batch_timing.timing(
                 ours, batch_size, clock, ready, taken.series[0], taken.stopped, demand, ceiling, limits.confidence
             )
@@ -59,7 +59,7 @@ def interleaved(
         return batch_timing.not_measured(batch_size, demand, failure), None
     walls = taken.walls
     ratio, low, high = paired_ratio(walls[0], walls[1], limits.confidence)
-    return row, Comparison(
+    return row, Versus(
         batch_size=batch_size,
         kind="interleaved",
         ours=names[0],

@@ -7,13 +7,13 @@ import time
 import torch
 
 from resnet_cli.measure.bench import conditions
-from resnet_cli.measure.bench.config import Question
-from resnet_cli.measure.models.model import Subject, describe_input
+from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.models.model import ModelUnderTest, describe_input
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.bench import BenchResult, Conditions
 
 
-class Frame:
+class RunContext:
     """Opened before the measurement and closed after it.
 
     Args:
@@ -21,10 +21,10 @@ class Frame:
         question: what is asked.
     """
 
-    def __init__(self, subject: Subject, question: Question) -> None:
+    def __init__(self, subject: ModelUnderTest, question: BenchmarkConfig) -> None:
         self._subject, self._question = subject, question
         self._begin = time.perf_counter()
-        self.watch = conditions.Watch(question.device)
+        self.watch = conditions.ConditionMonitor(question.device)
         self.watch.start()
 
     def close(self) -> BenchResult:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from resnet_cli import signals
 from resnet_cli.measure.bench.device_timer import Clock, Sample, timed
 from resnet_cli.measure.bench.estimators import CONFIDENCE, is_steady, median_interval, paired_ratio, quantile
-from resnet_cli.results.bench import Start
+from resnet_cli.results.bench import WarmUp
 
 Call = Callable[[], object]
 Progress = Callable[[str], None]
@@ -20,7 +20,7 @@ _TOLD_EVERY = 0.5  # seconds between two words on the progress
 _LOOK_EVERY = 0.5  # seconds between two looks at the interval, or more, …
 _LOOK_GROWTH = 1.1  # … until there are so many times as many samples …
 _LOOK_SHARE = 0.05  # … and the looks take no more than this share of the time
-_SHARP_LOOKS = 3  # in a row: who looks often sees one that is sharp by chance, and that misses more often
+_CONVERGED_CHECKS = 3  # in a row: who looks often sees one that is sharp by chance, and that misses more often
 _FEWEST_SAMPLES = 40
 _FEWEST_CALLS = 3  # of a warm-up
 _WARM_AFTER = 0.2  # seconds of work in which a device that idled raises its clocks
@@ -60,7 +60,7 @@ class Sampled:
 def _silent(text: str) -> None: ...
 
 
-def warm_up(clock: Clock, call: Call, limits: Limits, progress: Progress = _silent, name: str = "") -> Start:
+def warm_up(clock: Clock, call: Call, limits: Limits, progress: Progress = _silent, name: str = "") -> WarmUp:
     """Call until the times stand still, or a quarter of the time is over; the first call may take as long as it does.
 
     Raises:
@@ -80,7 +80,7 @@ def warm_up(clock: Clock, call: Call, limits: Limits, progress: Progress = _sile
         if now - told >= _TOLD_EVERY:
             told = now
             progress(f"{name}warming up, {len(times)} calls")
-    return Start(times[0], len(times), clock.now() - begin, steady)
+    return WarmUp(times[0], len(times), clock.now() - begin, steady)
 
 
 def _window(times: Sequence[float], budget: float) -> int:
@@ -110,7 +110,7 @@ def sample(
     told = begin
     stopped = TIME
     order = list(range(len(calls)))
-    looks = _Looks(clock, limits, begin)
+    looks = StoppingRule(clock, limits, begin)
     with without_collection():
         try:
             while (now := clock.now()) - begin < limits.max_time_s or not taken[0]:
@@ -133,12 +133,12 @@ def sample(
             whole = min(map(len, taken))
             if not whole:
                 raise
-            signals.heard()
+            signals.acknowledge()
             taken = [samples[:whole] for samples in taken]
     return Sampled(taken, stopped, clock.now() - begin)
 
 
-class _Looks:
+class StoppingRule:
     """Looks at the interval: rare enough to cost little, and to be believed."""
 
     def __init__(self, clock: Clock, limits: Limits, begin: float) -> None:
@@ -161,7 +161,7 @@ class _Looks:
         self._next_count = _LOOK_GROWTH * len(taken[0])
         self._sharp = self._sharp + 1 if self.width <= self.limits.ci_width else 0
         return (
-            self._sharp >= _SHARP_LOOKS
+            self._sharp >= _CONVERGED_CHECKS
             and end - self.begin >= self.limits.min_time_s
             and len(taken[0]) >= _FEWEST_SAMPLES
         )

@@ -23,7 +23,7 @@ INFERENCE, TRAIN = "inference", "train"
 MODES = (INFERENCE, TRAIN)
 
 _CALIBRATION_IMAGES = 4
-_LONG_S = 1.0  # of a backward pass that is heard in
+_SLOW_BACKWARD_S = 1.0  # of a backward pass that is heard in
 _RATE, _MOMENTUM, _DECAY = 1e-3, 0.9, 1e-4  # small steps: the weights shall stay what they are in size
 
 
@@ -77,7 +77,7 @@ class Workload:
         generator = torch.Generator().manual_seed(self.seed)
         model = self.model
         labels: list[Tensor] = []
-        hooks = _ears(parameters) if self.device.type == "cpu" else []
+        hooks = _signal_hooks(parameters) if self.device.type == "cpu" else []
 
         def step() -> object:
             optimizer.zero_grad(set_to_none=True)
@@ -85,7 +85,7 @@ class Workload:
             loss = _loss(output, labels, generator)
             begin = time.perf_counter()
             loss.backward()  # type: ignore[no-untyped-call]
-            if hooks and time.perf_counter() - begin < _LONG_S:
+            if hooks and time.perf_counter() - begin < _SLOW_BACKWARD_S:
                 for hook in hooks:
                     hook.remove()
                 hooks.clear()
@@ -99,7 +99,7 @@ class Workload:
         return nullcontext() if self.mode == TRAIN else torch.inference_mode()
 
 
-def _ears(parameters: Sequence[nn.Parameter]) -> list[RemovableHandle]:
+def _signal_hooks(parameters: Sequence[nn.Parameter]) -> list[RemovableHandle]:
     """Between these hooks Python hears Ctrl-C, which a backward pass does not; in a long one they cost nothing."""
 
     def listen(parameter: Tensor) -> None: ...

@@ -12,12 +12,12 @@ from resnet_cli.measure.bench.workload import TRAIN
 from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.models.input_errors import larger_input
-from resnet_cli.measure.models.model import Passes, Subject
+from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
 from resnet_cli.results.common import Layer, Shape
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class WorkloadCost:
     """Linear in the batch: so much for each image, and so much in any case."""
 
     macs_per_image: float
@@ -37,7 +37,7 @@ class Demand:
         return round(self.bytes + self.bytes_per_image * batch_size)
 
 
-def demand(subject: Subject, image: Shape, dtype: torch.dtype, mode: str) -> Demand:
+def workload_cost(subject: ModelUnderTest, image: Shape, dtype: torch.dtype, mode: str) -> WorkloadCost:
     """What a call of this network asks for.
 
     Args:
@@ -53,12 +53,12 @@ def demand(subject: Subject, image: Shape, dtype: torch.dtype, mode: str) -> Dem
     low, high = (_at(subject, (images, *image), dtype, mode) for images in (few, more))
     macs = (high[0] - low[0]) / (more - few)
     size = (high[1] - low[1]) / (more - few)
-    return Demand(macs, low[0] - few * macs, size, low[1] - few * size)
+    return WorkloadCost(macs, low[0] - few * macs, size, low[1] - few * size)
 
 
-def _at(subject: Subject, shape: Shape, dtype: torch.dtype, mode: str) -> tuple[int, int]:
+def _at(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, mode: str) -> tuple[int, int]:
     """MACs and bytes at a batch size."""
-    passes = Passes(subject, shape, dtype)
+    passes = ForwardRunner(subject, shape, dtype)
     weights = sum(tensor.nbytes for tensor in (*passes.copy.parameters(), *passes.copy.buffers()))
     given = passes.make(shape).nbytes
     if mode != TRAIN:
@@ -75,6 +75,6 @@ def _at(subject: Subject, shape: Shape, dtype: torch.dtype, mode: str) -> tuple[
     return total_macs(step.operators), weights + given + step.peak + momentum
 
 
-def layers(subject: Subject, shape: Shape, dtype: torch.dtype) -> Layer:
+def layers(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype) -> Layer:
     """The layer tree of an inference at this shape, (N, C, H, W)."""
-    return layer_tree(Passes(subject, shape, dtype).inference(), None, subject.name)
+    return layer_tree(ForwardRunner(subject, shape, dtype).inference(), None, subject.name)

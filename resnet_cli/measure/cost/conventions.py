@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.results.common import Convention, Part, Step, Walk
+from resnet_cli.results.common import Convention, FlopTerm, Reconciliation, ReconciliationStep
 
 Terms = tuple[tuple[str, float], ...]
 
@@ -151,7 +151,7 @@ PUBLISHED_IN_PAPERS: Mapping[str, int] = {
 
 
 def formula(terms: Terms, parts: Mapping[str, int] | None = None) -> str:
-    """The formula as people write it: "C + L + 2B + G". With `parts`, symbols that are 0 here are left out."""
+    """The formula as people write it: "C + L + 2B + G". With `sections`, symbols that are 0 here are left out."""
     words = []
     for symbol, coefficient in terms:
         if parts is not None and not parts.get(symbol):
@@ -202,7 +202,9 @@ def _verdict(predicted: int, measured: int, rounding: float | None) -> str:
     return "differs"
 
 
-def walk(start: Convention, end: Convention, parts: Sequence[Part], makers: Mapping[str, Iterable[str]]) -> Walk:
+def reconcile(
+    start: Convention, end: Convention, parts: Sequence[FlopTerm], makers: Mapping[str, Iterable[str]]
+) -> Reconciliation:
     """The way from one figure to another, a step for each part that the two count differently.
 
     Args:
@@ -223,12 +225,14 @@ def walk(start: Convention, end: Convention, parts: Sequence[Part], makers: Mapp
         if part.value and coefficients[0] != coefficients[1]:
             difference = round((coefficients[1] - coefficients[0]) * part.value)
             operators = tuple(sorted(makers.get(part.symbol, ())))
-            steps.append(Step(part.symbol, part.meaning, operators, part.value, *coefficients, difference))
+            steps.append(
+                ReconciliationStep(part.symbol, part.meaning, operators, part.value, *coefficients, difference)
+            )
     rest = last - first - sum(step.difference for step in steps)
     if rest:
         meaning = "not explained by the formulas"
-        steps.append(Step(UNEXPLAINED, meaning, (), abs(rest), 0.0, 1.0 if rest > 0 else -1.0, rest))
-    return Walk(start.key, end.key, first, last, tuple(steps))
+        steps.append(ReconciliationStep(UNEXPLAINED, meaning, (), abs(rest), 0.0, 1.0 if rest > 0 else -1.0, rest))
+    return Reconciliation(start.key, end.key, first, last, tuple(steps))
 
 
 def _figure(convention: Convention) -> int:
@@ -242,7 +246,7 @@ def keys() -> tuple[str, ...]:
     return tuple(rule.key for rule in rules(8))
 
 
-def parse_walk(text: str) -> tuple[str, str]:
+def parse_reconciliation(text: str) -> tuple[str, str]:
     """`fvcore:torchvision` as two keys.
 
     Raises:

@@ -12,11 +12,11 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
 from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.cost.conventions import SAVED_BY_PAPER, Figure
-from resnet_cli.measure.cost.flops_tables import module_rows, operator_rows, total_macs
-from resnet_cli.measure.cost.layer_tree import plain_name
+from resnet_cli.measure.cost.flops_tables import module_rows, op_rows, total_macs
+from resnet_cli.measure.cost.layer_tree import op_title
 from resnet_cli.measure.models import model
 from resnet_cli.measure.models.input_errors import larger_input
-from resnet_cli.measure.models.model import Passes, Subject, describe_input, mode_notes
+from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest, describe_input, mode_notes
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.models.user_errors import frames_of, user_error
 from resnet_cli.measure.ops.cost import PARTS
@@ -26,17 +26,17 @@ from resnet_cli.network.architectures import FAMILY
 from resnet_cli.results.common import (
     Convention,
     FlopsResult,
+    FlopTerm,
     Note,
-    Part,
+    Reconciliation,
     Shape,
-    Walk,
 )
 
 _DEFAULT_WALKS = (("torch", "macs"), ("torchinfo", "macs"), ("fvcore", "macs"), ("paper", "macs"))
 
 
 def count_flops(
-    subject: Subject,
+    subject: ModelUnderTest,
     *,
     shape: Shape,
     dtype: torch.dtype,
@@ -57,8 +57,8 @@ def count_flops(
     Raises:
         ResnetCliError: the input does not get through the network, or cannot be trained at this batch.
     """
-    passes = Passes(subject, shape, dtype)
-    tally, tally_failure = other_counters.torch_tally()
+    passes = ForwardRunner(subject, shape, dtype)
+    tally, tally_failure = other_counters.count_with_torch()
     inference, step = passes.both(tally) if backward else (passes.inference(tally), None)
     training = None if step is None else _trained(passes, step)
     fvcore = other_counters.fvcore(
@@ -91,7 +91,7 @@ def count_flops(
         for rule in conventions.rules(_comparisons(inference.operators))
         if rule.key != "paper" or SAVED_BY_PAPER in values
     }
-    makers = _makers(inference.operators)
+    makers = _contributing_ops(inference.operators)
     return FlopsResult(
         network=subject.described,
         input=describe_input(shape, dtype),
@@ -100,11 +100,11 @@ def count_flops(
         operations=sum(op.counted.operations for op in inference.operators),
         backward_macs=total_macs(backwards) if training else None,
         backward_flops=2 * total_macs(backwards) if training else None,
-        operators=operator_rows(inference.operators, backwards, fvcore.by_operator),
+        operators=op_rows(inference.operators, backwards, fvcore.by_operator),
         root=module_rows(inference.root, subject.name, fvcore.by_module, training),
         parts=parts,
         conventions=tuple(found.values()),
-        walks=_walks(found, parts, makers, walks),
+        walks=_reconciliations(found, parts, makers, walks),
         uncounted=tuple(sorted({op.name for op in inference.operators if not op.counted.counted})),
         assertions=(),
         environment=environment(device),
@@ -117,7 +117,7 @@ def count_flops(
     )
 
 
-def _trained(passes: Passes, step: Trace | str) -> Trace:
+def _trained(passes: ForwardRunner, step: Trace | str) -> Trace:
     """The training step that --backward asks for.
 
     Raises:
@@ -133,20 +133,20 @@ def _trained(passes: Passes, step: Trace | str) -> Trace:
     return step
 
 
-def _parts(operators: Sequence[OperatorCall]) -> tuple[Part, ...]:
+def _parts(operators: Sequence[OperatorCall]) -> tuple[FlopTerm, ...]:
     totals: dict[str, int] = defaultdict(int)
     for op in operators:
         for symbol, amount in op.counted.parts.items():
             totals[symbol] += amount
-    return tuple(Part(symbol, meaning, totals.get(symbol, 0)) for symbol, meaning in PARTS.items())
+    return tuple(FlopTerm(symbol, meaning, totals.get(symbol, 0)) for symbol, meaning in PARTS.items())
 
 
-def _makers(operators: Sequence[OperatorCall]) -> Mapping[str, set[str]]:
+def _contributing_ops(operators: Sequence[OperatorCall]) -> Mapping[str, set[str]]:
     """Which operators make which part."""
     makers: dict[str, set[str]] = defaultdict(set)
     for op in operators:
         for symbol in op.counted.parts:
-            makers[symbol].add(plain_name(op.name))
+            makers[symbol].add(op_title(op.name))
     makers[SAVED_BY_PAPER] = {"conv"}
     return makers
 
@@ -158,7 +158,7 @@ def _comparisons(operators: Sequence[OperatorCall]) -> float:
     return sum(pool.operations for pool in pools) / outputs if outputs else 8
 
 
-def _saved_by_paper(subject: Subject, shape: Shape, dtype: torch.dtype, inference: Trace) -> Part | None:
+def _saved_by_paper(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, inference: Trace) -> FlopTerm | None:
     """Multiply-accumulates that the paper's network does without, where ours has a twin in a paper.
 
     Of basic blocks the paper's table has the variant whose shortcuts pad with zeros instead of projecting
@@ -173,13 +173,13 @@ def _saved_by_paper(subject: Subject, shape: Shape, dtype: torch.dtype, inferenc
     elif spec.groups > 1:
         saved, meaning = 0, "nothing: the paper of ResNeXt strides where torchvision does"
     else:
-        twin = Passes(model.subject(replace(spec, stride_in_1x1=True)), shape, dtype).inference()
+        twin = ForwardRunner(model.model_from_spec(replace(spec, stride_in_1x1=True)), shape, dtype).inference()
         saved = total_macs(inference.operators) - total_macs(twin.operators)
         meaning = "stride in the 3×3 (v1.5), not in the 1×1 (v1)"
-    return Part(SAVED_BY_PAPER, meaning, saved)
+    return FlopTerm(SAVED_BY_PAPER, meaning, saved)
 
 
-def _is_published(subject: Subject, shape: Shape) -> bool:
+def _is_published(subject: ModelUnderTest, shape: Shape) -> bool:
     """Whether publications speak of this network: a member of the family, unchanged, at their input."""
     spec = subject.spec
     if spec is None or spec.name not in FAMILY or shape[1:] != (3, 224, 224):
@@ -192,7 +192,7 @@ def _is_published(subject: Subject, shape: Shape) -> bool:
 _NOT_PUBLISHED = "published for 3×224×224 and 1000 classes, and for unchanged networks, only"
 
 
-def _torchvision(subject: Subject, shape: Shape) -> Figure:
+def _torchvision(subject: ModelUnderTest, shape: Shape) -> Figure:
     if not _is_published(subject, shape):
         return Figure(None, reason=_NOT_PUBLISHED)
     try:
@@ -203,25 +203,25 @@ def _torchvision(subject: Subject, shape: Shape) -> Figure:
     return Figure(round(giga_macs * 1000) * 10**6 * shape[0], rounding=1e6 * shape[0])
 
 
-def _paper(subject: Subject, shape: Shape) -> Figure:
+def _paper(subject: ModelUnderTest, shape: Shape) -> Figure:
     published = conventions.PUBLISHED_IN_PAPERS.get(subject.name)
     if published is None or not _is_published(subject, shape):
         return Figure(None, reason=_NOT_PUBLISHED)
     return Figure(published * 10**8 * shape[0], rounding=1e8 * shape[0])
 
 
-def _walks(
+def _reconciliations(
     found: Mapping[str, Convention],
-    parts: Sequence[Part],
+    parts: Sequence[FlopTerm],
     makers: Mapping[str, Iterable[str]],
     wanted: Sequence[tuple[str, str]],
-) -> tuple[Walk, ...]:
+) -> tuple[Reconciliation, ...]:
     for name in {name for pair in wanted for name in pair} - found.keys():
         raise ResnetCliError(
             f"--walk: there is no figure of {name!r} for this network", "it is not in a paper's family"
         )
     pairs = wanted or [pair for pair in _DEFAULT_WALKS if pair[0] in found]
-    return tuple(conventions.walk(found[start], found[end], parts, makers) for start, end in pairs)
+    return tuple(conventions.reconcile(found[start], found[end], parts, makers) for start, end in pairs)
 
 
 def _grouped(training: Trace | None) -> Iterable[Note]:

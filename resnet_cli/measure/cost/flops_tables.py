@@ -24,7 +24,7 @@ def total_macs(operators: Iterable[OperatorCall]) -> int:
     return sum(op.counted.macs for op in operators)
 
 
-def operator_rows(
+def op_rows(
     forward: Sequence[OperatorCall], backward: Sequence[OperatorCall], fvcore: Mapping[str, int] | None
 ) -> tuple[Operator, ...]:
     """A row per operator, the dearest first; what fvcore counts elsewhere has a row of its own."""

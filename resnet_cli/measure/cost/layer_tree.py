@@ -12,7 +12,7 @@ from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
 from resnet_cli.results.common import Layer
 
 # Operators by the names that people call them.
-_PLAIN = {
+_OP_TITLES = {
     "convolution": "conv",
     "addmm": "linear",
     "native_batch_norm": "batch_norm",
@@ -21,9 +21,9 @@ _PLAIN = {
 }
 
 
-def plain_name(operator: str) -> str:
+def op_title(operator: str) -> str:
     """`max_pool2d_with_indices` -> "max_pool2d"."""
-    return _PLAIN.get(operator, operator)
+    return _OP_TITLES.get(operator, operator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class _Tree:
             if isinstance(child, ModuleCall):
                 row = self.layer(child, _below(call.path, child.path))
             elif child.allocated or child.counted.operations or not child.counted.counted:
-                plain = plain_name(child.name)
+                plain = op_title(child.name)
                 number = taken[plain] = taken.get(plain, 0) + 1
                 label = plain if number == 1 else f"{plain}{number}"
                 row = self._operator(child, f"{call.path}:{label}", plain)

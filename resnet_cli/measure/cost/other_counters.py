@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from resnet_cli.measure.ops.fast_meta import QuickShapes
-from resnet_cli.measure.tracing.tracer import Tally
+from resnet_cli.measure.ops.fast_meta import FastMetaKernels
+from resnet_cli.measure.tracing.tracer import FlopFormula
 
 # fvcore traces a real forward on the CPU; beyond this it would take seconds and gigabytes.
 _FVCORE_MACS = 150e9
@@ -58,7 +58,7 @@ def version(package: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _hushed(*loggers: str) -> Iterator[None]:
+def _silenced(*loggers: str) -> Iterator[None]:
     """Nothing that a library prints, warns or logs reaches the user's terminal."""
     levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in loggers]
     for logger, _ in levels:
@@ -85,7 +85,7 @@ def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
     """Ask torchinfo about a network on `meta`, which it may change: give a copy."""
     release = version("torchinfo")
     try:
-        with _hushed("torchinfo"), QuickShapes():
+        with _silenced("torchinfo"), FastMetaKernels():
             from torchinfo import summary
 
             report = summary(model, input_data=list(inputs), verbose=0, depth=10_000, mode="eval")
@@ -116,12 +116,12 @@ def fvcore(model: nn.Module, inputs: tuple[Any, ...], *, batch: int, macs: int, 
     if macs / batch > _FVCORE_MACS or bytes_alive / batch > _FVCORE_BYTES:
         return FvcoreReport(release, failure="not run: it needs a real forward, too large at this image size")
     try:
-        with _hushed("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn"):
+        with _silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn"):
             from fvcore.nn import FlopCountAnalysis
 
             images = tuple(torch.zeros(1, *tensor.shape[1:]) for tensor in inputs)
             with torch.no_grad():
-                analysis = FlopCountAnalysis(_zero_twin(model).eval(), images)
+                analysis = FlopCountAnalysis(_zero_copy(model).eval(), images)
                 analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
                 total = round(analysis.total())
                 operators = {name: round(value) * batch for name, value in analysis.by_operator().items()}
@@ -131,7 +131,7 @@ def fvcore(model: nn.Module, inputs: tuple[Any, ...], *, batch: int, macs: int, 
         return FvcoreReport(release, failure=_reason(error))
 
 
-def _zero_twin(model: nn.Module) -> nn.Module:
+def _zero_copy(model: nn.Module) -> nn.Module:
     """A float32 copy on the CPU whose weights are all one and the same zero, and take no memory."""
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
@@ -142,7 +142,7 @@ def _zero_twin(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def torch_tally() -> tuple[Tally | None, str | None]:
+def count_with_torch() -> tuple[FlopFormula | None, str | None]:
     """The formulas of torch's FlopCounterMode, one call at a time, or the reason why there are none.
 
     The mode itself would import torch.compile (0.8 s) to keep it away; its formulas are the same by themselves.

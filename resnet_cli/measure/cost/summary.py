@@ -9,13 +9,13 @@ import torch
 from resnet_cli.measure.cost import other_counters
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.memory import memory
-from resnet_cli.measure.models.model import Passes, Subject, describe_input, mode_notes
+from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest, describe_input, mode_notes
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.tracer import OperatorCall
-from resnet_cli.results.common import Layer, Note, Shape, SummaryResult, Witness
+from resnet_cli.results.common import CrossCheck, Layer, Note, Shape, SummaryResult
 
 
-def summarize(subject: Subject, *, shape: Shape, dtype: torch.dtype, device: torch.device) -> SummaryResult:
+def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, device: torch.device) -> SummaryResult:
     """Everything that `summary` shows. Nothing is allocated, and the network stays as it is.
 
     Args:
@@ -27,7 +27,7 @@ def summarize(subject: Subject, *, shape: Shape, dtype: torch.dtype, device: tor
     Raises:
         ResnetCliError: the input does not get through the network.
     """
-    passes = Passes(subject, shape, dtype)
+    passes = ForwardRunner(subject, shape, dtype)
     inference, training = passes.both()
     twice = passes.training(2 * shape[0])
     notes = []
@@ -69,13 +69,13 @@ def _uncounted(operators: list[OperatorCall]) -> Iterator[Note]:
         yield Note("warning", f"operators whose arithmetic is not counted: {', '.join(names)}")
 
 
-def _torchinfo(passes: Passes, root: Layer) -> tuple[Witness, ...]:
+def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:
     """torchinfo's parameters and leaf layers, held against ours."""
     report = other_counters.torchinfo(passes.copy, (passes.make(passes.shape),))
 
-    def witness(quantity: str, ours: int, theirs: int | None, note: str | None = None) -> Witness:
+    def witness(quantity: str, ours: int, theirs: int | None, note: str | None = None) -> CrossCheck:
         agrees = None if theirs is None else ours == theirs
-        return Witness("torchinfo", report.version, quantity, ours, theirs, agrees, note or report.failure)
+        return CrossCheck("torchinfo", report.version, quantity, ours, theirs, agrees, note or report.failure)
 
     leaves = [(row.kind, row.output_shape) for row in _leaf_modules(root)]
     same = sum(ours == theirs for ours, theirs in zip(leaves, report.leaves, strict=False))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 _FAILED = "failed"
 _SHORTEST_NAP = 0.001
-PATIENCE_S = 300.0  # of silence: longer than any step takes, shorter than anybody wants to look at nothing
+TIMEOUT_S = 300.0  # of silence: longer than any step takes, shorter than anybody wants to look at nothing
 
 
 class PeerGoneError(Exception):
@@ -42,7 +42,7 @@ class Store(Protocol):
         """Whether all of them are there."""
 
 
-class Party(Protocol):
+class CoordinationProtocol(Protocol):
     """Processes that measure something together."""
 
     def share(self, value: Any, nap_s: float = ...) -> list[Any]:
@@ -52,7 +52,7 @@ class Party(Protocol):
         """Let all of them begin at once."""
 
 
-class Alone:
+class SingleProcess:
     """A process by itself."""
 
     def share(self, value: Any, nap_s: float = 0.0) -> list[Any]:  # as in Party
@@ -63,7 +63,7 @@ class Alone:
         """Nobody has to be waited for."""
 
 
-class Peers:
+class Coordinator:
     """The processes of this run.
 
     Args:
@@ -83,7 +83,7 @@ class Peers:
         count: int,
         *,
         barrier: Callable[[], object] = lambda: None,
-        patience_s: float = PATIENCE_S,
+        patience_s: float = TIMEOUT_S,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from resnet_cli.measure.bench.estimators import describe
-from resnet_cli.measure.distributed.synchronized_sampling import Rounds
+from resnet_cli.measure.distributed.synchronized_sampling import RankSamples
 from resnet_cli.results.bench import Rank, Replicas
 from resnet_cli.results.common import Note
 
@@ -18,7 +18,7 @@ def combined(
     backend: str,
     wrapper: str,
     threads: int,
-    alone: Rounds,
+    alone: RankSamples,
     found: Sequence[dict[str, Any]],
     confidence: float,
 ) -> Replicas:

@@ -25,12 +25,12 @@ from resnet_cli.errors import BAD_INPUT, ResnetCliError
 from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.distributed.coordination import PeerGoneError
 from resnet_cli.measure.distributed.cpu_threads import threads_each
-from resnet_cli.measure.distributed.process_group import is_member, muted, require_gpus
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion, own_device, replicate
-from resnet_cli.measure.distributed.worker import PROGRESS, ROWS, handled_signals, report_name, work
+from resnet_cli.measure.distributed.process_group import launched_by_torchrun, require_gpus, silenced_fds
+from resnet_cli.measure.distributed.replicas import ReplicaConfig, own_device, replicate
+from resnet_cli.measure.distributed.worker import PROGRESS, ROWS, handled_signals, report_name, worker_main
 from resnet_cli.results.bench import Replicas
 
-__all__ = ["is_member", "launch", "run_here"]
+__all__ = ["launch", "launched_by_torchrun", "run_here"]
 
 _LOOKS_EVERY_S = 0.2
 
@@ -38,7 +38,7 @@ _LOOKS_EVERY_S = 0.2
 def _silent(text: str) -> None: ...
 
 
-def run_here(question: ReplicaQuestion, progress: Progress = _silent) -> tuple[Replicas, ...] | None:
+def run_here(question: ReplicaConfig, progress: Progress = _silent) -> tuple[Replicas, ...] | None:
     """Measure as one of the processes that torchrun has started; all of them must ask the same.
 
     Args:
@@ -62,7 +62,7 @@ def run_here(question: ReplicaQuestion, progress: Progress = _silent) -> tuple[R
 
 def launch(
     processes: int,
-    question: ReplicaQuestion,
+    question: ReplicaConfig,
     progress: Progress = _silent,
     rescue: Callable[[tuple[Replicas, ...]], None] = lambda _: None,
 ) -> tuple[Replicas, ...]:
@@ -108,7 +108,7 @@ def launch(
     return rows
 
 
-def _returned(processes: int, question: ReplicaQuestion, folder: Path, progress: Progress) -> dict[int, Any]:
+def _returned(processes: int, question: ReplicaConfig, folder: Path, progress: Progress) -> dict[int, Any]:
     """What each process gave back."""
     # On some systems it logs a line when it is imported.
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs  # noqa: PLC0415
@@ -130,7 +130,7 @@ def _returned(processes: int, question: ReplicaQuestion, folder: Path, progress:
     )
     try:
         with _hearing(folder, progress):
-            returned: dict[int, Any] = elastic_launch(configuration, work)(question, str(folder))
+            returned: dict[int, Any] = elastic_launch(configuration, worker_main)(question, str(folder))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode == -signal.SIGINT:  # Ctrl-C reaches all of a terminal's processes, in whatever order
@@ -186,7 +186,7 @@ def _hearing(folder: Path, progress: Progress) -> Iterator[None]:
                     progress(text)
 
     with ExitStack() as silence:
-        silence.enter_context(muted((1, 2)))
+        silence.enter_context(silenced_fds((1, 2)))
         thread = threading.Thread(target=listen, args=(silence.close,), daemon=True)
         thread.start()
         try:

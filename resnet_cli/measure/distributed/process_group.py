@@ -16,13 +16,13 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.distributed.coordination import PATIENCE_S, PeerGoneError, Peers
+from resnet_cli.measure.distributed.coordination import TIMEOUT_S, Coordinator, PeerGoneError
 
 _STDOUT, _STDERR = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankInfo:
     """Which process of a run this is.
 
     Args:
@@ -38,7 +38,7 @@ class Place:
     local_count: int
 
     @classmethod
-    def from_environment(cls) -> Place:
+    def from_environment(cls) -> RankInfo:
         """As torchrun and other launchers tell it.
 
         Raises:
@@ -62,7 +62,7 @@ class Place:
         return place
 
 
-def is_member() -> bool:
+def launched_by_torchrun() -> bool:
     """Whether torchrun or the like has started this process as one of several."""
     return all(os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
@@ -85,7 +85,7 @@ def require_gpus(processes: int) -> None:
 
 
 @contextmanager
-def joined(place: Place, device: torch.device, patience_s: float = PATIENCE_S) -> Iterator[Peers]:
+def process_group(place: RankInfo, device: torch.device, patience_s: float = TIMEOUT_S) -> Iterator[Coordinator]:
     """Be part of the group while inside.
 
     What torch's libraries have to say meanwhile stays off the terminal; rank 0 may still write to standard error.
@@ -102,9 +102,9 @@ def joined(place: Place, device: torch.device, patience_s: float = PATIENCE_S) -
     if device.type == "cuda":
         require_gpus(place.local_count)
         torch.cuda.set_device(device)
-    with muted(_STDOUT if place.rank == 0 else (_STDOUT, _STDERR)), warnings.catch_warnings():
+    with silenced_fds(_STDOUT if place.rank == 0 else (_STDOUT, _STDERR)), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with muted(_STDERR):
+        with silenced_fds(_STDERR):
             peers = _connected(place, device, patience_s)
         whole = False
         try:
@@ -113,12 +113,12 @@ def joined(place: Place, device: torch.device, patience_s: float = PATIENCE_S) -
         finally:
             # NCCL waits for the others when it leaves, and in a run that failed they do not come.
             if whole or device.type != "cuda":
-                with muted(_STDERR), suppress(RuntimeError):
+                with silenced_fds(_STDERR), suppress(RuntimeError):
                     distributed.destroy_process_group()
 
 
-def _connected(place: Place, device: torch.device, patience_s: float) -> Peers:
-    patience = timedelta(seconds=PATIENCE_S)
+def _connected(place: RankInfo, device: torch.device, patience_s: float) -> Coordinator:
+    patience = timedelta(seconds=TIMEOUT_S)
     try:
         store, rank, count = next(iter(rendezvous("env://", timeout=patience)))
         # A launcher may try again with the same store.
@@ -137,11 +137,11 @@ def _connected(place: Place, device: torch.device, patience_s: float) -> Peers:
             f"process {place.rank} of {place.count} cannot reach the others: {lines[0]}", told=False
         ) from error
     peers = PrefixStore("peers", store)
-    return Peers(peers, rank, count, barrier=distributed.barrier, patience_s=patience_s)
+    return Coordinator(peers, rank, count, barrier=distributed.barrier, patience_s=patience_s)
 
 
 @contextmanager
-def muted(descriptors: int | Sequence[int]) -> Iterator[None]:
+def silenced_fds(descriptors: int | Sequence[int]) -> Iterator[None]:
     """What is written to these file descriptors is lost, C++ code's lines too."""
     numbers = [descriptors] if isinstance(descriptors, int) else list(descriptors)
     _flush()

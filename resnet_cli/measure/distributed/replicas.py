@@ -21,18 +21,24 @@ from torch.nn.parallel import DistributedDataParallel
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import scaled
 from resnet_cli.measure.bench import conditions
-from resnet_cli.measure.bench.batch_timing import OUT_OF_MEMORY, refused
+from resnet_cli.measure.bench.batch_timing import OUT_OF_MEMORY, as_not_run
 from resnet_cli.measure.bench.device_timer import clock
 from resnet_cli.measure.bench.sampling import Limits, Progress
 from resnet_cli.measure.bench.workload import INFERENCE, TRAIN, Workload
-from resnet_cli.measure.bench.workload_cost import demand
-from resnet_cli.measure.distributed.coordination import PATIENCE_S, Alone, Party, PeerGoneError, Peers
+from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.distributed.coordination import (
+    TIMEOUT_S,
+    CoordinationProtocol,
+    Coordinator,
+    PeerGoneError,
+    SingleProcess,
+)
 from resnet_cli.measure.distributed.cpu_threads import settings, threads_each
 from resnet_cli.measure.distributed.efficiency import DDP, REPLICAS, combined
-from resnet_cli.measure.distributed.process_group import Place, joined
-from resnet_cli.measure.distributed.synchronized_sampling import Rounds, run_rounds
+from resnet_cli.measure.distributed.process_group import RankInfo, process_group
+from resnet_cli.measure.distributed.synchronized_sampling import RankSamples, sample_synchronized
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
 from resnet_cli.measure.system import devices
 from resnet_cli.network import resnet
@@ -44,7 +50,7 @@ _LONG_NAP_S = 0.25  # between two looks of a process that waits while another on
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaQuestion:
+class ReplicaConfig:
     """What to measure; plain, so that it can be sent to a process.
 
     Args:
@@ -75,7 +81,7 @@ class ReplicaQuestion:
 
 
 def replicate(
-    question: ReplicaQuestion, progress: Progress, keep: Callable[[Replicas], None] = lambda _: None
+    question: ReplicaConfig, progress: Progress, keep: Callable[[Replicas], None] = lambda _: None
 ) -> tuple[Replicas, ...] | None:
     """Measure as one of the processes of a run; all of them must ask the same.
 
@@ -91,11 +97,11 @@ def replicate(
         ResnetCliError: this process could not do it.
         PeerGoneError: another one could not.
     """
-    place = Place.from_environment()
+    place = RankInfo.from_environment()
     device = own_device(question.device, place.local_rank)
     dtype = devices.dtype(question.dtype)
-    patience_s = PATIENCE_S + 2 * question.limits.max_time_s  # the others wait for the one that is measured alone
-    with settings(threads_each(question.threads, place.local_count)), joined(place, device, patience_s) as peers:
+    patience_s = TIMEOUT_S + 2 * question.limits.max_time_s  # the others wait for the one that is measured alone
+    with settings(threads_each(question.threads, place.local_count)), process_group(place, device, patience_s) as peers:
         try:
             model = _build(question)
             if place.rank == 0:
@@ -133,7 +139,7 @@ def _silent(text: str) -> None: ...
 
 
 def _require_memory(
-    question: ReplicaQuestion, model: nn.Module, device: torch.device, dtype: torch.dtype, processes: int
+    question: ReplicaConfig, model: nn.Module, device: torch.device, dtype: torch.dtype, processes: int
 ) -> None:
     """Nothing is tried that cannot fit: a system without memory kills processes, and not always ours.
 
@@ -144,7 +150,7 @@ def _require_memory(
     if available is None:
         return
     sharing = 1 if device.type == "cuda" else processes
-    asked = demand(Subject(model, "the network", question.spec), question.image, dtype, question.mode)
+    asked = workload_cost(ModelUnderTest(model, "the network", question.spec), question.image, dtype, question.mode)
     for batch_size in question.batch_sizes:
         needed = sharing * asked.bytes_at(batch_size)
         if needed > available:
@@ -156,7 +162,7 @@ def _require_memory(
             )
 
 
-def _build(question: ReplicaQuestion) -> nn.Module:
+def _build(question: ReplicaConfig) -> nn.Module:
     with random_init.seeded(question.seed):
         if question.spec is not None:
             return resnet.build(question.spec)
@@ -166,12 +172,12 @@ def _build(question: ReplicaQuestion) -> nn.Module:
 
 
 def _row(
-    question: ReplicaQuestion,
+    question: ReplicaConfig,
     model: nn.Module,
     batch_size: int,
     device: torch.device,
     dtype: torch.dtype,
-    peers: Peers,
+    peers: Coordinator,
     progress: Progress,
 ) -> Replicas | None:
     """One batch size; on rank 0."""
@@ -186,10 +192,10 @@ def _row(
             seed=question.seed + peers.rank,
         )
 
-    def rounds(work: Workload, party: Party, name: str) -> Rounds:
+    def rounds(work: Workload, party: CoordinationProtocol, name: str) -> RankSamples:
         lockstep = isinstance(work.model, DistributedDataParallel)
         with work.running():
-            return run_rounds(
+            return sample_synchronized(
                 party,
                 clock(device),
                 work.call(batch_size),
@@ -201,7 +207,7 @@ def _row(
             )
 
     with _told(batch_size, peers, device):
-        alone = rounds(workload(), Alone(), "one process alone") if peers.rank == 0 else None
+        alone = rounds(workload(), SingleProcess(), "one process alone") if peers.rank == 0 else None
         peers.share(None, _LONG_NAP_S)
         work = workload()
         if question.mode == TRAIN:
@@ -240,7 +246,7 @@ def _wrapped(work: Workload, batch_size: int, foreign: bool) -> nn.Module:
 
 
 @contextmanager
-def _told(batch_size: int, peers: Peers, device: torch.device) -> Iterator[None]:
+def _told(batch_size: int, peers: Coordinator, device: torch.device) -> Iterator[None]:
     """Failures of a measurement in a sentence; a connection that breaks is another process's failure."""
     try:
         yield
@@ -249,7 +255,7 @@ def _told(batch_size: int, peers: Peers, device: torch.device) -> Iterator[None]
     except Exception as error:
         if _is_disconnection(error):
             raise peers.gone() from error
-        why = refused(error, clock(device))
+        why = as_not_run(error, clock(device))
         raise ResnetCliError(
             f"process {peers.rank} of {peers.count} at batch {batch_size}: {why.status}: {why.reason}",
             "use a smaller --batch-size or fewer processes" if why.status == OUT_OF_MEMORY else None,

@@ -8,18 +8,18 @@ from typing import Any
 
 from resnet_cli import signals
 from resnet_cli.measure.bench import conditions as sensors
-from resnet_cli.measure.bench.config import Question
-from resnet_cli.measure.bench.run_context import Frame
+from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.bench.run_context import RunContext
 from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.distributed import efficiency, launcher
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.distributed.replicas import ReplicaConfig
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Replicas
 
 
-def bench_many(
-    described: Subject,
-    question: Question,
+def bench_multi_process(
+    described: ModelUnderTest,
+    question: BenchmarkConfig,
     processes: int | None,
     *,
     model: str | None = None,
@@ -43,8 +43,8 @@ def bench_many(
         ResnetCliError: one of the processes failed; none is left.
         KeyboardInterrupt: before a batch size was measured.
     """
-    frame = Frame(described, question)
-    asked = ReplicaQuestion(
+    frame = RunContext(described, question)
+    asked = ReplicaConfig(
         image=question.image,
         batch_sizes=question.batch_sizes,
         spec=described.spec,
@@ -69,11 +69,11 @@ def bench_many(
         except KeyboardInterrupt:
             if not finished:
                 raise
-            signals.heard()
+            signals.acknowledge()
             rows, interrupted = tuple(finished), True
     result = frame.close()
     # What other processes keep busy are our own ones here.
     conditions = replace(result.conditions, threads=rows[0].threads, other_load=None)
-    seen = sensors.Disturbances(stolen=conditions.stolen, throttled=conditions.throttled)
+    seen = sensors.Interference(stolen=conditions.stolen, throttled=conditions.throttled)
     notes = (*efficiency.notes(rows), *sensors.notes(seen, conditions.threads))
     return replace(result, replicas=rows, interrupted=interrupted, conditions=conditions, notes=notes)

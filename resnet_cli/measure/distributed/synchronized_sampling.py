@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from resnet_cli.measure.bench.device_timer import Clock, queued, timed
+from resnet_cli.measure.bench.device_timer import Clock, time_back_to_back, timed
 from resnet_cli.measure.bench.estimators import is_steady, median_interval, quantile
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress
-from resnet_cli.measure.distributed.coordination import Party
+from resnet_cli.measure.distributed.coordination import CoordinationProtocol
 
 _ROUND_S = 0.5
 _FEWEST_SAMPLES = 40
@@ -19,7 +19,7 @@ _SHARP_ROUNDS = 3  # in a row: who looks often sees one that is sharp by chance
 
 
 @dataclass(slots=True)
-class Rounds:
+class RankSamples:
     """What one process did in them."""
 
     samples_s: list[float] = field(default_factory=list)  # requests, the device waited for after each
@@ -43,8 +43,8 @@ class Pace:
     queue: bool
 
 
-def run_rounds(
-    party: Party,
+def sample_synchronized(
+    party: CoordinationProtocol,
     clock: Clock,
     call: Call,
     limits: Limits,
@@ -53,7 +53,7 @@ def run_rounds(
     queue: bool,
     progress: Progress,
     name: str,
-) -> Rounds:
+) -> RankSamples:
     """Rounds until the times of all processes stand still, and then those that count.
 
     These end when the interval of the median is narrow enough in every process, or when the time is over.
@@ -73,13 +73,13 @@ def run_rounds(
     """
     pace = Pace(min(_ROUND_S, limits.max_time_s / 4), lockstep, queue)
 
-    def warm(found: Rounds, seconds: float) -> bool:
+    def warm(found: RankSamples, seconds: float) -> bool:
         progress(f"{name}warming up, {len(found.samples_s)} calls")
         return is_steady(found.samples_s[1:]) or (seconds >= limits.max_time_s / 4 and len(found.samples_s) >= 3)
 
     narrow_ones = 0
 
-    def sharp(found: Rounds, seconds: float) -> bool:
+    def sharp(found: RankSamples, seconds: float) -> bool:
         if not (found.samples_s and found.calls):
             return False
         nonlocal narrow_ones
@@ -97,9 +97,14 @@ def run_rounds(
 
 
 def _series(
-    party: Party, clock: Clock, call: Call, pace: Pace, done: Callable[[Rounds, float], bool], pace_s: float
-) -> Rounds:
-    found = Rounds(pace_s=pace_s)
+    party: CoordinationProtocol,
+    clock: Clock,
+    call: Call,
+    pace: Pace,
+    done: Callable[[RankSamples, float], bool],
+    pace_s: float,
+) -> RankSamples:
+    found = RankSamples(pace_s=pace_s)
     begin = clock.now()
     number = 0
     while True:
@@ -113,11 +118,11 @@ def _series(
             return found
 
 
-def _one(clock: Clock, call: Call, pace: Pace, found: Rounds, *, in_a_row: bool) -> None:
+def _one(clock: Clock, call: Call, pace: Pace, found: RankSamples, *, in_a_row: bool) -> None:
     """One round."""
     steps = max(1, math.ceil(pace.seconds / found.pace_s)) if found.pace_s > 0 else 1
     if in_a_row:
-        row = queued(clock, call, steps)
+        row = time_back_to_back(clock, call, steps)
         found.calls += row.calls
         found.seconds += row.wall_s
         return

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.distributed.coordination import PeerGoneError
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion, replicate
+from resnet_cli.measure.distributed.replicas import ReplicaConfig, replicate
 from resnet_cli.results.bench import Replicas
 
 PROGRESS = "progress"  # the file with what rank 0 said last
@@ -33,7 +33,7 @@ def handled_signals() -> list[signal.Signals]:
     return [signal.Signals[name] for name in names if name in signal.Signals.__members__]
 
 
-def work(question: ReplicaQuestion, folder: str) -> tuple[Replicas, ...] | None:
+def worker_main(question: ReplicaConfig, folder: str) -> tuple[Replicas, ...] | None:
     """Measure as one of the processes that `launch` has started; failures are left in a file of the folder."""
     _die_with_parent()
     place = Path(folder)

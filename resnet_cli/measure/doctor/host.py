@@ -63,7 +63,7 @@ def host(root: Path = _ROOT) -> Host:
         physical_cores=cpu.physical_cores(root),
         logical_cores=os.cpu_count(),
         usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        quota=cgroups.processors(root),
+        quota=cgroups.cpu_quota(root),
         memory_bytes=cpu.memory_bytes(),
         memory_limit_bytes=cgroups.limit_bytes(root),
     )

@@ -209,7 +209,7 @@ def _child(home: str, names: Sequence[str], environment: Mapping[str, str] | Non
     with tempfile.TemporaryFile() as complaints:
         child: _Child | None = None
         try:
-            with signals.held():
+            with signals.deferred():
                 child = _Child(
                     subprocess.Popen(
                         [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), home, *names],

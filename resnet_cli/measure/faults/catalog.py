@@ -13,38 +13,38 @@ from functools import partial
 from torch import nn
 
 from resnet_cli.measure.faults import layers, weights, wiring
-from resnet_cli.measure.faults.op_capture import NoPlaceError, runs
+from resnet_cli.measure.faults.op_capture import NotApplicableError, check_it_runs
 
-__all__ = ["MUTATIONS", "Mutation", "NoPlaceError"]
+__all__ = ["MUTATIONS", "Fault", "NotApplicableError"]
 
-Plant = Callable[[nn.Module], nn.Module]
+Inject = Callable[[nn.Module], nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
-class Mutation:
+class Fault:
     """One fault.
 
     `plant` gets a deep copy, changes it and returns the faulty network, which runs on a small image.
-    It raises NoPlaceError where the network has no place for the fault.
+    It raises NotApplicableError where the network has no place for the fault.
     """
 
     key: str  # "stride-in-1x1"
     group: str  # "convolution and pooling"
     title: str
-    plant: Plant
+    plant: Inject
 
 
-def _running(plant: Plant, network: nn.Module) -> nn.Module:
+def _running(plant: Inject, network: nn.Module) -> nn.Module:
     faulty = plant(network)
-    runs(faulty)
+    check_it_runs(faulty)
     return faulty
 
 
-def _group(group: str, *rows: tuple[str, str, Plant]) -> tuple[Mutation, ...]:
-    return tuple(Mutation(key, group, title, partial(_running, plant)) for key, title, plant in rows)
+def _group(group: str, *rows: tuple[str, str, Inject]) -> tuple[Fault, ...]:
+    return tuple(Fault(key, group, title, partial(_running, plant)) for key, title, plant in rows)
 
 
-MUTATIONS: tuple[Mutation, ...] = (
+MUTATIONS: tuple[Fault, ...] = (
     *_group(
         "convolution and pooling",
         ("stride-in-1x1", "ResNet v1: the stride in the first 1×1 of every bottleneck", layers.stride_in_1x1),

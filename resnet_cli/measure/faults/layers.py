@@ -8,9 +8,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.faults.op_capture import NoPlaceError, Op
+from resnet_cli.measure.faults.op_capture import FunctionCall, NotApplicableError
 from resnet_cli.measure.faults.op_patching import drop, rewire, set_options
-from resnet_cli.measure.faults.residual_structure import Anatomy, Block, conv_of, first, from_middle, norms_of_blocks
+from resnet_cli.measure.faults.residual_structure import (
+    Block,
+    ResidualStructure,
+    by_distance_from_middle,
+    conv_of,
+    first,
+    norms_of_blocks,
+)
 
 
 class BiasedBatchNorm2d(nn.Module):
@@ -57,16 +64,16 @@ def _noise(like: Tensor, shape: Sequence[int], scale: float) -> Tensor:
 # Convolution and pooling -------------------------------------------------------------------------------------------
 
 
-def _bottlenecks(anatomy: Anatomy) -> list[Block]:
+def _bottlenecks(anatomy: ResidualStructure) -> list[Block]:
     kernels = [1, 3, 1]
     return [block for block in anatomy.blocks if [op.kernel for op in block.convs()] == kernels and block.strided()]
 
 
 def stride_in_1x1(network: nn.Module) -> nn.Module:
     """ResNet v1: the stride in the first 1×1 of every bottleneck."""
-    blocks = [block for block in _bottlenecks(Anatomy(network)) if max(block.convs()[1].pair("stride")) > 1]
+    blocks = [block for block in _bottlenecks(ResidualStructure(network)) if max(block.convs()[1].pair("stride")) > 1]
     if not blocks:
-        raise NoPlaceError("no bottleneck strides in its 3×3 convolution")
+        raise NotApplicableError("no bottleneck strides in its 3×3 convolution")
     for block in blocks:
         one, three, _ = block.convs()
         set_options(network, one, stride=three.pair("stride"))
@@ -76,11 +83,11 @@ def stride_in_1x1(network: nn.Module) -> nn.Module:
 
 def stride_moved(network: nn.Module) -> nn.Module:
     """The stride in the second convolution of every basic block."""
-    blocks = Anatomy(network).blocks
+    blocks = ResidualStructure(network).blocks
     basic = [block.convs() for block in blocks if [op.kernel for op in block.convs()] == [3, 3]]
     strided = [convs for convs in basic if max(convs[0].pair("stride")) > 1]
     if not strided:
-        raise NoPlaceError("no basic block strides in its first convolution")
+        raise NotApplicableError("no basic block strides in its first convolution")
     for one, two in strided:
         set_options(network, one, stride=two.pair("stride"))
         set_options(network, two, stride=one.pair("stride"))
@@ -89,23 +96,23 @@ def stride_moved(network: nn.Module) -> nn.Module:
 
 def stem_padding(network: nn.Module) -> nn.Module:
     """One pixel less padding in the stem's convolution."""
-    stem = Anatomy(network).stem
+    stem = ResidualStructure(network).stem
     padding = stem.pair("padding")
     if min(padding) < 1:
-        raise NoPlaceError("the stem's convolution has no padding to lose")
+        raise NotApplicableError("the stem's convolution has no padding to lose")
     set_options(network, stem, padding=(padding[0] - 1, padding[1] - 1))
     return network
 
 
-def _pool(network: nn.Module) -> Op:
-    return first(Anatomy(network).of("pool"), "max pool")
+def _pool(network: nn.Module) -> FunctionCall:
+    return first(ResidualStructure(network).of("pool"), "max pool")
 
 
 def pool_padding(network: nn.Module) -> nn.Module:
     """The max pool with ceil_mode in place of padding, as in Caffe."""
     pool = _pool(network)
     if pool.pair("padding") == (0, 0):
-        raise NoPlaceError("the max pool has no padding to lose")
+        raise NotApplicableError("the max pool has no padding to lose")
     set_options(network, pool, padding=0, ceil_mode=True)
     return network
 
@@ -119,7 +126,7 @@ def ceil_mode(network: nn.Module) -> nn.Module:
 
 def conv_padding(network: nn.Module) -> nn.Module:
     """A 3×3 without padding, and the next convolution with one pixel more: the shapes stay."""
-    for block in from_middle(Anatomy(network).keeping()):
+    for block in by_distance_from_middle(ResidualStructure(network).keeping()):
         convs = block.convs()
         for one, two in pairwise(convs):
             less, more = one.pair("padding"), two.pair("padding")
@@ -127,11 +134,11 @@ def conv_padding(network: nn.Module) -> nn.Module:
                 set_options(network, one, padding=(less[0] - 1, less[1] - 1))
                 set_options(network, two, padding=(more[0] + 1, more[1] + 1))
                 return network
-    raise NoPlaceError("no block that keeps its shape has a padded 3×3 before another convolution")
+    raise NotApplicableError("no block that keeps its shape has a padded 3×3 before another convolution")
 
 
-def _plain_3x3(network: nn.Module) -> Op:
-    convs = [op for op in Anatomy(network).middle_convs(3) if op.pair("padding") == (1, 1)]
+def _plain_3x3(network: nn.Module) -> FunctionCall:
+    convs = [op for op in ResidualStructure(network).middle_convs(3) if op.pair("padding") == (1, 1)]
     return first(convs, "3×3 convolution with a padding of 1 in a block")
 
 
@@ -170,14 +177,14 @@ def groups(network: nn.Module) -> nn.Module:
         conv.groups = 2
         conv.weight = nn.Parameter(weight[:, : conv.in_channels // 2].clone())
     else:
-        raise NoPlaceError("the channels of the convolution cannot be halved")
+        raise NotApplicableError("the channels of the convolution cannot be halved")
     return network
 
 
 # Batch norm --------------------------------------------------------------------------------------------------------
 
 
-def _without_norm(network: nn.Module, op: Op) -> nn.Module:
+def _without_norm(network: nn.Module, op: FunctionCall) -> nn.Module:
     owner = network.get_submodule(op.owner)
     if isinstance(owner, nn.BatchNorm2d):
         _replace(network, owner, nn.Identity())
@@ -187,37 +194,37 @@ def _without_norm(network: nn.Module, op: Op) -> nn.Module:
 
 def missing_bn(network: nn.Module) -> nn.Module:
     """A block without one of its batch norms."""
-    blocks = from_middle(Anatomy(network).blocks)
+    blocks = by_distance_from_middle(ResidualStructure(network).blocks)
     norms = [norm for block in blocks for norm in block.norms()]
     return _without_norm(network, first(norms, "batch norm by torch's batch_norm in a block"))
 
 
 def missing_projection_bn(network: nn.Module) -> nn.Module:
     """A projection without its batch norm."""
-    blocks = from_middle(Anatomy(network).blocks)
+    blocks = by_distance_from_middle(ResidualStructure(network).blocks)
     norms = [op for block in blocks for op in block.shortcut if op.kind == "norm"]
     return _without_norm(network, first(norms, "batch norm by torch's batch_norm in a shortcut"))
 
 
 def every_norm(option: str, value: float, network: nn.Module) -> nn.Module:
     """An option of every batch norm."""
-    for op in _otherwise(Anatomy(network).of("norm"), option, value):
+    for op in _otherwise(ResidualStructure(network).of("norm"), option, value):
         set_options(network, op, **{option: value})
     return network
 
 
 def one_norm(option: str, value: float, network: nn.Module) -> nn.Module:
     """An option of one batch norm."""
-    norms = [norm for block in from_middle(Anatomy(network).blocks) for norm in block.norms()]
+    norms = [norm for block in by_distance_from_middle(ResidualStructure(network).blocks) for norm in block.norms()]
     set_options(network, _otherwise(norms, option, value)[0], **{option: value})
     return network
 
 
-def _otherwise(norms: Sequence[Op], option: str, value: float) -> list[Op]:
+def _otherwise(norms: Sequence[FunctionCall], option: str, value: float) -> list[FunctionCall]:
     first(norms, "batch norm by torch's batch_norm")
     others = [op for op in norms if op.options[option] != value]
     if not others:
-        raise NoPlaceError(f"every batch norm has {option}={value} already")
+        raise NotApplicableError(f"every batch norm has {option}={value} already")
     return others
 
 
@@ -225,7 +232,7 @@ def affine_off(network: nn.Module) -> nn.Module:
     """A batch norm without weight and bias."""
     norm = next((norm for norm in norms_of_blocks(network) if norm.affine), None)
     if norm is None:
-        raise NoPlaceError("no batch norm of a block has a weight and a bias")
+        raise NotApplicableError("no batch norm of a block has a weight and a bias")
     norm.affine = False
     norm.register_parameter("weight", None)
     norm.register_parameter("bias", None)
@@ -235,7 +242,7 @@ def affine_off(network: nn.Module) -> nn.Module:
 def _tracking(network: nn.Module) -> nn.BatchNorm2d:
     norm = next((norm for norm in norms_of_blocks(network) if norm.running_mean is not None), None)
     if norm is None:
-        raise NoPlaceError("no batch norm of a block has running statistics")
+        raise NotApplicableError("no batch norm of a block has running statistics")
     return norm
 
 
@@ -252,25 +259,25 @@ def biased_running_variance(network: nn.Module) -> nn.Module:
     """A batch norm by hand that remembers the biased variance."""
     norm = _tracking(network)
     if not norm.affine:
-        raise NoPlaceError("the batch norm has no weight and no bias")
+        raise NotApplicableError("the batch norm has no weight and no bias")
     _replace(network, norm, BiasedBatchNorm2d(norm))
     return network
 
 
 def conv_bias(network: nn.Module) -> nn.Module:
     """A convolution with a bias."""
-    for op in Anatomy(network).middle_convs():
+    for op in ResidualStructure(network).middle_convs():
         conv = conv_of(network, op)
         if conv.bias is None:
             conv.bias = nn.Parameter(_noise(conv.weight, (conv.out_channels,), 0.1))
             return network
-    raise NoPlaceError("every convolution of a block has a bias already")
+    raise NotApplicableError("every convolution of a block has a bias already")
 
 
 def no_head_bias(network: nn.Module) -> nn.Module:
     """The linear layer without its bias."""
-    linear = network.get_submodule(Anatomy(network).head.owner)
+    linear = network.get_submodule(ResidualStructure(network).head.owner)
     if not isinstance(linear, nn.Linear) or linear.bias is None:
-        raise NoPlaceError("the head is no nn.Linear with a bias")
+        raise NotApplicableError("the head is no nn.Linear with a bias")
     linear.register_parameter("bias", None)
     return network

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 IMAGE_SIZE = 64  # small and even at every stage but the last, so that paddings and strides still show
 
 
-class NoPlaceError(Exception):
+class NotApplicableError(Exception):
     """This network has no place for the fault; str() says why."""
 
 
@@ -78,7 +78,7 @@ def bound(kind: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict
 
 
 @dataclass(frozen=True, slots=True)
-class Op:
+class FunctionCall:
     """One operator of the forward."""
 
     index: int
@@ -105,20 +105,20 @@ class Op:
         """A stride, padding or dilation of a convolution, which may have been given as one figure."""
         value = self.options[option]
         if isinstance(value, str):
-            raise NoPlaceError(f"the {option} of the convolution is {value!r}, not a number")
+            raise NotApplicableError(f"the {option} of the convolution is {value!r}, not a number")
         return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 @dataclass(slots=True)
 class _Seen:
-    ops: list[Op] = field(default_factory=list)
+    ops: list[FunctionCall] = field(default_factory=list)
     producers: dict[int, int] = field(default_factory=dict)  # id of a tensor → the operator that wrote it last
     kept: list[Tensor] = field(default_factory=list)  # so that no id is given out twice
     counts: dict[str, int] = field(default_factory=dict)
     running: list[str] = field(default_factory=lambda: [""])
 
 
-class _Observer(TorchFunctionMode):
+class _OpCapture(TorchFunctionMode):
     def __init__(self, seen: _Seen, names: dict[int, str]) -> None:
         super().__init__()
         self.seen, self.names = seen, names
@@ -133,7 +133,7 @@ class _Observer(TorchFunctionMode):
             return result
         weight = given.get("weight", args[1] if kind == "linear" and len(args) > 1 else None)
         seen = self.seen
-        op = Op(
+        op = FunctionCall(
             len(seen.ops),
             kind or "other",
             seen.counts.get(kind or "other", 0),
@@ -163,11 +163,11 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def runs(network: nn.Module) -> None:
+def check_it_runs(network: nn.Module) -> None:
     """Run a small image through a network in eval mode, and leave its modes as they were.
 
     Raises:
-        NoPlaceError: it does not run; the text is the reason of torch.
+        NotApplicableError: it does not run; the text is the reason of torch.
     """
     parameters = list(network.parameters())
     example = parameters[0] if parameters else torch.empty(0)
@@ -188,14 +188,16 @@ def runs(network: nn.Module) -> None:
     finally:
         for module, mode in modes:
             module.training = mode
-    raise NoPlaceError(f"the network does not run on {IMAGE_SIZE} pixels: {str(failure).strip().split(chr(10))[0]}")
+    raise NotApplicableError(
+        f"the network does not run on {IMAGE_SIZE} pixels: {str(failure).strip().split(chr(10))[0]}"
+    )
 
 
-def observed(network: nn.Module) -> list[Op]:
+def capture_ops(network: nn.Module) -> list[FunctionCall]:
     """The operators of one forward in eval mode, in order of execution; the network is left as it was.
 
     Raises:
-        NoPlaceError: it does not run on a small image.
+        NotApplicableError: it does not run on a small image.
     """
     seen = _Seen()
     names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -207,14 +209,14 @@ def observed(network: nn.Module) -> list[Op]:
         for tensor in _tensors(given):
             seen.producers[id(tensor)] = 0
             seen.kept.append(tensor)
-            seen.ops.append(Op(0, "input", 0, (), "", None, tuple(tensor.shape), (), {}))
+            seen.ops.append(FunctionCall(0, "input", 0, (), "", None, tuple(tensor.shape), (), {}))
             break
 
     with _stack(network, seen.running):
         handle = network.register_forward_pre_hook(begin)
         try:
-            with _Observer(seen, names):
-                runs(network)
+            with _OpCapture(seen, names):
+                check_it_runs(network)
         finally:
             handle.remove()
     return seen.ops

@@ -18,19 +18,19 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from resnet_cli.measure.faults.op_capture import Op, bound, kind_of
+from resnet_cli.measure.faults.op_capture import FunctionCall, bound, kind_of
 from resnet_cli.measure.faults.residual_structure import Block
 
 # (the network, the operator, its arguments, its keyword arguments) → what stands in for its output.
 # Edits are functions of this module or partials of them over plain data: deep copies of a network carry them along.
-Edit = Callable[[nn.Module, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
-Edits = dict[tuple[str, int], Edit]
+OpPatch = Callable[[nn.Module, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+OpPatches = dict[tuple[str, int], OpPatch]
 
 
-class Rewired(nn.Module):
+class PatchedModel(nn.Module):
     """What the class of a rewired network is derived from, before the user's own."""
 
-    rewiring: Edits
+    rewiring: OpPatches
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The user's forward, with some operators exchanged."""
@@ -39,7 +39,7 @@ class Rewired(nn.Module):
 
 
 class _Exchange(TorchFunctionMode):
-    def __init__(self, network: Rewired) -> None:
+    def __init__(self, network: PatchedModel) -> None:
         super().__init__()
         self.network = network
         self.counts: dict[str, int] = {}
@@ -55,19 +55,19 @@ class _Exchange(TorchFunctionMode):
         return func(*args, **kwargs) if edit is None else edit(self.network, func, args, kwargs)
 
 
-def rewire(network: nn.Module, edits: Edits) -> nn.Module:
+def rewire(network: nn.Module, edits: OpPatches) -> nn.Module:
     """The same network, now of a class that exchanges some operators as it runs."""
-    if not isinstance(network, Rewired):
+    if not isinstance(network, PatchedModel):
         own = type(network)
         # The name and the module stay: reports show them.
         parts = {"__module__": own.__module__, "__qualname__": own.__qualname__, "__doc__": own.__doc__}
-        network.__class__ = type(own.__name__, (Rewired, own), parts)
-    rewired = cast(Rewired, network)
+        network.__class__ = type(own.__name__, (PatchedModel, own), parts)
+    rewired = cast(PatchedModel, network)
     rewired.rewiring = {**getattr(rewired, "rewiring", {}), **edits}
     return rewired
 
 
-def set_options(network: nn.Module, op: Op, **options: Any) -> None:
+def set_options(network: nn.Module, op: FunctionCall, **options: Any) -> None:
     """Give an operator other options: on its module where it has one, else as it runs."""
     owner = network.get_submodule(op.owner)
     if isinstance(owner, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d)):
@@ -92,7 +92,7 @@ def _fed(change: Callable[[nn.Module, Tensor], Tensor], network: nn.Module, func
     return func(**{**kwargs, "input": change(network, kwargs["input"])})
 
 
-def feeding(change: Callable[[nn.Module, Tensor], Tensor]) -> Edit:
+def replace_input(change: Callable[[nn.Module, Tensor], Tensor]) -> OpPatch:
     """Edit: the operator gets a changed input."""
     return partial(_fed, change)
 
@@ -108,6 +108,6 @@ def _joined(
     return join(network, args[learned], args[1 - learned])
 
 
-def joining(block: Block, join: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> tuple[tuple[str, int], Edit]:
+def replace_add(block: Block, join: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> tuple[tuple[str, int], OpPatch]:
     """Edit of a block's addition: what becomes of (what the block learned, its shortcut)."""
     return block.add.key, partial(_joined, block.body_argument, join)

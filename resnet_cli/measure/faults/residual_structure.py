@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from resnet_cli.measure.faults.op_capture import NoPlaceError, Op, observed
+from resnet_cli.measure.faults.op_capture import FunctionCall, NotApplicableError, capture_ops
 
 T = TypeVar("T")
 
@@ -22,22 +22,22 @@ T = TypeVar("T")
 class Block:
     """A residual block, its operators in order of execution."""
 
-    entry: Op
-    body: tuple[Op, ...]
-    shortcut: tuple[Op, ...]
-    add: Op
+    entry: FunctionCall
+    body: tuple[FunctionCall, ...]
+    shortcut: tuple[FunctionCall, ...]
+    add: FunctionCall
     body_argument: int  # which argument of the addition is what the block learns
-    relu: Op | None  # behind the addition
+    relu: FunctionCall | None  # behind the addition
 
-    def convs(self) -> tuple[Op, ...]:
+    def convs(self) -> tuple[FunctionCall, ...]:
         """The convolutions of what the block learns."""
         return _of(self.body, "conv")
 
-    def norms(self) -> tuple[Op, ...]:
+    def norms(self) -> tuple[FunctionCall, ...]:
         """The batch norms of what the block learns."""
         return _of(self.body, "norm")
 
-    def relus(self) -> tuple[Op, ...]:
+    def relus(self) -> tuple[FunctionCall, ...]:
         """The ReLUs of what the block learns, without one behind the addition."""
         return _of(self.body, "relu")
 
@@ -50,22 +50,22 @@ class Block:
         return bool(_of(self.shortcut, "conv"))
 
 
-class Anatomy:
+class ResidualStructure:
     """What one forward of a network shows.
 
     Args:
         network: it runs once in eval mode and is left as it was.
 
     Raises:
-        NoPlaceError: it does not run on a small image.
+        NotApplicableError: it does not run on a small image.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.ops = tuple(observed(network))
+        self.ops = tuple(capture_ops(network))
         self._above = _ancestors(self.ops)
 
-    def of(self, kind: str) -> tuple[Op, ...]:
+    def of(self, kind: str) -> tuple[FunctionCall, ...]:
         """All operators of a kind."""
         return _of(self.ops, kind)
 
@@ -74,24 +74,24 @@ class Anatomy:
         """The residual blocks in order of execution.
 
         Raises:
-            NoPlaceError: nothing adds two branches of which one convolves.
+            NotApplicableError: nothing adds two branches of which one convolves.
         """
         found = tuple(block for op in self.of("add") if (block := self._block(op)) is not None)
         if not found:
-            raise NoPlaceError("no addition of a convolved branch to its input was found")
+            raise NotApplicableError("no addition of a convolved branch to its input was found")
         return found
 
     @property
-    def stem(self) -> Op:
+    def stem(self) -> FunctionCall:
         """The first convolution."""
         return first(self.of("conv"), "convolution by torch's conv2d")
 
     @property
-    def head(self) -> Op:
+    def head(self) -> FunctionCall:
         """The linear layer that ends the network."""
         return first(tuple(reversed(self.of("linear"))), "linear layer")
 
-    def before_blocks(self, kind: str) -> tuple[Op, ...]:
+    def before_blocks(self, kind: str) -> tuple[FunctionCall, ...]:
         """The operators of a kind in the stem."""
         return tuple(op for op in self.of(kind) if op.index <= self.blocks[0].entry.index)
 
@@ -99,13 +99,13 @@ class Anatomy:
         """The blocks whose shortcut is the input itself."""
         return tuple(block for block in self.blocks if not block.shortcut)
 
-    def middle_convs(self, kernel: int | None = None) -> tuple[Op, ...]:
+    def middle_convs(self, kernel: int | None = None) -> tuple[FunctionCall, ...]:
         """The convolutions of the blocks, from the middle block outwards, those without a stride first."""
-        blocks = from_middle(self.blocks)
+        blocks = by_distance_from_middle(self.blocks)
         convs = [op for block in blocks for op in block.convs() if kernel is None or op.kernel == kernel]
         return tuple(sorted(convs, key=lambda op: max(op.pair("stride"))))
 
-    def _block(self, add: Op) -> Block | None:
+    def _block(self, add: FunctionCall) -> Block | None:
         if len(add.inputs) != 2:
             return None
         left, right = (self._above[index] | {index} for index in add.inputs)
@@ -120,48 +120,48 @@ class Anatomy:
         body = int(convs[1] > convs[0])
         return Block(self.ops[entry], branches[body], branches[1 - body], add, body, self._relu_of(add))
 
-    def _relu_of(self, add: Op) -> Op | None:
+    def _relu_of(self, add: FunctionCall) -> FunctionCall | None:
         readers = [op for op in self.ops if add.index in op.inputs]
         return readers[0] if readers and readers[0].kind == "relu" else None
 
 
-def first(ops: Sequence[Op], what: str) -> Op:
+def first(ops: Sequence[FunctionCall], what: str) -> FunctionCall:
     """The first of some operators.
 
     Raises:
-        NoPlaceError: there is none; `what` says of what.
+        NotApplicableError: there is none; `what` says of what.
     """
     if not ops:
-        raise NoPlaceError(f"no {what} was found")
+        raise NotApplicableError(f"no {what} was found")
     return ops[0]
 
 
-def from_middle(items: Sequence[T]) -> list[T]:
+def by_distance_from_middle(items: Sequence[T]) -> list[T]:
     """Some things in the order of their distance from the middle one."""
     middle = len(items) // 2
     return [items[index] for index in sorted(range(len(items)), key=lambda index: (abs(index - middle), index))]
 
 
-def _of(ops: Sequence[Op], kind: str) -> tuple[Op, ...]:
+def _of(ops: Sequence[FunctionCall], kind: str) -> tuple[FunctionCall, ...]:
     return tuple(op for op in ops if op.kind == kind)
 
 
-def _ancestors(ops: Sequence[Op]) -> list[frozenset[int]]:
+def _ancestors(ops: Sequence[FunctionCall]) -> list[frozenset[int]]:
     above: list[frozenset[int]] = []
     for op in ops:
         above.append(frozenset(op.inputs).union(*(above[index] for index in op.inputs)))
     return above
 
 
-def conv_of(network: nn.Module, op: Op) -> nn.Conv2d:
+def conv_of(network: nn.Module, op: FunctionCall) -> nn.Conv2d:
     """The module of a convolution.
 
     Raises:
-        NoPlaceError: the convolution is a function with a weight of its own.
+        NotApplicableError: the convolution is a function with a weight of its own.
     """
     owner = network.get_submodule(op.owner)
     if not isinstance(owner, nn.Conv2d):
-        raise NoPlaceError("the convolution is no nn.Conv2d")
+        raise NotApplicableError("the convolution is no nn.Conv2d")
     return owner
 
 
@@ -169,11 +169,11 @@ def norms_of_blocks(network: nn.Module) -> list[nn.BatchNorm2d]:
     """The batch norms of what the blocks learn, from the middle block outwards.
 
     Raises:
-        NoPlaceError: none is an nn.BatchNorm2d.
+        NotApplicableError: none is an nn.BatchNorm2d.
     """
-    blocks = from_middle(Anatomy(network).blocks)
+    blocks = by_distance_from_middle(ResidualStructure(network).blocks)
     owners = [network.get_submodule(norm.owner) for block in blocks for norm in block.norms()]
     norms = [owner for owner in owners if isinstance(owner, nn.BatchNorm2d)]
     if not norms:
-        raise NoPlaceError("no block holds an nn.BatchNorm2d")
+        raise NotApplicableError("no block holds an nn.BatchNorm2d")
     return norms

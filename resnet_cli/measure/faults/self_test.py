@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.faults.catalog import MUTATIONS, Mutation, NoPlaceError
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.faults.catalog import MUTATIONS, Fault, NotApplicableError
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.compare import compare
-from resnet_cli.measure.parity.config import Question, prepare
+from resnet_cli.measure.parity.config import ParityConfig, prepare
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
-from resnet_cli.results.compare import ParityResult, Planted, SelfTestResult
+from resnet_cli.results.compare import CompareResult, FaultResult, SelfTestResult
 from resnet_cli.verdicts import BITWISE, ROUNDING, SKIPPED
 
 # A fault is named by a diagnosis, or by a finding whose kind and subject say it: any of these will do.
@@ -67,7 +67,11 @@ _SMALL = 112  # pixels at most: a fault shows at any size
 
 
 def self_test(
-    ours: Subject, theirs: Subject, question: Question, *, progress: Callable[[str, int, int], None] = lambda *_: None
+    ours: ModelUnderTest,
+    theirs: ModelUnderTest,
+    question: ParityConfig,
+    *,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> SelfTestResult:
     """Plant every fault.
 
@@ -86,16 +90,16 @@ def self_test(
     height, width = (min(side, _SMALL) for side in question.shape[2:])
     question = replace(question, shape=(*question.shape[:2], height, width), keep=True)
     made = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name))
-    sound = Subject(made.ours, ours.name, ours.spec)
+    sound = ModelUnderTest(made.ours, ours.name, ours.spec)
     question = replace(question, transfer="none")
     notes: list[Note] = []
     against = theirs
     if not _whole(compare(sound, theirs, question)).same:
-        against = Subject(copy.deepcopy(made.ours), theirs.name)
+        against = ModelUnderTest(copy.deepcopy(made.ours), theirs.name)
         notes.append(
             Note("warning", f"{ours.name} is not {theirs.name} to begin with: the faults are looked for against itself")
         )
-    rows: list[Planted] = []
+    rows: list[FaultResult] = []
     interrupted = False
     for done, mutation in enumerate(MUTATIONS):
         progress(mutation.title, done, len(MUTATIONS))
@@ -104,7 +108,7 @@ def self_test(
         except KeyboardInterrupt:
             if not rows:
                 raise
-            signals.heard()
+            signals.acknowledge()
             interrupted = True
             break
     planted = [row for row in rows if row.planted]
@@ -123,14 +127,14 @@ def self_test(
     )
 
 
-def _plant(mutation: Mutation, sound: Subject, against: Subject, question: Question) -> Planted:
-    def row(*, planted: bool, text: str, result: ParityResult | None = None) -> Planted:
+def _plant(mutation: Fault, sound: ModelUnderTest, against: ModelUnderTest, question: ParityConfig) -> FaultResult:
+    def row(*, planted: bool, text: str, result: CompareResult | None = None) -> FaultResult:
         seen = (
             ()
             if result is None
             else tuple(check.key for check in result.checks if check.verdict not in (BITWISE, ROUNDING, SKIPPED))
         )
-        return Planted(
+        return FaultResult(
             key=mutation.key,
             group=mutation.group,
             title=mutation.title,
@@ -143,25 +147,25 @@ def _plant(mutation: Mutation, sound: Subject, against: Subject, question: Quest
 
     try:
         faulty = mutation.plant(copy.deepcopy(sound.model))
-    except NoPlaceError as error:
+    except NotApplicableError as error:
         return row(planted=False, text=str(error))
     try:
         # The alignment changes the reference's training flags and buffers on copies only: it can be used again.
-        result = _whole(compare(Subject(faulty, sound.name), against, question))
+        result = _whole(compare(ModelUnderTest(faulty, sound.name), against, question))
     except ResnetCliError as error:
         return row(planted=True, text=error.message)
     first = [one.text for one in result.diagnoses] or [one.text for one in result.findings]
     return row(planted=True, text=first[0] if first else "", result=result)
 
 
-def _whole(result: ParityResult) -> ParityResult:
+def _whole(result: CompareResult) -> CompareResult:
     """A part of a comparison says nothing here."""
     if result.interrupted:
         raise KeyboardInterrupt
     return result
 
 
-def is_named(key: str, result: ParityResult) -> bool:
+def is_named(key: str, result: CompareResult) -> bool:
     """Whether a comparison called a fault by its name."""
     said = {one.key for one in result.diagnoses} | {f"{one.kind} {one.subject}" for one in result.findings}
     return bool(NAMES[key] & said)

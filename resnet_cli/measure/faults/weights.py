@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.faults.op_capture import NoPlaceError
-from resnet_cli.measure.faults.residual_structure import Anatomy, from_middle, norms_of_blocks
+from resnet_cli.measure.faults.op_capture import NotApplicableError
+from resnet_cli.measure.faults.residual_structure import ResidualStructure, by_distance_from_middle, norms_of_blocks
 
 
 def _largest(tensor: Tensor) -> float:
@@ -22,9 +22,9 @@ def _spoil(tensor: Tensor, value: float | None = None) -> None:
 
 
 def _middle_weight(network: nn.Module) -> nn.Parameter:
-    weights = [op.weight for op in Anatomy(network).middle_convs() if op.weight is not None]
+    weights = [op.weight for op in ResidualStructure(network).middle_convs() if op.weight is not None]
     if not weights:
-        raise NoPlaceError("no convolution of a block reads a parameter of the network")
+        raise NotApplicableError("no convolution of a block reads a parameter of the network")
     return network.get_parameter(weights[0])
 
 
@@ -45,19 +45,19 @@ def one_buffer(network: nn.Module) -> nn.Module:
     means = [buffer for _, buffer in network.named_buffers() if buffer.dim() == 1 and buffer.is_floating_point()]
     try:
         means = [norm.running_mean for norm in norms_of_blocks(network) if norm.running_mean is not None] or means
-    except NoPlaceError:
+    except NotApplicableError:
         if not means:
             raise
-        means = from_middle(means)
+        means = by_distance_from_middle(means)
     if not means:
-        raise NoPlaceError("no batch norm has running statistics")
+        raise NotApplicableError("no batch norm has running statistics")
     _spoil(means[0])
     return network
 
 
 def swapped_convs(network: nn.Module) -> nn.Module:
     """The weights of two convolutions of one shape exchanged."""
-    names = dict.fromkeys(op.weight for op in Anatomy(network).middle_convs() if op.weight is not None)
+    names = dict.fromkeys(op.weight for op in ResidualStructure(network).middle_convs() if op.weight is not None)
     weights = [network.get_parameter(name) for name in names]
     for index, one in enumerate(weights):
         for other in weights[index + 1 :]:
@@ -67,13 +67,13 @@ def swapped_convs(network: nn.Module) -> nn.Module:
                     one.copy_(other)
                     other.copy_(kept)
                 return network
-    raise NoPlaceError("no two convolutions of blocks have one shape")
+    raise NotApplicableError("no two convolutions of blocks have one shape")
 
 
 def frozen_parameter(network: nn.Module) -> nn.Module:
     """A parameter that is not trained."""
     weight = _middle_weight(network)
     if not weight.requires_grad:
-        raise NoPlaceError("the convolution in the middle is frozen already")
+        raise NotApplicableError("the convolution in the middle is frozen already")
     weight.requires_grad_(False)
     return network

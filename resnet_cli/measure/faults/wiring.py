@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_cli.measure.faults.op_capture import NoPlaceError, Op, bound
-from resnet_cli.measure.faults.op_patching import Edits, drop, feeding, joining, rewire
-from resnet_cli.measure.faults.residual_structure import Anatomy, Block, first, from_middle
+from resnet_cli.measure.faults.op_capture import FunctionCall, NotApplicableError, bound
+from resnet_cli.measure.faults.op_patching import OpPatches, drop, replace_add, replace_input, rewire
+from resnet_cli.measure.faults.residual_structure import Block, ResidualStructure, by_distance_from_middle, first
 
 
 def _gelu(_: nn.Module, __: Any, args: Any, kwargs: Any) -> Any:
@@ -76,91 +76,91 @@ def _normalised(path: str, network: nn.Module, x: Tensor) -> Tensor:
 
 
 def _with_inner_relu(blocks: Iterable[Block]) -> Block:
-    found = next((block for block in from_middle(tuple(blocks)) if block.relus()), None)
+    found = next((block for block in by_distance_from_middle(tuple(blocks)) if block.relus()), None)
     if found is None:
-        raise NoPlaceError("no block has a ReLU between its convolutions")
+        raise NotApplicableError("no block has a ReLU between its convolutions")
     return found
 
 
-def _with_last_relu(blocks: Iterable[Block]) -> tuple[Block, Op]:
-    for block in from_middle(tuple(blocks)):
+def _with_last_relu(blocks: Iterable[Block]) -> tuple[Block, FunctionCall]:
+    for block in by_distance_from_middle(tuple(blocks)):
         if block.relu is not None:
             return block, block.relu
-    raise NoPlaceError("no block has a ReLU behind its addition")
+    raise NotApplicableError("no block has a ReLU behind its addition")
 
 
 def bn_relu_swapped(network: nn.Module) -> nn.Module:
     """In one block, the ReLU before the batch norm instead of behind it."""
-    for block in from_middle(Anatomy(network).blocks):
+    for block in by_distance_from_middle(ResidualStructure(network).blocks):
         for relu in block.relus():
             norm = next((norm for norm in block.norms() if norm.index in relu.inputs), None)
             if norm is not None:
-                return rewire(network, {norm.key: feeding(_relu_of_input), relu.key: drop})
-    raise NoPlaceError("no ReLU directly behind a batch norm by torch's batch_norm was found in a block")
+                return rewire(network, {norm.key: replace_input(_relu_of_input), relu.key: drop})
+    raise NotApplicableError("no ReLU directly behind a batch norm by torch's batch_norm was found in a block")
 
 
 def relu_before_add(network: nn.Module) -> nn.Module:
     """In one block, the ReLU on what the block learned instead of on the sum."""
-    block, relu = _with_last_relu(Anatomy(network).blocks)
-    return rewire(network, dict([joining(block, _relu_then_add), (relu.key, drop)]))
+    block, relu = _with_last_relu(ResidualStructure(network).blocks)
+    return rewire(network, dict([replace_add(block, _relu_then_add), (relu.key, drop)]))
 
 
 def missing_last_relu(network: nn.Module) -> nn.Module:
     """One block without the ReLU behind its addition."""
-    _, relu = _with_last_relu(Anatomy(network).blocks)
+    _, relu = _with_last_relu(ResidualStructure(network).blocks)
     return rewire(network, {relu.key: drop})
 
 
 def missing_stem_relu(network: nn.Module) -> nn.Module:
     """The stem without its ReLU."""
-    return rewire(network, {first(Anatomy(network).before_blocks("relu"), "ReLU in the stem").key: drop})
+    return rewire(network, {first(ResidualStructure(network).before_blocks("relu"), "ReLU in the stem").key: drop})
 
 
 def missing_inner_relu(network: nn.Module) -> nn.Module:
     """One block without a ReLU between its convolutions."""
-    return rewire(network, {_with_inner_relu(Anatomy(network).blocks).relus()[0].key: drop})
+    return rewire(network, {_with_inner_relu(ResidualStructure(network).blocks).relus()[0].key: drop})
 
 
 def gelu(network: nn.Module) -> nn.Module:
     """GELU for every ReLU."""
-    relus = Anatomy(network).of("relu")
+    relus = ResidualStructure(network).of("relu")
     first(relus, "ReLU")
     return rewire(network, {relu.key: _gelu for relu in relus})
 
 
 def dropped_identity(network: nn.Module) -> nn.Module:
     """One block that keeps its shape without its shortcut."""
-    return rewire(network, dict([joining(_keeping(network), _learned_alone)]))
+    return rewire(network, dict([replace_add(_keeping(network), _learned_alone)]))
 
 
 def scaled_identity(network: nn.Module) -> nn.Module:
     """One block that keeps its shape with half its shortcut."""
-    return rewire(network, dict([joining(_keeping(network), _half_identity)]))
+    return rewire(network, dict([replace_add(_keeping(network), _half_identity)]))
 
 
 def _keeping(network: nn.Module) -> Block:
-    blocks = Anatomy(network).keeping()
+    blocks = ResidualStructure(network).keeping()
     if not blocks:
-        raise NoPlaceError("no block adds its own input")
-    block: Block = from_middle(blocks)[0]
+        raise NotApplicableError("no block adds its own input")
+    block: Block = by_distance_from_middle(blocks)[0]
     return block
 
 
 def resnet_d(network: nn.Module) -> nn.Module:
     """An average pool and a stride of 1 in every shortcut that strides (He et al. 2018, arXiv 1812.01187)."""
-    edits: Edits = {}
-    for block in Anatomy(network).blocks:
+    edits: OpPatches = {}
+    for block in ResidualStructure(network).blocks:
         for op in block.shortcut:
             if op.kind == "conv" and max(op.pair("stride")) > 1:
                 edits[op.key] = partial(_pooled_projection, op.pair("stride"))
     if not edits:
-        raise NoPlaceError("no shortcut holds a convolution with a stride")
+        raise NotApplicableError("no shortcut holds a convolution with a stride")
     return rewire(network, edits)
 
 
 def squeeze_excite(network: nn.Module) -> nn.Module:
     """Squeeze and excitation in one block (Hu et al. 2017, arXiv 1709.01507)."""
-    block = from_middle(Anatomy(network).blocks)[0]
+    block = by_distance_from_middle(ResidualStructure(network).blocks)[0]
     channels = block.add.shape[1]
     inner = max(channels // 16, 1)
     example = next(network.parameters())
@@ -177,7 +177,7 @@ def squeeze_excite(network: nn.Module) -> nn.Module:
     holder, name = network.get_submodule(block.add.owner), "planted_squeeze_excite"
     holder.add_module(name, scale.to(example.device, example.dtype).train(network.training))
     path = f"{block.add.owner}.{name}".removeprefix(".")
-    return rewire(network, dict([joining(block, partial(_squeezed, path))]))
+    return rewire(network, dict([replace_add(block, partial(_squeezed, path))]))
 
 
 def pre_activation(network: nn.Module) -> nn.Module:
@@ -186,29 +186,29 @@ def pre_activation(network: nn.Module) -> nn.Module:
     In every block that keeps its shape: there the last batch norm has the channels of the block's input and moves to
     its front. A block with a projection stays as it was.
     """
-    edits: Edits = {}
-    for block in Anatomy(network).keeping():
+    edits: OpPatches = {}
+    for block in ResidualStructure(network).keeping():
         convs, norms = block.convs(), block.norms()
         if not convs or not norms or block.relu is None or norms[-1].shape[1] != block.entry.shape[1]:
             continue
         if not isinstance(network.get_submodule(norms[-1].owner), nn.BatchNorm2d):
             continue
-        edits[convs[0].key] = feeding(partial(_normalised, norms[-1].owner))
+        edits[convs[0].key] = replace_input(partial(_normalised, norms[-1].owner))
         edits[norms[-1].key] = drop
         edits[block.relu.key] = drop
     if not edits:
-        raise NoPlaceError("no block that keeps its shape ends in an nn.BatchNorm2d, an addition and a ReLU")
+        raise NotApplicableError("no block that keeps its shape ends in an nn.BatchNorm2d, an addition and a ReLU")
     return rewire(network, edits)
 
 
 def dropout(network: nn.Module) -> nn.Module:
     """Dropout of one half before the linear layer."""
-    return rewire(network, {Anatomy(network).head.key: feeding(_dropout)})
+    return rewire(network, {ResidualStructure(network).head.key: replace_input(_dropout)})
 
 
 def input_normalisation(network: nn.Module) -> nn.Module:
     """The mean and the standard deviation of ImageNet taken out inside the network."""
-    stem = Anatomy(network).stem
+    stem = ResidualStructure(network).stem
     channels = stem.weight_shape[1]
     example = next(network.parameters())
     for name, values in (("planted_mean", (0.485, 0.456, 0.406)), ("planted_deviation", (0.229, 0.224, 0.225))):
@@ -216,19 +216,19 @@ def input_normalisation(network: nn.Module) -> nn.Module:
         # Not persistent, as such a constant commonly is: the checkpoint does not show it.
         tensor = per_channel.view(1, -1, 1, 1).to(example.device, example.dtype)
         network.register_buffer(name, tensor, persistent=False)
-    return rewire(network, {stem.key: feeding(_standardised)})
+    return rewire(network, {stem.key: replace_input(_standardised)})
 
 
 def average_pool_stem(network: nn.Module) -> nn.Module:
     """An average pool in place of the stem's max pool."""
-    return rewire(network, {first(Anatomy(network).of("pool"), "max pool").key: _average_pool})
+    return rewire(network, {first(ResidualStructure(network).of("pool"), "max pool").key: _average_pool})
 
 
 def _in_a_row(network: nn.Module) -> tuple[nn.Module, str]:
     """A block that keeps its shape, as (the nn.Sequential or nn.ModuleList that holds it, its name there)."""
-    anatomy = Anatomy(network)
+    anatomy = ResidualStructure(network)
     paths = {id(block): _common([op.weight for op in block.convs()]) for block in anatomy.blocks}
-    for block in from_middle(anatomy.keeping()):
+    for block in by_distance_from_middle(anatomy.keeping()):
         path = paths[id(block)]
         while path:
             others = [other for key, other in paths.items() if key != id(block)]
@@ -239,7 +239,7 @@ def _in_a_row(network: nn.Module) -> tuple[nn.Module, str]:
             if isinstance(parent, (nn.Sequential, nn.ModuleList)):
                 return parent, name
             path = parent_path
-    raise NoPlaceError("no block that keeps its shape is a child of an nn.Sequential or an nn.ModuleList")
+    raise NotApplicableError("no block that keeps its shape is a child of an nn.Sequential or an nn.ModuleList")
 
 
 def _common(names: Sequence[str | None]) -> str:

@@ -22,7 +22,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class CompositeOp:
     """What a module's operators are together."""
 
     operator: str
@@ -30,7 +30,7 @@ class Folded:
     leaves: dict[str, tuple[str, Tensor]]  # role -> name in the module, tensor
 
 
-def may_fold(module: nn.Module) -> bool:
+def could_be_composite(module: nn.Module) -> bool:
     """Whether it is worth a look, by the module alone."""
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return True
@@ -46,7 +46,9 @@ def _vectors(module: nn.Module) -> Any:
     return ((name, tensor) for name, tensor in owned if tensor.dim())
 
 
-def fold(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]) -> Folded | None:
+def recognize_composites(
+    module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]
+) -> CompositeOp | None:
     """What the module's operators are, taken together; None where they are best left as they are.
 
     Args:
@@ -56,13 +58,13 @@ def fold(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made:
         made: shape of its output.
     """
     if isinstance(module, nn.modules.dropout._DropoutNd):
-        return Folded("dropout", {"p": _probability(module.p)}, {})
+        return CompositeOp("dropout", {"p": _probability(module.p)}, {})
     if isinstance(module, nn.Conv2d):
         return _conv(module)
     return _norm(module, inside, given, made)
 
 
-def _conv(module: nn.Conv2d) -> Folded:
+def _conv(module: nn.Conv2d) -> CompositeOp:
     padding = module.padding if isinstance(module.padding, tuple) else (module.padding,) * 2
     settings: Settings = {
         "channels": (module.in_channels, module.out_channels),
@@ -75,10 +77,12 @@ def _conv(module: nn.Conv2d) -> Folded:
         "padding_mode": module.padding_mode,
     }
     leaves = {"weight": ("weight", module.weight)}
-    return Folded("conv", settings, leaves | ({} if module.bias is None else {"bias": ("bias", module.bias)}))
+    return CompositeOp("conv", settings, leaves | ({} if module.bias is None else {"bias": ("bias", module.bias)}))
 
 
-def _norm(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]) -> Folded | None:
+def _norm(
+    module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]
+) -> CompositeOp | None:
     """A batch norm written by hand: per-channel vectors, a division by a spread, and the shape stays."""
     if given != made or len(given) < 2 or not _SPREAD & set(inside):
         return None
@@ -104,7 +108,7 @@ def _norm(module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made
             value = getattr(module, word, None)
             if isinstance(value, float):
                 settings[name] = value
-    return Folded("batch_norm", settings, leaves)
+    return CompositeOp("batch_norm", settings, leaves)
 
 
 def _by_word(owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict[str, tuple[str, Tensor]]) -> None:
@@ -117,7 +121,7 @@ def _by_word(owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict
                 break
 
 
-def fold_functions(nodes: dict[int, Node]) -> dict[int, Node]:
+def composite_functions(nodes: dict[int, Node]) -> dict[int, Node]:
     """Dropout and global pooling as functions: one operator each, however they are written."""
     found = dict(nodes)
     pooled: set[int] = set()

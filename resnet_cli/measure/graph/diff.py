@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_cli.measure.graph.alignment import Pair
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
-from resnet_cli.results.compare import Finding, Line
+from resnet_cli.results.compare import AlignedOp, Difference
 
 _NEAR = 12  # operators between an extra and a missing one that are still the same one, moved
 _WORDS = {
@@ -23,31 +23,31 @@ _WORDS = {
 
 
 @dataclass(slots=True)
-class Difference:
+class GraphDifference:
     """Findings with the operators that they are about, for the patterns that `diagnosis` knows."""
 
-    finding: Finding
+    finding: Difference
     mine: Node | None
     other: Node | None
 
 
 @dataclass(slots=True)
-class Structure:
+class GraphDiff:
     """Both graphs, aligned, and what is not the same."""
 
     ours: Graph
     theirs: Graph
     pairs: list[Pair]
     reference: str  # what the sentences call it: "torchvision"
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[GraphDifference] = field(default_factory=list)
     status: dict[int, str] = field(default_factory=dict)  # place in `pairs` -> status of the line
     partner: dict[int, int] = field(default_factory=dict)  # number of ours -> number of theirs
     partner_of: dict[int, int] = field(default_factory=dict)  # and back
 
 
-def compare(ours: Graph, theirs: Graph, pairs: list[Pair], reference: str) -> Structure:
+def diff_graphs(ours: Graph, theirs: Graph, pairs: list[Pair], reference: str) -> GraphDiff:
     """Everything in which the structures differ, in the order of the network."""
-    found = Structure(ours, theirs, pairs, reference)
+    found = GraphDiff(ours, theirs, pairs, reference)
     found.partner = {a.number: b.number for a, b in pairs if a and b} | {IMAGE: IMAGE}
     found.partner_of = {b: a for a, b in found.partner.items()}
     moved = _moved(pairs)
@@ -113,7 +113,7 @@ def where(node: Node | None, name: str = "the network") -> str:
     return name if node is None else (node.label or name)
 
 
-def _settings(structure: Structure, mine: Node, other: Node) -> list[Difference]:
+def _settings(structure: GraphDiff, mine: Node, other: Node) -> list[GraphDifference]:
     found = []
     for key in mine.settings.keys() | other.settings.keys():
         if key in mine.settings and key in other.settings:
@@ -141,8 +141,8 @@ def _settings(structure: Structure, mine: Node, other: Node) -> list[Difference]
 
 def _difference(
     kind: str, subject: str, mine: Node | None, other: Node | None, ours: str | None, theirs: str | None, text: str
-) -> Difference:
-    finding = Finding(
+) -> GraphDifference:
+    finding = Difference(
         check="settings",
         kind=kind,
         subject=subject,
@@ -152,22 +152,22 @@ def _difference(
         their_value=theirs,
         text=text,
     )
-    return Difference(finding, mine, other)
+    return GraphDifference(finding, mine, other)
 
 
-def spoken(operator: str) -> str:
+def op_title(operator: str) -> str:
     """An operator in a sentence."""
     return {"conv": "convolution", "mean": "global average pool"}.get(operator, operator.replace("_", " "))
 
 
-def _replaced(structure: Structure, mine: Node, other: Node) -> Difference:
-    text = f"{where(mine)}: {spoken(mine.operator)}, {structure.reference} has {spoken(other.operator)}"
+def _replaced(structure: GraphDiff, mine: Node, other: Node) -> GraphDifference:
+    text = f"{where(mine)}: {op_title(mine.operator)}, {structure.reference} has {op_title(other.operator)}"
     return _difference("replaced", other.operator, mine, other, mine.operator, other.operator, text)
 
 
-def _moved_finding(structure: Structure, mine: Node, other: Node) -> Difference:
+def _moved_finding(structure: GraphDiff, mine: Node, other: Node) -> GraphDifference:
     here, there = _after(structure.ours, mine), _after(structure.theirs, other)
-    text = f"{where(mine)}: {spoken(mine.operator)} stands behind {here}, in {structure.reference} behind {there}"
+    text = f"{where(mine)}: {op_title(mine.operator)} stands behind {here}, in {structure.reference} behind {there}"
     return _difference("moved", mine.operator, mine, other, here, there, text)
 
 
@@ -178,21 +178,21 @@ def _after(graph: Graph, node: Node) -> str:
 
 def named(node: Node) -> str:
     """An operator and its place."""
-    return f"{spoken(node.operator)} {node.label}".strip()
+    return f"{op_title(node.operator)} {node.label}".strip()
 
 
-def _extra(structure: Structure, mine: Node) -> Difference:
+def _extra(structure: GraphDiff, mine: Node) -> GraphDifference:
     behind = _after(structure.ours, mine)
     place = f"{mine.label}: " if mine.label else ""
-    text = f"{place}{spoken(mine.operator)} behind {behind}; {structure.reference} has none there"
+    text = f"{place}{op_title(mine.operator)} behind {behind}; {structure.reference} has none there"
     return _difference("extra", mine.operator, mine, None, mine.operator, None, text)
 
 
-def _missing(structure: Structure, other: Node) -> Difference:
+def _missing(structure: GraphDiff, other: Node) -> GraphDifference:
     above = resolve(structure.theirs, other, structure.partner_of)
     ours = [structure.ours.by_number[i] for i in above if i in structure.ours.by_number]
     behind = " and ".join(named(node) for node in ours) or "the image"
-    text = f"no {spoken(other.operator)} behind {behind}; {structure.reference} has {other.label or 'one'}"
+    text = f"no {op_title(other.operator)} behind {behind}; {structure.reference} has {other.label or 'one'}"
     return _difference("missing", other.operator, None, other, None, other.operator, text)
 
 
@@ -226,7 +226,7 @@ def _joins_above(graph: Graph, node: Node, partners: Mapping[int, int]) -> bool:
     return False
 
 
-def _wiring(structure: Structure, mine: Node, other: Node) -> list[Difference]:
+def _wiring(structure: GraphDiff, mine: Node, other: Node) -> list[GraphDifference]:
     """Whether both read the same things."""
     ours = set(resolve(structure.ours, mine, structure.partner))
     theirs = set(resolve(structure.theirs, other, {number: number for number in structure.partner_of}))
@@ -238,7 +238,7 @@ def _wiring(structure: Structure, mine: Node, other: Node) -> list[Difference]:
     lacks = [_at(structure.ours, structure.partner_of[i]) for i in sorted(theirs - ours)]
     said = [f"reads {' and '.join(extra)}" if extra else "", f"does not read {' and '.join(lacks)}" if lacks else ""]
     place = f"{mine.label}: " if mine.label else ""
-    text = f"{place}{spoken(mine.operator)} {' and '.join(filter(None, said))}, unlike {structure.reference}"
+    text = f"{place}{op_title(mine.operator)} {' and '.join(filter(None, said))}, unlike {structure.reference}"
     return [_difference("wiring", mine.operator, mine, other, ", ".join(extra), ", ".join(lacks), text)]
 
 
@@ -246,12 +246,12 @@ def _at(graph: Graph, number: int) -> str:
     return named(graph.by_number[number]) if number in graph.by_number else "the image"
 
 
-def lines(structure: Structure) -> list[Line]:
+def lines(structure: GraphDiff) -> list[AlignedOp]:
     """Both networks side by side."""
     found = []
     for place, (mine, other) in enumerate(structure.pairs):
         found.append(
-            Line(
+            AlignedOp(
                 ours=None if mine is None else mine.label,
                 theirs=None if other is None else other.label,
                 our_operator=None if mine is None else mine.operator,

@@ -10,7 +10,7 @@ IMAGE = -1  # the number of what goes into the network
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class ParameterRef:
     """A parameter or buffer that an operator reads."""
 
     name: str
@@ -26,7 +26,7 @@ class Node:
     operator: str
     settings: Settings
     inputs: tuple[int, ...]
-    leaves: dict[str, Leaf]  # by role: "weight", "bias", "running_mean", "running_var"
+    leaves: dict[str, ParameterRef]  # by role: "weight", "bias", "running_mean", "running_var"
     path: str  # of the module that runs it
     shape: tuple[int, ...]
     slots: tuple[int, ...] = ()  # which of the tensors among its arguments are activations

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.graph import composite_ops
-from resnet_cli.measure.graph.nodes import IMAGE, Graph, Leaf, Node
-from resnet_cli.measure.ops.fast_meta import QuickShapes
-from resnet_cli.measure.ops.settings import PASSING, arguments, describe
+from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
+from resnet_cli.measure.ops.fast_meta import FastMetaKernels
+from resnet_cli.measure.ops.settings import IDENTITY_OPS, arguments, describe
 from resnet_cli.measure.tracing.tracer import tensors_in
 
 _ROLES = {"mat2": "weight", "self": "bias"}  # of addmm(bias, x, weight) and mm(x, weight)
-_TRANSPOSING = frozenset({"t", "transpose", "permute", "numpy_T"})
-_MAKING = frozenset("new_empty new_zeros new_ones new_full rand_like randn_like".split())
+TRANSPOSE_OPS = frozenset({"t", "transpose", "permute", "numpy_T"})
+FACTORY_OPS = frozenset("new_empty new_zeros new_ones new_full rand_like randn_like".split())
 
 
 def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:
@@ -36,7 +36,7 @@ def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:
     model.train(training)
     recorder = Recorder(model, inputs)
     try:
-        with torch.no_grad(), QuickShapes(), recorder:
+        with torch.no_grad(), FastMetaKernels(), recorder:
             output = model(*inputs)
     finally:
         recorder.close()
@@ -55,12 +55,12 @@ class Recorder(TorchDispatchMode):
         self.calls: list[str] = []
         self.nodes: dict[int, Node] = {}
         self._stack: list[tuple[str, nn.Module, int]] = []
-        self._leaves: dict[int, Leaf] = {}
+        self._leaves: dict[int, ParameterRef] = {}
         self._makers: dict[int, int] = {}  # id of a tensor -> number of the node
         self._sharing: dict[int, list[int]] = {}  # storage -> ids of the tensors in it
         self._alive: list[Tensor] = []  # an id means something only as long as its tensor lives
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            self._leaves.setdefault(id(tensor), Leaf(name, tuple(tensor.shape)))
+            self._leaves.setdefault(id(tensor), ParameterRef(name, tuple(tensor.shape)))
         for tensor in tensors_in(inputs):
             self._make(tensor, IMAGE)
         self._handles: list[Any] = []
@@ -82,7 +82,9 @@ class Recorder(TorchDispatchMode):
     def _left(self, module: nn.Module, args: Any, output: Any) -> None:
         path, _, start = self._stack.pop()
         inside = (
-            [node for number, node in self.nodes.items() if number >= start] if composite_ops.may_fold(module) else []
+            [node for number, node in self.nodes.items() if number >= start]
+            if composite_ops.could_be_composite(module)
+            else []
         )
         if not inside or not isinstance(output, Tensor):
             return
@@ -90,13 +92,15 @@ class Recorder(TorchDispatchMode):
         last = self._makers.get(id(output), IMAGE)
         if given is None or last < start:
             return
-        found = composite_ops.fold(module, [node.operator for node in inside], tuple(given.shape), tuple(output.shape))
+        found = composite_ops.recognize_composites(
+            module, [node.operator for node in inside], tuple(given.shape), tuple(output.shape)
+        )
         if found is None:
             return
         numbers = {node.number for node in inside}
         outer = tuple(dict.fromkeys(i for node in inside for i in node.inputs if i not in numbers))
         leaves = {
-            role: Leaf(f"{path}.{name}" if path else name, tuple(tensor.shape))
+            role: ParameterRef(f"{path}.{name}" if path else name, tuple(tensor.shape))
             for role, (name, tensor) in found.leaves.items()
         }
         for number in numbers:
@@ -121,7 +125,7 @@ class Recorder(TorchDispatchMode):
         results = list(tensors_in(out))
         sources = [tensor for tensor in tensors_in(list(given.values())) if id(tensor) in self._makers]
         leaves = self._leaves_among(given)
-        if operator in PASSING or operator in _MAKING or (operator in _TRANSPOSING and not sources):
+        if operator in IDENTITY_OPS or operator in FACTORY_OPS or (operator in TRANSPOSE_OPS and not sources):
             self._pass_on(given, results)
             return out
         if not sources:
@@ -154,7 +158,7 @@ class Recorder(TorchDispatchMode):
                 self._makers[other] = number
         return out
 
-    def _leaves_among(self, given: dict[str, Any]) -> dict[str, Leaf]:
+    def _leaves_among(self, given: dict[str, Any]) -> dict[str, ParameterRef]:
         found = {}
         for role, value in given.items():
             linear = "mat2" in given
@@ -182,7 +186,7 @@ class Recorder(TorchDispatchMode):
         """What the outputs depend on."""
         outputs = list(outputs)
         ends = [self._makers[id(tensor)] for tensor in outputs if self._makers.get(id(tensor), IMAGE) != IMAGE]
-        nodes = composite_ops.fold_functions(self.nodes)
+        nodes = composite_ops.composite_functions(self.nodes)
         order = _in_order(nodes, ends)
         used = frozenset(leaf.name for node in order for leaf in node.leaves.values())
         shapes = tuple(tuple(tensor.shape) for tensor in outputs)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import parameter as parameters
 
-from resnet_cli.measure.ops.fast_meta import QuickShapes, is_lazy
+from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
 
 _SEED = 0
 # Torch's stubs know not what these take.
@@ -18,7 +18,7 @@ _LAZY_PARAMETER: Any = parameters.UninitializedParameter
 _LAZY_BUFFER: Any = parameters.UninitializedBuffer
 
 
-def hollow_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+def meta_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
     """A copy on `meta` to experiment with; the model itself is not touched, and its weights are not copied.
 
     Shared parameters and modules stay shared, training flags and `requires_grad` stay as they are, and lazy modules
@@ -36,7 +36,7 @@ def hollow_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module
 
     # deepcopy looks into the memo first: tensors found there are never copied.
     memo: dict[int, Any] = {}
-    with torch.no_grad(), QuickShapes():
+    with torch.no_grad(), FastMetaKernels():
         for parameter in model.parameters():
             wanted = parameter.requires_grad
             if is_lazy(parameter):
@@ -56,7 +56,7 @@ def hollow_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module
         return _copied(model, memo)
 
 
-def real_copy(
+def cpu_copy(
     model: nn.Module, rebuilt: Callable[[], nn.Module] | None = None, dtype: torch.dtype | None = None
 ) -> nn.Module:
     """A copy with real tensors on the CPU.

@@ -18,7 +18,9 @@ _USUAL_SIZES = (28, 96, 224, 227, 299, 331, 384)  # of data sets and networks, w
 _NONE = f"no square image that was tried, up to {_LARGEST_SIZE_TRIED} pixels, gets through"
 
 
-def explain(failure: ForwardFailedError, shape: Shape, name: str, passes: Callable[[Shape], bool]) -> ResnetCliError:
+def shape_error(
+    failure: ForwardFailedError, shape: Shape, name: str, passes: Callable[[Shape], bool]
+) -> ResnetCliError:
     """The error for the user: the tree down to the layer that failed, and the smallest image that works.
 
     Args:
@@ -48,7 +50,7 @@ def larger_input(reason: str) -> str | None:
     return "take a larger --image-size" if reason.startswith("Expected more than 1 spatial element") else None
 
 
-def explain_users(
+def user_shape_error(
     failure: ForwardFailedError, shape: Shape, name: str, passes: Callable[[Shape], bool]
 ) -> ResnetCliError:
     """The same for a network of the user's: in their own lines first, then the tree down to the layer that failed.
@@ -112,7 +114,7 @@ def _line(call: ModuleCall | OperatorCall, depth: int, name: str, sign: str) -> 
     return f"  {sign} {'  ' * depth}{printable(label)}  {printable(kind)}  {came} → {went if sign == ' ' else 'fails'}"
 
 
-def passes_with(run: Callable[[Tensor], object], make: Callable[[Shape], Tensor]) -> Callable[[Shape], bool]:
+def accepts(run: Callable[[Tensor], object], make: Callable[[Shape], Tensor]) -> Callable[[Shape], bool]:
     """A test whether an input of some shape gets through."""
 
     def passes(shape: Shape) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
 from resnet_cli.measure.models import input_errors
-from resnet_cli.measure.models.copies import hollow_copy, lazy_names, real_copy
+from resnet_cli.measure.models.copies import cpu_copy, lazy_names, meta_copy
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.ops.fast_meta import build_on_meta, is_lazy
 from resnet_cli.measure.tracing import tracer
@@ -27,7 +27,7 @@ _MOST_NAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ModelUnderTest:
     """A network to measure; it may be anybody's and anywhere, and is left exactly as it is.
 
     Args:
@@ -60,9 +60,9 @@ class Subject:
         )
 
 
-def subject(spec: ModelSpec) -> Subject:
+def model_from_spec(spec: ModelSpec) -> ModelUnderTest:
     """A network of ours, its weights neither allocated nor initialised."""
-    return Subject(build_on_meta(lambda: build(spec)), spec.name, spec)
+    return ModelUnderTest(build_on_meta(lambda: build(spec)), spec.name, spec)
 
 
 def describe_input(shape: Shape, dtype: torch.dtype) -> Input:
@@ -71,7 +71,7 @@ def describe_input(shape: Shape, dtype: torch.dtype) -> Input:
     return Input(shape, str(dtype).removeprefix("torch."), tensor.nbytes)
 
 
-class Passes:
+class ForwardRunner:
     """Passes through a copy of a network: on `meta`, or with real tensors on the CPU where its forward needs values.
 
     Args:
@@ -88,7 +88,7 @@ class Passes:
         ResnetCliError: the network cannot be copied.
     """
 
-    def __init__(self, subject: Subject, shape: Shape, dtype: torch.dtype) -> None:
+    def __init__(self, subject: ModelUnderTest, shape: Shape, dtype: torch.dtype) -> None:
         self.subject = subject
         self.shape = shape
         self.dtype = dtype
@@ -99,8 +99,8 @@ class Passes:
     def _copy(self) -> nn.Module:
         try:
             if self.is_real:
-                return real_copy(self.subject.model, self.subject.rebuilt, self.dtype)
-            return hollow_copy(self.subject.model, self.dtype)
+                return cpu_copy(self.subject.model, self.subject.rebuilt, self.dtype)
+            return meta_copy(self.subject.model, self.dtype)
         except TypeError as error:
             raise ResnetCliError(
                 printable(" ".join(str(error).split())), "a measurement runs a copy of the network, never the original"
@@ -112,7 +112,7 @@ class Passes:
             return torch.randn(shape, dtype=self.dtype, generator=torch.Generator().manual_seed(0))
         return torch.empty(shape, dtype=self.dtype, device="meta")
 
-    def both(self, tally: tracer.Tally | None = None) -> tuple[tracer.Trace, tracer.Trace | str]:
+    def both(self, tally: tracer.FlopFormula | None = None) -> tuple[tracer.Trace, tracer.Trace | str]:
         """A pass in eval mode and a training step, through one and the same copy.
 
         Raises:
@@ -122,7 +122,7 @@ class Passes:
         training = self.training(self.shape[0], tally)
         return inference if self.is_real == was_real else self.inference(tally), training
 
-    def inference(self, tally: tracer.Tally | None = None) -> tracer.Trace:
+    def inference(self, tally: tracer.FlopFormula | None = None) -> tracer.Trace:
         """Eval mode, no autograd.
 
         Raises:
@@ -138,7 +138,7 @@ class Passes:
         except tracer.ForwardFailedError as failure:
             raise self._explained(failure) from failure
 
-    def training(self, images: int, tally: tracer.Tally | None = None) -> tracer.Trace | str:
+    def training(self, images: int, tally: tracer.FlopFormula | None = None) -> tracer.Trace | str:
         """Train mode, forward and backward, at a batch size; or the reason why that is impossible."""
         try:
             return self._through((images, *self.shape[1:]), tally, training=True)
@@ -148,7 +148,9 @@ class Passes:
             self.refused = failure
             return " ".join(str(failure.cause).split()) or type(failure.cause).__name__
 
-    def _through(self, shape: Shape, tally: tracer.Tally | None = None, *, training: bool = False) -> tracer.Trace:
+    def _through(
+        self, shape: Shape, tally: tracer.FlopFormula | None = None, *, training: bool = False
+    ) -> tracer.Trace:
         with self._aside():
             self._materialise(shape)
             return tracer.run(self.copy, (self.make(shape),), training=training, backward=training, tally=tally)
@@ -189,19 +191,19 @@ class Passes:
     def _explained(self, failure: tracer.ForwardFailedError) -> ResnetCliError:
         """The error for the user. Other sizes are tried on `meta`, where a try costs little."""
         name, model = self.subject.name, self.subject.model
-        hollow = None if lazy_names(model) else hollow_copy(model, self.dtype)
+        hollow = None if lazy_names(model) else meta_copy(model, self.dtype)
 
         def run(tensor: Tensor) -> tracer.Trace:
             with self._aside():
-                return tracer.run(hollow or hollow_copy(model, self.dtype), (tensor,))
+                return tracer.run(hollow or meta_copy(model, self.dtype), (tensor,))
 
         def make(shape: Shape) -> Tensor:
             return torch.empty(shape, dtype=self.dtype, device="meta")
 
-        passes = input_errors.passes_with(run, make)
+        passes = input_errors.accepts(run, make)
         if self.subject.spec is not None:
-            return input_errors.explain(failure, self.shape, name, passes)
-        return input_errors.explain_users(failure, self.shape, name, passes)
+            return input_errors.shape_error(failure, self.shape, name, passes)
+        return input_errors.user_shape_error(failure, self.shape, name, passes)
 
     @property
     def notes(self) -> tuple[Note, ...]:

@@ -25,7 +25,7 @@ def image(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> Tensor
     return torch.randn(shape, generator=generator).to(dtype)
 
 
-def randomise(model: nn.Module, seed: int) -> None:
+def randomize_parameters(model: nn.Module, seed: int) -> None:
     """Draw all parameters anew, and running statistics that fit them but are not exact.
 
     Weights of matrices and convolutions are uniform with the variance of Kaiming's fan-out rule (He et al. 2015,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class TorchvisionFigures:
     """What torchvision says of one of its networks at 1x3x224x224 with 1000 classes."""
 
     num_params: int
@@ -26,7 +26,7 @@ class UnpublishedError(Exception):
     """There is no figure; the message says why."""
 
 
-def torchvision_figures(name: str) -> Published:
+def torchvision_figures(name: str) -> TorchvisionFigures:
     """Figures of a torchvision ResNet.
 
     Raises:
@@ -39,7 +39,7 @@ def torchvision_figures(name: str) -> Published:
 
 
 @cache
-def _read() -> dict[str, Published]:
+def _read() -> dict[str, TorchvisionFigures]:
     spec = importlib.util.find_spec("torchvision")  # looks, imports nothing
     if spec is None or not spec.submodule_search_locations:
         raise UnpublishedError("torchvision is not installed")
@@ -54,7 +54,7 @@ def _read() -> dict[str, Published]:
     return found
 
 
-def _figures(tree: ast.Module) -> Iterator[tuple[str, Published]]:
+def _figures(tree: ast.Module) -> Iterator[tuple[str, TorchvisionFigures]]:
     """The metadata of each weights class: `ResNet50_Weights` belongs to `resnet50`."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name.endswith("_Weights"):
@@ -66,7 +66,7 @@ def _figures(tree: ast.Module) -> Iterator[tuple[str, Published]]:
                             literals.setdefault(str(key.value), value.value)
             params, ops = literals.get("num_params"), literals.get("_ops")
             if isinstance(params, int) and isinstance(ops, (int, float)):
-                yield _network_name(node.name), Published(params, float(ops))
+                yield _network_name(node.name), TorchvisionFigures(params, float(ops))
 
 
 def _network_name(weights: str) -> str:

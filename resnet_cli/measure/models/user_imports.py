@@ -43,7 +43,7 @@ def imported(reference: str) -> Iterator[tuple[types.ModuleType, str, str]]:
     if file is None and not all(part.isidentifier() for part in where.split(".")):
         raise ResnetCliError(f"{printable(where)} is neither a file nor the name of a module", _EXAMPLE)
     folders = [str(Path.cwd())] if file is None else _folders(file)
-    with _as_if_run(folders, where):
+    with _python_file_environment(folders, where):
         yield (_import_module(where) if file is None else _import_file(file, where)), name, where
 
 
@@ -198,7 +198,7 @@ def _no_module(where: str, missing: str) -> ResnetCliError:
 
 
 @contextlib.contextmanager
-def _as_if_run(folders: list[str], where: str) -> Iterator[None]:
+def _python_file_environment(folders: list[str], where: str) -> Iterator[None]:
     """The surroundings of `python FILE` while the user's code is loaded; afterwards those of before."""
     for name in _siblings:
         sys.modules.pop(name, None)  # another folder may have a module of that name

@@ -15,7 +15,7 @@ from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
 from resnet_cli.measure.models.user_imports import imported, is_file, listed, nearest
 from resnet_cli.measure.ops.fast_meta import build_on_meta
@@ -46,7 +46,7 @@ def load_model(
         return _uncompiled(made), printable(name.rpartition(".")[2])
 
 
-def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping[str, Any] = {}) -> Subject:
+def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping[str, Any] = {}) -> ModelUnderTest:
     """The network that a reference names, ready to be measured: on `meta` where the user's code allows it.
 
     Args:
@@ -58,7 +58,7 @@ def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping
         ResnetCliError: it names no network, or the user's code fails.
     """
     network, name = load_model(reference, offered, given, on_meta=True)
-    return Subject(network, name, rebuilt=lambda: load_model(reference, offered, given)[0])
+    return ModelUnderTest(network, name, rebuilt=lambda: load_model(reference, offered, given)[0])
 
 
 def _uncompiled(network: nn.Module) -> nn.Module:

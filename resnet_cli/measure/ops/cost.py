@@ -41,7 +41,7 @@ PARTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class OpCost:
     """What one call costs. `part` is the symbol that the operator is known by, None where none fits."""
 
     macs: int = 0
@@ -51,8 +51,8 @@ class Counted:
     counted: bool = True
 
 
-FREE = Counted()
-UNCOUNTED = Counted(counted=False)
+FREE = OpCost()
+UNCOUNTED = OpCost(counted=False)
 
 
 def _numel(value: Any) -> int:
@@ -64,108 +64,108 @@ def _first(out: Any) -> Tensor:
     return found
 
 
-def _convolution(args: Sequence[Any], out: Any) -> Counted:
+def _convolution(args: Sequence[Any], out: Any) -> OpCost:
     x, weight, bias, transposed = args[0], args[1], args[2], args[6]
     # Every output element sums over the receptive window; transposed, every input element spreads over it.
     positions = prod(x.shape[2:]) if transposed else prod(_first(out).shape[2:])
     macs = x.shape[0] * positions * weight.numel()
     additions = _first(out).numel() if bias is not None else 0
     parts = {"C": macs, "k": additions} if additions else {"C": macs}
-    return Counted(macs, 2 * macs + additions, "C", parts)
+    return OpCost(macs, 2 * macs + additions, "C", parts)
 
 
-def _convolution_backward(args: Sequence[Any], out: Any) -> Counted:
+def _convolution_backward(args: Sequence[Any], out: Any) -> OpCost:
     grad, x, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[-1]
     positions = prod(x.shape[2:]) if transposed else prod(grad.shape[2:])
     once = x.shape[0] * positions * weight.numel()
     macs = once * (bool(wanted[0]) + bool(wanted[1]))  # towards the input, towards the weight
     additions = grad.numel() if wanted[2] else 0
-    return Counted(macs, 2 * macs + additions, "C", {"C": macs})
+    return OpCost(macs, 2 * macs + additions, "C", {"C": macs})
 
 
-def _product(macs: int, additions: int = 0) -> Counted:
-    return Counted(macs, 2 * macs + additions, "L", {"L": macs, "b": additions} if additions else {"L": macs})
+def _product(macs: int, additions: int = 0) -> OpCost:
+    return OpCost(macs, 2 * macs + additions, "L", {"L": macs, "b": additions} if additions else {"L": macs})
 
 
-def _addmm(args: Sequence[Any], out: Any) -> Counted:
+def _addmm(args: Sequence[Any], out: Any) -> OpCost:
     return _product(args[1].shape[0] * args[1].shape[1] * args[2].shape[1], _first(out).numel())
 
 
-def _mm(args: Sequence[Any], out: Any) -> Counted:
+def _mm(args: Sequence[Any], out: Any) -> OpCost:
     return _product(args[0].shape[0] * args[0].shape[1] * args[1].shape[1])
 
 
-def _bmm(args: Sequence[Any], out: Any) -> Counted:
+def _bmm(args: Sequence[Any], out: Any) -> OpCost:
     return _product(args[0].numel() * args[1].shape[2])
 
 
-def _baddbmm(args: Sequence[Any], out: Any) -> Counted:
+def _baddbmm(args: Sequence[Any], out: Any) -> OpCost:
     return _product(args[1].numel() * args[2].shape[2], _first(out).numel())
 
 
-def _attention(args: Sequence[Any], out: Any) -> Counted:
+def _attention(args: Sequence[Any], out: Any) -> OpCost:
     query, key, value = args[0], args[1], args[2]
     scores = prod(query.shape[:-1]) * key.shape[-2]
     return _product(scores * query.shape[-1] + scores * value.shape[-1])
 
 
-def _batch_norm(args: Sequence[Any], out: Any) -> Counted:
+def _batch_norm(args: Sequence[Any], out: Any) -> OpCost:
     elements = args[0].numel()
-    return Counted(0, 2 * elements, "B", {"B": elements, "P": args[0].shape[0] * (_numel(args[1]) + _numel(args[2]))})
+    return OpCost(0, 2 * elements, "B", {"B": elements, "P": args[0].shape[0] * (_numel(args[1]) + _numel(args[2]))})
 
 
-def _relu(args: Sequence[Any], out: Any) -> Counted:
-    return Counted(0, args[0].numel(), "R", {"R": args[0].numel()})
+def _relu(args: Sequence[Any], out: Any) -> OpCost:
+    return OpCost(0, args[0].numel(), "R", {"R": args[0].numel()})
 
 
-def _add(args: Sequence[Any], out: Any) -> Counted:
+def _add(args: Sequence[Any], out: Any) -> OpCost:
     elements = _first(out).numel()
     # A residual addition joins two activations of one shape; a constant or a broadcast vector is something else.
     residual = isinstance(args[1], Tensor) and args[1].shape == args[0].shape
     part = "A" if residual else "E"
-    return Counted(0, elements, part, {part: elements})
+    return OpCost(0, elements, part, {part: elements})
 
 
-def _max_pool(args: Sequence[Any], out: Any) -> Counted:
+def _max_pool(args: Sequence[Any], out: Any) -> OpCost:
     kernel = args[1]
     window = prod(kernel) if len(kernel) > 1 else kernel[0] ** 2
     inputs, outputs = args[0].numel(), _first(out).numel()
-    return Counted(0, (window - 1) * outputs, "M", {"M": inputs, "m": outputs})
+    return OpCost(0, (window - 1) * outputs, "M", {"M": inputs, "m": outputs})
 
 
-def _average(args: Sequence[Any], out: Any) -> Counted:
+def _average(args: Sequence[Any], out: Any) -> OpCost:
     inputs, outputs = args[0].numel(), _first(out).numel()
-    return Counted(0, inputs, "G", {"G": inputs, "g": outputs})
+    return OpCost(0, inputs, "G", {"G": inputs, "g": outputs})
 
 
-def _softmax(args: Sequence[Any], out: Any) -> Counted:
+def _softmax(args: Sequence[Any], out: Any) -> OpCost:
     operations = 5 * args[0].numel()
-    return Counted(0, operations, "E", {"E": operations})
+    return OpCost(0, operations, "E", {"E": operations})
 
 
-def _norm_over_sample(args: Sequence[Any], out: Any) -> Counted:
+def _norm_over_sample(args: Sequence[Any], out: Any) -> OpCost:
     operations = 7 * args[0].numel()
-    return Counted(0, operations, "E", {"E": operations})
+    return OpCost(0, operations, "E", {"E": operations})
 
 
-def _attention_backward(args: Sequence[Any], out: Any) -> Counted:
+def _attention_backward(args: Sequence[Any], out: Any) -> OpCost:
     # The scores are computed once more; then the gradients of the scores, the values, the queries and the keys.
     query, key, value = args[1], args[2], args[3]
     scores = prod(query.shape[:-1]) * key.shape[-2]
     return _product(scores * (3 * query.shape[-1] + 2 * value.shape[-1]))
 
 
-def _reduction(args: Sequence[Any], out: Any) -> Counted:
+def _reduction(args: Sequence[Any], out: Any) -> OpCost:
     elements = args[0].numel()
-    return Counted(0, elements, "E", {"E": elements})
+    return OpCost(0, elements, "E", {"E": elements})
 
 
-def _elementwise(args: Sequence[Any], out: Any) -> Counted:
+def _elementwise(args: Sequence[Any], out: Any) -> OpCost:
     elements = _first(out).numel()
-    return Counted(0, elements, "E", {"E": elements})
+    return OpCost(0, elements, "E", {"E": elements})
 
 
-_COUNTERS: Mapping[str, Callable[[Sequence[Any], Any], Counted]] = {
+_COUNTERS: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,
     "addmm": _addmm,
@@ -223,7 +223,7 @@ _FREE = frozenset(
 )
 
 
-def count(func: Any, args: Sequence[Any], out: Any) -> Counted:
+def op_cost(func: Any, args: Sequence[Any], out: Any) -> OpCost:
     """The cost of one call of an aten operator.
 
     Args:

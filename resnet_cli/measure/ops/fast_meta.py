@@ -1,7 +1,7 @@
 """Shapes without arithmetic: the `meta` device, made quick for the operators of convolutional networks.
 
 Torch's own meta kernels are right but slow to wake: the first convolution on `meta` imports sympy and the
-reference kernels (most of a second). `QuickShapes` answers the operators that residual networks are made of
+reference kernels (most of a second). `FastMetaKernels` answers the operators that residual networks are made of
 from their shape formulas and leaves every other operator, and every case that looks unusual or wrong, to
 torch's kernels, whose answer and whose error messages are then the real ones.
 """
@@ -235,7 +235,7 @@ def _usual_matrix(value: Any) -> bool:
 _ANY_MATRIX = (_mm, _addmm, _sum)
 
 
-class QuickShapes(TorchDispatchMode):
+class FastMetaKernels(TorchDispatchMode):
     """Answers the common operators on `meta` from their shape formulas, and asks torch for all others."""
 
     def __init__(self) -> None:
@@ -263,7 +263,7 @@ class QuickShapes(TorchDispatchMode):
 
 def build_on_meta(factory: Callable[[], nn.Module]) -> nn.Module:
     """A network whose weights take no memory and no time to initialise."""
-    with QuickShapes(), torch.device("meta"):
+    with FastMetaKernels(), torch.device("meta"):
         return factory()
 
 

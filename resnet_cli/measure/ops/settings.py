@@ -36,7 +36,7 @@ _NAMES = {
 }
 
 # They hand on what they are given: the same values, perhaps in another shape or another place in memory.
-PASSING = frozenset(
+IDENTITY_OPS = frozenset(
     """detach alias clone contiguous _to_copy lift_fresh lift view _unsafe_view reshape _reshape_alias flatten squeeze
     unsqueeze empty_like zeros_like ones_like t expand resolve_conj""".split()
 )

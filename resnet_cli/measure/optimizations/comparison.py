@@ -21,23 +21,33 @@ from resnet_cli.measure.bench.estimators import describe, paired_ratio
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.optimizations.recommendation import advice, best_rung
-from resnet_cli.measure.optimizations.registry import BY_KEY, EAGER_LEVER, Lever, Machine, in_precision, machine, pull
-from resnet_cli.measure.optimizations.variant import Form, UnavailableError, in_one_line
+from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
+from resnet_cli.measure.optimizations.registry import (
+    BY_KEY,
+    EAGER_OPTIMIZATION,
+    Machine,
+    Optimization,
+    build_variant,
+    in_precision,
+    machine,
+)
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, in_one_line
 from resnet_cli.measure.tracing.tracer import tensors_in
-from resnet_cli.results.bench import LEVERS, Distribution, Ladder, Rung
+from resnet_cli.results.bench import OPTIMIZATIONS, Distribution, OptimizationResult, OptimizationsResult
 from resnet_cli.results.common import Shape
 
 MEASURED, UNAVAILABLE, FAILED = "measured", "unavailable", "failed"
 
-_FEWEST_IMAGES = 8  # that the logits are compared on
-_WRONG = 0.02  # difference of a rung that keeps the precision: rounding, TF32's too, moves logits by less
+_MIN_IMAGES = 8  # that the logits are compared on
+_MAX_LOGIT_DIFFERENCE = (
+    0.02  # difference of a rung that keeps the precision: rounding, TF32's too, moves logits by less
+)
 
 
 def _silent(text: str) -> None: ...
 
 
-def climb(
+def compare_optimizations(
     model: nn.Module,
     *,
     image: Shape,
@@ -46,11 +56,11 @@ def climb(
     seed: int,
     limits: Limits,
     clock: Clock,
-    chosen: Sequence[str] = LEVERS,
+    chosen: Sequence[str] = OPTIMIZATIONS,
     progress: Progress = _silent,
     on: Machine | None = None,
     fresh: bool = True,
-) -> Ladder:
+) -> OptimizationsResult:
     """Make the network with each lever, and time all of them in one run.
 
     A lever that cannot be had here, or fails, is a row that says why. The best one is the fastest that keeps the
@@ -76,7 +86,7 @@ def climb(
     """
     work = Workload(model, image=image, device=device, seed=seed, fresh=fresh)
     on = machine(device) if on is None else on
-    levers = [EAGER_LEVER, *(BY_KEY[key] for key in LEVERS if key in chosen)]
+    levers = [EAGER_OPTIMIZATION, *(BY_KEY[key] for key in OPTIMIZATIONS if key in chosen)]
     attempts = [_Attempt(lever) for lever in levers]
     with work.running():
         batches = _batches(image, batch_size, seed, device)
@@ -88,17 +98,17 @@ def climb(
             attempt.begin(work, batch_size, on, clock, batches, truth)
             if attempt.form is not None:
                 attempt.settle(clock, share, progress)
-            if attempt.lever is EAGER_LEVER and attempt.reason is not None:
+            if attempt.lever is EAGER_OPTIMIZATION and attempt.reason is not None:
                 raise ResnetCliError(f"plain eager does not run: {attempt.reason}", "try a smaller --batch-size")
         taken = _sample(attempts, clock, limits, progress)
-    rungs = _rungs(attempts, taken, limits.confidence, conditions.precision(torch.float32, device))
-    keeping = {EAGER_LEVER.key, *(lever.key for lever in levers if lever.keeps_precision)}
-    best = best_rung(rungs, keeping, limits.ci_width)
-    return Ladder(
+    rungs = _rows(attempts, taken, limits.confidence, conditions.precision(torch.float32, device))
+    keeping = {EAGER_OPTIMIZATION.key, *(lever.key for lever in levers if lever.keeps_precision)}
+    best = best_optimization(rungs, keeping, limits.ci_width)
+    return OptimizationsResult(
         batch_size=batch_size,
         rungs=rungs,
         best=None if best is None else best.key,
-        advice=advice(rungs, best, keeping, len(truth), limits.ci_width),
+        advice=recommendation(rungs, best, keeping, len(truth), limits.ci_width),
         stopped=taken.stopped,
     )
 
@@ -107,10 +117,10 @@ def climb(
 class _Attempt:
     """A lever, and what has become of it so far."""
 
-    lever: Lever
+    lever: Optimization
     status: str = MEASURED
     reason: str | None = None
-    form: Form | None = None  # None: it is not to be had
+    form: Variant | None = None  # None: it is not to be had
     setup_s: float | None = None
     difference: float | None = None
     same_top1: float | None = None
@@ -120,7 +130,7 @@ class _Attempt:
     ) -> None:
         """Make the form, and compare its logits."""
         try:
-            made = pull(self.lever, work.model, work.input(batch_size), on, clock)
+            made = build_variant(self.lever, work.model, work.input(batch_size), on, clock)
             logits = _logits(made.form, batches)
         except UnavailableError as error:
             self.status, self.reason = UNAVAILABLE, str(error)
@@ -140,7 +150,7 @@ class _Attempt:
         difference = float((logits - truth).abs().max())
         self.difference = difference / scale if scale else difference
         self.same_top1 = float((logits.argmax(1) == truth.argmax(1)).double().mean())
-        if self.lever.keeps_precision and self.difference > _WRONG:
+        if self.lever.keeps_precision and self.difference > _MAX_LOGIT_DIFFERENCE:
             self.status, self.form = FAILED, None
             self.reason = f"moves the logits by {100 * self.difference:.2g} %, which no rounding does"
 
@@ -160,7 +170,7 @@ class _Attempt:
 
 def _batches(image: Shape, batch_size: int, seed: int, device: torch.device) -> list[Tensor]:
     """Images to compare the logits on, in batches of the only size that some forms take."""
-    count = math.ceil(_FEWEST_IMAGES / batch_size)
+    count = math.ceil(_MIN_IMAGES / batch_size)
     # Others than the timed ones: a CUDA graph that did not read its input would give the right logits for those.
     images = random_init.image((count * batch_size, *image), seed + 2).to(device)
     return [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
@@ -171,12 +181,12 @@ def _true_logits(model: nn.Module, batches: Sequence[Tensor], on: Machine) -> Te
     exact = in_precision(on.precisions) if on.capability is not None else contextlib.nullcontext()
     try:
         with exact:
-            return _logits(Form(model, batches[0]), batches)
+            return _logits(Variant(model, batches[0]), batches)
     except Exception as error:
         raise ResnetCliError(f"plain eager does not run: {in_one_line(error)}", "try a smaller --batch-size") from error
 
 
-def _logits(form: Form, batches: Sequence[Tensor]) -> Tensor:
+def _logits(form: Variant, batches: Sequence[Tensor]) -> Tensor:
     """Of all images, on the CPU in float32; more than one output is laid side by side."""
     found = []
     for batch in batches:
@@ -208,7 +218,7 @@ def _sample(attempts: Sequence[_Attempt], clock: Clock, limits: Limits, progress
             cause = broken.__cause__
             assert isinstance(cause, Exception)
             broken.attempt.fail(cause, clock)
-            if broken.attempt.lever is EAGER_LEVER:
+            if broken.attempt.lever is EAGER_OPTIMIZATION:
                 raise ResnetCliError(f"plain eager does not run any more: {broken.attempt.reason}") from cause
 
 
@@ -228,7 +238,9 @@ def _guarded(attempt: _Attempt) -> Call:
     return call
 
 
-def _rungs(attempts: Sequence[_Attempt], taken: Sampled, confidence: float, precision: str) -> tuple[Rung, ...]:
+def _rows(
+    attempts: Sequence[_Attempt], taken: Sampled, confidence: float, precision: str
+) -> tuple[OptimizationResult, ...]:
     """The rows; `taken` has a series for each attempt with a form, plain eager's first."""
     series = iter(taken.walls)
     eager = taken.walls[0]
@@ -237,7 +249,7 @@ def _rungs(attempts: Sequence[_Attempt], taken: Sampled, confidence: float, prec
     for attempt in attempts:
         samples = next(series) if attempt.form is not None else None
         rung = _row(attempt, samples, eager, eager_time, confidence)
-        if attempt.lever is EAGER_LEVER and precision != "float32":
+        if attempt.lever is EAGER_OPTIMIZATION and precision != "float32":
             rung = replace(rung, title=f"{rung.title} ({precision})")
         rungs.append(rung)
     return tuple(rungs)
@@ -249,9 +261,9 @@ def _row(
     eager: Sequence[float],
     eager_time: Distribution,
     confidence: float,
-) -> Rung:
+) -> OptimizationResult:
     time = gain = low = high = setup_s = pays_after = None
-    if samples is not None and attempt.lever is EAGER_LEVER:
+    if samples is not None and attempt.lever is EAGER_OPTIMIZATION:
         time, gain, low, high = eager_time, 1.0, 1.0, 1.0
     elif samples is not None:
         time = describe(samples, confidence)
@@ -260,7 +272,7 @@ def _row(
         setup_s = attempt.setup_s
         if setup_s is not None and low > 1:
             pays_after = math.ceil(setup_s / (eager_time.median_s * (1 - ratio)))
-    return Rung(
+    return OptimizationResult(
         key=attempt.lever.key,
         title=attempt.lever.title,
         status=attempt.status,

@@ -18,7 +18,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def fold(model: nn.Module) -> int:
+def fuse_conv_bn(model: nn.Module) -> int:
     """Fold every batch norm that may be folded; its place takes an identity.
 
     A pair is folded where the trace of the forward shows that the norm gets the convolution's output, that nothing

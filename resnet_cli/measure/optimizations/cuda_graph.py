@@ -57,7 +57,7 @@ class CudaCapture:
         return graph.replay, output
 
 
-def capture(run: Callable[[Tensor], object], image: Tensor, device: Capture) -> Callable[[Tensor], object]:
+def capture_cuda_graph(run: Callable[[Tensor], object], image: Tensor, device: Capture) -> Callable[[Tensor], object]:
     """A function that copies its input to where the graph reads, launches the graph and gives its output.
 
     The copy belongs to a request and is timed with it. The output is overwritten by the next call.

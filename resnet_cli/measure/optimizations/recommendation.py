@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from resnet_cli.results.bench import Rung
+from resnet_cli.results.bench import OptimizationResult
 
 
-def best_rung(rungs: Sequence[Rung], keeping: Collection[str], as_good: float) -> Rung | None:
+def best_optimization(
+    rungs: Sequence[OptimizationResult], keeping: Collection[str], as_good: float
+) -> OptimizationResult | None:
     """The fastest rung that surely gains and keeps the precision; of equally fast ones the cheapest to set up.
 
     Args:
@@ -21,12 +23,18 @@ def best_rung(rungs: Sequence[Rung], keeping: Collection[str], as_good: float) -
     return min(equal, key=lambda rung: rung.setup_s or 0.0, default=None)
 
 
-def advice(rungs: Sequence[Rung], best: Rung | None, keeping: Collection[str], images: int, as_good: float) -> str:
+def recommendation(
+    rungs: Sequence[OptimizationResult],
+    best: OptimizationResult | None,
+    keeping: Collection[str],
+    images: int,
+    as_good: float,
+) -> str:
     """The sentence.
 
     Args:
         rungs: of a ladder.
-        best: of `best_rung`.
+        best: of `best_optimization`.
         keeping: as there.
         images: on how many the logits were compared.
         as_good: as there.
@@ -40,37 +48,37 @@ def advice(rungs: Sequence[Rung], best: Rung | None, keeping: Collection[str], i
     return f"{_with_top1(first, best, images)}; {_alternative(fastest, images)}"
 
 
-def _gain(rung: Rung) -> float:
+def _gain(rung: OptimizationResult) -> float:
     """How many times as fast, where that is sure; otherwise 1, as plain eager is."""
     return rung.gain if rung.gain is not None and rung.low is not None and rung.low > 1 else 1.0
 
 
-def _take(rung: Rung) -> str:
+def _take(rung: OptimizationResult) -> str:
     calls = rung.pays_after
     paid = f", paid for after {calls:,} call{'' if calls == 1 else 's'}" if calls else ""
     return f"take {rung.key}: {_times(rung)} as fast as plain eager{paid}"
 
 
-def _with_top1(text: str, rung: Rung | None, images: int) -> str:
+def _with_top1(text: str, rung: OptimizationResult | None, images: int) -> str:
     if rung is None:
         return text
     return f"{text}, logits within {_moved(rung)} (top-1 {_top1(rung, images)})"
 
 
-def _alternative(rung: Rung, images: int) -> str:
+def _alternative(rung: OptimizationResult, images: int) -> str:
     return f"{rung.key} is {_times(rung)} as fast, but moves the logits by {_moved(rung)} (top-1 {_top1(rung, images)})"
 
 
-def _times(rung: Rung) -> str:
+def _times(rung: OptimizationResult) -> str:
     return f"{rung.gain:.2f}×"
 
 
-def _moved(rung: Rung) -> str:
+def _moved(rung: OptimizationResult) -> str:
     """The relative difference of the logits: as a percentage where one can imagine that."""
     assert rung.difference is not None  # it was measured
     return f"{rung.difference:.1e}" if rung.difference < 1e-4 else f"{100 * rung.difference:.2g} %"
 
 
-def _top1(rung: Rung, images: int) -> str:
+def _top1(rung: OptimizationResult, images: int) -> str:
     assert rung.same_top1 is not None
     return f"the same for {round(rung.same_top1 * images)} of {images}"

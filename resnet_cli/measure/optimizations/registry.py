@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.device_timer import Clock
-from resnet_cli.measure.optimizations.conv_bn_fusion import fold
-from resnet_cli.measure.optimizations.cuda_graph import Capture, CudaCapture, capture
+from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
+from resnet_cli.measure.optimizations.cuda_graph import Capture, CudaCapture, capture_cuda_graph
 from resnet_cli.measure.optimizations.torch_compile import Compiler, compile_for, inductor
-from resnet_cli.measure.optimizations.variant import Form, UnavailableError
-from resnet_cli.results.bench import LEVERS
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
+from resnet_cli.results.bench import OPTIMIZATIONS
 
 EAGER = "eager"
 
@@ -74,11 +74,11 @@ def _emulates_bfloat16() -> bool:
     return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-Make = Callable[[nn.Module, Tensor, Machine], Form]
+Make = Callable[[nn.Module, Tensor, Machine], Variant]
 
 
 @dataclass(frozen=True, slots=True)
-class Lever:
+class Optimization:
     """One of them.
 
     Args:
@@ -97,14 +97,14 @@ class Lever:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class BuiltVariant:
     """A form, and what it took."""
 
-    form: Form
+    form: Variant
     setup_s: float  # until its first result was there
 
 
-def pull(lever: Lever, model: nn.Module, image: Tensor, on: Machine, clock: Clock) -> Made:
+def build_variant(lever: Optimization, model: nn.Module, image: Tensor, on: Machine, clock: Clock) -> BuiltVariant:
     """Make a network that has a lever, and call it once. Use it inside `torch.inference_mode`.
 
     Args:
@@ -124,61 +124,61 @@ def pull(lever: Lever, model: nn.Module, image: Tensor, on: Machine, clock: Cloc
     form = lever.make(own, image, on)
     form.call()
     clock.wait()
-    return Made(form, clock.now() - begin)
+    return BuiltVariant(form, clock.now() - begin)
 
 
-def _eager(model: nn.Module, image: Tensor, _on: Machine) -> Form:
-    return Form(model, image)
+def _eager(model: nn.Module, image: Tensor, _on: Machine) -> Variant:
+    return Variant(model, image)
 
 
-def _channels_last(model: nn.Module, image: Tensor, _on: Machine) -> Form:
+def _channels_last(model: nn.Module, image: Tensor, _on: Machine) -> Variant:
     return _laid_out(model, image)
 
 
-def _laid_out(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Form:
+def _laid_out(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Variant:
     """Weights and input in channels_last, which a producer of images can give as well as the other format."""
     if image.dim() != 4:
         raise UnavailableError("channels_last is a format of images")
     model.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Form(model, image.to(dtype=dtype, memory_format=torch.channels_last))
+    return Variant(model, image.to(dtype=dtype, memory_format=torch.channels_last))
 
 
-def _folded(model: nn.Module, image: Tensor, _on: Machine) -> Form:
-    fold(model)
-    return Form(model, image)
+def _folded(model: nn.Module, image: Tensor, _on: Machine) -> Variant:
+    fuse_conv_bn(model)
+    return Variant(model, image)
 
 
-def _channels_last_folded(model: nn.Module, image: Tensor, _on: Machine) -> Form:
-    fold(model)
+def _channels_last_folded(model: nn.Module, image: Tensor, _on: Machine) -> Variant:
+    fuse_conv_bn(model)
     return _laid_out(model, image)
 
 
-def _best_eager(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Form:
+def _best_eager(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Variant:
     """What the further levers start from: folded where that can be, in channels_last."""
     with contextlib.suppress(UnavailableError):
-        fold(model)
+        fuse_conv_bn(model)
     return _laid_out(model, image, dtype)
 
 
-def _compiled(model: nn.Module, image: Tensor, on: Machine) -> Form:
+def _compiled(model: nn.Module, image: Tensor, on: Machine) -> Variant:
     form = _best_eager(model, image)
-    return Form(compile_for(model, form.image, compiler=on.compiler), form.image)
+    return Variant(compile_for(model, form.image, compiler=on.compiler), form.image)
 
 
-def _bfloat16(model: nn.Module, image: Tensor, on: Machine) -> Form:
+def _bfloat16(model: nn.Module, image: Tensor, on: Machine) -> Variant:
     form = _best_eager(model, image, torch.bfloat16)
     which = "GPU" if on.device.type == "cuda" else "processor"
     remark = f"emulated: this {which} has no bfloat16 arithmetic" if on.emulates_bfloat16 else None
-    return Form(form.run, form.image, remark)
+    return Variant(form.run, form.image, remark)
 
 
-def _float16(model: nn.Module, image: Tensor, on: Machine) -> Form:
+def _float16(model: nn.Module, image: Tensor, on: Machine) -> Variant:
     if on.device.type != "cuda":
         raise UnavailableError(f"{_NEEDS_CUDA}: elsewhere bfloat16 is the shorter format")
     return _best_eager(model, image, torch.float16)
 
 
-def _tf32(model: nn.Module, image: Tensor, on: Machine) -> Form:
+def _tf32(model: nn.Module, image: Tensor, on: Machine) -> Variant:
     """Plain eager with TF32 wherever there is float32 arithmetic; torch has it on for convolutions by default."""
     if on.capability is None:
         raise UnavailableError(_NEEDS_CUDA)
@@ -196,14 +196,14 @@ def _tf32(model: nn.Module, image: Tensor, on: Machine) -> Form:
         with in_precision(on.precisions, _TF32):
             return model(images)
 
-    return Form(run, image, f"already on for {already[0]} in plain eager" if already else None)
+    return Variant(run, image, f"already on for {already[0]} in plain eager" if already else None)
 
 
-def _cuda_graph(model: nn.Module, image: Tensor, on: Machine) -> Form:
+def _cuda_graph(model: nn.Module, image: Tensor, on: Machine) -> Variant:
     if on.capture is None:
         raise UnavailableError(_NEEDS_CUDA)
     form = _best_eager(model, image)
-    return Form(capture(form.run, form.image, on.capture), form.image)
+    return Variant(capture_cuda_graph(form.run, form.image, on.capture), form.image)
 
 
 @contextlib.contextmanager
@@ -224,17 +224,17 @@ def in_precision(parts: Sequence[Precision], precision: str = _IEEE) -> Iterator
             part.fp32_precision = old
 
 
-EAGER_LEVER = Lever(EAGER, "plain eager", _eager)
+EAGER_OPTIMIZATION = Optimization(EAGER, "plain eager", _eager)
 
 _ALL = (
-    Lever("channels-last", "channels_last", _channels_last),
-    Lever("folded", "conv-bn folded", _folded),
-    Lever("channels-last-folded", "channels_last + conv-bn folded", _channels_last_folded),
-    Lever("compile", "torch.compile", _compiled),
-    Lever("bfloat16", "bfloat16 + channels_last + conv-bn folded", _bfloat16, False, "bfloat16"),
-    Lever("float16", "float16 + channels_last + conv-bn folded", _float16, False, "float16"),
-    Lever("tf32", "TF32 in all arithmetic", _tf32, False),
-    Lever("cuda-graph", "CUDA graph + channels_last + conv-bn folded", _cuda_graph),
+    Optimization("channels-last", "channels_last", _channels_last),
+    Optimization("folded", "conv-bn folded", _folded),
+    Optimization("channels-last-folded", "channels_last + conv-bn folded", _channels_last_folded),
+    Optimization("compile", "torch.compile", _compiled),
+    Optimization("bfloat16", "bfloat16 + channels_last + conv-bn folded", _bfloat16, False, "bfloat16"),
+    Optimization("float16", "float16 + channels_last + conv-bn folded", _float16, False, "float16"),
+    Optimization("tf32", "TF32 in all arithmetic", _tf32, False),
+    Optimization("cuda-graph", "CUDA graph + channels_last + conv-bn folded", _cuda_graph),
 )
-BY_KEY: Mapping[str, Lever] = {lever.key: lever for lever in _ALL}
-assert tuple(BY_KEY) == LEVERS
+BY_KEY: Mapping[str, Optimization] = {lever.key: lever for lever in _ALL}
+assert tuple(BY_KEY) == OPTIMIZATIONS

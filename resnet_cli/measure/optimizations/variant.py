@@ -17,7 +17,7 @@ class UnavailableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Variant:
     """A network, made ready for one shape of input.
 
     Args:

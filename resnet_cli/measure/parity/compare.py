@@ -11,14 +11,22 @@ from torch import nn
 
 from resnet_cli import signals
 from resnet_cli.measure.models import torchvision_models
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.checks import forward as forward_checks
 from resnet_cli.measure.parity.checks import static, training
-from resnet_cli.measure.parity.config import Comparison, Question, prepare
+from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
-from resnet_cli.results.compare import Check, Finding, Mapping, Member, ParityResult, Prediction, Probe
+from resnet_cli.results.compare import (
+    ArchitectureResult,
+    Check,
+    CompareResult,
+    Difference,
+    Mapping,
+    Prediction,
+    TestInputs,
+)
 from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 _TITLES = {
@@ -31,13 +39,13 @@ _TITLES = {
 
 
 def compare(
-    ours: Subject,
-    theirs: Subject,
-    question: Question = Question(),  # noqa: B008  # frozen
+    ours: ModelUnderTest,
+    theirs: ModelUnderTest,
+    question: ParityConfig = ParityConfig(),  # noqa: B008  # frozen
     *,
     expected: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> ParityResult:
+) -> CompareResult:
     """Hold a network against a reference.
 
     Args:
@@ -60,7 +68,7 @@ def compare(
     return _result(ours, theirs, comparison, forward, expected, interrupted=interrupted)
 
 
-def _checked(comparison: Comparison, progress: Callable[[str], None]) -> tuple[forward_checks.Forward | None, bool]:
+def _checked(comparison: ParityRun, progress: Callable[[str], None]) -> tuple[forward_checks.Forward | None, bool]:
     """Make the checks, one after the other; Ctrl-C ends it with those that are made, and True."""
     asked = comparison.question.checks
     forward = None
@@ -77,7 +85,7 @@ def _checked(comparison: Comparison, progress: Callable[[str], None]) -> tuple[f
     except KeyboardInterrupt:
         if not comparison.checks:
             raise
-        signals.heard()
+        signals.acknowledge()
         return forward, True
     return forward, False
 
@@ -101,7 +109,7 @@ class _exactly:  # noqa: N801  # reads as what it does
             cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = self._before
 
 
-def finding_key(finding: Finding) -> str:
+def finding_key(finding: Difference) -> str:
     """What a finding is called on a list of intended changes: the same for the same change, another for any other."""
     place = finding.ours if finding.ours is not None else f"({finding.theirs})"
     value = "" if finding.our_value is None else f" = {finding.our_value}"
@@ -109,14 +117,14 @@ def finding_key(finding: Finding) -> str:
 
 
 def _result(
-    ours: Subject,
-    theirs: Subject,
-    comparison: Comparison,
+    ours: ModelUnderTest,
+    theirs: ModelUnderTest,
+    comparison: ParityRun,
     forward: forward_checks.Forward | None,
     expected: Sequence[str] | None,
     *,
     interrupted: bool,
-) -> ParityResult:
+) -> CompareResult:
     question = comparison.question
     comparison.diagnoses += static.name_values(comparison)
     comparison.diagnoses[:0] = diagnose(comparison.structure, comparison.findings)
@@ -132,7 +140,7 @@ def _result(
         gone = sorted(wanted - {finding_key(one) for one in findings})
         notes += [Note("warning", f"expected, and not found: {key}") for key in gone]
     lost = comparison.unmapped
-    return ParityResult(
+    return CompareResult(
         network=ours.described,
         reference=theirs.name,
         reference_version=torchvision_models.version(),
@@ -152,7 +160,7 @@ def _result(
             unmapped_theirs=lost[1],
             unused_ours=comparison.unused,
         ),
-        probe=Probe(
+        probe=TestInputs(
             seed=question.seed,
             weights="randomised" if question.weights is None else question.weights,
             shape=question.shape,
@@ -202,10 +210,10 @@ def predict(ours: nn.Module, theirs: nn.Module, path: str, name: str) -> tuple[P
     )
 
 
-def member(result: ParityResult, name: str, parameters: int) -> Member:
+def member(result: CompareResult, name: str, parameters: int) -> ArchitectureResult:
     """A comparison as one row of the family's."""
     first = result.diagnoses[0].text if result.diagnoses else result.findings[0].text if result.findings else None
-    return Member(
+    return ArchitectureResult(
         name=name,
         verdict=result.verdict,
         same=result.same,

@@ -15,17 +15,17 @@ from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.graph.recorder import record
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.models.copies import hollow_copy
+from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.results.common import Note, Shape
-from resnet_cli.results.compare import Check, Diagnosis, Finding
+from resnet_cli.results.compare import Check, Diagnosis, Difference
 from resnet_cli.verdicts import CHECKS
 
 REFERENCE = "torchvision"  # what sentences call the other network
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ParityConfig:
     """What is asked of two networks.
 
     Args:
@@ -68,21 +68,21 @@ class Question:
 
 
 @dataclass(slots=True)
-class Comparison:
+class ParityRun:
     """Everything that the checks share."""
 
-    question: Question
+    question: ParityConfig
     ours: nn.Module  # a copy, its weights those of the probe
     theirs: nn.Module
     name: str
     reference: str
     graphs: tuple[Graph, Graph]  # in train mode
-    structure: diff.Structure
+    structure: diff.GraphDiff
     pairs: dict[str, str]
     clashes: tuple[tuple[str, str], ...]
     used: tuple[tuple[str, ...], tuple[str, ...]]  # parameters and buffers that the forwards read
     checks: list[Check] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Difference] = field(default_factory=list)
     diagnoses: list[Diagnosis] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -114,7 +114,7 @@ def graph_of(model: nn.Module, shape: Shape, *, training: bool, name: str, real:
     """
     if not real:
         with contextlib.suppress(Exception):  # it looks at values: then with real ones
-            return record(hollow_copy(model), (torch.empty(shape, device="meta"),), training=training)
+            return record(meta_copy(model), (torch.empty(shape, device="meta"),), training=training)
     try:
         with random_init.seeded(0):
             return record(copy.deepcopy(model), (random_init.image(shape, 0),), training=training)
@@ -127,11 +127,11 @@ def graph_of(model: nn.Module, shape: Shape, *, training: bool, name: str, real:
 def prepare(
     ours: nn.Module,
     theirs: nn.Module,
-    question: Question,
+    question: ParityConfig,
     *,
     names: tuple[str, str],
     progress: Callable[[str], None] = lambda _: None,
-) -> Comparison:
+) -> ParityRun:
     """Align both networks and give them the same weights.
 
     Args:
@@ -165,8 +165,8 @@ def prepare(
             f"no parameter of {names[0]} has a counterpart in {names[1]}: these are not the same kind of network",
             "name the network to compare with by --against, or say which parameter is which by --map",
         )
-    structure = diff.compare(*graphs, pairs, REFERENCE)
-    comparison = Comparison(
+    structure = diff.diff_graphs(*graphs, pairs, REFERENCE)
+    comparison = ParityRun(
         question=question,
         ours=ours,
         theirs=theirs,
@@ -185,9 +185,9 @@ def prepare(
     if question.transfer == "none":
         return comparison
     if question.weights is None or question.transfer == "to theirs":
-        random_init.randomise(theirs, question.seed)
+        random_init.randomize_parameters(theirs, question.seed)
     if comparison.unmapped[0] and question.weights is None:
-        random_init.randomise(comparison.ours, question.seed + 1)
+        random_init.randomize_parameters(comparison.ours, question.seed + 1)
     if question.transfer == "to theirs":
         random_init.transfer(random_init.tensors(comparison.ours), theirs, {b: a for a, b in keys.items()})
     else:

@@ -12,23 +12,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from resnet_cli.measure.graph.diff import Difference, Structure
+from resnet_cli.measure.graph.diff import GraphDiff, GraphDifference
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
 from resnet_cli.measure.ops.settings import ACTIVATIONS
-from resnet_cli.results.compare import Diagnosis, Finding
+from resnet_cli.results.compare import Diagnosis, Difference
 
-Named = tuple[str, str, list[Difference]]  # key, sentence, what it explains
+Match = tuple[str, str, list[GraphDifference]]  # key, sentence, what it explains
 
 
 @dataclass(slots=True)
-class Case:
+class DiffContext:
     """What the patterns look at."""
 
-    structure: Structure
+    structure: GraphDiff
     our_readers: dict[int, list[Node]]
     their_readers: dict[int, list[Node]]
 
-    def of(self, kind: str, subject: str | None = None) -> list[Difference]:
+    def of(self, kind: str, subject: str | None = None) -> list[GraphDifference]:
         """Differences of a kind."""
         found = [one for one in self.structure.differences if one.finding.kind == kind]
         return found if subject is None else [one for one in found if one.finding.subject == subject]
@@ -47,14 +47,14 @@ def _readers(graph: Graph) -> dict[int, list[Node]]:
     return found
 
 
-def diagnose(structure: Structure, findings: Sequence[Finding]) -> list[Diagnosis]:
+def diagnose(structure: GraphDiff, findings: Sequence[Difference]) -> list[Diagnosis]:
     """Every pattern that is there, with the findings that it explains.
 
     Args:
         structure: both graphs and their differences.
         findings: all findings of the comparison; those of the structure are the same objects.
     """
-    case = Case(structure, _readers(structure.ours), _readers(structure.theirs))
+    case = DiffContext(structure, _readers(structure.ours), _readers(structure.theirs))
     places = {id(finding): index for index, finding in enumerate(findings)}
     found = []
     for pattern in _PATTERNS:
@@ -64,7 +64,7 @@ def diagnose(structure: Structure, findings: Sequence[Finding]) -> list[Diagnosi
     return found
 
 
-def _strides(case: Case) -> Iterator[Named]:
+def _strides(case: DiffContext) -> Iterator[Match]:
     """A stride that stands in another convolution of the block."""
     found = case.of("setting", "conv.stride")
     gone = [
@@ -93,11 +93,11 @@ def _strides(case: Case) -> Iterator[Named]:
         )
 
 
-def _place(one: Difference) -> str:
+def _place(one: GraphDifference) -> str:
     return one.finding.ours or one.finding.theirs or "the network"
 
 
-def _pool(case: Case) -> Iterator[Named]:
+def _pool(case: DiffContext) -> Iterator[Match]:
     padding, ceil = case.of("setting", "max_pool.padding"), case.of("setting", "max_pool.ceil_mode")
     if padding and ceil:
         yield (
@@ -109,7 +109,7 @@ def _pool(case: Case) -> Iterator[Named]:
         yield "average-pool-stem", f"the stem pools by {one.finding.our_value}, not by maximum", [one]
 
 
-def _eps(case: Case) -> Iterator[Named]:
+def _eps(case: DiffContext) -> Iterator[Match]:
     found = case.of("setting", "batch_norm.eps")
     for value, origin in ((1e-3, "the default of TensorFlow and Keras"), (1.001e-5, "that of Keras's own ResNet")):
         these = [one for one in found if one.mine and one.mine.settings["eps"] == value]
@@ -129,7 +129,7 @@ def _operator(graph: Graph, number: int) -> str:
     return "image" if number == IMAGE else graph.by_number[number].operator if number in graph.by_number else ""
 
 
-def _order(case: Case) -> Iterator[Named]:
+def _order(case: DiffContext) -> Iterator[Match]:
     """The same operators in another order."""
     ours, theirs = case.structure.ours, case.structure.theirs
     swapped, early = [], []
@@ -160,7 +160,7 @@ def _next(readers: dict[int, list[Node]], node: Node) -> set[str]:
     return {reader.operator for reader in readers.get(node.number, [])}
 
 
-def _activations(case: Case) -> Iterator[Named]:
+def _activations(case: DiffContext) -> Iterator[Match]:
     has_fewer_blocks = bool(_block_adds(case.of("missing")))
     for one in case.of("missing"):
         if one.other is None or one.other.operator not in ACTIVATIONS:
@@ -178,7 +178,7 @@ def _activations(case: Case) -> Iterator[Named]:
             yield "missing-relu", f"the ReLU behind an addition is missing ({one.finding.theirs})", [one]
         else:
             yield "missing-inner-relu", f"a ReLU inside a block is missing ({one.finding.theirs})", [one]
-    by_kind: dict[str, list[Difference]] = defaultdict(list)
+    by_kind: dict[str, list[GraphDifference]] = defaultdict(list)
     for one in case.of("replaced"):
         if one.mine and one.mine.operator in ACTIVATIONS:  # and theirs is one too: nothing else stands in its place
             by_kind[one.mine.operator].append(one)
@@ -214,10 +214,10 @@ def _is_stem(graph: Graph, node: Node) -> bool:
     return number == IMAGE
 
 
-def _norms(case: Case) -> Iterator[Named]:
+def _norms(case: DiffContext) -> Iterator[Match]:
     theirs = case.structure.theirs
-    projections: list[Difference] = []
-    others: list[Difference] = []
+    projections: list[GraphDifference] = []
+    others: list[GraphDifference] = []
     for one in case.of("missing", "batch_norm"):
         if one.other is None:
             continue
@@ -242,7 +242,7 @@ def _is_projection(graph: Graph, readers: dict[int, list[Node]], norm: Node) -> 
     ) and "add" in _next(readers, norm)
 
 
-def _is_preactivated(case: Case) -> bool:
+def _is_preactivated(case: DiffContext) -> bool:
     """A batch norm reads a sum, or what the stem gives."""
     ours, theirs = case.structure.ours, case.structure.theirs
 
@@ -260,7 +260,7 @@ def _is_preactivated(case: Case) -> bool:
     return count(ours) > count(theirs)
 
 
-def _preactivation(case: Case) -> Iterator[Named]:
+def _preactivation(case: DiffContext) -> Iterator[Match]:
     if _is_preactivated(case):
         these = [one for one in case.of("moved") + case.of("missing") + case.of("extra") if _normal(one)]
         text = (
@@ -269,11 +269,11 @@ def _preactivation(case: Case) -> Iterator[Named]:
         yield "pre-activation", text + "has them behind it", these
 
 
-def _normal(one: Difference) -> bool:
+def _normal(one: GraphDifference) -> bool:
     return one.finding.subject in ("batch_norm", *ACTIVATIONS)
 
 
-def _shortcut(case: Case) -> Iterator[Named]:
+def _shortcut(case: DiffContext) -> Iterator[Match]:
     convs = case.of("missing", "conv")
     adds = case.of("missing", "add")
     if adds and not convs:
@@ -318,14 +318,14 @@ def _shortcut(case: Case) -> Iterator[Named]:
         )
 
 
-def _block_adds(these: Sequence[Difference]) -> list[Difference]:
+def _block_adds(these: Sequence[GraphDifference]) -> list[GraphDifference]:
     """The additions of whole blocks among extra or missing operators: convolutions go with them."""
     adds = [one for one in these if one.finding.subject == "add"]
     convs = sum(one.finding.subject == "conv" for one in these)
     return adds if convs >= len(adds) else []
 
 
-def _blocks(case: Case) -> Iterator[Named]:
+def _blocks(case: DiffContext) -> Iterator[Match]:
     for kind, key, word in (("missing", "block-fewer", "fewer"), ("extra", "block-more", "more")):
         these = case.of(kind)
         if adds := _block_adds(these):
@@ -336,7 +336,7 @@ def _blocks(case: Case) -> Iterator[Named]:
             yield key, f"{count} {word} than {case.reference}{place}", these
 
 
-def _additions(case: Case) -> Iterator[Named]:
+def _additions(case: DiffContext) -> Iterator[Match]:
     """Operators that the reference has none of."""
     extra = case.of("extra")
     gates = [one for one in extra if one.finding.subject in ("sigmoid", "hardsigmoid")]
@@ -393,7 +393,7 @@ def _is_stem_conv(graph: Graph, node: Node) -> bool:
     return number == IMAGE
 
 
-def _biases(case: Case) -> Iterator[Named]:
+def _biases(case: DiffContext) -> Iterator[Match]:
     these = [one for one in case.of("setting", "conv.bias") if one.mine and one.mine.settings["bias"]]
     if these:
         count = "a convolution has a bias" if len(these) == 1 else f"{len(these)} convolutions have a bias"
@@ -403,7 +403,7 @@ def _biases(case: Case) -> Iterator[Named]:
         yield "no-head-bias", f"the classifier has no bias; {case.reference}'s has one", head
 
 
-def _reflect(case: Case) -> Iterator[Named]:
+def _reflect(case: DiffContext) -> Iterator[Match]:
     these = case.of("setting", "conv.padding_mode")
     these += [one for one in case.of("extra") if one.finding.subject in ("reflection_pad", "replication_pad")]
     if these:
@@ -412,7 +412,7 @@ def _reflect(case: Case) -> Iterator[Named]:
         yield "padding-mode", f"convolutions pad by {mode}; {case.reference} pads with zeros", these
 
 
-_PATTERNS: tuple[Callable[[Case], Iterator[Named]], ...] = (
+_PATTERNS: tuple[Callable[[DiffContext], Iterator[Match]], ...] = (
     _blocks,
     _preactivation,
     _strides,

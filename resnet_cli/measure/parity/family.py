@@ -8,17 +8,17 @@ from dataclasses import replace
 from resnet_cli import signals
 from resnet_cli.measure.models import torchvision_models
 from resnet_cli.measure.parity.compare import compare, member
-from resnet_cli.measure.parity.config import Question
-from resnet_cli.measure.parity.model_pair import contenders
-from resnet_cli.measure.parity.train_step import give_back
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.model_pair import model_pair
+from resnet_cli.measure.parity.train_step import trim_malloc
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.network.architectures import FAMILY, ModelSpec
-from resnet_cli.results.compare import FamilyResult, Member
+from resnet_cli.results.compare import ArchitectureResult, CompareAllResult
 
 
 def compare_family(
-    question: Question, num_classes: int = 1000, *, progress: Callable[[str, int, int], None] = lambda *_: None
-) -> FamilyResult:
+    question: ParityConfig, num_classes: int = 1000, *, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> CompareAllResult:
     """Compare all members; one pair of networks is in memory at a time.
 
     Args:
@@ -30,7 +30,7 @@ def compare_family(
         ResnetCliError: no working torchvision.
         KeyboardInterrupt: before a member was compared; later it ends the comparison with what there is.
     """
-    members: list[Member] = []
+    members: list[ArchitectureResult] = []
     interrupted = False
     for done, spec in enumerate(FAMILY.values()):
 
@@ -42,10 +42,10 @@ def compare_family(
         except KeyboardInterrupt:
             if not members:
                 raise
-            signals.heard()
+            signals.acknowledge()
             interrupted = True
             break
-    return FamilyResult(
+    return CompareAllResult(
         reference_version=torchvision_models.version(),
         same=all(one.same for one in members) and not interrupted,
         members=tuple(members),
@@ -55,10 +55,10 @@ def compare_family(
     )
 
 
-def _member(spec: ModelSpec, question: Question, progress: Callable[[str], None]) -> Member:
+def _member(spec: ModelSpec, question: ParityConfig, progress: Callable[[str], None]) -> ArchitectureResult:
     progress("building both networks")
-    pair = contenders(spec, seed=question.seed)
-    give_back(pair.ours.model)  # what the last member had
+    pair = model_pair(spec, seed=question.seed)
+    trim_malloc(pair.ours.model)  # what the last member had
     parameters = sum(parameter.numel() for parameter in pair.ours.model.parameters())
     result = compare(pair.ours, pair.theirs, question, progress=progress)
     if result.interrupted:  # a part of a member is no row

@@ -11,30 +11,30 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.parity import map_files
-from resnet_cli.measure.parity.config import Question
-from resnet_cli.measure.weights.checkpoint import unfolded
-from resnet_cli.measure.weights.key_matching import Fit, explain_misfit, fit, load_weights
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
+from resnet_cli.measure.weights.key_matching import KeyMatch, describe_mismatch, load_weights, match_keys
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.results.common import Note
 
 
 @dataclass(frozen=True, slots=True)
-class Contenders:
+class ModelPair:
     """Both networks, with real tensors."""
 
-    ours: Subject
-    theirs: Subject
+    ours: ModelUnderTest
+    theirs: ModelUnderTest
     architecture: str  # torchvision's name of the reference
     notes: tuple[Note, ...] = ()
     spec: ModelSpec | None = None  # of the reference; None where it was named
 
 
-def contenders(
+def model_pair(
     spec: ModelSpec,
     model: str | None = None,
     against: str | None = None,
@@ -42,7 +42,7 @@ def contenders(
     is_default: bool = False,
     arguments: Mapping[str, Any] = {},
     seed: int = 0,
-) -> Contenders:
+) -> ModelPair:
     """Build both.
 
     Args:
@@ -57,20 +57,20 @@ def contenders(
         ResnetCliError: no working torchvision, no such network, or the user's code fails.
     """
     with random_init.seeded(seed):
-        return _contenders(spec, model, against, is_default, arguments)
+        return _model_pair(spec, model, against, is_default, arguments)
 
 
-def _contenders(
+def _model_pair(
     spec: ModelSpec, model: str | None, against: str | None, is_default: bool, arguments: Mapping[str, Any]
-) -> Contenders:
+) -> ModelPair:
     notes: list[Note] = []
     if model is None:
-        ours = Subject(build(spec), spec.name, spec)
+        ours = ModelUnderTest(build(spec), spec.name, spec)
     else:
         network, name = load_model(model, {"num_classes": spec.num_classes}, arguments)
-        ours = Subject(_on_cpu(network), name)
+        ours = ModelUnderTest(_on_cpu(network), name)
         if is_default and against is None:
-            spec = replace(_nearest(ours.model, spec), num_classes=spec.num_classes)
+            spec = replace(_closest(ours.model, spec), num_classes=spec.num_classes)
             notes.append(
                 Note(
                     "note",
@@ -79,10 +79,10 @@ def _contenders(
             )
     if against is not None:
         name = against.strip().lower()
-        theirs = Subject(torchvision_models.build_named(against, spec.num_classes), f"torchvision {name}")
-        return Contenders(ours, theirs, name, tuple(notes))
-    theirs = Subject(torchvision_models.build_member(spec), f"torchvision {spec.name}")
-    return Contenders(ours, theirs, spec.name, tuple(notes), spec)
+        theirs = ModelUnderTest(torchvision_models.build_named(against, spec.num_classes), f"torchvision {name}")
+        return ModelPair(ours, theirs, name, tuple(notes))
+    theirs = ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}")
+    return ModelPair(ours, theirs, spec.name, tuple(notes), spec)
 
 
 def _on_cpu(network: nn.Module) -> nn.Module:
@@ -97,7 +97,7 @@ def _on_cpu(network: nn.Module) -> nn.Module:
     return network
 
 
-def _nearest(network: nn.Module, default: ModelSpec) -> ModelSpec:
+def _closest(network: nn.Module, default: ModelSpec) -> ModelSpec:
     """The member of the family with the number of parameters that is nearest in proportion."""
     count = sum(parameter.numel() for parameter in network.parameters())
     if not count:
@@ -111,7 +111,7 @@ def _nearest(network: nn.Module, default: ModelSpec) -> ModelSpec:
     return min(FAMILY.values(), key=distance)
 
 
-def loaded(pair: Contenders, path: str, question: Question) -> Question:
+def loaded(pair: ModelPair, path: str, question: ParityConfig) -> ParityConfig:
     """Load a file of weights into the side whose names it has; the key map carries them to the other one.
 
     Raises:
@@ -120,7 +120,7 @@ def loaded(pair: Contenders, path: str, question: Question) -> Question:
     state = load_weights(path)
     fits = _fits(pair, state)
     if not any(one.exact for one in fits.values()):
-        inside = unfolded(state)
+        inside = strip_wrapper_field(state)
         if any(one.exact for one in _fits(pair, inside).values()):
             state, fits = inside, _fits(pair, inside)
     if fits["torchvision"].exact:
@@ -128,21 +128,21 @@ def loaded(pair: Contenders, path: str, question: Question) -> Question:
     if fits["ours"].exact:
         _load(pair.ours.model, state)
     if not any(one.exact for one in fits.values()):
-        raise explain_misfit(path, state, {_naming(pair): fits["ours"], "torchvision's names": fits["torchvision"]})
+        raise describe_mismatch(path, state, {_naming(pair): fits["ours"], "torchvision's names": fits["torchvision"]})
     transfer = "to ours" if fits["torchvision"].exact else "to theirs"
     if all(one.exact for one in fits.values()):
         transfer = "none"
     return replace(question, weights=path, transfer=transfer)
 
 
-def _fits(pair: Contenders, state: Mapping[str, Tensor]) -> dict[str, Fit]:
+def _fits(pair: ModelPair, state: Mapping[str, Tensor]) -> dict[str, KeyMatch]:
     return {
-        "ours": fit(state, _shapes(pair.ours.model)),
-        "torchvision": fit(state, _shapes(pair.theirs.model)),
+        "ours": match_keys(state, _shapes(pair.ours.model)),
+        "torchvision": match_keys(state, _shapes(pair.theirs.model)),
     }
 
 
-def _naming(pair: Contenders) -> str:
+def _naming(pair: ModelPair) -> str:
     return f"{pair.ours.name}'s names" if pair.ours.spec is None else "resnet-cli's names"
 
 
@@ -156,7 +156,7 @@ def _load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         model.load_state_dict(dict(state), strict=False)  # what is missing may only be counters: `fit` has looked
 
 
-def overruled(pair: Contenders, path: str, question: Question) -> Question:
+def overruled(pair: ModelPair, path: str, question: ParityConfig) -> ParityConfig:
     """The map of a file in place of the alignment's.
 
     Raises:

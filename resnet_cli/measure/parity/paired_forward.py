@@ -20,11 +20,11 @@ from resnet_cli.measure.ops.settings import arguments, describe
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tracer import tensors_in
 
-UNPAIRED = -2  # no number of an operator
+UNMATCHED = -2  # no number of an operator
 _CONVERSION = "_to_copy"
 
 
-class OtherPathError(Exception):
+class GraphMismatchError(Exception):
     """The forward did not run the operators that the graph says: it depends on more than the input's shape."""
 
 
@@ -78,7 +78,7 @@ class _Follower(TorchDispatchMode):
             self.place += 1
         place, self.place = self.place, self.place + 1
         if place >= len(self.graph.calls) or self.graph.calls[place] != operator:
-            raise OtherPathError(operator)
+            raise GraphMismatchError(operator)
         if not self.stops(place):
             return func(*args, **kwargs)
         node = self.graph.by_number[place]
@@ -144,7 +144,7 @@ class _Exchange:
             if self.error is not None:
                 raise self.error
             if number not in self.kept:
-                raise OtherPathError(str(number))
+                raise GraphMismatchError(str(number))
         return self.kept.pop(number)
 
 
@@ -188,8 +188,10 @@ class _Ours(_Follower):  # type: ignore[no-untyped-call]
             step.isolated = step.cumulative
             return
         changes = func._schema.is_mutable
-        shaped = iter([_as(b, a).clone() if changes else _as(b, a) for a, b in zip(inputs, given, strict=True)])
-        result = next(tensors_in(func(*_with(args, node.slots, shaped), **kwargs)))
+        shaped = iter(
+            [_cast_like(b, a).clone() if changes else _cast_like(b, a) for a, b in zip(inputs, given, strict=True)]
+        )
+        result = next(tensors_in(func(*_substitute(args, node.slots, shaped), **kwargs)))
         step.isolated = relative_error(result, made.output)
 
     def _order(self, mine: Node, other: Node, count: int) -> list[int] | None:
@@ -198,18 +200,18 @@ class _Ours(_Follower):  # type: ignore[no-untyped-call]
             return None
         if count == 1:
             return [0]
-        wanted = [number if number < 0 else self.partner.get(number, UNPAIRED) for number in mine.inputs]
+        wanted = [number if number < 0 else self.partner.get(number, UNMATCHED) for number in mine.inputs]
         if sorted(wanted) == sorted(other.inputs):
             return [other.inputs.index(number) for number in wanted]
         return list(range(count))
 
 
-def _as(tensor: Tensor, model: Tensor) -> Tensor:
+def _cast_like(tensor: Tensor, model: Tensor) -> Tensor:
     """In the shape and dtype of another one."""
     return tensor.reshape(model.shape).to(model.dtype)
 
 
-def _with(args: Any, slots: tuple[int, ...], replacements: Iterator[Tensor]) -> Any:
+def _substitute(args: Any, slots: tuple[int, ...], replacements: Iterator[Tensor]) -> Any:
     """The same arguments with other activations."""
     wanted = set(slots)
     place = -1

@@ -44,7 +44,7 @@ def relative_error(ours: Tensor, theirs: Tensor, scale: float | None = None) -> 
     return apart / largest if largest else math.inf
 
 
-def verdict(error: float, limit: float) -> str:
+def error_verdict(error: float, limit: float) -> str:
     """What an error means."""
     if error == 0:
         return BITWISE

@@ -24,8 +24,8 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tracer import tensors_in
 
-SINGLE = 1e-4  # up to here a network that works in single precision may be apart by its rounding
-LIMIT = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault seen is above 1e-8
+FLOAT32_TOLERANCE = 1e-4  # up to here a network that works in single precision may be apart by its rounding
+FLOAT64_TOLERANCE = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault seen is above 1e-8
 
 # The least that a gradient counts for, as a share of the largest: that of a bias in front of a batch norm is zero but
 # for rounding, which comes to some 1e-15 of the largest; those that matter are above this.
@@ -51,7 +51,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Deviation:
+class TensorError:
     """How far one tensor is from its counterpart."""
 
     ours: str
@@ -113,7 +113,7 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
         model.train(training)
 
 
-def stays_single(model: nn.Module, image: Tensor) -> bool:
+def computes_in_float32(model: nn.Module, image: Tensor) -> bool:
     """Whether a forward works in single precision, at least in part, whatever it is given.
 
     Args:
@@ -134,7 +134,7 @@ def stays_single(model: nn.Module, image: Tensor) -> bool:
     return torch.float32 in kinds
 
 
-def give_back(model: nn.Module) -> None:
+def trim_malloc(model: nn.Module) -> None:
     """Return freed memory to the system: glibc keeps blocks of up to 32 MB, and a wide network has many.
 
     Not worth its time for a network of few parameters.
@@ -169,8 +169,8 @@ class Gradients:
         self._parameters = dict(model.named_parameters())
         self._pairs = pairs
         self._scale = _NEGLIGIBLE * max((float(g.abs().max()) for g in theirs.gradients.values()), default=0.0)
-        self.gradients: list[Deviation] = []
-        self.parameters: list[Deviation] = []
+        self.gradients: list[TensorError] = []
+        self.parameters: list[TensorError] = []
 
     def arrived(self, name: str, parameter: nn.Parameter) -> None:
         """Compare one."""
@@ -179,26 +179,26 @@ class Gradients:
             return
         gradient = self._theirs.gradients.pop(other, None)  # and its memory is free for ours
         if gradient is None:
-            self.gradients.append(Deviation(name, other, math.inf))
+            self.gradients.append(TensorError(name, other, math.inf))
             return
         error = relative_error(parameter.grad, gradient, self._scale)
-        self.gradients.append(Deviation(name, other, error))
+        self.gradients.append(TensorError(name, other, error))
         error = _step_error(parameter.detach(), parameter.grad, self._parameters[other].detach(), gradient)
-        self.parameters.append(Deviation(name, other, error))
+        self.parameters.append(TensorError(name, other, error))
 
     def finish(self, ours: Trained, model: nn.Module) -> None:
         """Parameters that got no gradient, and the gradient of the image."""
         own = dict(model.named_parameters(remove_duplicate=False))
         for name, other in self._pairs.items():
             if name in own and other in self._theirs.gradients:  # those that were compared are used up
-                self.gradients.append(Deviation(name, other, math.inf))
+                self.gradients.append(TensorError(name, other, math.inf))
                 error = _step_error(
                     own[name].detach(), None, self._parameters[other].detach(), self._theirs.gradients[other]
                 )
-                self.parameters.append(Deviation(name, other, error))
+                self.parameters.append(TensorError(name, other, error))
         a, b = ours.input_gradient, self._theirs.input_gradient
         if a is not None and b is not None:
-            self.gradients.append(Deviation("the image", "the image", relative_error(a, b)))
+            self.gradients.append(TensorError("the image", "the image", relative_error(a, b)))
 
 
 def _step_error(ours: Tensor, our_gradient: Tensor | None, theirs: Tensor, their_gradient: Tensor) -> float:
@@ -235,10 +235,10 @@ def _stepped(value: Tensor, gradient: Tensor | None) -> Tensor:
     return stepped
 
 
-def buffer_deviations(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[Deviation]:
+def buffer_errors(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[TensorError]:
     """Running statistics and counters after the forward in train mode."""
     return [
-        Deviation(mine, other, relative_error(ours.buffers[mine], theirs.buffers[other]))
+        TensorError(mine, other, relative_error(ours.buffers[mine], theirs.buffers[other]))
         for mine, other in pairs.items()
         if mine in ours.buffers and other in theirs.buffers
     ]

@@ -29,7 +29,7 @@ def number(path: Path, name: str | None = None) -> int | None:
     return int(found[1]) if found else None
 
 
-def processors(root: Path) -> float | None:
+def cpu_quota(root: Path) -> float | None:
     """Processors' worth of time that the quotas leave; None for all."""
     granted: list[float] = []
     for folder in _folders(root, "cpu"):
@@ -43,7 +43,7 @@ def processors(root: Path) -> float | None:
     return min(granted, default=None)
 
 
-def throttlings(root: Path) -> int | None:
+def throttle_count(root: Path) -> int | None:
     """How often a quota was used up, since the groups were made."""
     counts = [number(folder / "cpu.stat", "nr_throttled") for folder in _folders(root, "cpu")]
     known = [count for count in counts if count is not None]

@@ -14,7 +14,7 @@ from pathlib import Path
 _NO_NAME = r'[\\/:*?"<>|]'  # what torch puts no file under
 
 
-def tidy_at_exit() -> None:
+def cleanup_temp_dirs() -> None:
     """Take away torch's folder for compiled code, which an import makes, where it is new and has stayed empty."""
     folder = None if "torch" in sys.modules else _cache_folder()
     if folder is not None and not folder.exists():

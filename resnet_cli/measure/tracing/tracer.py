@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.ops import receptive_field
 from resnet_cli.measure.ops.attention_on_meta import as_on_devices
-from resnet_cli.measure.ops.cost import Counted, bare_name, count, in_place
-from resnet_cli.measure.ops.fast_meta import QuickShapes, is_lazy
+from resnet_cli.measure.ops.cost import OpCost, bare_name, in_place, op_cost
+from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
 from resnet_cli.measure.ops.receptive_field import Field
 
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
-Tally = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
+FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +33,7 @@ class OperatorCall:
     is_view: bool
     backward: bool
     module: ModuleCall
-    counted: Counted
+    counted: OpCost
     input_shapes: tuple[tuple[int, ...], ...]  # activations first to last, parameters left out
     output_shape: tuple[int, ...] | None
     output_elements: int
@@ -102,7 +102,7 @@ def run(
     *,
     training: bool = False,
     backward: bool = False,
-    tally: Tally | None = None,
+    tally: FlopFormula | None = None,
 ) -> Trace:
     """Send inputs through a network, both on `meta`, or both on the CPU where a forward needs values.
 
@@ -124,7 +124,7 @@ def run(
         torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if training else nullcontext()
     )
     try:
-        with QuickShapes(), recorder, grad, saving, as_on_devices():
+        with FastMetaKernels(), recorder, grad, saving, as_on_devices():
             output = model(*inputs)
             if backward:
                 recorder.start_backward()
@@ -177,7 +177,7 @@ class _Recorder(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # as in QuickShapes
 
-    def __init__(self, model: nn.Module, inputs: tuple[Any, ...], tally: Tally | None) -> None:
+    def __init__(self, model: nn.Module, inputs: tuple[Any, ...], tally: FlopFormula | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._tally = tally
         self.root = ModuleCall("", model, 1, None, input_shape=_shape(inputs))
@@ -321,7 +321,7 @@ class _Recorder(TorchDispatchMode):
             return out
         backward = self._backward_in is not None
         module = self._backward_in or (self.stack[-1] if self.stack else self.root)
-        counted = count(func, args, out)
+        counted = op_cost(func, args, out)
         receptive = None
         if not backward and results:
             receptive = receptive_field.after(func, name, args, activations)

@@ -24,7 +24,7 @@ _WIDTH = 64  # channels of the first stage, which all of the family have
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class DetectedArchitecture:
     """The network that tensors look like; whether they fit it in all is another question."""
 
     spec: ModelSpec
@@ -45,7 +45,7 @@ class Recognised:
         return {name if self.naming == "ours" else names[name]: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def recognise(tensors: Mapping[str, Tensor]) -> Recognised:
+def detect_architecture(tensors: Mapping[str, Tensor]) -> DetectedArchitecture:
     """Find the network: its block and repeats from the names, its widths, stem, channels and classes from the shapes.
 
     What the shapes do not show is as in torchvision's networks: the stride stands in the bottleneck's 3×3.
@@ -73,7 +73,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Recognised:
     groups, width = _groups(shapes) if block == "bottleneck" else (1, _WIDTH)
     stem = shapes["conv1.weight"]
     head = shapes.get("fc.bias") or shapes.get("fc.weight")
-    return Recognised(
+    return DetectedArchitecture(
         replace(
             _named(block, repeat, groups, width),
             stem="cifar" if stem[2:] == (3, 3) else "imagenet",

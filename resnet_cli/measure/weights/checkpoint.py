@@ -28,7 +28,7 @@ PLAIN = (
     "params",
     "weights",
 )
-AVERAGED = (
+EMA = (
     "model_ema",
     "state_dict_ema",
     "ema_state_dict",
@@ -77,17 +77,17 @@ def read_checkpoint(path: str, *, averaged: bool = False, mapped: bool = False) 
     file = read(path, mapped=mapped)
     opened = _Opened([], [])
     state = _state(path, file.content, averaged, opened)
-    found_averaged = any(key in AVERAGED for key in opened.container)
+    found_averaged = any(key in EMA for key in opened.container)
     if averaged and not found_averaged:
         raise ResnetCliError(
-            f"{printable(path)} has no EMA weights", f"leave --ema out; they would be under {', '.join(AVERAGED[:3])}"
+            f"{printable(path)} has no EMA weights", f"leave --ema out; they would be under {', '.join(EMA[:3])}"
         )
     tensors, prefix, junk = _named(path, state)
     if not tensors:
         raise ResnetCliError(
             f"{printable(path)} holds no tensors by name", "save one with torch.save(model.state_dict(), path)"
         )
-    beside = PLAIN if found_averaged else AVERAGED
+    beside = PLAIN if found_averaged else EMA
     return Checkpoint(
         tensors=tensors,
         format=file.format,
@@ -134,7 +134,7 @@ def _state(path: str, content: Any, averaged: bool, opened: _Opened) -> dict[str
 
 def _chosen(path: str, content: Mapping[Any, Any], inner: Sequence[str], averaged: bool) -> str | None:
     """The container to open next."""
-    for key in (*AVERAGED, *PLAIN) if averaged else (*PLAIN, *AVERAGED):
+    for key in (*EMA, *PLAIN) if averaged else (*PLAIN, *EMA):
         # A container of that name may hold options instead: {"params": {"lr": 0.1}, "weights": …}.
         if key in inner and any(isinstance(value, (Tensor, Mapping)) for value in content[key].values()):
             return key
@@ -213,7 +213,7 @@ def _shared(names: Sequence[str]) -> list[str]:
     return shared
 
 
-def unfolded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def strip_wrapper_field(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors without the name of the field that a training loop keeps its network in, if all are under one."""
     shared = _shared(list(tensors)) if tensors else []
     if not shared or shared[0] not in _FIELDS:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import exact, printable
-from resnet_cli.measure.models.model import subject
+from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.measure.weights.architecture_detection import NAMINGS, Naming, Recognised, recognise
+from resnet_cli.measure.weights.architecture_detection import NAMINGS, DetectedArchitecture, Naming, detect_architecture
 from resnet_cli.measure.weights.checkpoint import Checkpoint, read_checkpoint
 from resnet_cli.measure.weights.files import Format
-from resnet_cli.measure.weights.key_matching import COUNTER, fit, misfit
+from resnet_cli.measure.weights.key_matching import COUNTER, match_keys, mismatch_error
 from resnet_cli.results.common import Note
 from resnet_cli.results.convert import ConvertedTensor, ConvertResult, WeightsFile
 
@@ -80,7 +80,7 @@ def convert(
         overflowed += _not_finite(new) - before
         rows.append(ConvertedTensor(new_name, name, tuple(new.shape), _name(new), _name(tensor), new.nbytes))
     result = ConvertResult(
-        network=subject(found.spec).described,
+        network=model_from_spec(found.spec).described,
         source=WeightsFile(path, checkpoint.format, found.naming, checkpoint.bytes),
         target=WeightsFile(target, format, naming, 0),
         container=checkpoint.container,
@@ -129,7 +129,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _recognised(path: str, tensors: Mapping[str, Tensor]) -> Recognised:
+def _recognised(path: str, tensors: Mapping[str, Tensor]) -> DetectedArchitecture:
     """The network that all of the tensors belong to.
 
     Raises:
@@ -137,13 +137,13 @@ def _recognised(path: str, tensors: Mapping[str, Tensor]) -> Recognised:
     """
     shown = printable(path)
     try:
-        found = recognise(tensors)
+        found = detect_architecture(tensors)
     except ResnetCliError as error:
         raise ResnetCliError(f"{shown}: {error.message}", error.hint) from None
-    fitting = fit(tensors, found.shapes())
+    fitting = match_keys(tensors, found.shapes())
     if not fitting.exact:
         raise ResnetCliError(
-            f"{shown} looks like {found.spec.name}, by {NAMINGS[found.naming]}, and is not: {misfit(fitting)}",
+            f"{shown} looks like {found.spec.name}, by {NAMINGS[found.naming]}, and is not: {mismatch_error(fitting)}",
             "convert takes the weights of a whole network of resnet-cli's or torchvision's family",
         )
     for name, tensor in tensors.items():
@@ -182,7 +182,13 @@ def _name(tensor: Tensor) -> str:
 
 
 def _notes(
-    checkpoint: Checkpoint, found: Recognised, *, to: Naming, wrong: int, overflowed: int, dtype: torch.dtype | None
+    checkpoint: Checkpoint,
+    found: DetectedArchitecture,
+    *,
+    to: Naming,
+    wrong: int,
+    overflowed: int,
+    dtype: torch.dtype | None,
 ) -> Iterator[Note]:
     """What the reader should know of the weights that were taken, and of what they have become."""
     if checkpoint.averaged:

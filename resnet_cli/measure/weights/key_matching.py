@@ -34,7 +34,7 @@ def load_weights(path: str) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class KeyMatch:
     """How a file's tensors go with a network's."""
 
     missing: tuple[str, ...]
@@ -53,7 +53,7 @@ class Fit:
         return self.expected - len(self.missing)
 
 
-def fit(weights: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> Fit:
+def match_keys(weights: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> KeyMatch:
     """Hold a file's tensors against a network's.
 
     Counters of batches may be missing: older checkpoints have none.
@@ -63,7 +63,7 @@ def fit(weights: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> Fit:
         expected: shapes by name.
     """
     needed = [name for name in expected if not name.endswith(COUNTER)]
-    return Fit(
+    return KeyMatch(
         missing=tuple(name for name in needed if name not in weights),
         unexpected=tuple(name for name in weights if name not in expected),
         mismatched=tuple(
@@ -75,7 +75,7 @@ def fit(weights: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> Fit:
     )
 
 
-def explain_misfit(path: str, weights: Mapping[str, Tensor], candidates: Mapping[str, Fit]) -> ResnetCliError:
+def describe_mismatch(path: str, weights: Mapping[str, Tensor], candidates: Mapping[str, KeyMatch]) -> ResnetCliError:
     """The error for a file that fits none of the namings, told by the one that it comes nearest to.
 
     Args:
@@ -92,10 +92,10 @@ def explain_misfit(path: str, weights: Mapping[str, Tensor], candidates: Mapping
         )
     guess = _looks_like(weights)
     hint = f"it looks like {guess[0]}: use {guess[1]}" if guess else None
-    return ResnetCliError(f"{printable(path)} does not fit, by {naming}: {misfit(nearest)}", hint)
+    return ResnetCliError(f"{printable(path)} does not fit, by {naming}: {mismatch_error(nearest)}", hint)
 
 
-def misfit(one: Fit) -> str:
+def mismatch_error(one: KeyMatch) -> str:
     """What does not fit, with the first name of each kind."""
     parts = []
     if one.mismatched:

@@ -11,14 +11,14 @@ from safetensors import safe_open
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.model import Subject, subject
+from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.ops.fast_meta import is_lazy
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.measure.weights.architecture_detection import NAMINGS, Naming, recognise
+from resnet_cli.measure.weights.architecture_detection import NAMINGS, Naming, detect_architecture
 from resnet_cli.measure.weights.checkpoint import Checkpoint, read_checkpoint
-from resnet_cli.measure.weights.key_matching import explain_misfit, fit, misfit
+from resnet_cli.measure.weights.key_matching import describe_mismatch, match_keys, mismatch_error
 from resnet_cli.network.torchvision_names import torchvision_names
-from resnet_cli.results.checkpoint import TensorStatistics, WeightsResult
+from resnet_cli.results.checkpoint import CheckpointResult, TensorStatistics
 from resnet_cli.results.common import Note, Shape
 
 _CHUNK = 2**18  # values that are looked at together: as double precision, 2 MB
@@ -26,8 +26,8 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def view_weights(
-    path: str, named: Subject | None = None, *, progress: Callable[[str], None] = lambda _: None
-) -> tuple[WeightsResult, Subject | None]:
+    path: str, named: ModelUnderTest | None = None, *, progress: Callable[[str], None] = lambda _: None
+) -> tuple[CheckpointResult, ModelUnderTest | None]:
     """Look at a file of weights. Of a large file no more than one tensor is in memory at once.
 
     Args:
@@ -50,7 +50,7 @@ def view_weights(
     for name, tensor in _streamed(path, checkpoint, order or list(checkpoint.tensors)):
         progress(f"reading {name}")
         rows.append(_statistics(name, tensor, is_batch_norm=_is_batch_norm(name, checkpoint.tensors)))
-    result = WeightsResult(
+    result = CheckpointResult(
         path=path,
         format=checkpoint.format,
         file_bytes=checkpoint.bytes,
@@ -78,7 +78,7 @@ def view_weights(
 class _Found:
     """The network that tensors fit."""
 
-    subject: Subject | None
+    subject: ModelUnderTest | None
     naming: Naming | None
     names: tuple[str, ...] = ()  # in the order of its state dict
     notes: tuple[Note, ...] = ()
@@ -87,18 +87,18 @@ class _Found:
 def _recognised(checkpoint: Checkpoint) -> _Found:
     """The network of these names and shapes, where they are those of a network whole."""
     try:
-        found = recognise(checkpoint.tensors)
+        found = detect_architecture(checkpoint.tensors)
     except ResnetCliError as error:
         return _Found(None, None, notes=(Note("note", f"no layer tree: {error.message}"),))
     shapes = found.shapes()
-    how = fit(checkpoint.tensors, shapes)
+    how = match_keys(checkpoint.tensors, shapes)
     if not how.exact:
-        text = f"no layer tree: it looks like {found.spec.name}, but does not fit it: {misfit(how)}"
+        text = f"no layer tree: it looks like {found.spec.name}, but does not fit it: {mismatch_error(how)}"
         return _Found(None, None, notes=(Note("warning", text),))
-    return _Found(subject(found.spec), found.naming, tuple(shapes))
+    return _Found(model_from_spec(found.spec), found.naming, tuple(shapes))
 
 
-def _held_against(named: Subject, path: str, checkpoint: Checkpoint) -> _Found:
+def _held_against(named: ModelUnderTest, path: str, checkpoint: Checkpoint) -> _Found:
     """The network that the user named, if the tensors fit it under one of its namings."""
     state = named.model.state_dict()
     # A lazy tensor takes the shape that it is given; where it is missing, any will do.
@@ -108,12 +108,12 @@ def _held_against(named: Subject, path: str, checkpoint: Checkpoint) -> _Found:
     if named.spec is not None:
         names = torchvision_names(named.spec)
         expected["torchvision"] = {names[name]: shape for name, shape in shapes.items()}
-    fits = {naming: fit(checkpoint.tensors, wanted) for naming, wanted in expected.items()}
+    fits = {naming: match_keys(checkpoint.tensors, wanted) for naming, wanted in expected.items()}
     for naming, how in fits.items():
         if how.exact:
             return _Found(named, naming, tuple(expected[naming]))
     words = {NAMINGS[naming] if naming else f"{named.name}'s names": how for naming, how in fits.items()}
-    raise explain_misfit(path, checkpoint.tensors, words)
+    raise describe_mismatch(path, checkpoint.tensors, words)
 
 
 def _streamed(path: str, checkpoint: Checkpoint, order: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
@@ -135,7 +135,7 @@ def _is_batch_norm(name: str, tensors: Mapping[str, Tensor]) -> bool:
 
 
 def _statistics(name: str, tensor: Tensor, *, is_batch_norm: bool) -> TensorStatistics:
-    spread = _Spread()
+    spread = RunningMoments()
     dead = 0
     if _has_numbers(tensor):
         for values in _chunks(tensor.detach()):
@@ -174,7 +174,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-class _Spread:
+class RunningMoments:
     """Mean and variance piece by piece.
 
     Chan, Golub, LeVeque 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances".

@@ -17,9 +17,9 @@ from resnet_cli.render.charts.roofline import roofline
 from resnet_cli.render.charts.samples import distribution
 from resnet_cli.render.charts.versus import versus
 from resnet_cli.render.pages.sections import FIGURES
-from resnet_cli.render.report.grouping import Entry
+from resnet_cli.render.report.grouping import NetworkResults
 
-Draw = Callable[[Entry], Drawing | None]
+Draw = Callable[[NetworkResults], Drawing | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Figure:
     needs: str
 
 
-def nodes(entry: Entry) -> Node | None:
+def nodes(entry: NetworkResults) -> Node | None:
     """The tree of layers of an entry, with the times that a benchmark found."""
     root = tree(entry.summary, None if entry.bench is None else entry.bench.layers)
     return of_modules(entry.flops.root) if root is None and entry.flops is not None else root
 
 
-def _icicle(entry: Entry) -> Drawing | None:
+def _icicle(entry: NetworkResults) -> Drawing | None:
     root = nodes(entry)
     found = () if root is None else measures(root)
     return None if root is None or not found else icicle(root, found[0], entry.label)
@@ -114,12 +114,12 @@ SWEEP_TITLE = "batch sweep"
 SWEEP_CAPTION = "Latency and throughput by batch size; the knee is the smallest batch near the best throughput."
 
 
-def draw_sweep(found: Sequence[Entry]) -> Drawing | None:
+def draw_sweep(found: Sequence[NetworkResults]) -> Drawing | None:
     """All benchmarks by batch size; None where none has two sizes."""
     return sweep([(entry.label, entry.bench) for entry in found if entry.bench is not None])
 
 
-def choose_figure(key: str | None, found: Sequence[Entry]) -> Drawing:
+def choose_figure(key: str | None, found: Sequence[NetworkResults]) -> Drawing:
     """One figure, of every network that it can be made of; without a key the first that can be made.
 
     Raises:
@@ -137,7 +137,7 @@ def choose_figure(key: str | None, found: Sequence[Entry]) -> Drawing:
     return drawing
 
 
-def _draw(key: str, found: Sequence[Entry]) -> Drawing | None:
+def _draw(key: str, found: Sequence[NetworkResults]) -> Drawing | None:
     if key == "sweep":
         return draw_sweep(found)
     draw = by_key()[key].draw

@@ -14,13 +14,13 @@ from resnet_cli.render.charts.drawing.primitives import (
     Drawing,
     Group,
     Label,
-    Line,
+    LineMark,
     Mark,
     bounds,
     fitted,
     text_width,
 )
-from resnet_cli.render.charts.layer_roles import image_of, parts, role_of, stages
+from resnet_cli.render.charts.layer_roles import blocks_of, role_of, shape_text, stages
 from resnet_cli.results.common import Layer, Shape, SummaryResult
 
 _MIDDLE = 122.0  # y that everything stands on the middle of
@@ -59,16 +59,16 @@ def architecture(result: SummaryResult, link: Callable[[Layer], str] = lambda _:
     """
     found = stages(result.root)
     marks: list[Mark] = []
-    blocks = sum(len(parts(stage)) for stage in found)
+    blocks = sum(len(blocks_of(stage)) for stage in found)
     side = _side(result.input.shape)
     look = _Look(side, min(1.0, _MANY / max(blocks, 1)), link)
     x = _entry(marks, result.input.shape, side)
     shape: Shape | None = result.input.shape
     for stage in found:
-        x = _arrow(marks, x, image_of(shape))
+        x = _arrow(marks, x, shape_text(shape))
         x = _stage(marks, stage, x, look)
         shape = stage.output_shape
-    x = _arrow(marks, x, image_of(shape))
+    x = _arrow(marks, x, shape_text(shape))
     width, height = bounds(tuple(marks))
     label = f"{result.network.name}: {len(found)} parts with {blocks} blocks, from the input to the output"
     return Drawing(max(width, x) + 2, height + 2, tuple(marks), label)
@@ -92,7 +92,7 @@ def _arrow(marks: list[Mark], x: float, text: str) -> float:
 
 def _stage(marks: list[Mark], stage: Layer, x: float, look: _Look) -> float:
     """A stage with its slabs; returns where it ends."""
-    slabs = [_slab(part, look) for part in parts(stage)]
+    slabs = [_slab(part, look) for part in blocks_of(stage)]
     gap = _GAP * look.thin
     inner = sum(slab.width for slab in slabs) + gap * (len(slabs) - 1)
     lines = _texts(stage, slabs)
@@ -126,7 +126,7 @@ def _block(slab: _Slab, x: float) -> list[Mark]:
         middle = (left + right) / 2
         marks.append(Box(middle - 3, top - rise * 0.75 - 3, 6, 6, "activation node"))
     else:
-        marks.append(Line(right, top - 1, right, top, "skip"))
+        marks.append(LineMark(right, top - 1, right, top, "skip"))
     return marks
 
 
@@ -149,7 +149,7 @@ def _texts(stage: Layer, slabs: list[_Slab]) -> list[str]:
 
 def _hint(layer: Layer) -> str:
     return (
-        f"{layer.path} · {layer.kind} · {image_of(layer.input_shape)} → {image_of(layer.output_shape)} · "
+        f"{layer.path} · {layer.kind} · {shape_text(layer.input_shape)} → {shape_text(layer.output_shape)} · "
         f"{formatting.scaled(layer.parameters)} parameters · {formatting.scaled(layer.macs, 'MAC')}"
     )
 

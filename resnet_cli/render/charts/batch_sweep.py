@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from resnet_cli import formatting
 from resnet_cli.render.charts.drawing import axes
-from resnet_cli.render.charts.drawing.axes import Area, Axis, Places, frame, legend, path, positive, scale
-from resnet_cli.render.charts.drawing.primitives import Curve, Dot, Drawing, Label, Line, Mark, fitted, text_width
+from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout, frame, legend, path, positive, scale
+from resnet_cli.render.charts.drawing.primitives import Curve, Dot, Drawing, Label, LineMark, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale
 from resnet_cli.render.charts.drawing.theme import SERIES
 from resnet_cli.results.bench import BenchResult, Timing
@@ -116,7 +116,7 @@ def _panel(
             hint = f"{fitted(series.label, 300)} · batch {batch:,} · {text(middle)}"
             marks.append(Dot(at, height, 3.4, series.role, hint))
     sizes = sorted({one.batch_size for series in found for one in series.unfit})
-    places = Places()
+    places = LabelLayout()
     signs = [Label(x.scale(size), _BOTTOM - 4, "×", "bad strong", "middle") for size in sizes[:60]]
     return [*marks, *(sign for sign in signs if places.take(sign))]
 
@@ -125,7 +125,7 @@ def _knees(found: Sequence[_Series], left: float) -> list[Mark]:
     """From where on a larger batch gives next to nothing."""
     x, y = _batches(found, left).scale, Scale(0.0, _rates(found).high, _BOTTOM, _TOP)
     marks: list[Mark] = []
-    places = Places()
+    places = LabelLayout()
     for series in found:
         rates = [one.images_per_s or 0.0 for one in series.timings]
         for index, one in enumerate(series.timings):
@@ -141,7 +141,7 @@ def _knees(found: Sequence[_Series], left: float) -> list[Mark]:
                 Label(at + across, height + down, text, "small strong", "end" if left_of else "start")
                 for across, down in places_of
             ]
-            marks.append(Line(at, height, at, _BOTTOM, "limit"))
+            marks.append(LineMark(at, height, at, _BOTTOM, "limit"))
             marks.append(Dot(at, height, 5.5, f"{series.role} dot", f"the knee of {fitted(series.label, 300)}"))
             marks += [label for label in tries if places.take(label)][:1]
     return marks

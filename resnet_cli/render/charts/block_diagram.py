@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from resnet_cli.render.charts.block_graph import INPUT, Connections, connections
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Group, Label, Mark, bounds, fitted
-from resnet_cli.render.charts.layer_roles import image_of, role_of, settings, tip
+from resnet_cli.render.charts.layer_roles import role_of, settings, shape_text, unwrap
 from resnet_cli.results.common import Layer
 
 _WIDE, _HIGH, _STEP = 168.0, 36.0, 62.0
@@ -44,15 +44,15 @@ class _Plan:
 
 def block_flow(module: Layer) -> Drawing | None:
     """The calls of a module with the edges between them; None where it has none, or too many to draw."""
-    block = tip(module)
+    block = unwrap(module)
     found = connections(block)
     if not found.layers or len(found.layers) > _MOST:
         return None
     plan = _planned(found)
     marks: list[Mark] = [*_edges(plan, module), *(_node(plan, place) for place in range(len(found.layers)))]
     marks += [
-        Label(_x(0), _TOP - 14, f"in {image_of(module.input_shape)}", "small faint", "middle"),
-        Label(_x(0), _y(max(found.ranks) + 1) - 2, f"out {image_of(module.output_shape)}", "small faint", "middle"),
+        Label(_x(0), _TOP - 14, f"in {shape_text(module.input_shape)}", "small faint", "middle"),
+        Label(_x(0), _y(max(found.ranks) + 1) - 2, f"out {shape_text(module.output_shape)}", "small faint", "middle"),
     ]
     width, height = bounds(tuple(marks))
     names = ", ".join(layer.name for layer in found.layers[:12])
@@ -107,7 +107,7 @@ def _node(plan: _Plan, place: int) -> Mark:
         marks.append(Label(x, middle + 8, fitted(below, _WIDE - 12, "small"), "small", "middle"))
     else:
         marks.append(Label(x, middle, fitted(name, _WIDE - 12, "strong"), "strong", "middle"))
-    return Group(tuple(marks), hint=f"{layer.path} · {layer.kind} · {image_of(layer.output_shape)}")
+    return Group(tuple(marks), hint=f"{layer.path} · {layer.kind} · {shape_text(layer.output_shape)}")
 
 
 def _edges(plan: _Plan, module: Layer) -> list[Mark]:
@@ -121,7 +121,7 @@ def _edges(plan: _Plan, module: Layer) -> list[Mark]:
         is_changed = shape not in given and place != len(found.layers) - 1
         if is_changed:  # the shape that leaves it is told where it changes
             x, y = _x(plan.lanes[place]), _y(found.ranks[place]) + _HIGH
-            marks.append(Label(x + 8, y + 17, image_of(shape), "small faint"))
+            marks.append(Label(x + 8, y + 17, shape_text(shape), "small faint"))
     last = len(found.layers) - 1
     x, y = _x(plan.lanes[last]), _y(found.ranks[last])
     end = _y(max(found.ranks) + 1) - 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_cli.render.charts.layer_roles import role_of, tip
+from resnet_cli.render.charts.layer_roles import role_of, unwrap
 from resnet_cli.results.common import Layer
 
 INPUT = -1
@@ -61,7 +61,7 @@ def _longest(sources: Sequence[tuple[int, ...]], ranks: Sequence[int]) -> tuple[
 
 def skip_of(module: Layer) -> str | None:
     """What a residual block adds to what it learns: its input ("identity"), or a "projection" of it; else None."""
-    found = connections(tip(module))
+    found = connections(unwrap(module))
     for place in reversed(range(len(found.layers))):
         layer, read = found.layers[place], found.sources[place]
         if len(read) < 2 or role_of(layer.kind) != "merge" or layer.kind == "cat":

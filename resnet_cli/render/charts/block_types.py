@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resnet_cli.render.charts.layer_roles import parts, stages
+from resnet_cli.render.charts.layer_roles import blocks_of, stages
 from resnet_cli.render.pages.layer_tree import signature, span
 from resnet_cli.results.common import Layer, SummaryResult
 
@@ -34,7 +34,7 @@ def blocks(summary: SummaryResult, prefix: str) -> tuple[Block, ...]:
     """
     found: dict[object, Block] = {}
     for stage in stages(summary.root):
-        for part in parts(stage):
+        for part in blocks_of(stage):
             if not part.children:
                 continue  # one layer alone: there is no inside
             same = (part.kind, signature(part))

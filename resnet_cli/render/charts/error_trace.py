@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from resnet_cli.render.charts.drawing.axes import Area, Axis, Places, frame, legend, path, positive, power, scale
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, Line, Mark, fitted, text_width
+from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout, frame, legend, path, positive, power, scale
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, LineMark, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale
 from resnet_cli.render.charts.error_trace_marks import FLOOR, STATUSES, UNKNOWN, Plot, is_unknown, path_of, points
-from resnet_cli.results.compare import Line as Pair
-from resnet_cli.results.compare import ParityResult
+from resnet_cli.results.compare import AlignedOp as Pair
+from resnet_cli.results.compare import CompareResult
 
 _WIDTH = 1060.0
 _LEFT, _RIGHT = 78.0, 940.0
@@ -20,7 +20,7 @@ _LANE = 14.0  # of what differs by its settings
 _EMPTY = (1e-8, 1.0)  # the scale where nothing differs
 
 
-def deviations(result: ParityResult) -> Drawing | None:
+def deviations(result: CompareResult) -> Drawing | None:
     """Errors by operator: what is equal bit for bit lies on a floor of its own below the logarithmic scale.
 
     Returns:
@@ -36,7 +36,7 @@ def deviations(result: ParityResult) -> Drawing | None:
     area = Area(_LEFT, _TOP, _RIGHT, bottom)
     y = scale([*errors, *(value for value, _ in limits)] or _EMPTY, bottom - 6, _TOP + 6, log=True, margin=2.0)
     plot = Plot(lines, Scale(0, len(lines), _LEFT, _RIGHT), y, area, bottom + FLOOR / 2)
-    places = Places()
+    places = LabelLayout()
     marks = [
         *_paper(plot),
         *_stages(plot),
@@ -48,7 +48,7 @@ def deviations(result: ParityResult) -> Drawing | None:
     return Drawing(_WIDTH, bottom + FLOOR + _LANE + 34, (*head, *marks), _label(result))
 
 
-def _label(result: ParityResult) -> str:
+def _label(result: CompareResult) -> str:
     equal = sum(_is_equal(line) for line in result.lines)
     first = next((line for line in result.lines if line.here), None)
     where = "" if first is None else f"; the first difference is at {fitted(path_of(first), 600)}"
@@ -56,7 +56,7 @@ def _label(result: ParityResult) -> str:
     return f"{names}: {equal:,} of {len(result.lines):,} operators give the same, bit for bit{where}"
 
 
-def _verdict(result: ParityResult) -> tuple[str, str]:
+def _verdict(result: CompareResult) -> tuple[str, str]:
     lines = result.lines
     equal, alone = sum(map(_is_equal, lines)), sum(line.isolated == 0 for line in lines)
     if equal == len(lines):
@@ -69,7 +69,7 @@ def _is_equal(line: Pair) -> bool:
     return line.status == "equal" and line.cumulative == 0 and line.isolated in (0, None)
 
 
-def _limits(result: ParityResult) -> list[tuple[float, str]]:
+def _limits(result: CompareResult) -> list[tuple[float, str]]:
     """Up to where a difference is rounding, of the check that ran what is drawn; and the noise that it comes from."""
     check = next((one for one in result.checks if one.key == "eval"), None)
     found = [(result.probe.noise_floor, "noise floor"), (None if check is None else check.limit, "limit of rounding")]
@@ -112,18 +112,18 @@ def _stages(plot: Plot) -> list[Mark]:
     return [*([Curve(tuple(cuts[:400]), "grid")] if cuts else []), *marks]
 
 
-def _limit_lines(plot: Plot, limits: Sequence[tuple[float, str]], places: Places) -> list[Mark]:
+def _limit_lines(plot: Plot, limits: Sequence[tuple[float, str]], places: LabelLayout) -> list[Mark]:
     marks: list[Mark] = []
     for value, name in limits:
         at = plot.y(value)
-        marks.append(Line(plot.area.left, at, plot.area.right, at, "limit"))
+        marks.append(LineMark(plot.area.left, at, plot.area.right, at, "limit"))
         for text, down in ((f"{power(value)}", 4), (name, 16)):
             label = Label(plot.area.right + 8, at + down, fitted(text, _WIDTH - _RIGHT - 8, "small"), "small warning")
             marks += [label] if places.take(label) else []
     return marks
 
 
-def _here(plot: Plot, places: Places) -> list[Mark]:
+def _here(plot: Plot, places: LabelLayout) -> list[Mark]:
     """The first difference."""
     first = next((index for index, line in enumerate(plot.lines) if line.here), None)
     if first is None:
@@ -137,7 +137,7 @@ def _here(plot: Plot, places: Places) -> list[Mark]:
     at = x - 5 if before else max(x + 5, plot.area.left + 60)  # behind the title of the axis
     label = Label(at, top + 6, text, "small strong bad", "end" if before else "start")
     places.take(label)
-    return [Line(x, top, x, plot.area.bottom + FLOOR, "here"), label]
+    return [LineMark(x, top, x, plot.area.bottom + FLOOR, "here"), label]
 
 
 def _legend(plot: Plot) -> list[Mark]:

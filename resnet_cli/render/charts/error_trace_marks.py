@@ -9,7 +9,7 @@ from itertools import groupby
 from resnet_cli.render.charts.drawing.axes import Area, dots, path, positive, power
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Mark, fitted
 from resnet_cli.render.charts.drawing.scales import Scale
-from resnet_cli.results.compare import Line as Pair
+from resnet_cli.results.compare import AlignedOp as Pair
 
 FLOOR = 30.0  # height of the band of 0 below the plot
 _RINGS = 40  # that have a hint of their own

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_cli import formatting
-from resnet_cli.render.charts.drawing.axes import amount, known, path, scale
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, Line, Mark, fitted, text_width
+from resnet_cli.render.charts.drawing.axes import amount, is_finite, path, scale
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, LineMark, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale
-from resnet_cli.results.common import Convention, FlopsResult, Step, Walk
+from resnet_cli.results.common import Convention, FlopsResult, Reconciliation, ReconciliationStep
 
 _WIDTH, _GAP = 530.0, 30.0  # of a panel, between two of them
 _BARS, _END = 270.0, 392.0  # where the bars begin and end
@@ -75,7 +75,7 @@ def _signed(value: float) -> str:
     return digits.replace("-", "−") if value else "0"
 
 
-def _bars(walk: Walk, named: dict[str, Convention]) -> list[_Bar]:
+def _bars(walk: Reconciliation, named: dict[str, Convention]) -> list[_Bar]:
     """The figure that it starts from, each step from where the one before ended, the figure that it ends at."""
     at = float(walk.from_figure)
     bars = [_figure(walk.start, at, named)]
@@ -100,11 +100,11 @@ def _step(name: str, below: str, start: float, difference: float) -> _Bar:
     return _Bar(name, below, start, start + difference, _signed(difference), "rise" if difference > 0 else "fall")
 
 
-def _meaning(step: Step) -> str:
+def _meaning(step: ReconciliationStep) -> str:
     return step.meaning or step.symbol
 
 
-def _how(step: Step) -> str:
+def _how(step: ReconciliationStep) -> str:
     """How often each of the two counts it, and what runs it."""
     name = step.symbol.replace("\n", " ")
     times = f"{name}: {_coefficient(step.from_coefficient)} → {_coefficient(step.to_coefficient)}"
@@ -112,10 +112,12 @@ def _how(step: Step) -> str:
 
 
 def _coefficient(value: float) -> str:
-    return f"{value:g}×".replace("-", "−") if known(value) else formatting.UNKNOWN
+    return f"{value:g}×".replace("-", "−") if is_finite(value) else formatting.UNKNOWN
 
 
-def _panel(walk: Walk, bars: Sequence[_Bar], named: dict[str, Convention], left: float, top: float) -> list[Mark]:
+def _panel(
+    walk: Reconciliation, bars: Sequence[_Bar], named: dict[str, Convention], left: float, top: float
+) -> list[Mark]:
     title = f"{_name(walk.start, named)} → {_name(walk.end, named)}"
     x = _scale(bars, left)
     bottom = top + _TOP + _ROW * len(bars)
@@ -124,7 +126,9 @@ def _panel(walk: Walk, bars: Sequence[_Bar], named: dict[str, Convention], left:
     marks: list[Mark] = [
         Label(left, top + 14, fitted(title, _WIDTH, "strong"), "strong"),
         Label(left + _BARS, top + 31, fitted(said, _WIDTH - _BARS, "small faint"), "small faint"),
-        Line(left + _BARS if begins else x(0.0), top + _TOP - 4, left + _BARS if begins else x(0.0), bottom, "axis"),
+        LineMark(
+            left + _BARS if begins else x(0.0), top + _TOP - 4, left + _BARS if begins else x(0.0), bottom, "axis"
+        ),
     ]
     for index, bar in enumerate(bars):
         y = top + _TOP + _ROW * index

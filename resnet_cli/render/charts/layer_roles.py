@@ -35,31 +35,31 @@ LEGEND = {
 def role_of(kind: str) -> str:
     """The role of a class ("Conv2d") or an operator ("add")."""
     name = re.sub("[^a-z0-9]", "", kind.lower())
-    return next((role for role, parts in _ROLES if any(part in name for part in parts)), "other")
+    return next((role for role, blocks_of in _ROLES if any(part in name for part in blocks_of)), "other")
 
 
 def settings(layer: Layer) -> str:
     """Channels, kernel and stride: "64→128 3×3 /2"; "" where there are none."""
-    parts = []
+    blocks_of = []
     role = role_of(layer.kind)
     if role in ("conv", "linear") and layer.input_shape and layer.output_shape and not layer.children:
         axis = 1 if role == "conv" and len(layer.output_shape) > 1 else -1
-        parts.append(f"{layer.input_shape[axis]}→{layer.output_shape[axis]}")
+        blocks_of.append(f"{layer.input_shape[axis]}→{layer.output_shape[axis]}")
     if layer.kernel_size:
-        parts.append(formatting.dimensions(layer.kernel_size))
+        blocks_of.append(formatting.dimensions(layer.kernel_size))
     if layer.stride and set(layer.stride) != {1}:
-        parts.append(f"/{formatting.size(layer.stride)}")
+        blocks_of.append(f"/{formatting.size(layer.stride)}")
     if layer.groups not in (None, 1):
-        parts.append(f"g{layer.groups}")
-    return " ".join(parts)
+        blocks_of.append(f"g{layer.groups}")
+    return " ".join(blocks_of)
 
 
-def image_of(shape: tuple[int, ...] | None) -> str:
+def shape_text(shape: tuple[int, ...] | None) -> str:
     """A shape without the batch: (1, 64, 56, 56) -> "64×56×56"."""
     return "" if not shape or len(shape) < 2 else formatting.dimensions(shape[1:])
 
 
-def tip(layer: Layer) -> Layer:
+def unwrap(layer: Layer) -> Layer:
     """What a wrapper wraps, as far down as there is one child alone."""
     while len(layer.children) == 1 and layer.children[0].children:
         layer = layer.children[0]
@@ -68,17 +68,17 @@ def tip(layer: Layer) -> Layer:
 
 def stages(root: Layer) -> tuple[Layer, ...]:
     """What a network calls first of all, in order: the parts that its forward names."""
-    return tuple(layer for layer in tip(root).children if _runs(layer))
+    return tuple(layer for layer in unwrap(root).children if _runs(layer))
 
 
-def parts(stage: Layer) -> tuple[Layer, ...]:
+def blocks_of(stage: Layer) -> tuple[Layer, ...]:
     """The blocks of a stage, where they follow each other; itself where it has none, or its calls run side by side."""
-    inner = tuple(layer for layer in tip(stage).children if _runs(layer))
-    if not (any(layer.children for layer in inner) and _is_chain(tip(stage))):
+    inner = tuple(layer for layer in unwrap(stage).children if _runs(layer))
+    if not (any(layer.children for layer in inner) and _is_chain(unwrap(stage))):
         return (stage,)
     found: list[Layer] = []
     for layer in inner:
-        found += parts(layer) if layer.kind in PLAIN_CONTAINERS else (layer,)
+        found += blocks_of(layer) if layer.kind in PLAIN_CONTAINERS else (layer,)
     return tuple(found)
 
 

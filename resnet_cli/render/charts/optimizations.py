@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_cli import formatting
-from resnet_cli.render.charts.drawing.axes import known, path, positive
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, Line, Mark, fitted, text_width
+from resnet_cli.render.charts.drawing.axes import is_finite, path, positive
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, LineMark, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale, linear
-from resnet_cli.results.bench import BenchResult, Ladder, Rung
+from resnet_cli.results.bench import BenchResult, OptimizationResult, OptimizationsResult
 
 _WIDTH = 940.0
 _BARS, _END = 316.0, 606.0  # where the bars begin and end
@@ -27,11 +27,11 @@ def ladder(result: BenchResult) -> Drawing | None:
         return None
     climbed = result.ladder
     rungs = climbed.rungs[:_RUNGS]
-    gains = [one.gain for one in rungs if known(one.gain) and one.gain >= 0]
+    gains = [one.gain for one in rungs if is_finite(one.gain) and one.gain >= 0]
     # A whisker may leave the scale, or the interval of a noisy run would squash all gains.
     x = linear([1.0, *gains], _BARS, _END - 46, zero=True, margin=0.02)
     bottom = _TOP + _ROW * len(rungs)
-    last = max((index for index, one in enumerate(rungs) if known(one.gain)), default=-1)
+    last = max((index for index, one in enumerate(rungs) if is_finite(one.gain)), default=-1)
     marks = _head(climbed, x, _TOP + _ROW * (last + 1))
     for index, one in enumerate(rungs):
         marks += _row(one, climbed, x, _TOP + _ROW * (index + 0.5))
@@ -40,7 +40,7 @@ def ladder(result: BenchResult) -> Drawing | None:
     return Drawing(_WIDTH, bottom + 8 + 17 * len(said), (*marks, *said), f"{label}{fitted(climbed.advice, 2000)}")
 
 
-def _head(climbed: Ladder, x: Scale, bottom: float) -> list[Mark]:
+def _head(climbed: OptimizationsResult, x: Scale, bottom: float) -> list[Mark]:
     title = f"times as fast as plain eager, batch {climbed.batch_size:,}"
     columns = (("time", _TIME), ("set-up", _SETUP), ("calls", _AFTER), ("error", _ERROR))
     marks: list[Mark] = [Label(_BARS, 12, fitted(title, _END - _BARS + 40, "strong"), "strong")]
@@ -51,12 +51,12 @@ def _head(climbed: Ladder, x: Scale, bottom: float) -> list[Mark]:
         if at - text_width(text, "small") / 2 >= free:
             marks += [Curve(path(((at, _TOP - 6), (at, bottom))), "grid"), Label(at, 36, text, "small faint", "middle")]
             free = at + text_width(text, "small") / 2 + 8
-    return [*marks, Line(x(1.0), _TOP - 6, x(1.0), bottom, "limit")]
+    return [*marks, LineMark(x(1.0), _TOP - 6, x(1.0), bottom, "limit")]
 
 
-def _row(one: Rung, climbed: Ladder, x: Scale, y: float) -> list[Mark]:
+def _row(one: OptimizationResult, climbed: OptimizationsResult, x: Scale, y: float) -> list[Mark]:
     best = one.key == climbed.best
-    measured = known(one.gain) and one.gain >= 0
+    measured = is_finite(one.gain) and one.gain >= 0
     role = "strong" if best else "" if measured else "faint"
     marks: list[Mark] = [Label(0, y + 4, fitted(one.title, _BARS - 30, role) + (" ◀" if best else ""), role)]
     if one.gain is None or not measured:
@@ -67,7 +67,7 @@ def _row(one: Rung, climbed: Ladder, x: Scale, y: float) -> list[Mark]:
     sure = _sure(one, first)
     marks.append(Box(_BARS, y - _BAR / 2, max(x(one.gain) - _BARS, 0.5), _BAR, sure, 2, _hint(one)))
     right = x(one.gain)
-    if not first and known(one.low) and known(one.high):
+    if not first and is_finite(one.low) and is_finite(one.high):
         marks += _whisker(x(one.low), min(x(one.high), x.end), y, one.high > x.high)
         right = max(right, x(one.high))
     text = "1×" if first else f"{formatting.scaled(one.gain)}×"
@@ -81,14 +81,14 @@ def _whisker(low: float, high: float, y: float, beyond: bool) -> list[Mark]:
     return [Curve((*path(((low, y), (high, y))), *path(((low, y - 3), (low, y + 3))), *path(cap)), "whisker")]
 
 
-def _sure(one: Rung, first: bool) -> str:
+def _sure(one: OptimizationResult, first: bool) -> str:
     """Coloured only where the whole interval says so."""
-    if first or not known(one.low) or not known(one.high):
+    if first or not is_finite(one.low) or not is_finite(one.high):
         return "other"
     return "fall" if one.low > 1 else "rise" if one.high < 1 else "other node"
 
 
-def _columns(one: Rung, y: float) -> list[Mark]:
+def _columns(one: OptimizationResult, y: float) -> list[Mark]:
     never = "never" if one.setup_s is not None else formatting.UNKNOWN
     time = None if one.time is None else one.time.median_s
     cells = (
@@ -101,16 +101,16 @@ def _columns(one: Rung, y: float) -> list[Mark]:
 
 
 def _error(value: float | None) -> str:
-    return formatting.UNKNOWN if not known(value) else f"{value:.1e}" if value else "0"
+    return formatting.UNKNOWN if not is_finite(value) else f"{value:.1e}" if value else "0"
 
 
-def _hint(one: Rung) -> str:
+def _hint(one: OptimizationResult) -> str:
     parts = [fitted(one.title, 400), one.dtype]
-    if known(one.low) and known(one.high):
+    if is_finite(one.low) and is_finite(one.high):
         parts.append(f"{formatting.scaled(one.low)}× to {formatting.scaled(one.high)}×")
     if positive(one.setup_s):
         parts.append(f"set-up {formatting.seconds(one.setup_s)}")
-    if known(one.same_top1):
+    if is_finite(one.same_top1):
         parts.append(f"top-1 the same for {formatting.percent(one.same_top1)}")
     return " · ".join(parts)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_cli import formatting
-from resnet_cli.render.charts.drawing.axes import Area, Axis, Places, amount, frame, legend, positive, room, scale
+from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout, amount, frame, legend, positive, room, scale
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Label, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale
 from resnet_cli.render.charts.layer_roles import LEGEND, role_of
@@ -55,7 +55,7 @@ def roofline(result: BenchResult) -> Drawing | None:
     x = Axis(scale(xs, area.left, area.right, log=True, margin=1.6), amount(), "operations per byte moved")
     y = Axis(scale(ys, area.bottom, area.top, log=True, margin=1.6), y.text, y.title)
     marks: list[Mark] = [*_legend(points, left_out), *frame(area, x, y)]
-    places = Places()
+    places = LabelLayout()
     if ceiling is not None:
         marks += _roofs(ceiling, x.scale, y.scale, area, places)
     marks += _dots(points, x.scale, y.scale, area, places)
@@ -118,7 +118,7 @@ def _alike(points: Sequence[_Point]) -> list[_Point]:
     ]
 
 
-def _dots(points: Sequence[_Point], x: Scale, y: Scale, area: Area, places: Places) -> list[Mark]:
+def _dots(points: Sequence[_Point], x: Scale, y: Scale, area: Area, places: LabelLayout) -> list[Mark]:
     """The points, large ones first so that small ones lie on top, and the names of the largest."""
     longest = points[0].time
     dots: list[Dot] = []
@@ -131,7 +131,7 @@ def _dots(points: Sequence[_Point], x: Scale, y: Scale, area: Area, places: Plac
     return [*dots, *(name for name in names if name is not None)]
 
 
-def _name(point: _Point, dot: Dot, area: Area, places: Places) -> Label | None:
+def _name(point: _Point, dot: Dot, area: Area, places: LabelLayout) -> Label | None:
     """Beside the dot, or below or above it, wherever nothing else is."""
     text = f"{_short(point)} {formatting.percent(point.share)}"
     half, gap = text_width(text, "small") / 2, dot.radius + 4
@@ -181,7 +181,7 @@ def _legend(points: Sequence[_Point], left_out: Sequence[_Point]) -> list[Mark]:
 # Roofs
 
 
-def _roofs(ceiling: Ceiling, x: Scale, y: Scale, area: Area, places: Places) -> list[Mark]:
+def _roofs(ceiling: Ceiling, x: Scale, y: Scale, area: Area, places: LabelLayout) -> list[Mark]:
     """The slope of the memory, the flat of the arithmetic, and where one meets the other."""
     peak, slope = ceiling.flops_per_s, ceiling.bytes_per_s
     ridge = peak / slope
@@ -204,7 +204,7 @@ def _roofs(ceiling: Ceiling, x: Scale, y: Scale, area: Area, places: Places) -> 
     return [*marks, *_roof(text, at[0] - 10, at[1], at[0] - 10 - area.left, places)]
 
 
-def _roof(text: str, right: float, y: float, wide: float, places: Places) -> list[Mark]:
+def _roof(text: str, right: float, y: float, wide: float, places: LabelLayout) -> list[Mark]:
     label = Label(right, y, fitted(text.removesuffix(" · "), wide, "small"), "small strong halo", "end")
     return [label] if label.text and places.take(label) else []
 
@@ -218,7 +218,7 @@ def _ridge(ridge: float) -> str:
     return f"from {formatting.scaled(ridge)} operations per byte on, arithmetic is the limit and no longer memory"
 
 
-def _sides(corner: float, area: Area, places: Places) -> list[Mark]:
+def _sides(corner: float, area: Area, places: LabelLayout) -> list[Mark]:
     """What limits a layer at each side of the ridge."""
     marks: list[Mark] = [Box(area.left, area.top, corner - area.left, area.bottom - area.top, "memory")]
     sides = ((corner - 8, "limited by memory", "end", corner - area.left),

@@ -8,8 +8,8 @@ from itertools import pairwise
 from statistics import median
 
 from resnet_cli import formatting
-from resnet_cli.render.charts.drawing.axes import Area, Axis, Places, frame, known, path, scale, seconds
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Label, Line, Mark, fitted
+from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout, frame, is_finite, path, scale, seconds
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Label, LineMark, Mark, fitted
 from resnet_cli.render.charts.drawing.scales import Scale
 from resnet_cli.render.pages.bench.sparkline import histogram, within_fences
 from resnet_cli.results.bench import BenchResult, Distribution
@@ -83,8 +83,8 @@ def _panels(batch: int, wall: Distribution | None, device: Distribution | None) 
 def _panel(title: str, series: Distribution | None) -> _Panel | None:
     if series is None:
         return None
-    samples = tuple(one for one in series.samples_s if known(one))
-    return _Panel(title, series, samples) if samples and known(series.median_s) else None
+    samples = tuple(one for one in series.samples_s if is_finite(one))
+    return _Panel(title, series, samples) if samples and is_finite(series.median_s) else None
 
 
 def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: float) -> list[Mark]:
@@ -94,7 +94,7 @@ def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: floa
     low, high = within_fences(samples)
     # An interval that reaches further than this would squash the samples; it is held at the edge.
     reach = (high - low) / 2
-    ends = [min(max(one, low - reach), high + reach) for one in (series.low_s, series.high_s) if known(one)]
+    ends = [min(max(one, low - reach), high + reach) for one in (series.low_s, series.high_s) if is_finite(one)]
     middle = min(max(series.median_s, low - reach), high + reach)
     y = scale([low, high, middle, *ends], area.bottom, area.top, log=False)
     calls = "1 call" if len(samples) == 1 else f"{len(samples):,} calls"
@@ -103,7 +103,7 @@ def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: floa
         _summary(panel, left, top, confidence),
         *frame(area, None, Axis(y, seconds, most=5, room=_LEFT - 8)),
         Label(area.left, area.bottom + 16, f"{calls} in the order of measuring", "small faint"),
-        Line(left + _ORDER + 12, area.top, left + _ORDER + 12, area.bottom, "axis"),
+        LineMark(left + _ORDER + 12, area.top, left + _ORDER + 12, area.bottom, "axis"),
         Label(left + _ORDER + 12, area.bottom + 16, "how often", "small faint"),
         *_interval(series, y, area, left + _SPREAD),
         *_order([one if low <= one <= high else None for one in samples], y, area, groups),
@@ -116,7 +116,7 @@ def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: floa
 
 def _interval(series: Distribution, y: Scale, area: Area, right: float) -> list[Mark]:
     """The interval of the median, as a band through both."""
-    if not known(series.low_s) or not known(series.high_s):
+    if not is_finite(series.low_s) or not is_finite(series.high_s):
         return []
     top, bottom = sorted((y(series.high_s), y(series.low_s)))
     return [Box(area.left, top, right - area.left, max(bottom - top, 1.0), "band")]
@@ -179,7 +179,7 @@ def _summary(panel: _Panel, left: float, top: float, confidence: float) -> Label
     series, calls = panel.series, len(panel.samples)
     half = (series.high_s - series.low_s) / 2 / series.median_s if series.median_s else None
     text = "a single call has no spread" if calls == 1 else ""
-    if calls > 1 and known(half) and known(series.effective_samples):
+    if calls > 1 and is_finite(half) and is_finite(series.effective_samples):
         ends = f"{formatting.seconds(series.low_s)} to {formatting.seconds(series.high_s)}"
         near = f" (±{formatting.percent(half)})" if half < 1 else ""
         text = f"{100 * confidence:g} % interval {ends}{near}, "
@@ -193,15 +193,15 @@ def _levels(series: Distribution, y: Scale, left: float) -> list[Mark]:
     room = _WIDTH - _SPREAD - 6
     text = fitted(f"{formatting.seconds(series.median_s)} median", room + 20, "small")
     label = Label(left + _SPREAD + 6, at + 4, text, "small strong")
-    marks: list[Mark] = [Line(left + _LEFT, at, left + _SPREAD, at, "mark"), label]
-    places = Places()
+    marks: list[Mark] = [LineMark(left + _LEFT, at, left + _SPREAD, at, "mark"), label]
+    places = LabelLayout()
     places.take(label)
     for name, value in (("p99", series.p99_s), ("p95", series.p95_s), ("p90", series.p90_s)):
-        if not known(value) or not y.low <= value <= y.high:
+        if not is_finite(value) or not y.low <= value <= y.high:
             continue
         text = fitted(f"{formatting.seconds(value)} {name}", room, "small")
         label = Label(left + _SPREAD + 6, y(value) + 4, text, "small faint")
-        marks.append(Line(left + _ORDER + 12, y(value), left + _SPREAD, y(value), "axis"))
+        marks.append(LineMark(left + _ORDER + 12, y(value), left + _SPREAD, y(value), "axis"))
         if places.take(label):
             marks.append(label)
     return marks

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from resnet_cli import formatting
-from resnet_cli.render.charts.drawing.axes import Axis, known, path, plain, positive, scale, texts
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Label, Line, Mark, fitted, text_width
+from resnet_cli.render.charts.drawing.axes import Axis, is_finite, path, plain, positive, scale, texts
+from resnet_cli.render.charts.drawing.primitives import (
+    Box,
+    Curve,
+    Dot,
+    Drawing,
+    Label,
+    LineMark,
+    Mark,
+    fitted,
+    text_width,
+)
 from resnet_cli.render.charts.drawing.scales import Scale
-from resnet_cli.results.bench import BenchResult, Comparison
+from resnet_cli.results.bench import BenchResult, Versus
 
 _WIDTH = 860.0
 _LEFT, _RIGHT = 250.0, 630.0  # of the plot
@@ -50,19 +60,19 @@ def versus(result: BenchResult) -> Drawing | None:
     return Drawing(_WIDTH, y + (24 if said else 4), drawn, _label(result, kept))
 
 
-def _label(result: BenchResult, rows: Sequence[Comparison]) -> str:
+def _label(result: BenchResult, rows: Sequence[Versus]) -> str:
     said = [f"batch {one.batch_size:,} {one.verdict} ({one.ratio:.3g})" for one in rows[:12]]
     return f"{result.network.name}, time over the time of {fitted(rows[0].theirs, 300)}: {', '.join(said)}"
 
 
-def _axis(rows: Sequence[Comparison]) -> Axis:
+def _axis(rows: Sequence[Versus]) -> Axis:
     """Powers, so that twice as fast is as far from 1 as twice as slow."""
     values = [1.0]
     for one in rows:
         values.append(one.ratio)
         values += [max(one.low, one.ratio / _WIDEST)] if positive(one.low) else []
         values += [min(one.high, one.ratio * _WIDEST)] if positive(one.high) else []
-        values += [1 + one.band, 1 / (1 + one.band)] if known(one.band) and 0 <= one.band < 1 else []
+        values += [1 + one.band, 1 / (1 + one.band)] if is_finite(one.band) and 0 <= one.band < 1 else []
     reach = max(*values, 1 / min(values)) ** 0.08
     return Axis(scale(values, _LEFT, _RIGHT, log=True, margin=max(reach, 1.001)), _ratio, most=5)
 
@@ -78,7 +88,7 @@ def _grid(axis: Axis, spans: Sequence[tuple[float, float]]) -> list[Mark]:
     one = axis.scale(1.0)
     return [
         *([Curve(tuple(segments), "grid")] if segments else []),
-        *(Line(one, top, one, end, "axis") for top, end in spans),
+        *(LineMark(one, top, one, end, "axis") for top, end in spans),
     ]
 
 
@@ -99,12 +109,12 @@ def _head(axis: Axis) -> list[Mark]:
     return marks
 
 
-def _band(them: Sequence[Comparison], x: Scale, top: float) -> list[Mark]:
+def _band(them: Sequence[Versus], x: Scale, top: float) -> list[Mark]:
     """Where two times are the same; one box where all of a group say so alike."""
     marks: list[Mark] = []
     for band, group in groupby(them, key=lambda one: one.band):
         height = _ROW * len(list(group))
-        if known(band) and band >= 0:
+        if is_finite(band) and band >= 0:
             left, right = x(max(1 - band, x.low)), x(1 + band)
             hint = f"up to {formatting.percent(band)} of difference is the same"
             marks.append(Box(left, top, right - left, height, "band", hint=hint))
@@ -112,7 +122,7 @@ def _band(them: Sequence[Comparison], x: Scale, top: float) -> list[Mark]:
     return marks
 
 
-def _row(one: Comparison, x: Scale, y: float) -> list[Mark]:
+def _row(one: Versus, x: Scale, y: float) -> list[Mark]:
     role = _ROLES.get(one.verdict, "plain")
     times = f"{formatting.seconds(one.our_time.median_s)} : {formatting.seconds(one.their_time.median_s)}"
     batch = f"batch {one.batch_size:,}"
@@ -120,7 +130,7 @@ def _row(one: Comparison, x: Scale, y: float) -> list[Mark]:
         Label(0, y + 4, fitted(batch, 96), ""),
         Label(100, y + 4, fitted(times, _LEFT - 110, "small faint"), "small faint"),
     ]
-    if known(one.low) and known(one.high):
+    if is_finite(one.low) and is_finite(one.high):
         marks.append(_whisker(one.low, one.high, x, y))
     marks.append(Dot(x(one.ratio), y, 4.6, role, _hint(one)))
     said = _said(one)
@@ -147,7 +157,7 @@ def _whisker(low: float, high: float, x: Scale, y: float) -> Mark:
     return Curve(segments, "whisker")
 
 
-def _said(one: Comparison) -> str:
+def _said(one: Versus) -> str:
     """The ratio with its interval in figures."""
     low, high = (f"{end:.3f}" if positive(end) and end < 1e4 else formatting.UNKNOWN for end in (one.low, one.high))
     return f"{_short(one.ratio)} ({low}…{high})"
@@ -157,6 +167,6 @@ def _short(value: float) -> str:
     return f"{value:.3f}" if 1e-3 <= value < 1e4 else f"{value:.0e}"
 
 
-def _hint(one: Comparison) -> str:
+def _hint(one: Versus) -> str:
     parts = [f"batch {one.batch_size:,}", f"ratio {_said(one)}", fitted(one.verdict, 200)]
     return " · ".join([*parts, *(fitted(note.text, 600) for note in one.notes[:3])])

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Page, Table, Value, View
+from resnet_cli.render.document import Cell, Document, Table, Value, ViewOptions
 from resnet_cli.render.pages import summary_column_names
-from resnet_cli.results.checkpoint import WeightsResult
+from resnet_cli.results.checkpoint import CheckpointResult
 from resnet_cli.results.common import FlopsResult, SummaryResult
-from resnet_cli.results.compare import ParityResult
+from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.convert import ConvertResult
 from resnet_cli.results.serialization import Result
 
@@ -20,7 +20,7 @@ _BESIDE = ("witnesses", "assertions", "diagnoses", "variables")  # tables that s
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one
 
 
-def every_figure(result: Result, view: View) -> View:
+def every_figure(result: Result, view: ViewOptions) -> ViewOptions:
     """The view that CSV has unless the reader asked for another: all columns, all levels; never a folded row."""
     view = replace(view, fold=False)
     if isinstance(result, SummaryResult):
@@ -28,16 +28,16 @@ def every_figure(result: Result, view: View) -> View:
     if isinstance(result, FlopsResult):
         levels = 10**6 if view.levels is None else view.levels
         return replace(view, sections=view.sections or ("operators",), levels=levels)
-    if isinstance(result, ParityResult):
+    if isinstance(result, CompareResult):
         return replace(view, sections=view.sections or ("tree",))
-    if isinstance(result, WeightsResult):
+    if isinstance(result, CheckpointResult):
         return replace(view, sections=view.sections or ("weights",))
     if isinstance(result, ConvertResult):
         return replace(view, sections=view.sections or ("tensors",))
     return view
 
 
-def to_csv(page: Page) -> str:
+def to_csv(page: Document) -> str:
     """A header of column keys, then a line for each row; what is not known is empty.
 
     Tables of one key, such as walks, are one table here.

@@ -7,19 +7,19 @@ import re
 from collections.abc import Iterable, Iterator
 
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Facts, Page, Remark, Row, Table
+from resnet_cli.render.document import Cell, Document, Fields, Paragraph, Row, Table
 
 _INDENT = "&nbsp;" * 4  # GitHub keeps no other space at the start of a cell
 _LINK = re.compile(r"([a-z]:)(//)|(@)(\w)", re.IGNORECASE)
 _LIST = re.compile(r"^([-+>]|[0-9]+[.)])(?=\s)")
 
 
-def to_markdown(page: Page) -> str:
+def to_markdown(page: Document) -> str:
     """Headings, tables and quotes."""
     blocks = [f"# {_safe(page.title)}", *([_safe(page.subtitle)] if page.subtitle else [])]
     for part in page.parts:
         blocks += (
-            _facts(part) if isinstance(part, Facts) else _table(part) if isinstance(part, Table) else _remark(part)
+            _facts(part) if isinstance(part, Fields) else _table(part) if isinstance(part, Table) else _remark(part)
         )
     return "\n\n".join(blocks) + "\n"
 
@@ -30,7 +30,7 @@ def _safe(text: str) -> str:
     return _LINK.sub(r"\1<span></span>\2", _LIST.sub(r"\\\1", escaped))
 
 
-def _facts(facts: Facts) -> Iterator[str]:
+def _facts(facts: Fields) -> Iterator[str]:
     yield f"## {_safe(facts.title)}"
     yield "\n".join(["| | |", "|:--|--:|", *(f"| {_safe(label)} | {_cell(cell)} |" for label, cell in facts.items)])
 
@@ -65,7 +65,7 @@ def _cell(cell: Cell) -> str:
     return _safe(cell.text)
 
 
-def _remark(remark: Remark) -> Iterator[str]:
+def _remark(remark: Paragraph) -> Iterator[str]:
     text = _safe(remark.text)
     yield {
         "warning": f"> [!WARNING]\n> {text}",

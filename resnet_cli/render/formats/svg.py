@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
 from resnet_cli.formatting import width
-from resnet_cli.render.document import Page
+from resnet_cli.render.document import Document
 from resnet_cli.render.pages.bench.sparkline import LEVELS
-from resnet_cli.render.text.encoding import Glyphs
-from resnet_cli.render.text.layout import Line, lines
+from resnet_cli.render.text.encoding import Charset
+from resnet_cli.render.text.layout import TextLine, lines
 
 _ROOM = 120  # columns of a picture; a wider one is unreadable on a slide
 _CELL, _LINE, _SIZE, _MARGIN = 8.4, 19, 14, 24  # pixels: a column, a line, the letters, the border
@@ -26,9 +26,9 @@ _CLASSES = {
 }  # fmt: skip
 
 
-def to_svg(page: Page) -> str:
+def to_svg(page: Document) -> str:
     """The page in a frame; the reader's light or dark theme decides on the colours."""
-    drawn = list(lines(page, _ROOM, Glyphs()))
+    drawn = list(lines(page, _ROOM, Charset()))
     columns = max((sum(width(text) for text, _ in line) for line in drawn), default=0)
     wide, high = round(columns * _CELL) + 2 * _MARGIN, len(drawn) * _LINE + 2 * _MARGIN
     body = [mark for index, line in enumerate(drawn) for mark in _marks(line, _MARGIN + index * _LINE)]
@@ -36,7 +36,7 @@ def to_svg(page: Page) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="resnet-cli" viewBox="0 0 {wide} {high}" '
             f'width="{wide}" height="{high}" '
-            f'role="img" aria-label={quoteattr(Glyphs().text(page.title))}>',
+            f'role="img" aria-label={quoteattr(Charset().text(page.title))}>',
             "<style>",
             f".resnet-cli text {{ font: {_SIZE}px {_FONTS}; white-space: pre; }}",
             ".resnet-cli .strong { font-weight: 600; }",
@@ -58,7 +58,7 @@ def _rules(colours: tuple[str, ...]) -> Iterator[str]:
         yield f".resnet-cli .{name} {{ fill: {colour}; }}"
 
 
-def _marks(line: Line, top: int) -> Iterator[str]:
+def _marks(line: TextLine, top: int) -> Iterator[str]:
     """What stands on a line: each word run at its own column, so that columns align in any font."""
     column = 0
     for text, role in line:

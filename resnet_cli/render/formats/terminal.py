@@ -6,8 +6,8 @@ import io
 import os
 from typing import TextIO
 
-from resnet_cli.render.document import Page
-from resnet_cli.render.text.encoding import Glyphs
+from resnet_cli.render.document import Document
+from resnet_cli.render.text.encoding import Charset
 from resnet_cli.render.text.layout import lines
 
 _STYLES = {
@@ -27,13 +27,13 @@ _STYLES = {
 }
 
 
-def to_text(page: Page, room: int | None = None, encoding: str | None = "utf-8") -> str:
+def to_text(page: Document, room: int | None = None, encoding: str | None = "utf-8") -> str:
     """The page without colour, as wide as it is by nature unless a width is given."""
-    drawn = ("".join(text for text, _ in line) for line in lines(page, room, Glyphs(encoding)))
+    drawn = ("".join(text for text, _ in line) for line in lines(page, room, Charset(encoding)))
     return "".join(f"{line}\n" for line in drawn)
 
 
-def to_terminal(page: Page, stream: TextIO) -> None:
+def to_terminal(page: Document, stream: TextIO) -> None:
     """Write the page to a stream, in the manner that suits what the stream is."""
     if not stream.isatty():
         stream.write(to_text(page, None, stream.encoding))
@@ -43,7 +43,7 @@ def to_terminal(page: Page, stream: TextIO) -> None:
     stream.write(to_text(page, room, stream.encoding) if plain else _coloured(page, room, stream.encoding))
 
 
-def _coloured(page: Page, room: int, encoding: str) -> str:
+def _coloured(page: Document, room: int, encoding: str) -> str:
     """The page with the escape sequences of this terminal; Rich knows which it has."""
     from rich.console import Console, detect_legacy_windows  # noqa: PLC0415  # 50 ms that only a terminal needs
     from rich.text import Text  # noqa: PLC0415
@@ -53,7 +53,7 @@ def _coloured(page: Page, room: int, encoding: str) -> str:
     out = io.StringIO()
     # Markup, emoji codes and highlighting would read names from outside as orders.
     console = Console(file=out, width=room, force_terminal=True, markup=False, emoji=False, highlight=False)
-    for line in lines(page, room, Glyphs(encoding)):
+    for line in lines(page, room, Charset(encoding)):
         text = Text.assemble(*((piece, _STYLES.get(role, "")) for piece, role in line))
         console.print(text, no_wrap=True, overflow="ignore", crop=False)
     return out.getvalue()

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.document import Page, View
+from resnet_cli.render.document import Document, ViewOptions
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY, WEIGHTS
-from resnet_cli.suggest import choose
+from resnet_cli.suggest import validate_names
 
 # A page is imported when it is drawn: `--help` needs none of them.
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
     from resnet_cli.results.bench import BenchResult
-    from resnet_cli.results.checkpoint import WeightsResult
+    from resnet_cli.results.checkpoint import CheckpointResult
     from resnet_cli.results.common import FlopsResult, SummaryResult
-    from resnet_cli.results.compare import FamilyResult, ParityResult, SelfTestResult
+    from resnet_cli.results.compare import CompareAllResult, CompareResult, SelfTestResult
     from resnet_cli.results.convert import ConvertResult
     from resnet_cli.results.doctor import DoctorResult
     from resnet_cli.results.report import ReportResult
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     Result = (
         SummaryResult
         | FlopsResult
-        | ParityResult
-        | FamilyResult
+        | CompareResult
+        | CompareAllResult
         | SelfTestResult
         | BenchResult
         | ConvertResult
-        | WeightsResult
+        | CheckpointResult
         | ReportResult
         | DoctorResult
     )
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 KINDS = {
     "SummaryResult": "summary",
     "FlopsResult": "flops",
-    "ParityResult": "compare-torchvision",
-    "FamilyResult": "compare-torchvision-all",
+    "CompareResult": "compare-torchvision",
+    "CompareAllResult": "compare-torchvision-all",
     "SelfTestResult": "self-test",
     "BenchResult": "bench",
     "ConvertResult": "convert",
-    "WeightsResult": "weights",
+    "CheckpointResult": "weights",
     "ReportResult": "report",
     "DoctorResult": "doctor",
 }
@@ -54,7 +54,7 @@ def kind_of(result: Result) -> str:
     return KINDS[type(result).__name__]
 
 
-def page(result: Result, view: View) -> Page:
+def page(result: Result, view: ViewOptions) -> Document:
     """What the result has to show to this reader.
 
     Raises:
@@ -62,7 +62,7 @@ def page(result: Result, view: View) -> Page:
     """
     kind = kind_of(result)
     validate_view(kind, view)
-    drawn: Page = _pages()[kind](result, view)
+    drawn: Document = _pages()[kind](result, view)
     return drawn
 
 
@@ -115,7 +115,7 @@ def bench_sections() -> tuple[str, ...]:
 _SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY, "bench": BENCH, "convert": CONVERT, "weights": WEIGHTS}
 
 
-def validate_view(kind: str, view: View) -> None:
+def validate_view(kind: str, view: ViewOptions) -> None:
     """Say what is wrong with a view before anything is measured.
 
     Args:
@@ -142,4 +142,4 @@ def validate_view(kind: str, view: View) -> None:
             continue
         if not known:
             raise ResnetCliError(f"{kind} has no choice of {noun}s")
-        choose(noun, asked, known)
+        validate_names(noun, asked, known)

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Column, Facts, Part, Remark, Row, Table, Value
-from resnet_cli.results.common import Assertion, Environment, Input, Network, Note, Witness
+from resnet_cli.render.document import Cell, Column, Element, Fields, Paragraph, Row, Table, Value
+from resnet_cli.results.common import Assertion, CrossCheck, Environment, Input, Network, Note
 from resnet_cli.results.compare import Check
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, VERDICTS
 
 
-def word(text: str | None, role: str = "", value: Value = None) -> Cell:
+def text_cell(text: str | None, role: str = "", value: Value = None) -> Cell:
     """A text from outside, made safe; what it is stays as it came."""
     if text is None:
         return Cell(formatting.UNKNOWN, None, "dim")
@@ -39,7 +39,7 @@ def percent(value: float | None, role: str = "") -> Cell:
     return Cell(formatting.percent(value), value, role or _faint(value))
 
 
-def spread(low: float, middle: float, high: float) -> Cell:
+def relative_ci(low: float, middle: float, high: float) -> Cell:
     """Half the width of an interval as a share of what lies in it: ±0.4 %."""
     half = (high - low) / 2 / middle if middle else None
     return Cell(formatting.UNKNOWN if half is None else f"±{formatting.percent(half)}", half, _faint(half))
@@ -79,7 +79,7 @@ def subtitle(network: Network, given: Input, parameters: int | None, macs: int) 
     return " · ".join(parts)
 
 
-def witnesses(them: Iterable[Witness]) -> list[Part]:
+def cross_checks(them: Iterable[CrossCheck]) -> list[Element]:
     """What other tools say, as a table, and why one says nothing or something else."""
     them = tuple(them)
     if not them:
@@ -94,8 +94,8 @@ def witnesses(them: Iterable[Witness]) -> list[Part]:
     rows = tuple(
         Row(
             {
-                "tool": word(one.tool if one.version is None else f"{one.tool} {one.version}"),
-                "quantity": word(one.quantity),
+                "tool": text_cell(one.tool if one.version is None else f"{one.tool} {one.version}"),
+                "quantity": text_cell(one.quantity),
                 "ours": exact(one.ours),
                 "theirs": exact(one.theirs),
                 "agrees": verdict(one.agrees, "agrees", "differs", "no figure"),
@@ -103,11 +103,11 @@ def witnesses(them: Iterable[Witness]) -> list[Part]:
         )
         for one in them
     )
-    remarks = [Remark("dim", f"{one.tool}, {one.quantity}: {one.note}") for one in them if one.note]
+    remarks = [Paragraph("dim", f"{one.tool}, {one.quantity}: {one.note}") for one in them if one.note]
     return [Table("witnesses", "witnesses", columns, rows), *remarks]
 
 
-def assertions(them: Iterable[Assertion]) -> list[Part]:
+def assertions(them: Iterable[Assertion]) -> list[Element]:
     """The budgets that the reader set, and whether they are kept."""
     them = tuple(them)
     if not them:
@@ -122,8 +122,8 @@ def assertions(them: Iterable[Assertion]) -> list[Part]:
     rows = tuple(
         Row(
             {
-                "quantity": word(one.quantity),
-                "operator": word(one.operator),
+                "quantity": text_cell(one.quantity),
+                "operator": text_cell(one.operator),
                 "limit": exact(one.limit),
                 "value": exact(one.value),
                 "holds": verdict(one.holds, "holds", "broken", ""),
@@ -153,7 +153,7 @@ _SIGNS = {
 def outcome(verdict_of_check: str) -> Cell:
     """What a check found: a sign, a word, a colour."""
     sign, said, role = _SIGNS.get(verdict_of_check, ("?", verdict_of_check, "warning"))
-    return word(f"{sign} {said}", role, verdict_of_check)
+    return text_cell(f"{sign} {said}", role, verdict_of_check)
 
 
 def overall(verdict_of_all: str, checks: Sequence[Check]) -> str:
@@ -181,20 +181,20 @@ def counted(number: int, noun: str) -> str:
 INTERRUPTED = Note("warning", "interrupted; here is what had been measured by then")
 
 
-def interrupted(is_so: bool) -> list[Part]:
+def interrupted(is_so: bool) -> list[Element]:
     """What stands above a result that is a part of what was asked for."""
-    return [Remark(INTERRUPTED.level, INTERRUPTED.text)] if is_so else []
+    return [Paragraph(INTERRUPTED.level, INTERRUPTED.text)] if is_so else []
 
 
-def closing(notes: Iterable[Note], where: Environment) -> list[Part]:
+def closing(notes: Iterable[Note], where: Environment) -> list[Element]:
     """Notes, and the machine that the figures come from."""
     memory = "" if where.device_memory_bytes is None else f", {formatting.scaled(where.device_memory_bytes, 'B')}"
     device = (
         where.device if where.device_name in ("", where.device) else f"{where.device} ({where.device_name}{memory})"
     )
     return [
-        *(Remark(note.level, note.text) for note in notes),
-        Remark(
+        *(Paragraph(note.level, note.text) for note in notes),
+        Paragraph(
             "dim",
             f"resnet-cli {where.resnet_cli} · torch {where.torch} · Python {where.python} · {where.platform} · "
             f"{device} · {counted(where.threads, 'thread')}",
@@ -202,6 +202,6 @@ def closing(notes: Iterable[Note], where: Environment) -> list[Part]:
     ]
 
 
-def facts(title: str, *items: tuple[str, Cell] | None) -> Facts:
+def facts(title: str, *items: tuple[str, Cell] | None) -> Fields:
     """A list of facts without those that there are none of."""
-    return Facts(title, tuple(item for item in items if item is not None))
+    return Fields(title, tuple(item for item in items if item is not None))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Column, Facts, Page, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import closing, counted, exact, facts, scaled, word
+from resnet_cli.render.document import Cell, Column, Document, Element, Fields, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import closing, counted, exact, facts, scaled, text_cell
 from resnet_cli.render.pages.summary import summary_page
-from resnet_cli.results.checkpoint import TensorStatistics, WeightsResult
+from resnet_cli.results.checkpoint import CheckpointResult, TensorStatistics
 
 _NAMES = {"ours": "resnet-cli's names", "torchvision": "torchvision's names"}
 _FORMATS = {"torch": "torch.save"}
@@ -15,7 +15,7 @@ _COUNTER = "num_batches_tracked"
 _MOST_DROPPED = 8
 
 
-def weights_page(result: WeightsResult, view: View) -> Page:
+def weights_page(result: CheckpointResult, view: ViewOptions) -> Document:
     """The summary of the network, where one fits, with the weights behind it; or the weights alone."""
     weights = _weights(result, view)
     wanted = view.sections or ("summary", "weights")
@@ -23,7 +23,7 @@ def weights_page(result: WeightsResult, view: View) -> Page:
         title = f"the weights in {result.path}"
         subtitle = f"{formatting.scaled(result.parameters)} parameters · {formatting.scaled(result.bytes, 'B')}"
         ends = closing(result.notes, result.environment)
-        return Page(title=printable(title), subtitle=subtitle, parts=(*weights, *ends))
+        return Document(title=printable(title), subtitle=subtitle, parts=(*weights, *ends))
     summary = summary_page(result.summary, view)
     if "weights" not in wanted:
         return summary
@@ -31,20 +31,20 @@ def weights_page(result: WeightsResult, view: View) -> Page:
     ends = closing(result.summary.notes, result.summary.environment)
     inside = summary.parts[: len(summary.parts) - len(ends)]
     notes = (*result.summary.notes, *result.notes)
-    return Page(
+    return Document(
         title=summary.title,
         subtitle=summary.subtitle,
         parts=(*inside, *weights, *closing(notes, result.environment)),
     )
 
 
-def _weights(result: WeightsResult, view: View) -> list[Part]:
+def _weights(result: CheckpointResult, view: ViewOptions) -> list[Element]:
     shown = [one for one in result.tensors if not (view.fold and one.name.endswith(_COUNTER))]
     hidden = len(result.tensors) - len(shown)
     said = [one for one in (_fits(result), _found(result), _dropped(result)) if one]
     if hidden:
         said.append(f"{counted(hidden, 'counter')} of batches not shown: --no-fold shows them")
-    return [_table(shown), _totals(result), *(Remark("dim", one) for one in said)]
+    return [_table(shown), _totals(result), *(Paragraph("dim", one) for one in said)]
 
 
 def _table(tensors: list[TensorStatistics]) -> Table:
@@ -68,9 +68,9 @@ def _table(tensors: list[TensorStatistics]) -> Table:
 def _cells(one: TensorStatistics) -> dict[str, Cell]:
     is_sick = bool(one.nan or one.infinite or one.dead_channels)
     return {
-        "name": word(one.name, "warning" if is_sick else ""),
+        "name": text_cell(one.name, "warning" if is_sick else ""),
         "shape": Cell(formatting.dimensions(one.shape) or "scalar", formatting.dimensions(one.shape)),
-        "dtype": word(one.dtype),
+        "dtype": text_cell(one.dtype),
         "elements": exact(one.elements),
         "bytes": scaled(one.bytes, "B"),
         "minimum": _figure(one.minimum),
@@ -92,31 +92,31 @@ def _count(number: int, role: str) -> Cell:
     return exact(number, role if number else "dim")
 
 
-def _totals(result: WeightsResult) -> Facts:
+def _totals(result: CheckpointResult) -> Fields:
     dtypes = dict.fromkeys(one.dtype for one in result.tensors if not one.name.endswith(_COUNTER))
     return facts(
         f"weights in {printable(result.path)}",
-        ("format", word(_FORMATS.get(result.format, result.format), value=result.format)),
+        ("format", text_cell(_FORMATS.get(result.format, result.format), value=result.format)),
         ("tensors", exact(len(result.tensors))),
         ("parameters", exact(result.parameters, "strong")),
         ("buffers", exact(result.buffers)),
         ("size", scaled(result.bytes, "B")),
         ("size of the file", scaled(result.file_bytes, "B")),
-        ("dtypes", word(", ".join(dtypes))),
+        ("dtypes", text_cell(", ".join(dtypes))),
         ("NaN", _count(result.nan, "bad")),
         ("infinite", _count(result.infinite, "bad")),
         ("dead channels", _count(result.dead_channels, "warning")),
     )
 
 
-def _fits(result: WeightsResult) -> str:
+def _fits(result: CheckpointResult) -> str:
     if result.network is None:
         return ""
     names = _NAMES.get(result.naming or "", "its own names")
     return f"every tensor has its place in {printable(result.network.name)}, under {names}"
 
 
-def _found(result: WeightsResult) -> str:
+def _found(result: CheckpointResult) -> str:
     """Where the tensors are in the file."""
     where = [f"under {printable(' in '.join(reversed(result.container)))}"] if result.container else []
     if result.averaged:
@@ -126,7 +126,7 @@ def _found(result: WeightsResult) -> str:
     return f"found {', '.join(where)}" if where else ""
 
 
-def _dropped(result: WeightsResult) -> str:
+def _dropped(result: CheckpointResult) -> str:
     if not result.dropped:
         return ""
     more = len(result.dropped) - _MOST_DROPPED

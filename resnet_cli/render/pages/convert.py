@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Column, Page, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import closing, counted, scaled, word
+from resnet_cli.render.document import Cell, Column, Document, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import closing, counted, scaled, text_cell
 from resnet_cli.results.common import Network
 from resnet_cli.results.convert import ConvertResult, WeightsFile
 
 _MOST_DROPPED = 8
 
 
-def convert_page(result: ConvertResult, view: View) -> Page:
+def convert_page(result: ConvertResult, view: ViewOptions) -> Document:
     """Both files and what became of the weights; the tensors one by one for who asks for them."""
     sections = view.sections or ("files",)
-    parts: list[Part] = []
+    parts: list[Element] = []
     if "files" in sections:
-        parts += [_files(result), Remark("plain", _done(result), apart=True)]
-        parts += [Remark("dim", said) for said in (_found(result), _dropped(result)) if said]
+        parts += [_files(result), Paragraph("plain", _done(result), apart=True)]
+        parts += [Paragraph("dim", said) for said in (_found(result), _dropped(result)) if said]
     if "tensors" in sections:
         parts.append(_tensors(result))
-    return Page(
+    return Document(
         title=f"the weights of {printable(result.network.name)}",
         subtitle=" · ".join([f"{formatting.scaled(result.parameters)} parameters", *_given(result.network)]),
         parts=(*parts, *closing(result.notes, result.environment)),
@@ -56,9 +56,9 @@ def _file(what: str, file: WeightsFile) -> Row:
     return Row(
         {
             "what": Cell(what, what),
-            "file": word(file.path),
-            "format": word({"torch": "torch.save"}.get(file.format, file.format), value=file.format),
-            "naming": word({"ours": "resnet-cli's", "torchvision": "torchvision's"}.get(file.naming, file.naming)),
+            "file": text_cell(file.path),
+            "format": text_cell({"torch": "torch.save"}.get(file.format, file.format), value=file.format),
+            "naming": text_cell({"ours": "resnet-cli's", "torchvision": "torchvision's"}.get(file.naming, file.naming)),
             "bytes": scaled(file.bytes, "B"),
         }
     )
@@ -108,10 +108,10 @@ def _tensors(result: ConvertResult) -> Table:
     rows = tuple(
         Row(
             {
-                "name": word(one.name),
-                "source": word(one.source),
+                "name": text_cell(one.name),
+                "source": text_cell(one.source),
                 "shape": Cell(formatting.dimensions(one.shape) or "scalar", formatting.dimensions(one.shape)),
-                "dtype": word(one.dtype),
+                "dtype": text_cell(one.dtype),
                 "bytes": scaled(one.bytes, "B"),
             }
         )

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Column, Facts, Page, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import counted, exact, facts, scaled, word
+from resnet_cli.render.document import Cell, Column, Document, Element, Fields, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import counted, exact, facts, scaled, text_cell
 from resnet_cli.results.doctor import NO, NOT_TRIED, YES, Capability, DoctorResult, Gpu, Host, TorchBuild
 
 
-def doctor_page(result: DoctorResult, view: View) -> Page:  # noqa: ARG001  # there is nothing to choose
+def doctor_page(result: DoctorResult, view: ViewOptions) -> Document:  # noqa: ARG001  # there is nothing to choose
     """All of it: it is meant to be pasted into an issue report."""
     broken = [one.name for one in result.capabilities if one.needed and one.status == NO]
     said = "all that commands need works here" if result.healthy else f"broken here: {printable(', '.join(broken))}"
-    parts: list[Part] = [_packages(result)] if result.packages else []
+    parts: list[Element] = [_packages(result)] if result.packages else []
     parts += [] if result.torch is None else [_torch(result.torch)]
     parts += [_host(result.host), *(_gpu(index, gpu) for index, gpu in enumerate(result.gpus))]
     if result.host.features:
-        parts.append(Remark("dim", f"instructions: {', '.join(map(printable, result.host.features))}"))
+        parts.append(Paragraph("dim", f"instructions: {', '.join(map(printable, result.host.features))}"))
     if result.variables:
         parts.append(_variables(result))
     parts.append(_capabilities(result))
-    parts += [Remark(note.level, note.text) for note in result.notes]
-    return Page(
+    parts += [Paragraph(note.level, note.text) for note in result.notes]
+    return Document(
         title=f"resnet-cli {printable(result.resnet_cli)}: {said}",
         subtitle=" · ".join(_where(result)),
         parts=tuple(parts),
@@ -42,31 +42,31 @@ def _where(result: DoctorResult) -> list[str]:
     ]
 
 
-def _packages(result: DoctorResult) -> Facts:
-    return Facts("packages", tuple((printable(one.name), word(one.version)) for one in result.packages))
+def _packages(result: DoctorResult) -> Fields:
+    return Fields("packages", tuple((printable(one.name), text_cell(one.version)) for one in result.packages))
 
 
-def _torch(build: TorchBuild) -> Facts:
+def _torch(build: TorchBuild) -> Fields:
     threads = None if build.threads is None else f"{build.threads} / {build.interop_threads or formatting.UNKNOWN}"
-    libraries = [(name, word(number)) for name, _, number in (one.partition(" ") for one in build.libraries)]
+    libraries = [(name, text_cell(number)) for name, _, number in (one.partition(" ") for one in build.libraries)]
     return facts(
         "torch",
-        ("version", word(build.version)),
-        ("commit", word(None if build.git_version is None else build.git_version[:12], value=build.git_version)),
-        ("built for CUDA", word(build.cuda)) if build.hip is None else ("built for ROCm", word(build.hip)),
-        ("kernels", word(build.kernels)),
+        ("version", text_cell(build.version)),
+        ("commit", text_cell(None if build.git_version is None else build.git_version[:12], value=build.git_version)),
+        ("built for CUDA", text_cell(build.cuda)) if build.hip is None else ("built for ROCm", text_cell(build.hip)),
+        ("kernels", text_cell(build.kernels)),
         *((printable(name), cell) for name, cell in libraries),
-        ("threads / interop", word(threads)),
+        ("threads / interop", text_cell(threads)),
     )
 
 
-def _host(host: Host) -> Facts:
+def _host(host: Host) -> Fields:
     cores = None if host.physical_cores is None else f"{host.physical_cores} physical"
     logical = None if host.logical_cores is None else f"{host.logical_cores} logical"
     return facts(
         "machine",
-        ("architecture", word(host.architecture)),
-        ("cores", word(" / ".join(one for one in (cores, logical) if one) or None)),
+        ("architecture", text_cell(host.architecture)),
+        ("cores", text_cell(" / ".join(one for one in (cores, logical) if one) or None)),
         ("cores usable", exact(host.usable_cores)),
         ("quota of cores", _limit(host.quota, None if host.quota is None else f"{host.quota:g}")),
         ("memory", scaled(host.memory_bytes, "B")),
@@ -78,12 +78,12 @@ def _limit(value: float | None, text: str | None) -> Cell:
     return Cell("none", None, "dim") if value is None or text is None else Cell(text, value)
 
 
-def _gpu(index: int, gpu: Gpu) -> Facts:
+def _gpu(index: int, gpu: Gpu) -> Fields:
     return facts(
         f"GPU {index}: {printable(gpu.name)}",
         ("memory", scaled(gpu.memory_bytes, "B")),
-        ("compute capability", word(gpu.capability)),
-        ("driver", word(gpu.driver)),
+        ("compute capability", text_cell(gpu.capability)),
+        ("driver", text_cell(gpu.driver)),
     )
 
 
@@ -93,7 +93,7 @@ def _variables(result: DoctorResult) -> Table:
         Column("value", "value", numeric=False, minimum=16, comfort=24, wrap=True),
     )
     rows = tuple(
-        Row({"variable": word(one.name), "value": word(one.value or "(empty)", value=one.value)})
+        Row({"variable": text_cell(one.name), "value": text_cell(one.value or "(empty)", value=one.value)})
         for one in result.variables
     )
     return Table("variables", "set, and it changes figures or what is imported", columns, rows)
@@ -106,7 +106,7 @@ def _capabilities(result: DoctorResult) -> Table:
         Column("reason", "why", numeric=False, minimum=16, comfort=24, wrap=True),
     )
     rows = tuple(
-        Row({"capability": word(one.name, value=one.key), "works": _status(one), "reason": _reason(one)})
+        Row({"capability": text_cell(one.name, value=one.key), "works": _status(one), "reason": _reason(one)})
         for one in result.capabilities
     )
     return Table("capabilities", "what works here", columns, rows)
@@ -124,4 +124,4 @@ def _status(one: Capability) -> Cell:
 def _reason(one: Capability) -> Cell:
     """What was found, and after an arrow what to do about it."""
     text = one.reason if one.fix is None else f"{one.reason} → {one.fix}"
-    return word(text)
+    return text_cell(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Cell, Column, Page, Part, Remark, Row, Table, View
+from resnet_cli.render.document import Cell, Column, Document, Element, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.pages.cells import (
     assertions,
     closing,
@@ -13,10 +13,10 @@ from resnet_cli.render.pages.cells import (
     facts,
     scaled,
     subtitle,
-    word,
+    text_cell,
 )
 from resnet_cli.render.pages.flops_conventions import conventions, parts, remarks, walks
-from resnet_cli.render.pages.layer_tree import branches
+from resnet_cli.render.pages.layer_tree import layer_tree
 from resnet_cli.render.pages.sections import FLOPS as SECTIONS
 from resnet_cli.results.common import FlopsResult, ModuleFlops, Operator
 
@@ -33,17 +33,17 @@ _FVCORE = Column("fvcore", "fvcore", priority=2, legend="what fvcore calls flops
 _SHARE = Column("share", "share", priority=6, bar=True, legend="of all operations; a full bar is the largest row")
 
 
-def flops_page(result: FlopsResult, view: View) -> Page:
+def flops_page(result: FlopsResult, view: ViewOptions) -> Document:
     """The totals, and the tables that were asked for in the order of `SECTIONS`."""
     asked = SECTIONS if view.sections is None else view.sections
-    draw: dict[str, Callable[[], list[Part]]] = {
+    draw: dict[str, Callable[[], list[Element]]] = {
         "operators": lambda: [_operators(result), *_uncounted(result)],
         "modules": lambda: [_modules(result, view)],
         "conventions": lambda: [conventions(result), *remarks(result)],
         "walks": lambda: walks(result),
         "parts": lambda: [parts(result)],
     }
-    return Page(
+    return Document(
         title=formatting.printable(result.network.name),
         subtitle=subtitle(result.network, result.input, None, result.macs),
         parts=(
@@ -61,7 +61,7 @@ def flops_page(result: FlopsResult, view: View) -> Page:
     )
 
 
-def _backward(result: FlopsResult) -> list[Part]:
+def _backward(result: FlopsResult) -> list[Element]:
     if result.backward_macs is None:
         return []
     macs, flops = exact(result.backward_macs, "strong"), exact(result.backward_flops)
@@ -83,9 +83,9 @@ def _operators(result: FlopsResult) -> Table:
     rows = [
         Row(
             {
-                "operator": word(one.name),
-                "phase": word(one.phase, "dim"),
-                "part": Cell("", None) if one.part is None else word(one.part),
+                "operator": text_cell(one.name),
+                "phase": text_cell(one.phase, "dim"),
+                "part": Cell("", None) if one.part is None else text_cell(one.part),
                 "calls": exact(one.calls),
                 "elements": exact(one.elements),
                 "macs": scaled(one.macs),
@@ -122,7 +122,7 @@ def _phase_total(phase: str, operators: Sequence[Operator], whole: int) -> Row:
     operations = sum(one.operations for one in operators)
     cells = {
         "operator": Cell("total", "total", "strong"),
-        "phase": word(phase),
+        "phase": text_cell(phase),
         "calls": exact(sum(one.calls for one in operators)),
         "macs": scaled(sum(one.macs for one in operators)),
         "flops": scaled(sum(one.flops for one in operators)),
@@ -140,16 +140,16 @@ def _known_sum(values: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _uncounted(result: FlopsResult) -> list[Part]:
+def _uncounted(result: FlopsResult) -> list[Element]:
     if not result.uncounted:
         return []
-    return [Remark("dim", f"no arithmetic is counted for {', '.join(result.uncounted)}")]
+    return [Paragraph("dim", f"no arithmetic is counted for {', '.join(result.uncounted)}")]
 
 
-def _modules(result: FlopsResult, view: View) -> Table:
+def _modules(result: FlopsResult, view: ViewOptions) -> Table:
     levels = _LEVELS if view.levels is None else view.levels
     whole = result.root.operations
-    rows = [row for top in branches(result.root, fold=view.fold, levels=levels) for row in top]
+    rows = [row for top in layer_tree(result.root, fold=view.fold, levels=levels) for row in top]
 
     def total(members: tuple[ModuleFlops, ...], name: str) -> int | None:
         values = [getattr(member, name) for member in members]
@@ -159,7 +159,7 @@ def _modules(result: FlopsResult, view: View) -> Table:
 
     def cells(members: tuple[ModuleFlops, ...]) -> dict[str, Cell]:
         return {
-            "kind": word(members[0].kind, "dim"),
+            "kind": text_cell(members[0].kind, "dim"),
             "macs": scaled(total(members, "macs")),
             "flops": scaled(total(members, "flops")),
             "operations": scaled(total(members, "operations")),
@@ -182,7 +182,9 @@ def _modules(result: FlopsResult, view: View) -> Table:
         _SHARE,
     )
     drawn = (
-        Row({"module": word(row.name, "strong" if row.children else "", row.path), **cells(row.members)}, row.depth)
+        Row(
+            {"module": text_cell(row.name, "strong" if row.children else "", row.path), **cells(row.members)}, row.depth
+        )
         for row in rows
     )
     return Table("modules", "modules", columns, (*drawn, Row(closing_row, role="total")), tree=True)

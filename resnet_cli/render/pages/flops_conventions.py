@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table
-from resnet_cli.render.pages.cells import difference, exact, word
-from resnet_cli.results.common import Convention, FlopsResult, Walk
+from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table
+from resnet_cli.render.pages.cells import difference, exact, text_cell
+from resnet_cli.results.common import Convention, FlopsResult, Reconciliation
 
 
 def conventions(result: FlopsResult) -> Table:
@@ -23,9 +23,9 @@ def conventions(result: FlopsResult) -> Table:
     rows = tuple(
         Row(
             {
-                "name": word(one.name),
-                "unit": word(one.unit),
-                "formula": word(one.formula),
+                "name": text_cell(one.name),
+                "unit": text_cell(one.unit),
+                "formula": text_cell(one.formula),
                 "predicted": exact(one.predicted),
                 "measured": exact(one.measured),
                 "verdict": _verdict(one),
@@ -47,22 +47,22 @@ def _verdict(convention: Convention) -> Cell:
         "formula": ("", "dim"),
     }.get(convention.verdict, ("", "dim"))
     said = {"formula": "not run"}.get(text, text)
-    return Cell(mark + word(said).text, convention.verdict, role)
+    return Cell(mark + text_cell(said).text, convention.verdict, role)
 
 
-def remarks(result: FlopsResult) -> list[Part]:
+def remarks(result: FlopsResult) -> list[Element]:
     """What there is to say of single conventions, and which tools were run."""
-    said: list[Part] = [Remark("dim", f"{one.name}: {one.note}") for one in result.conventions if one.note]
+    said: list[Element] = [Paragraph("dim", f"{one.name}: {one.note}") for one in result.conventions if one.note]
     ran = [f"{one.key} {one.version}" for one in result.conventions if one.version and one.measured is not None]
-    return [*said, Remark("dim", f"run on this network: {', '.join(ran)}")] if ran else said
+    return [*said, Paragraph("dim", f"run on this network: {', '.join(ran)}")] if ran else said
 
 
-def walks(result: FlopsResult) -> list[Part]:
+def walks(result: FlopsResult) -> list[Element]:
     """From one figure to another, a part at a time; a table for each pair."""
     return [_walk(result, walk) for walk in result.walks]
 
 
-def _walk(result: FlopsResult, walk: Walk) -> Table:
+def _walk(result: FlopsResult, walk: Reconciliation) -> Table:
     names = {one.key: one.name for one in result.conventions}
     columns = (
         Column("symbol", "part", numeric=False, minimum=4),
@@ -80,25 +80,25 @@ def _walk(result: FlopsResult, walk: Walk) -> Table:
         rows.append(
             Row(
                 {
-                    "symbol": word(step.symbol),
-                    "meaning": word(step.meaning),
-                    "operators": word(", ".join(step.operators), "dim"),
+                    "symbol": text_cell(step.symbol),
+                    "meaning": text_cell(step.meaning),
+                    "operators": text_cell(", ".join(step.operators), "dim"),
                     "value": exact(step.value),
-                    "coefficient": word(f"{step.from_coefficient:g} → {step.to_coefficient:g}"),
+                    "coefficient": text_cell(f"{step.from_coefficient:g} → {step.to_coefficient:g}"),
                     "difference": difference(step.difference),
                     "running": exact(running),
                 }
             )
         )
     rows.append(_figure(walk.end, names, walk.to_figure, "total"))
-    return Table("walks", f"walk: {word(walk.start).text} → {word(walk.end).text}", columns, tuple(rows))
+    return Table("walks", f"walk: {text_cell(walk.start).text} → {text_cell(walk.end).text}", columns, tuple(rows))
 
 
 def _figure(key: str, names: Mapping[str, str], figure: int, role: str) -> Row:
     """An end of the walk: whose figure it is."""
     cells = {
         "symbol": Cell("", key),
-        "meaning": word(names.get(key, key), "strong"),
+        "meaning": text_cell(names.get(key, key), "strong"),
         "running": exact(figure, "strong"),
     }
     return Row(cells, role=role)
@@ -112,7 +112,7 @@ def parts(result: FlopsResult) -> Table:
         Column("value", "value"),
     )
     rows = tuple(
-        Row({"symbol": word(one.symbol, "strong"), "meaning": word(one.meaning), "value": exact(one.value)})
+        Row({"symbol": text_cell(one.symbol, "strong"), "meaning": text_cell(one.meaning), "value": exact(one.value)})
         for one in result.parts
     )
     return Table("parts", "parts", columns, rows)

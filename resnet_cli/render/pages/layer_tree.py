@@ -39,23 +39,23 @@ N = TypeVar("N", Layer, ModuleFlops)
 
 
 @dataclass(frozen=True, slots=True)
-class Branch(Generic[N]):
+class LayerRow(Generic[N]):
     """One drawn row: the layers that it stands for, and the branches below it."""
 
     members: tuple[N, ...]  # one, or identical neighbours in order; figures are summed over them
     name: str
     path: str
     depth: int  # 0 for the children of the network
-    children: tuple[Branch[N], ...]
+    children: tuple[LayerRow[N], ...]
 
-    def __iter__(self) -> Iterator[Branch[N]]:
+    def __iter__(self) -> Iterator[LayerRow[N]]:
         """This branch and all below it, in drawing order."""
         yield self
         for child in self.children:
             yield from child
 
 
-def branches(root: N, *, fold: bool, levels: int | None = None) -> tuple[Branch[N], ...]:
+def layer_tree(root: N, *, fold: bool, levels: int | None = None) -> tuple[LayerRow[N], ...]:
     """The branches below the network itself.
 
     Args:
@@ -66,7 +66,7 @@ def branches(root: N, *, fold: bool, levels: int | None = None) -> tuple[Branch[
     return _below((root,), 0, fold, levels)
 
 
-def _below(parents: tuple[N, ...], depth: int, fold: bool, levels: int | None) -> tuple[Branch[N], ...]:
+def _below(parents: tuple[N, ...], depth: int, fold: bool, levels: int | None) -> tuple[LayerRow[N], ...]:
     """The children of layers that are drawn as one, so each child is drawn as one with its counterparts."""
     if levels is not None and depth >= levels:
         return ()
@@ -77,7 +77,7 @@ def _below(parents: tuple[N, ...], depth: int, fold: bool, levels: int | None) -
     return tuple(_branch(list(run), depth, fold, levels) for _, run in runs)
 
 
-def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None) -> Branch[N]:
+def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None) -> LayerRow[N]:
     faces = tips = tuple(chain.from_iterable(run))
     names = [span(tips[0].name, run[-1][-1].name) if len(run) > 1 else tips[0].name]
     if getattr(tips[0], "call", 1) > 1:
@@ -89,7 +89,7 @@ def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None
         path = f"{path}.{tips[0].name}"
         faces = tips if faces[0].kind in PLAIN_CONTAINERS else faces
     times = f" ×{len(tips)}" if len(tips) > 1 else ""
-    return Branch(
+    return LayerRow(
         members=faces,
         name=".".join(names) + times,
         path=path + times,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Cell, Column, Facts, Page, Row, Table, View
-from resnet_cli.render.pages.cells import assertions, closing, exact, facts, scaled, subtitle, witnesses, word
-from resnet_cli.render.pages.layer_tree import Branch, branches
+from resnet_cli.render.document import Cell, Column, Document, Fields, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import assertions, closing, cross_checks, exact, facts, scaled, subtitle, text_cell
+from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.render.pages.summary_columns import COLUMNS, Layers, Whole, intensity, share_of
 from resnet_cli.results.common import Layer, Memory, SummaryResult
 
@@ -15,23 +15,23 @@ DEFAULT = ("kind", "output", "parameters", "macs", "activation", "receptive_fiel
 _NAME = Column("layer", "layer", numeric=False, minimum=8, comfort=24)
 
 
-def summary_page(result: SummaryResult, view: View) -> Page:
+def summary_page(result: SummaryResult, view: ViewOptions) -> Document:
     """The layer tree, the totals, what other tools say."""
-    return Page(
+    return Document(
         title=formatting.printable(result.network.name),
         subtitle=subtitle(result.network, result.input, result.parameters, result.macs),
         parts=(
             _tree(result, view),
             *_totals(result),
-            *witnesses(result.witnesses),
+            *cross_checks(result.witnesses),
             *assertions(result.assertions),
             *closing(result.notes, result.environment),
         ),
     )
 
 
-def _tree(result: SummaryResult, view: View) -> Table:
-    drawn = branches(result.root, fold=view.fold, levels=view.levels)
+def _tree(result: SummaryResult, view: ViewOptions) -> Table:
+    drawn = layer_tree(result.root, fold=view.fold, levels=view.levels)
     rows = [branch for top in drawn for branch in top]
     shares = [share for branch in rows if (share := share_of(branch.members, result.root)) is not None]
     whole = Whole(result.root, max(shares, default=0.0))
@@ -49,7 +49,7 @@ def _tree(result: SummaryResult, view: View) -> Table:
         columns=(replace(_NAME, legend=_marks(rows)), *columns),
         rows=(
             *(
-                Row({"layer": word(b.name, "strong" if b.children else "", b.path), **cells(b.members)}, b.depth)
+                Row({"layer": text_cell(b.name, "strong" if b.children else "", b.path), **cells(b.members)}, b.depth)
                 for b in rows
             ),
             Row(total, role="total"),
@@ -59,7 +59,7 @@ def _tree(result: SummaryResult, view: View) -> Table:
     )
 
 
-def _marks(rows: list[Branch[Layer]]) -> str:
+def _marks(rows: list[LayerRow[Layer]]) -> str:
     """The meaning of the marks that stand beside names, where there are any."""
     marks = []
     if any(len(branch.members) > 1 for branch in rows):
@@ -69,7 +69,7 @@ def _marks(rows: list[Branch[Layer]]) -> str:
     return "; ".join(marks)
 
 
-def _totals(result: SummaryResult) -> list[Facts]:
+def _totals(result: SummaryResult) -> list[Fields]:
     memory, root = result.memory, result.root
     weights = memory.parameter_bytes + memory.buffer_bytes
     return [
@@ -94,14 +94,14 @@ def _totals(result: SummaryResult) -> list[Facts]:
             ("input", scaled(memory.input_bytes, "B")),
             ("activations, peak", scaled(memory.inference_peak_bytes, "B")),
             ("total", scaled(memory.inference_bytes, "B", "strong")),
-            ("peak in", word(memory.inference_peak_at)),
+            ("peak in", text_cell(memory.inference_peak_at)),
         ),
         *_training(memory, weights),
         *_batches(result),
     ]
 
 
-def _training(memory: Memory, weights: int) -> list[Facts]:
+def _training(memory: Memory, weights: int) -> list[Fields]:
     """A training step. Its peak holds the gradients of the parameters already, so they are not added again."""
     if memory.training_peak_bytes is None:
         return []
@@ -112,14 +112,14 @@ def _training(memory: Memory, weights: int) -> list[Facts]:
             ("activations, gradients", scaled(memory.training_peak_bytes, "B")),
             ("SGD momentum", scaled(memory.optimizer_bytes, "B")),
             ("total", scaled(memory.training_bytes, "B", "strong")),
-            None if not memory.training_peak_at else ("peak in", word(memory.training_peak_at)),
+            None if not memory.training_peak_at else ("peak in", text_cell(memory.training_peak_at)),
             ("gradients alone", scaled(memory.gradient_bytes, "B")),
             ("saved for backward", scaled(memory.saved_bytes, "B")),
         )
     ]
 
 
-def _batches(result: SummaryResult) -> list[Facts]:
+def _batches(result: SummaryResult) -> list[Fields]:
     memory = result.memory
     if memory.largest_batch_inference is None and memory.largest_batch_training is None:
         return []

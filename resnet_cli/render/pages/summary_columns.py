@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from resnet_cli import formatting
 from resnet_cli.formatting import UNKNOWN
 from resnet_cli.render.document import Cell, Column
-from resnet_cli.render.pages.cells import scaled, word
+from resnet_cli.render.pages.cells import scaled, text_cell
 from resnet_cli.results.common import Layer
 
 Layers = tuple[Layer, ...]
@@ -37,7 +37,7 @@ def _sum(name: str, unit: str = "") -> Draw:
 def _kind(layers: Layers, _: Whole) -> Cell:
     layer = layers[0]
     if layer.is_operator:
-        return word("operator" if layer.kind == layer.name else layer.kind, "dim")
+        return text_cell("operator" if layer.kind == layer.name else layer.kind, "dim")
     parts = [layer.kind]
     if layer.kernel_size:
         parts.append(formatting.dimensions(layer.kernel_size))
@@ -47,7 +47,7 @@ def _kind(layers: Layers, _: Whole) -> Cell:
         parts.append(f"d{formatting.size(layer.dilation)}")
     if layer.groups not in (None, 1):
         parts.append(f"g{layer.groups}")
-    return word(" ".join(parts), "dim")
+    return text_cell(" ".join(parts), "dim")
 
 
 def _shape(name: str) -> Draw:

@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 
 from resnet_cli.formatting import printable
 from resnet_cli.results.bench import BenchResult
-from resnet_cli.results.checkpoint import WeightsResult
+from resnet_cli.results.checkpoint import CheckpointResult
 from resnet_cli.results.common import Environment, FlopsResult, Network, SummaryResult
-from resnet_cli.results.compare import ParityResult
+from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.doctor import DoctorResult
 from resnet_cli.results.serialization import Result
 
 
 @dataclass(slots=True)
-class Entry:
+class NetworkResults:
     """All that is known of one network. Results that no chart is made of are among the others."""
 
     network: Network
     label: str = ""
     summary: SummaryResult | None = None
     flops: FlopsResult | None = None
-    parity: ParityResult | None = None
+    parity: CompareResult | None = None
     bench: BenchResult | None = None
     others: list[Result] = field(default_factory=list)
 
@@ -33,12 +33,12 @@ class Entry:
         yield from self.others
 
 
-def entries(results: Sequence[Result]) -> tuple[tuple[Entry, ...], tuple[Result, ...]]:
+def entries(results: Sequence[Result]) -> tuple[tuple[NetworkResults, ...], tuple[Result, ...]]:
     """Results by network, in the order of their first appearance, and those that are about no single network.
 
     A second result of a kind that an entry has already, of another device or an earlier run say, begins a new one.
     """
-    found: list[Entry] = []
+    found: list[NetworkResults] = []
     loose: list[Result] = []
     for result in results:
         network = getattr(result, "network", None)
@@ -49,7 +49,7 @@ def entries(results: Sequence[Result]) -> tuple[tuple[Entry, ...], tuple[Result,
         free = (one for one in found if one.network == network and (slot is None or getattr(one, slot) is None))
         entry = next(free, None)
         if entry is None:
-            entry = Entry(network)
+            entry = NetworkResults(network)
             found.append(entry)
         _put(entry, slot, result)
     _name(found)
@@ -62,23 +62,23 @@ def _slot(result: Result) -> str | None:
             return "summary"
         case FlopsResult():
             return "flops"
-        case ParityResult():
+        case CompareResult():
             return "parity"
         case BenchResult():
             return "bench"
     return None
 
 
-def _put(entry: Entry, slot: str | None, result: Result) -> None:
+def _put(entry: NetworkResults, slot: str | None, result: Result) -> None:
     if slot is not None:
         setattr(entry, slot, result)
         return
     entry.others.append(result)
-    if isinstance(result, WeightsResult) and entry.summary is None:
+    if isinstance(result, CheckpointResult) and entry.summary is None:
         entry.summary = result.summary
 
 
-def _name(found: Sequence[Entry]) -> None:
+def _name(found: Sequence[NetworkResults]) -> None:
     """By the network's name; of several of one name also by what tells them apart."""
     for entry in found:
         name = printable(entry.network.name)
@@ -92,7 +92,7 @@ def _name(found: Sequence[Entry]) -> None:
             entry.label = f"{name} ({', '.join(apart)})" if unique else f"{name} #{twins.index(entry) + 1}"
 
 
-def _facts(entry: Entry) -> tuple[str, ...]:
+def _facts(entry: NetworkResults) -> tuple[str, ...]:
     """What may tell two entries of one name apart, in words."""
     network, result = entry.network, next(entry.results)
     given, place = getattr(result, "input", None), environment_of(result)

@@ -13,7 +13,7 @@ from resnet_cli.render.pages import kind_of
 from resnet_cli.render.pages.sections import REPORT_FORMATS
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import FlopsResult, Note, SummaryResult
-from resnet_cli.results.compare import ParityResult
+from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.report import ReportResult
 from resnet_cli.results.serialization import Result
 
@@ -117,9 +117,9 @@ def _bundle(results: Sequence[Result], notes: tuple[Note, ...], interrupted: boo
     Raises:
         ResnetCliError: one is of a kind that a report has no chapter for.
     """
-    held: list[SummaryResult | FlopsResult | ParityResult | BenchResult] = []
+    held: list[SummaryResult | FlopsResult | CompareResult | BenchResult] = []
     for result in results:
-        if not isinstance(result, (SummaryResult, FlopsResult, ParityResult, BenchResult)):
+        if not isinstance(result, (SummaryResult, FlopsResult, CompareResult, BenchResult)):
             raise ResnetCliError(
                 f"a report in JSON holds no result of {kind_of(result)}", "it is a file of its own already"
             )
@@ -127,7 +127,7 @@ def _bundle(results: Sequence[Result], notes: tuple[Note, ...], interrupted: boo
     return ReportResult(
         summaries=tuple(one for one in held if isinstance(one, SummaryResult)),
         flops=tuple(one for one in held if isinstance(one, FlopsResult)),
-        comparisons=tuple(one for one in held if isinstance(one, ParityResult)),
+        comparisons=tuple(one for one in held if isinstance(one, CompareResult)),
         benchmarks=tuple(one for one in held if isinstance(one, BenchResult)),
         interrupted=interrupted,
         environment=held[0].environment,

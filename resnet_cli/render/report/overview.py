@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Column, Facts, Remark, Row, Table
-from resnet_cli.render.report.grouping import Entry, environment_of
+from resnet_cli.render.document import Cell, Column, Fields, Paragraph, Row, Table
+from resnet_cli.render.report.grouping import NetworkResults, environment_of
 from resnet_cli.results.bench import Timing
 from resnet_cli.results.serialization import Result
 from resnet_cli.verdicts import BITWISE
@@ -15,10 +15,10 @@ from resnet_cli.verdicts import BITWISE
 
 def part_kind(part: object, kind: str) -> bool:
     """Whether a part of a page is of a kind: "facts", "table" or "remark"."""
-    return isinstance(part, {"facts": Facts, "table": Table, "remark": Remark}[kind])
+    return isinstance(part, {"facts": Fields, "table": Table, "remark": Paragraph}[kind])
 
 
-def overview(found: Sequence[Entry]) -> Table | None:
+def overview(found: Sequence[NetworkResults]) -> Table | None:
     """A row for each figure and a column for each network; None where there is none."""
     columns = [Column("figure", "", numeric=False), *(Column(f"e{i}", entry.label) for i, entry in enumerate(found))]
     rows = []
@@ -29,10 +29,10 @@ def overview(found: Sequence[Entry]) -> Table | None:
     return Table("overview", "", tuple(columns), tuple(rows)) if rows else None
 
 
-Draw = Callable[[Entry], Cell | None]
+Draw = Callable[[NetworkResults], Cell | None]
 
 
-def _figures(found: Sequence[Entry]) -> list[tuple[str, Draw]]:
+def _figures(found: Sequence[NetworkResults]) -> list[tuple[str, Draw]]:
     """Every figure that may be known of an entry."""
     batches = sorted({row.batch_size for entry in found if entry.bench for row in entry.bench.timings if row.wall})
     return [
@@ -52,34 +52,34 @@ def _cell(value: float | None, show: Callable[[float | None], str]) -> Cell | No
     return None if value is None else Cell(show(value), value)
 
 
-def _input(entry: Entry) -> Cell | None:
+def _input(entry: NetworkResults) -> Cell | None:
     for result in (entry.summary, entry.flops, entry.bench):
         if result is not None:
             return Cell(f"{formatting.dimensions(result.input.shape)} {printable(result.input.dtype)}")
     return None
 
 
-def _parameters(entry: Entry) -> int | None:
+def _parameters(entry: NetworkResults) -> int | None:
     return None if entry.summary is None else entry.summary.parameters
 
 
-def _macs(entry: Entry) -> int | None:
+def _macs(entry: NetworkResults) -> int | None:
     source = entry.summary or entry.flops
     return None if source is None else source.macs
 
 
-def _memory(entry: Entry, name: str) -> Cell | None:
+def _memory(entry: NetworkResults, name: str) -> Cell | None:
     value = None if entry.summary is None else getattr(entry.summary.memory, name)
     return _cell(value, lambda number: formatting.scaled(number, "B"))
 
 
-def _timing(entry: Entry, batch: int) -> Timing | None:
+def _timing(entry: NetworkResults, batch: int) -> Timing | None:
     rows = () if entry.bench is None else entry.bench.timings
     return next((row for row in rows if row.batch_size == batch), None)
 
 
 def _latency(batch: int) -> Draw:
-    def draw(entry: Entry) -> Cell | None:
+    def draw(entry: NetworkResults) -> Cell | None:
         row = _timing(entry, batch)
         if row is None:
             return None
@@ -92,14 +92,14 @@ def _latency(batch: int) -> Draw:
 
 
 def _throughput(batch: int) -> Draw:
-    def draw(entry: Entry) -> Cell | None:
+    def draw(entry: NetworkResults) -> Cell | None:
         row = _timing(entry, batch)
         return None if row is None else _cell(row.images_per_s, lambda number: f"{number or 0.0:,.1f}")
 
     return draw
 
 
-def _parity(entry: Entry) -> Cell | None:
+def _parity(entry: NetworkResults) -> Cell | None:
     parity = entry.parity
     if parity is None:
         return None

@@ -17,10 +17,10 @@ from resnet_cli.render.charts.block_types import Block, blocks
 from resnet_cli.render.charts.drawing import svg_writer
 from resnet_cli.render.charts.drawing.primitives import Drawing
 from resnet_cli.render.charts.icicle import Measure, Node, icicle, measures
-from resnet_cli.render.charts.layer_roles import LEGEND, image_of
-from resnet_cli.render.document import Page, View
+from resnet_cli.render.charts.layer_roles import LEGEND, shape_text
+from resnet_cli.render.document import Document, ViewOptions
 from resnet_cli.render.pages import page
-from resnet_cli.render.report.grouping import Entry
+from resnet_cli.render.report.grouping import NetworkResults
 from resnet_cli.results.serialization import Result
 
 
@@ -57,10 +57,10 @@ class Chapter:
     key: str
     title: str
     panels: tuple[Panel, ...]
-    tables: tuple[tuple[str, Page], ...]
+    tables: tuple[tuple[str, Document], ...]
 
 
-def chapters(found: Sequence[Entry], loose: Sequence[Result]) -> tuple[Chapter, ...]:
+def chapters(found: Sequence[NetworkResults], loose: Sequence[Result]) -> tuple[Chapter, ...]:
     """Those that there is anything for."""
     drawn = [
         Chapter("architecture", "Architecture", tuple(_architecture(found)), ()),
@@ -78,7 +78,7 @@ def _inline(drawing: Drawing, identity: str = "") -> Markup:
     return Markup(svg_writer.inline(drawing, identity))  # every text in it is escaped
 
 
-def _panels(found: Sequence[Entry], key: str) -> Iterator[Panel]:
+def _panels(found: Sequence[NetworkResults], key: str) -> Iterator[Panel]:
     figure = charts.by_key()[key]
     for entry in found:
         drawing = figure.draw(entry)
@@ -86,7 +86,7 @@ def _panels(found: Sequence[Entry], key: str) -> Iterator[Panel]:
             yield Panel(entry.label, figure.title, figure.caption, _inline(drawing))
 
 
-def _latency(found: Sequence[Entry]) -> Iterator[Panel]:
+def _latency(found: Sequence[NetworkResults]) -> Iterator[Panel]:
     yield from _panels(found, "distribution")
     drawing = charts.draw_sweep(found)
     if drawing is not None:
@@ -98,7 +98,7 @@ def _latency(found: Sequence[Entry]) -> Iterator[Panel]:
 # Architecture
 
 
-def _architecture(found: Sequence[Entry]) -> Iterator[Panel]:
+def _architecture(found: Sequence[NetworkResults]) -> Iterator[Panel]:
     figure = charts.by_key()["architecture"]
     for index, entry in enumerate(found):
         if entry.summary is None:
@@ -122,7 +122,7 @@ def _inside(block: Block) -> Inside:
         key=block.key,
         title=printable(block.title),
         kind=printable(layer.kind),
-        shapes=f"{image_of(layer.input_shape)} → {image_of(layer.output_shape)}",
+        shapes=f"{shape_text(layer.input_shape)} → {shape_text(layer.output_shape)}",
         parameters=formatting.scaled(layer.parameters),
         macs=formatting.scaled(layer.macs),
         drawing=Markup("") if drawing is None else _inline(drawing),
@@ -132,7 +132,7 @@ def _inside(block: Block) -> Inside:
 # Icicles
 
 
-def _icicles(found: Sequence[Entry]) -> Iterator[Panel]:
+def _icicles(found: Sequence[NetworkResults]) -> Iterator[Panel]:
     figure = charts.by_key()["icicle"]
     for index, entry in enumerate(found):
         root = charts.nodes(entry)
@@ -150,7 +150,7 @@ def _icicles(found: Sequence[Entry]) -> Iterator[Panel]:
         )
 
 
-def _caption(text: str, entry: Entry, known: tuple[Measure, ...]) -> str:
+def _caption(text: str, entry: NetworkResults, known: tuple[Measure, ...]) -> str:
     times = None if entry.bench is None else entry.bench.layers
     if times is None or "time" not in {measure.key for measure in known} or entry.bench is None:
         return text
@@ -187,17 +187,17 @@ def _data(root: Node, known: tuple[Measure, ...]) -> Markup:
 # Tables
 
 
-_VIEWS = {"bench": View(levels=2)}  # a row for each layer is in the JSON, and a point for each in the figures
+_VIEWS = {"bench": ViewOptions(levels=2)}  # a row for each layer is in the JSON, and a point for each in the figures
 
 
-def _tables(found: Sequence[Entry], slot: str) -> Iterator[tuple[str, Page]]:
+def _tables(found: Sequence[NetworkResults], slot: str) -> Iterator[tuple[str, Document]]:
     for entry in found:
         result = getattr(entry, slot)
         if result is not None:
-            yield entry.label, page(result, _VIEWS.get(slot, View()))
+            yield entry.label, page(result, _VIEWS.get(slot, ViewOptions()))
 
 
-def _others(found: Sequence[Entry], loose: Sequence[Result]) -> Iterator[tuple[str, Page]]:
+def _others(found: Sequence[NetworkResults], loose: Sequence[Result]) -> Iterator[tuple[str, Document]]:
     for result in (*(one for entry in found for one in entry.others), *loose):
-        drawn = page(result, View())
+        drawn = page(result, ViewOptions())
         yield drawn.title, drawn

@@ -17,7 +17,7 @@ _BREAK = re.compile(r"(?<![0-9]) | (?!(?:%|[mµun]?s|[kMGTPE]?(?:B|Hz|MAC|FLOP))
 _ALL = "".join(_ASCII) + _EIGHTHS
 
 
-class Glyphs:
+class Charset:
     """What an encoding can show."""
 
     def __init__(self, encoding: str | None = "utf-8") -> None:

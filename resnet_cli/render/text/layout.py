@@ -8,18 +8,18 @@ from dataclasses import replace
 from itertools import groupby
 
 from resnet_cli.formatting import width
-from resnet_cli.render.document import LOOKS, Cell, Column, Facts, Page, Remark, Row, Table
+from resnet_cli.render.document import LOOKS, Cell, Column, Document, Fields, Paragraph, Row, Table
 from resnet_cli.render.text.column_widths import BAR, Need, Place, fit
-from resnet_cli.render.text.encoding import Glyphs, pad, wrap
+from resnet_cli.render.text.encoding import Charset, pad, wrap
 from resnet_cli.render.text.overflow import own_part, run_on, wrapped
 
-Line = list[tuple[str, str]]  # text and role
+TextLine = list[tuple[str, str]]  # text and role
 
 _PROSE = 110  # sentences are no wider, whatever the medium's width
 _FIGURE = re.compile(r"([-+–<±]*[0-9.,]*) (\S+)")
 
 
-def lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
+def lines(page: Document, room: int | None, glyphs: Charset) -> Iterator[TextLine]:
     """The whole page, no line with spaces at its end.
 
     Args:
@@ -30,7 +30,7 @@ def lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
     yield from map(_trimmed, _lines(page, room, glyphs))
 
 
-def _lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
+def _lines(page: Document, room: int | None, glyphs: Charset) -> Iterator[TextLine]:
     prose = _PROSE if room is None else min(room, _PROSE)
     told: set[str] = set()  # legends that stand on the page already
     for line in wrap(glyphs.text(page.title), prose):
@@ -41,18 +41,18 @@ def _lines(page: Page, room: int | None, glyphs: Glyphs) -> Iterator[Line]:
             yield [(line, "dim")]
     for kind, parts in groupby(page.parts, type):
         yield []
-        if kind is Facts:
-            yield from _bands([part for part in parts if isinstance(part, Facts)], room or _PROSE, glyphs)
+        if kind is Fields:
+            yield from _bands([part for part in parts if isinstance(part, Fields)], room or _PROSE, glyphs)
         for index, part in enumerate(parts):
             if isinstance(part, Table):
                 yield from ([[]] if index else [])
                 yield from _table(part, room, prose, glyphs, told)
-            elif isinstance(part, Remark):
+            elif isinstance(part, Paragraph):
                 yield from ([[]] if index and part.apart else [])
                 yield from _remark(part, prose, glyphs)
 
 
-def _remark(remark: Remark, room: int, glyphs: Glyphs) -> Iterator[Line]:
+def _remark(remark: Paragraph, room: int, glyphs: Charset) -> Iterator[TextLine]:
     mark = "" if remark.level in LOOKS else f"{remark.level}: "
     role = "" if mark else remark.level
     found = list(wrap(glyphs.text(remark.text), max(room - len(mark), 8)))
@@ -64,10 +64,10 @@ def _remark(remark: Remark, room: int, glyphs: Glyphs) -> Iterator[Line]:
 # Facts: lists side by side
 
 
-def _bands(them: list[Facts], room: int, glyphs: Glyphs) -> Iterator[Line]:
+def _bands(them: list[Fields], room: int, glyphs: Charset) -> Iterator[TextLine]:
     """Lists of facts beside each other, as many as there is room for."""
     gap = 4
-    band: list[list[Line]] = []
+    band: list[list[TextLine]] = []
     taken = 0
     for each in them:
         drawn = _facts(each, room, glyphs)
@@ -81,16 +81,16 @@ def _bands(them: list[Facts], room: int, glyphs: Glyphs) -> Iterator[Line]:
     yield from _beside(band, gap)
 
 
-def _beside(band: list[list[Line]], gap: int) -> Iterator[Line]:
+def _beside(band: list[list[TextLine]], gap: int) -> Iterator[TextLine]:
     for index in range(max(map(len, band), default=0)):
-        whole: Line = []
+        whole: TextLine = []
         for column, drawn in enumerate(band):
             whole += drawn[index] if index < len(drawn) else [(" " * _length(drawn[0]), "")]
             whole += [(" " * gap, "")] if column < len(band) - 1 else []
         yield whole
 
 
-def _facts(facts: Facts, room: int, glyphs: Glyphs) -> list[Line]:
+def _facts(facts: Fields, room: int, glyphs: Charset) -> list[TextLine]:
     """A list of facts as lines of one length; where room is short, labels and names are cut and figures are not."""
     labels = [glyphs.text(label) for label, _ in facts.items]
     texts = _aligned([glyphs.text(cell.text) for _, cell in facts.items])
@@ -99,7 +99,7 @@ def _facts(facts: Facts, room: int, glyphs: Glyphs) -> list[Line]:
     value_room = min(max(map(width, texts)), max(room - label_room - 2, widest), max(widest, room // 3))
     title = glyphs.cut(glyphs.text(facts.title), room)
     value_room = max(value_room, width(title) - label_room - 2)
-    drawn: list[Line] = [[(pad(title, label_room + 2 + value_room), "heading")]]
+    drawn: list[TextLine] = [[(pad(title, label_room + 2 + value_room), "heading")]]
     for label, text, (_, cell) in zip(labels, texts, facts.items, strict=True):
         shown = text if width(text) <= value_room else glyphs.cut(text, value_room)
         drawn.append(
@@ -115,14 +115,14 @@ def _is_known(cell: Cell) -> bool:
     return isinstance(cell.value, (int, float))
 
 
-def _length(line: Line) -> int:
+def _length(line: TextLine) -> int:
     return sum(width(text) for text, _ in line)
 
 
 # Tables
 
 
-def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set[str]) -> Iterator[Line]:
+def _table(table: Table, room: int | None, prose: int, glyphs: Charset, told: set[str]) -> Iterator[TextLine]:
     texts = {column.key: _texts(table, column, glyphs) for column in table.columns}
     depths = [row.depth for row in table.rows]
     own = own_part(table, texts)
@@ -149,7 +149,7 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Glyphs, told: set
     yield from _below(said, hidden, table.reveal, prose, glyphs)
 
 
-def _texts(table: Table, column: Column, glyphs: Glyphs) -> list[str]:
+def _texts(table: Table, column: Column, glyphs: Charset) -> list[str]:
     found = [glyphs.text(row.cells[column.key].text) if column.key in row.cells else "" for row in table.rows]
     return _aligned(found) if column.numeric else found
 
@@ -181,8 +181,8 @@ def _need(column: Column, texts: list[str], depths: list[int]) -> Need:
     return Need(column, natural, least, min(natural, max(column.comfort or natural, least)))
 
 
-def _header(columns: list[Column], places: list[Place], gap: int, glyphs: Glyphs) -> Line:
-    drawn: Line = []
+def _header(columns: list[Column], places: list[Place], gap: int, glyphs: Charset) -> TextLine:
+    drawn: TextLine = []
     for column, place in zip(columns, places, strict=True):
         title = glyphs.cut(glyphs.text(column.title), place.width)
         drawn.append((pad(title, place.width, column.numeric) + " " * (place.bar + gap), "head"))
@@ -190,9 +190,9 @@ def _header(columns: list[Column], places: list[Place], gap: int, glyphs: Glyphs
 
 
 def _row(
-    row: Row, guide: str, texts: list[str], columns: list[Column], places: list[Place], gap: int, glyphs: Glyphs
-) -> Line:
-    drawn: Line = [(guide, "rule")]
+    row: Row, guide: str, texts: list[str], columns: list[Column], places: list[Place], gap: int, glyphs: Charset
+) -> TextLine:
+    drawn: TextLine = [(guide, "rule")]
     if row.spill:
         texts, columns, places = run_on(texts, columns, places, gap)
     for index, (column, place, text) in enumerate(zip(columns, places, texts, strict=True)):
@@ -208,7 +208,7 @@ def _row(
     return drawn
 
 
-def _trimmed(line: Line) -> Line:
+def _trimmed(line: TextLine) -> TextLine:
     """The line without the spaces at its end."""
     while line and not line[-1][0].rstrip():
         line.pop()
@@ -232,7 +232,7 @@ def _guides(table: Table, names: list[str], room: int) -> list[str]:
     return drawn[::-1]
 
 
-def _below(said: list[Column], hidden: list[Column], reveal: str, room: int, glyphs: Glyphs) -> Iterator[Line]:
+def _below(said: list[Column], hidden: list[Column], reveal: str, room: int, glyphs: Charset) -> Iterator[TextLine]:
     """What stands under a table: the columns that found no room, and what the others count, unless told before."""
     if hidden:
         names = ", ".join(column.key for column in hidden)

@@ -18,13 +18,13 @@ from resnet_cli.measure.bench.batch_timing import time_batch
 from resnet_cli.measure.bench.paired import interleaved
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import Demand
-from resnet_cli.results.bench import Ceiling, Comparison, Timing
+from resnet_cli.measure.bench.workload_cost import WorkloadCost
+from resnet_cli.results.bench import Ceiling, Timing, Versus
 from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, out_of_memory, steps, without_garbage
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 LIMITS = Limits(max_time_s=5.0, min_time_s=0.5)
-DEMAND = Demand(macs_per_image=10**9, macs=0, bytes_per_image=10**6, bytes=10**7)
+DEMAND = WorkloadCost(macs_per_image=10**9, macs=0, bytes_per_image=10**6, bytes=10**7)
 CEILING = Ceiling(flops_per_s=4e11, bytes_per_s=1e10, compute=(), bandwidth=())
 
 
@@ -183,7 +183,7 @@ def test_ctrl_c_keeps_the_samples() -> None:
     assert 0 < len(found.wall.samples_s) < 70
 
 
-def compared(clock: SimulatedClock, ours: Any, theirs: Any, **options: Any) -> tuple[Timing, Comparison | None]:
+def compared(clock: SimulatedClock, ours: Any, theirs: Any, **options: Any) -> tuple[Timing, Versus | None]:
     return interleaved(
         workload(lambda _: ours),
         workload(lambda _: theirs),

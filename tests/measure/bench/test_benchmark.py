@@ -14,18 +14,18 @@ from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench import benchmark, conditions
 from resnet_cli.measure.bench.benchmark import bench
-from resnet_cli.measure.bench.config import Opponent, Question
+from resnet_cli.measure.bench.config import BenchmarkConfig, OtherModel
 from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.workload_cost import demand
+from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Ceiling
 from tests.helpers.fake_clock import SimulatedClock, without_garbage
 
 CPU = torch.device("cpu")
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 CEILING = Ceiling(flops_per_s=2e6, bytes_per_s=1e5, compute=(), bandwidth=())
-QUESTION = Question(
+QUESTION = BenchmarkConfig(
     image=(3, 4, 4), batch_sizes=(2,), device=CPU, limits=Limits(max_time_s=1.0, min_time_s=0.1), ceiling=False
 )
 MACS = 48 * 5
@@ -67,14 +67,14 @@ def net(clock: SimulatedClock, seconds: float = 0.01) -> Net:
     return Net(lambda x: clock.run(seconds))
 
 
-def run(model: nn.Module, question: Question = QUESTION, progress: Any = None, **options: Any) -> BenchResult:
-    return bench(Subject(model, "net"), question, progress=progress or (lambda text: None), **options)
+def run(model: nn.Module, question: BenchmarkConfig = QUESTION, progress: Any = None, **options: Any) -> BenchResult:
+    return bench(ModelUnderTest(model, "net"), question, progress=progress or (lambda text: None), **options)
 
 
 def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
     question = replace(QUESTION, batch_sizes=(2, 4), ceiling=True, layers=True, levers=("folded",))
     said: list[str] = []
-    opponent = Opponent(net(clock, 0.02), "other")
+    opponent = OtherModel(net(clock, 0.02), "other")
     found = run(net(clock), question, said.append, opponent=opponent, fail_above=0.25)
     assert "the ceiling: a kernel" in said
     assert found.ceiling == CEILING
@@ -192,7 +192,7 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
     clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = net(clock)
-    needed = demand(Subject(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(2)
+    needed = workload_cost(ModelUnderTest(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(2)
     monkeypatch.setattr(conditions, "available_bytes", lambda device: int(needed / 0.94))
     assert run(model).timings[0].status == "measured"
     monkeypatch.setattr(conditions, "available_bytes", lambda device: int(needed / 0.96))
@@ -201,7 +201,7 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
     assert "smaller" in (caught.value.hint or "")
     monkeypatch.setattr(conditions, "available_bytes", lambda device: int(1.9 * needed / 0.94))
     with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs"):
-        run(model, opponent=Opponent(model, "other"))  # both together
+        run(model, opponent=OtherModel(model, "other"))  # both together
     found = run(model, replace(QUESTION, batch_sizes=(500, 1), layers=True))
     assert [row.status for row in found.timings] == ["out of memory", "measured"]
     assert found.layers is not None
@@ -210,7 +210,7 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
 
 def test_what_the_gpu_does_is_looked_at_between_samples(clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    monkeypatch.setattr(conditions.Watch, "look", lambda self: looks.append(clock.host_s))
+    monkeypatch.setattr(conditions.ConditionMonitor, "look", lambda self: looks.append(clock.host_s))
     said: list[str] = []
     run(net(clock), replace(QUESTION, limits=Limits(max_time_s=5.0, min_time_s=4.0)), progress=said.append)
     assert len(looks) == len(said) - 1 >= 4  # not yet while it counts

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from resnet_cli.measure.bench import conditions
-from resnet_cli.measure.bench.conditions import Disturbances, Watch, available_bytes, notes
+from resnet_cli.measure.bench.conditions import ConditionMonitor, Interference, available_bytes, notes
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
@@ -43,7 +43,7 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
 def test_other_load_is_what_is_busy_beside_us(tmp_path: Path, moments: list[tuple[float, float]]) -> None:
     moments += [(100.0, 7.0), (110.0, 22.0)]
     write(tmp_path, "proc/stat", stat(user=5000, idle=1000))
-    watch = Watch(CPU, root=tmp_path)
+    watch = ConditionMonitor(CPU, root=tmp_path)
     watch.start()
     # 40 processor seconds in 10 seconds: 25 busy, 5 stolen, 10 idle; 15 of the busy ones are ours.
     write(tmp_path, "proc/stat", stat(user=7500, idle=2000, steal=500))
@@ -59,7 +59,7 @@ def test_other_load_is_what_is_busy_beside_us(tmp_path: Path, moments: list[tupl
 def test_a_quiet_machine_has_nothing_to_say(tmp_path: Path, moments: list[tuple[float, float]]) -> None:
     moments += [(0.0, 0.0), (10.0, 10.0)]
     write(tmp_path, "proc/stat", stat())
-    watch = Watch(CPU, root=tmp_path)
+    watch = ConditionMonitor(CPU, root=tmp_path)
     watch.start()
     write(tmp_path, "proc/stat", stat(user=1005, idle=2995))
     seen = watch.stop()
@@ -79,7 +79,7 @@ def test_a_quota_that_is_used_up(tmp_path: Path, version: int) -> None:
         write(tmp_path, f"{folder}/cpu.cfs_quota_us", "150000\n")
         write(tmp_path, f"{folder}/cpu.cfs_period_us", "100000\n")
     write(tmp_path, f"{folder}/cpu.stat", "nr_periods 10\nnr_throttled 3\nthrottled_usec 1\n")
-    watch = Watch(CPU, root=tmp_path)
+    watch = ConditionMonitor(CPU, root=tmp_path)
     watch.start()
     write(tmp_path, f"{folder}/cpu.stat", "nr_periods 20\nnr_throttled 9\nthrottled_usec 9\n")
     seen = watch.stop()
@@ -96,22 +96,22 @@ def test_a_processor_that_grows_hot(tmp_path: Path) -> None:
     name = "sys/devices/system/cpu/cpu1/thermal_throttle/package_throttle_count"
     write(tmp_path, name, "5\n")
     write(tmp_path, "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count", "0\n")
-    watch = Watch(CPU, root=tmp_path)
+    watch = ConditionMonitor(CPU, root=tmp_path)
     watch.start()
     write(tmp_path, name, "8\n")
     assert watch.stop().throttled == ("temperature of the processor",)
 
 
 def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
-    watch = Watch(CPU, root=tmp_path)
+    watch = ConditionMonitor(CPU, root=tmp_path)
     watch.start()
     watch.look()
-    assert watch.stop() == Disturbances()
+    assert watch.stop() == Interference()
     assert available_bytes(CPU, root=tmp_path) is None
-    assert list(notes(Disturbances(), threads=2)) == []
+    assert list(notes(Interference(), threads=2)) == []
     write(tmp_path, "proc/stat", "cpu  1 2 x\n")
     watch.start()
-    assert watch.stop() == Disturbances()
+    assert watch.stop() == Interference()
 
 
 def test_memory_is_what_the_system_and_the_group_leave(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.mark.parametrize("kind", [Nvml, NewerNvml])
 def test_clocks_and_throttling_of_a_gpu(tmp_path: Path, kind: type[Nvml]) -> None:
     nvml = kind()
-    watch = Watch(CUDA, root=tmp_path, nvml=nvml)
+    watch = ConditionMonitor(CUDA, root=tmp_path, nvml=nvml)
     watch.start()
     for _ in range(3):
         watch.look()
@@ -218,7 +218,7 @@ def test_clocks_and_throttling_of_a_gpu(tmp_path: Path, kind: type[Nvml]) -> Non
 
 def test_looks_are_cheap(tmp_path: Path, seconds: list[float]) -> None:
     nvml = Nvml()
-    watch = Watch(CUDA, root=tmp_path, nvml=nvml)
+    watch = ConditionMonitor(CUDA, root=tmp_path, nvml=nvml)
     seconds[0] = 0.01
     for _ in range(100):
         watch.look()
@@ -231,7 +231,7 @@ def test_looks_are_cheap(tmp_path: Path, seconds: list[float]) -> None:
 @pytest.mark.usefixtures("seconds")
 def test_a_gpu_that_tells_nothing(tmp_path: Path) -> None:
     nvml = Nvml(silent=True)
-    watch = Watch(CUDA, root=tmp_path, nvml=nvml)
+    watch = ConditionMonitor(CUDA, root=tmp_path, nvml=nvml)
     watch.look()
     seen = watch.stop()
     assert nvml.looks == 1
@@ -255,7 +255,7 @@ def test_a_gpu_without_nvml_is_a_note(kind: str, says: str, tmp_path: Path, monk
         monkeypatch.setitem(sys.modules, "pynvml", None)
     if kind == "another maker":
         monkeypatch.setattr(torch.version, "hip", "7.2")
-    watch = Watch(CUDA, root=tmp_path, nvml=nvml)
+    watch = ConditionMonitor(CUDA, root=tmp_path, nvml=nvml)
     watch.start()
     watch.look()
     seen = watch.stop()
@@ -307,7 +307,7 @@ def test_the_version_of_cudnn_as_people_write_it(number: int, name: str, monkeyp
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_real_gpu() -> None:
     assert (available_bytes(CUDA) or 0) > 10**8
-    watch = Watch(CUDA)
+    watch = ConditionMonitor(CUDA)
     watch.start()
     watch.look()
     seen = watch.stop()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.config import build, give_weights, torchvision, users_own
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.network.architectures import resolve
 from resnet_cli.network.torchvision_names import torchvision_names
 
@@ -140,7 +140,7 @@ class Counting(nn.Module):
 def test_a_counter_of_a_user_s_own_norm_may_be_missing_too(tmp_path: Path) -> None:
     path = str(tmp_path / "weights.pth")
     torch.save({"scale": torch.ones(2)}, path)
-    subject = Subject(Counting(), "Counting")
+    subject = ModelUnderTest(Counting(), "Counting")
     give_weights(subject, path)
     assert subject.model.state_dict()["scale"].tolist() == [1, 1]
 
@@ -151,6 +151,6 @@ def test_a_user_s_network_has_its_own_names_alone(file: str, tmp_path: Path) -> 
     subject = users_own(f"{file}:Net", {}, 0)
     give_weights(subject, path)
     assert subject.model.state_dict()["layer.weight"].tolist() == [[0.5, 0.5]]
-    for unlike in (users_own(f"{file}:Net", {"width": 3}, 0), Subject(nn.Linear(2, 1), "Other"), build(SPEC, 0)):
+    for unlike in (users_own(f"{file}:Net", {"width": 3}, 0), ModelUnderTest(nn.Linear(2, 1), "Other"), build(SPEC, 0)):
         with pytest.raises(ResnetCliError, match=r"weights\.pth"):
             give_weights(unlike, path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resnet_cli.measure.bench import device_timer
-from resnet_cli.measure.bench.device_timer import CudaClock, HostClock, MpsClock, Sample, queued, timed
+from resnet_cli.measure.bench.device_timer import CudaClock, HostClock, MpsClock, Sample, time_back_to_back, timed
 from tests.helpers.fake_clock import SimulatedCall, SimulatedClock, steps
 
 MEGABYTE = 1 << 20
@@ -70,7 +70,7 @@ def test_the_host_clock_is_read_after_a_wait_at_both_ends() -> None:
 def test_calls_in_a_row_are_waited_for_once() -> None:
     clock = SimulatedClock()
     clock.run(5.0)
-    row = queued(clock, steps(clock, 0.010, enqueue_s=0.002, name="call"), 4)
+    row = time_back_to_back(clock, steps(clock, 0.010, enqueue_s=0.002, name="call"), 4)
     assert clock.log == ["wait", "now", *["call"] * 4, "now", "wait", "now"]
     assert row.calls == 4
     assert row.wall_s == pytest.approx(0.002 + 4 * 0.010)  # the host enqueues while the device works
@@ -81,7 +81,7 @@ def test_calls_in_a_row_are_waited_for_once() -> None:
 
 def test_calls_in_a_row_on_a_processor() -> None:
     clock = SimulatedClock(queued=False)
-    row = queued(clock, SimulatedCall(clock, iter([0.25, 0.5, 0.25])), 3)
+    row = time_back_to_back(clock, SimulatedCall(clock, iter([0.25, 0.5, 0.25])), 3)
     assert (row.wall_s, row.enqueue_s) == (1.0, 1.0)
 
 
@@ -336,7 +336,7 @@ def test_on_a_gpu_a_call_returns_before_its_work_is_done() -> None:
     sample = timed(clock, work)
     assert sample.device_s is not None
     assert sample.enqueue_s < sample.device_s / 2
-    row = queued(clock, work, 3)
+    row = time_back_to_back(clock, work, 3)
     assert row.enqueue_s < row.wall_s / 2
     assert row.wall_s > 2 * sample.device_s
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from resnet_cli.measure.bench.estimators import (
     FASTER,
-    FEWEST,
+    MIN_SAMPLES,
     SAME,
     SLOWER,
     UNCLEAR,
@@ -32,7 +32,7 @@ from resnet_cli.measure.bench.estimators import (
     is_steady,
     knee,
     median_interval,
-    needed_for,
+    min_samples_for_percentile,
     outliers,
     paired_ratio,
     percentile,
@@ -168,7 +168,7 @@ def test_time_may_run_backwards(times: list[float]) -> None:
 
 
 @settings(deadline=None)
-@given(times=st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=FEWEST - 1))
+@given(times=st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=MIN_SAMPLES - 1))
 def test_few_samples_give_their_extremes(times: list[float]) -> None:
     assert median_interval(times) == (min(times), max(times))
 
@@ -294,9 +294,9 @@ def test_one_outlier_does_not_hide_autocorrelation() -> None:
 
 def test_samples_that_a_percentile_needs() -> None:
     # MLPerf's load generator, early_stopping.cc and mlperf.conf.
-    assert [needed_for(share) for share in (0.5, 0.9, 0.95, 0.99, 0.999)] == [11, 64, 130, 662, 6636]
+    assert [min_samples_for_percentile(share) for share in (0.5, 0.9, 0.95, 0.99, 0.999)] == [11, 64, 130, 662, 6636]
     with pytest.raises(ValueError, match="percentile"):
-        needed_for(1.0)
+        min_samples_for_percentile(1.0)
 
 
 def test_a_percentile_needs_its_samples() -> None:
@@ -352,7 +352,7 @@ def test_drift_is_seldom_seen_where_there_is_none(rho: float, n: int) -> None:
 
 
 def test_drift_of_too_few() -> None:
-    assert drift([float(index) for index in range(3 * FEWEST - 1)]) is None
+    assert drift([float(index) for index in range(3 * MIN_SAMPLES - 1)]) is None
 
 
 # Warm
@@ -597,13 +597,13 @@ def test_a_run_that_wandered_still_leaves_its_outliers_out() -> None:
 
 
 def test_the_fewest_samples_may_have_an_outlier() -> None:
-    steady = [1.0 + index / 100 for index in range(FEWEST - 1)]
-    assert outliers([*steady, 50.0]) == (FEWEST - 1,)
+    steady = [1.0 + index / 100 for index in range(MIN_SAMPLES - 1)]
+    assert outliers([*steady, 50.0]) == (MIN_SAMPLES - 1,)
     assert outliers([*steady[1:], 50.0]) == ()
 
 
 def test_the_lowest_percentile_needs_two_samples() -> None:
-    assert needed_for(0.0) == 2
+    assert min_samples_for_percentile(0.0) == 2
 
 
 def test_correlation_is_that_of_the_ranks() -> None:

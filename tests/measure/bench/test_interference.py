@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resnet_cli.measure.bench import conditions
-from resnet_cli.measure.bench.conditions import Disturbances, Watch, notes
+from resnet_cli.measure.bench.conditions import ConditionMonitor, Interference, notes
 
 CPU = torch.device("cpu")
 
@@ -44,9 +44,9 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
     return made
 
 
-def watched(computer: Computer, before: tuple[int, ...], after: tuple[int, ...], seconds: float) -> Disturbances:
+def watched(computer: Computer, before: tuple[int, ...], after: tuple[int, ...], seconds: float) -> Interference:
     computer.ticks(*before)
-    watch = Watch(CPU, root=computer.root)
+    watch = ConditionMonitor(CPU, root=computer.root)
     watch.start()
     computer.ticks(*after)
     computer.seconds += seconds
@@ -72,7 +72,7 @@ def test_guests_are_in_the_time_of_users_already(computer: Computer) -> None:
 def test_our_own_work_is_no_other_s(whose: str, computer: Computer) -> None:
     computer.ticks(*[0] * 10)
     computer.own[whose] = 3.0
-    watch = Watch(CPU, root=computer.root)
+    watch = ConditionMonitor(CPU, root=computer.root)
     watch.start()
     computer.ticks(400, *[0] * 9)
     computer.own[whose] = 5.0
@@ -100,7 +100,7 @@ def test_no_time_has_no_load(computer: Computer) -> None:
 
 def test_what_was_never_started_tells_nothing_of_before(computer: Computer) -> None:
     computer.ticks(*[7] * 10)
-    assert Watch(CPU, root=computer.root).stop() == Disturbances()
+    assert ConditionMonitor(CPU, root=computer.root).stop() == Interference()
 
 
 def test_heat_of_any_core_is_told_once(computer: Computer) -> None:
@@ -109,7 +109,7 @@ def test_heat_of_any_core_is_told_once(computer: Computer) -> None:
             computer.write(f"sys/devices/system/cpu/cpu{number}/thermal_throttle/core_throttle_count", f"{count}\n")
 
     hits(4, 0, 9)
-    watch = Watch(CPU, root=computer.root)
+    watch = ConditionMonitor(CPU, root=computer.root)
     watch.start()
     assert watch.stop().throttled == ()
     hits(4, 1, 9)
@@ -119,19 +119,19 @@ def test_heat_of_any_core_is_told_once(computer: Computer) -> None:
 @pytest.mark.parametrize(
     ("seen", "threads", "level", "says"),
     [
-        (Disturbances(other_load=0.1), 1, None, ""),
-        (Disturbances(other_load=0.11), 1, "warning", "kept 0.1 processors busy"),
-        (Disturbances(stolen=0.02), 1, None, ""),
-        (Disturbances(stolen=0.03), 1, "warning", "gave 3 % of the time"),
-        (Disturbances(throttled=("power cap", "heat")), 1, "warning", "slowed down meanwhile: power cap, heat"),
-        (Disturbances(quota=2.0), 2, None, ""),
-        (Disturbances(quota=2.0), 3, "warning", "3 threads on a quota of 2 processors"),
-        (Disturbances(quota=2.5), 3, "warning", "use --threads 2"),
-        (Disturbances(quota=0.5), 1, "warning", "use --threads 1"),
-        (Disturbances(missing="no driver"), 1, "note", "of the GPU are not known: no driver"),
+        (Interference(other_load=0.1), 1, None, ""),
+        (Interference(other_load=0.11), 1, "warning", "kept 0.1 processors busy"),
+        (Interference(stolen=0.02), 1, None, ""),
+        (Interference(stolen=0.03), 1, "warning", "gave 3 % of the time"),
+        (Interference(throttled=("power cap", "heat")), 1, "warning", "slowed down meanwhile: power cap, heat"),
+        (Interference(quota=2.0), 2, None, ""),
+        (Interference(quota=2.0), 3, "warning", "3 threads on a quota of 2 processors"),
+        (Interference(quota=2.5), 3, "warning", "use --threads 2"),
+        (Interference(quota=0.5), 1, "warning", "use --threads 1"),
+        (Interference(missing="no driver"), 1, "note", "of the GPU are not known: no driver"),
     ],
 )
-def test_only_what_disturbs_is_told(seen: Disturbances, threads: int, level: str | None, says: str) -> None:
+def test_only_what_disturbs_is_told(seen: Interference, threads: int, level: str | None, says: str) -> None:
     found = list(notes(seen, threads))
     assert [note.level for note in found] == [level] * (level is not None)
     assert all(says in note.text for note in found)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.conditions import Watch
+from resnet_cli.measure.bench.conditions import ConditionMonitor
 from resnet_cli.measure.optimizations.cuda_graph import CudaCapture
 from resnet_cli.measure.optimizations.registry import BY_KEY, Machine, machine
 from resnet_cli.measure.optimizations.variant import UnavailableError
@@ -154,7 +154,7 @@ def test_reasons_of_a_lower_clock_are_those_of_nvml_h(
 
 def test_all_reasons_are_told_in_the_order_of_the_alphabet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1234"))
-    watch = Watch(GPU, root=tmp_path, nvml=Nvml(0x1FF))
+    watch = ConditionMonitor(GPU, root=tmp_path, nvml=Nvml(0x1FF))
     watch.look()
     assert watch.stop().throttled == (
         "hardware slowdown",

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from resnet_cli.measure.bench import conditions, run_context
-from resnet_cli.measure.bench.config import Question
-from resnet_cli.measure.bench.run_context import Frame
+from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.bench.run_context import RunContext
 from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.models.model import subject
+from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.network.architectures import resolve
 
 SMALL = resolve(repeat="1,1,1,1", num_classes=10)
@@ -25,7 +25,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file system of a machine; each look at its clock is 4 seconds after the one before."""
     (tmp_path / "proc").mkdir()
     ticks(tmp_path, 0, 0)
-    monkeypatch.setattr(conditions, "Watch", partial(conditions.Watch, root=tmp_path))
+    monkeypatch.setattr(conditions, "ConditionMonitor", partial(conditions.ConditionMonitor, root=tmp_path))
     seconds = map(float, count(1000, 4))
     monkeypatch.setattr(run_context, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
     return tmp_path
@@ -36,7 +36,7 @@ def ticks(root: Path, idle: int, stolen: int) -> None:
 
 
 def test_a_frame_says_what_was_asked_and_what_went_on_meanwhile(root: Path) -> None:
-    question = Question(
+    question = BenchmarkConfig(
         image=(3, 40, 30),
         batch_sizes=(2, 9),
         device=torch.device("cpu"),
@@ -45,7 +45,7 @@ def test_a_frame_says_what_was_asked_and_what_went_on_meanwhile(root: Path) -> N
         limits=Limits(ci_width=0.02, max_time_s=7.0, confidence=0.9),
         seed=5,
     )
-    frame = Frame(subject(SMALL), question)
+    frame = RunContext(model_from_spec(SMALL), question)
     ticks(root, 70, 30)
     found = frame.close()
     assert found.conditions.stolen == pytest.approx(0.3)

@@ -131,7 +131,7 @@ def listeners(model: nn.Module) -> int:
 def test_a_backward_pass_is_heard_in_while_it_may_be_long(
     long: float, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workload, "_LONG_S", long)
+    monkeypatch.setattr(workload, "_SLOW_BACKWARD_S", long)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     step = Workload(model, image=(3, 2, 2), device=CPU, mode="train").call(2)
     assert listeners(model) == 2

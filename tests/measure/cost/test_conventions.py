@@ -14,12 +14,12 @@ from resnet_cli.measure.cost.conventions import (
     apply,
     formula,
     keys,
-    parse_walk,
+    parse_reconciliation,
+    reconcile,
     rules,
     value,
-    walk,
 )
-from resnet_cli.results.common import Convention, Part
+from resnet_cli.results.common import Convention, FlopTerm
 
 # At 224 x 224, block by block: (64, 56), (128, 28), (256, 14) and (512, 7) are channels and side of the four stages.
 STAGES = ((64, 56), (128, 28), (256, 14), (512, 7))
@@ -143,8 +143,8 @@ def test_a_published_figure_is_rounded_or_cut(said: int, verdict: str, is_cut: b
 
 def test_a_walk_names_what_is_counted_differently() -> None:
     figures = {key: apply(rule, PARTS, None) for key, rule in ((rule.key, rule) for rule in rules(8))}
-    parts = tuple(Part(symbol, f"meaning of {symbol}", count) for symbol, count in PARTS.items())
-    way = walk(figures["torchvision"], figures["fvcore"], parts, {"B": ["b", "a"], "G": ["pool"]})
+    parts = tuple(FlopTerm(symbol, f"meaning of {symbol}", count) for symbol, count in PARTS.items())
+    way = reconcile(figures["torchvision"], figures["fvcore"], parts, {"B": ["b", "a"], "G": ["pool"]})
     assert (way.start, way.end, way.from_figure, way.to_figure) == (
         *("torchvision", "fvcore"),
         *(SAID["torchvision"], SAID["fvcore"]),
@@ -153,24 +153,24 @@ def test_a_walk_names_what_is_counted_differently() -> None:
         ("B", ("a", "b"), 2 * 2_483_712),
         ("G", ("pool",), 25_088),
     ]
-    back = walk(figures["fvcore"], figures["torchvision"], parts, {})
+    back = reconcile(figures["fvcore"], figures["torchvision"], parts, {})
     assert [step.difference for step in back.steps] == [-2 * 2_483_712, -25_088]
-    assert walk(figures["torchvision"], figures["macs"], parts, {}).steps == ()
+    assert reconcile(figures["torchvision"], figures["macs"], parts, {}).steps == ()
 
 
 def test_a_walk_starts_where_the_tool_stood_and_not_at_a_rounded_figure() -> None:
-    parts = (Part("C", "c", 900), Part("L", "l", 100))
+    parts = (FlopTerm("C", "c", 900), FlopTerm("L", "l", 100))
     exact, odd = applied(Figure(1000)), applied(Figure(993))
     rounded = applied(Figure(1004, rounding=10))
-    assert walk(exact, rounded, parts, {}).to_figure == 1000
-    (step,) = walk(exact, odd, parts, {}).steps
+    assert reconcile(exact, rounded, parts, {}).to_figure == 1000
+    (step,) = reconcile(exact, odd, parts, {}).steps
     assert (step.symbol, step.difference, step.value) == (UNEXPLAINED, -7, 7)
     assert (step.from_coefficient, step.to_coefficient) == (0.0, -1.0)
-    (step,) = walk(odd, exact, parts, {}).steps
+    (step,) = reconcile(odd, exact, parts, {}).steps
     assert (step.from_coefficient, step.to_coefficient) == (0.0, 1.0)
     assert (step.symbol, step.difference, step.value) == (UNEXPLAINED, 7, 7)
 
 
 def test_walks_are_written_from_and_to() -> None:
-    assert parse_walk("fvcore:torchvision") == ("fvcore", "torchvision")
+    assert parse_reconciliation("fvcore:torchvision") == ("fvcore", "torchvision")
     assert set(keys()) == set(SAID)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.models import torchvision_figures as published
-from resnet_cli.measure.models.model import subject
+from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.network.architectures import FAMILY, resolve
-from resnet_cli.results.common import FlopsResult, ModuleFlops, Part
+from resnet_cli.results.common import FlopsResult, FlopTerm, ModuleFlops
 from tests.helpers.models import (
     CPU,
     DEPTHS,
@@ -89,18 +89,18 @@ def assert_adds_up(module: ModuleFlops) -> None:
 def test_any_two_figures_are_joined_by_a_walk_that_adds_up() -> None:
     result = flops_of_member("resnet50")
     for start, end in itertools.permutations(result.conventions, 2):
-        walk = conventions.walk(start, end, result.parts, {})
+        walk = conventions.reconcile(start, end, result.parts, {})
         assert walk.from_figure + sum(step.difference for step in walk.steps) == walk.to_figure
         assert all(step.symbol != conventions.UNEXPLAINED for step in walk.steps), (start.key, end.key)
 
 
 def test_what_no_formula_explains_is_a_step_of_its_own() -> None:
     rule = conventions.rules(8)[0]
-    parts = (Part("C", "convolutions", 100),)
+    parts = (FlopTerm("C", "convolutions", 100),)
     honest = conventions.apply(rule, {"C": 100}, conventions.Figure(100))
     odd = conventions.apply(rule, {"C": 100}, conventions.Figure(107))
     assert (honest.verdict, odd.verdict) == ("exact", "differs")
-    (step,) = conventions.walk(honest, odd, parts, {}).steps
+    (step,) = conventions.reconcile(honest, odd, parts, {}).steps
     assert (step.symbol, step.difference) == (conventions.UNEXPLAINED, 7)
 
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_trained_has_no_backward_pass(network: nn.Module, hint: s
 @pytest.mark.parametrize("text", ["", "fvcore", "fvcore:", ":torch", "fvcore:nobody", "a:b:c"])
 def test_a_walk_needs_two_known_ends(text: str) -> None:
     with pytest.raises(ResnetCliError, match="--walk"):
-        conventions.parse_walk(text)
+        conventions.parse_reconciliation(text)
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -203,7 +203,7 @@ def test_without_torchvision_its_column_says_so(monkeypatch: pytest.MonkeyPatch)
 def test_the_dtype_changes_no_count() -> None:
     from resnet_cli.measure.cost.flops import count_flops
 
-    spec = subject(FAMILY["resnet18"])
+    spec = model_from_spec(FAMILY["resnet18"])
     found = [
         count_flops(spec, shape=(1, 3, 64, 64), dtype=dtype, device=CPU).operations
         for dtype in (torch.float32, torch.bfloat16, torch.float64)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.cost import flops, other_counters
 from resnet_cli.measure.cost.conventions import Figure
-from resnet_cli.measure.models.model import Passes, Subject
+from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.results.common import Convention, FlopsResult, Shape
 from tests.helpers.models import IMAGE, flops_of, subject
@@ -21,7 +21,7 @@ from tests.helpers.models import IMAGE, flops_of, subject
 
 def published(spec: ModelSpec | None, shape: Shape = IMAGE, name: str | None = None) -> tuple[Figure, Figure]:
     """What torchvision and the papers say."""
-    asked = Subject(nn.ReLU(), name or (spec.name if spec else "net"), spec)
+    asked = ModelUnderTest(nn.ReLU(), name or (spec.name if spec else "net"), spec)
     return flops._torchvision(asked, shape), flops._paper(asked, shape)
 
 
@@ -74,11 +74,11 @@ def test_not_every_network_is_in_a_paper() -> None:
 )
 def test_what_the_paper_saves(name: str, saved: int) -> None:
     asked = subject(FAMILY[name])
-    inference = Passes(asked, IMAGE, torch.float32).inference()
+    inference = ForwardRunner(asked, IMAGE, torch.float32).inference()
     part = flops._saved_by_paper(asked, IMAGE, torch.float32, inference)
     assert part is not None
     assert (part.symbol, part.value) == ("S", saved)
-    assert flops._saved_by_paper(Subject(asked.model, name), IMAGE, torch.float32, inference) is None
+    assert flops._saved_by_paper(ModelUnderTest(asked.model, name), IMAGE, torch.float32, inference) is None
 
 
 class Net(nn.Module):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from resnet_cli.measure.cost.flops_tables import module_rows, operator_rows
-from resnet_cli.measure.models.copies import hollow_copy
+from resnet_cli.measure.cost.flops_tables import module_rows, op_rows
+from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.tracer import Trace
 from resnet_cli.results.common import ModuleFlops, Operator
@@ -46,8 +46,8 @@ def seven(func: Any, args: Any, kwargs: Any, out: Any) -> int:
     return 7
 
 
-def traced(*, training: bool = False, tally: tracer.Tally | None = seven) -> Trace:
-    return tracer.run(hollow_copy(Net()), (on_meta(2, 3, 2, 2),), training=training, backward=training, tally=tally)
+def traced(*, training: bool = False, tally: tracer.FlopFormula | None = seven) -> Trace:
+    return tracer.run(meta_copy(Net()), (on_meta(2, 3, 2, 2),), training=training, backward=training, tally=tally)
 
 
 @cache
@@ -68,8 +68,10 @@ OPERATIONS = {
 }
 
 
-def forward_rows(fvcore: dict[str, int] | None = None, tally: tracer.Tally | None = seven) -> tuple[Operator, ...]:
-    return operator_rows(traced(tally=tally).operators, [], fvcore)
+def forward_rows(
+    fvcore: dict[str, int] | None = None, tally: tracer.FlopFormula | None = seven
+) -> tuple[Operator, ...]:
+    return op_rows(traced(tally=tally).operators, [], fvcore)
 
 
 def test_a_row_holds_all_calls_of_its_operator() -> None:
@@ -92,7 +94,7 @@ def test_the_dearest_comes_first_and_equals_by_name() -> None:
 def test_backward_rows_come_last_and_have_no_figure_of_fvcore() -> None:
     training = step()
     backward = [op for op in training.operators if op.backward]
-    found = operator_rows(traced().operators, backward, {})
+    found = op_rows(traced().operators, backward, {})
     phases = [row.phase for row in found]
     assert phases == sorted(phases, reverse=True)
     assert set(phases) == {"forward", "backward"}
@@ -172,7 +174,7 @@ def test_without_another_counter_modules_have_no_figure_of_it() -> None:
 def test_figures_of_fvcore_stand_at_first_calls() -> None:
     model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
     model.append(model[0])
-    root = tracer.run(hollow_copy(model), (on_meta(2, 3, 2, 2),)).root
+    root = tracer.run(meta_copy(model), (on_meta(2, 3, 2, 2),)).root
     found = module_rows(root, "net", {"": 10, "0": 4}, None)
     assert (found.fvcore, [child.fvcore for child in found.children]) == (10, [4, 0, None])
     assert {row.fvcore for row in modules().values()} == {None}

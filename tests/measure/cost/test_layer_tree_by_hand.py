@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.cost.layer_tree import plain_name
+from resnet_cli.measure.cost.layer_tree import op_title
 from resnet_cli.results.common import Layer, SummaryResult
 from tests.helpers.models import row, rows, summary_of
 
@@ -289,5 +289,5 @@ def test_the_receptive_field_of_a_container_is_that_of_what_it_ends_with() -> No
 
 
 def test_operators_under_the_names_that_people_call_them() -> None:
-    assert plain_name("max_pool2d_with_indices") == "max_pool2d"
-    assert plain_name("cumsum") == "cumsum"
+    assert op_title("max_pool2d_with_indices") == "max_pool2d"
+    assert op_title("cumsum") == "cumsum"

@@ -124,7 +124,7 @@ def test_a_forward_that_is_too_large_is_not_run(options: dict[str, int], is_aske
 
 def test_the_twin_that_runs_takes_no_memory() -> None:
     model = Chatty().half().to("meta")
-    twin = other_counters._zero_twin(model)
+    twin = other_counters._zero_copy(model)
     tensors = [*twin.parameters(), *twin.buffers()]
     assert [tuple(one.shape) for one in tensors] == [(4, 3, 3, 3), (5, 4), (5,), (2,)]
     assert [one.dtype for one in tensors] == [torch.float32] * 3 + [torch.int64]
@@ -142,15 +142,15 @@ def test_a_package_that_is_not_there_has_no_version(monkeypatch: pytest.MonkeyPa
     for failure in (
         other_counters.torchinfo(Chatty().to("meta"), (on_meta(1, 3, 8, 8),)).failure,
         fvcore(Chatty()).failure,
-        other_counters.torch_tally()[1],
+        other_counters.count_with_torch()[1],
     ):
         assert failure is not None
         assert failure.startswith(("ImportError", "ModuleNotFoundError"))
-    assert other_counters.torch_tally()[0] is None
+    assert other_counters.count_with_torch()[0] is None
 
 
 def test_torchs_formulas_call_by_call() -> None:
-    tally, failure = other_counters.torch_tally()
+    tally, failure = other_counters.count_with_torch()
     assert failure is None
     assert tally is not None
     x, w = on_meta(2, 3, 8, 8), on_meta(4, 3, 3, 3)

@@ -13,7 +13,7 @@ from torch import nn
 from resnet_cli.measure.cost import other_counters
 from resnet_cli.measure.system import devices
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.results.common import SummaryResult, Witness
+from resnet_cli.results.common import CrossCheck, SummaryResult
 from tests.helpers.models import CPU, rows, summary_of
 
 
@@ -30,8 +30,8 @@ def with_torchinfo(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> SummaryRe
 def test_torchinfo_agrees() -> None:
     release = version("torchinfo")
     assert summary_of(network()).witnesses == (
-        Witness("torchinfo", release, "parameters", 24, 24, True, None),
-        Witness("torchinfo", release, "layers with their output shapes", 4, 4, True, None),
+        CrossCheck("torchinfo", release, "parameters", 24, 24, True, None),
+        CrossCheck("torchinfo", release, "layers with their output shapes", 4, 4, True, None),
     )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.copies import hollow_copy, real_copy
+from resnet_cli.measure.models.copies import cpu_copy, meta_copy
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.results.common import FlopsResult, ModuleFlops, Shape, SummaryResult
 from tests.helpers.models import flops_of, row, rows, summary_of, torchvision_models
@@ -79,7 +79,7 @@ class Torchs:
 
 
 def torchs(model: nn.Module, shape: Shape = SHAPE) -> Torchs:
-    real, image = real_copy(model), torch.randn(shape)
+    real, image = cpu_copy(model), torch.randn(shape)
     shortcut = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator of which the counter knows nothing
     try:
@@ -338,8 +338,8 @@ def test_a_network_without_anything_to_train_has_no_training_figures() -> None:
 def test_a_real_copy_shares_what_its_model_shares() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
-    for start in (model, hollow_copy(model)):
-        copied = real_copy(start, dtype=torch.float64)
+    for start in (model, meta_copy(model)):
+        copied = cpu_copy(start, dtype=torch.float64)
         assert isinstance(copied, nn.Sequential)
         assert copied[1].weight is copied[0].weight
         assert (copied[0].weight.dtype, copied[0].weight.device.type) == (torch.float64, "cpu")

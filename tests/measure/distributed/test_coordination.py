@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resnet_cli.measure.distributed.coordination import Alone, PeerGoneError, Peers
+from resnet_cli.measure.distributed.coordination import Coordinator, PeerGoneError, SingleProcess
 
 
 class Memory:
@@ -27,14 +27,14 @@ class Memory:
         return all(key in self.values for key in keys)
 
 
-def all_at_once(count: int, act: Callable[[Peers], Any]) -> list[Any]:
+def all_at_once(count: int, act: Callable[[Coordinator], Any]) -> list[Any]:
     """What each of so many members did or raised."""
     store = Memory()
     found: list[Any] = [None] * count
 
     def run(rank: int) -> None:
         try:
-            found[rank] = act(Peers(store, rank, count))
+            found[rank] = act(Coordinator(store, rank, count))
         except PeerGoneError as error:
             found[rank] = error
 
@@ -47,7 +47,7 @@ def all_at_once(count: int, act: Callable[[Peers], Any]) -> list[Any]:
 
 
 def test_everybody_gets_what_everybody_gave() -> None:
-    def act(peers: Peers) -> list[list[Any]]:
+    def act(peers: Coordinator) -> list[list[Any]]:
         return [peers.share(peers.rank), peers.share({"rank": peers.rank, "times": [0.5]})]
 
     expected = [[0, 1, 2], [{"rank": rank, "times": [0.5]} for rank in range(3)]]
@@ -55,7 +55,7 @@ def test_everybody_gets_what_everybody_gave() -> None:
 
 
 def test_one_alone_gets_its_own() -> None:
-    party = Alone()
+    party = SingleProcess()
     party.start()
     assert party.share([1, "a"]) == [[1, "a"]]
 
@@ -63,7 +63,7 @@ def test_one_alone_gets_its_own() -> None:
 def test_nobody_starts_before_the_last_one_has_come() -> None:
     came: list[int] = []
 
-    def act(peers: Peers) -> int:
+    def act(peers: Coordinator) -> int:
         came.append(peers.rank)
         peers.start()
         return len(came)
@@ -72,7 +72,7 @@ def test_nobody_starts_before_the_last_one_has_come() -> None:
 
 
 def test_a_failure_reaches_those_who_wait() -> None:
-    def act(peers: Peers) -> object:
+    def act(peers: Coordinator) -> object:
         if peers.rank == 1:
             peers.fail()
             return None
@@ -92,7 +92,7 @@ def test_silence_has_an_end() -> None:
         assert 0 < nap <= 0.25
         seconds[0] += nap
 
-    peers = Peers(Memory(), 0, 2, patience_s=60, now=lambda: seconds[0], sleep=sleep)
+    peers = Coordinator(Memory(), 0, 2, patience_s=60, now=lambda: seconds[0], sleep=sleep)
     with pytest.raises(PeerGoneError, match="silent for 60 s") as raised:
         peers.share(None, 0.25)
     assert not raised.value.told
@@ -104,7 +104,7 @@ def test_a_barrier_that_breaks_is_somebody_elses_end() -> None:
         raise RuntimeError("Connection closed by peer")
 
     with pytest.raises(PeerGoneError, match="ended in the middle") as raised:
-        Peers(Memory(), 0, 1, barrier=broken).start()
+        Coordinator(Memory(), 0, 1, barrier=broken).start()
     assert not raised.value.told
 
 
@@ -115,7 +115,7 @@ class Lost(Memory):
 
 def test_a_store_that_is_gone_is_told() -> None:
     with pytest.raises(PeerGoneError, match="holds the run together"):
-        Peers(Lost(), 0, 2).share(None)
+        Coordinator(Lost(), 0, 2).share(None)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_store_that_is_gone_is_told() -> None:
 )
 def test_naps_grow_up_to_the_longest(longest: float, first: list[float]) -> None:
     naps: list[float] = []
-    peers = Peers(Memory(), 0, 2, patience_s=1.0, now=lambda: sum(naps), sleep=naps.append)
+    peers = Coordinator(Memory(), 0, 2, patience_s=1.0, now=lambda: sum(naps), sleep=naps.append)
     with pytest.raises(PeerGoneError):
         peers.share(None, longest)
     assert naps[: len(first)] == first
@@ -139,7 +139,7 @@ def test_patience_is_for_each_meeting_anew() -> None:
         store.set(f"{len(met) + 1}/1", '"late"')
 
     met: list[Any] = []
-    peers = Peers(store, 0, 2, patience_s=60, now=lambda: seconds[0], sleep=sleep)
+    peers = Coordinator(store, 0, 2, patience_s=60, now=lambda: seconds[0], sleep=sleep)
     for _ in range(3):
         met.append(peers.share("here"))
     assert met == [["here", "late"]] * 3
@@ -148,7 +148,7 @@ def test_patience_is_for_each_meeting_anew() -> None:
 def test_the_barrier_comes_after_all_have_met() -> None:
     store = Memory()
     seen: list[bool] = []
-    peers = Peers(store, 0, 1, barrier=lambda: seen.append(store.check(["1/all"])))
+    peers = Coordinator(store, 0, 1, barrier=lambda: seen.append(store.check(["1/all"])))
     peers.start()
     assert seen == [True]
 
@@ -158,16 +158,16 @@ def test_a_barrier_that_breaks_by_a_failure_that_was_told_names_it() -> None:
     store.set("1/1", "null")  # it came
 
     def broken() -> None:
-        Peers(store, 1, 2).fail()
+        Coordinator(store, 1, 2).fail()
         raise RuntimeError("Connection closed by peer")
 
     with pytest.raises(PeerGoneError) as raised:
-        Peers(store, 0, 2, barrier=broken).start()
+        Coordinator(store, 0, 2, barrier=broken).start()
     assert str(raised.value) == "process 1 of 2 failed"
     assert raised.value.told
 
 
 def test_of_a_store_that_is_gone_nothing_more_is_known() -> None:
-    gone = Peers(Lost(), 0, 2).gone()
+    gone = Coordinator(Lost(), 0, 2).gone()
     assert str(gone) == "another process of this run ended in the middle of it"
     assert not gone.told

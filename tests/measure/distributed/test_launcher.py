@@ -17,10 +17,10 @@ from torch.distributed.launcher import api
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.distributed import launcher
 from resnet_cli.measure.distributed.launcher import launch
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion
-from resnet_cli.measure.distributed.worker import PROGRESS, ROWS, report_name, work
+from resnet_cli.measure.distributed.replicas import ReplicaConfig
+from resnet_cli.measure.distributed.worker import PROGRESS, ROWS, report_name, worker_main
 
-QUESTION = ReplicaQuestion(image=(3, 4, 4), batch_sizes=(2,), threads=3)
+QUESTION = ReplicaConfig(image=(3, 4, 4), batch_sizes=(2,), threads=3)
 Act = Callable[[Path], dict[int, Any]]
 
 
@@ -29,7 +29,7 @@ class Launched:
 
     config: api.LaunchConfig
     entry: object
-    question: ReplicaQuestion
+    question: ReplicaConfig
     folder: Path
 
 
@@ -45,7 +45,7 @@ def started(monkeypatch: pytest.MonkeyPatch, found: Launched, act: Act) -> None:
     """Two processes, of which one knows what to do."""
 
     def elastic_launch(config: api.LaunchConfig, entry: object) -> Callable[..., dict[int, Any]]:
-        def run(question: ReplicaQuestion, folder: str) -> dict[int, Any]:
+        def run(question: ReplicaConfig, folder: str) -> dict[int, Any]:
             found.config, found.entry, found.question, found.folder = config, entry, question, Path(folder)
             return act(found.folder)
 
@@ -67,7 +67,7 @@ def test_the_rows_of_the_first_process_are_those_of_the_run(
     rows: Any = launch(2, QUESTION, said.append)
     assert rows == ("row",)
     assert said == ["starting 2 processes"]
-    assert launched.entry is work
+    assert launched.entry is worker_main
     assert launched.question == QUESTION
     config = launched.config
     assert (config.min_nodes, config.max_nodes, config.nproc_per_node, config.max_restarts) == (1, 1, 2, 0)

@@ -18,9 +18,9 @@ from torch._C._distributed_c10d import HashStore
 from torch.distributed import distributed_c10d
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.distributed import process_group
-from resnet_cli.measure.distributed.coordination import PeerGoneError, Peers
-from resnet_cli.measure.distributed.process_group import Place, joined, muted
+from resnet_cli.measure.distributed import process_group as module
+from resnet_cli.measure.distributed.coordination import Coordinator, PeerGoneError
+from resnet_cli.measure.distributed.process_group import RankInfo, process_group, silenced_fds
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -34,40 +34,43 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, timedelta]]:
         found.append((url, timeout))
         yield HashStore(), 0, 1
 
-    monkeypatch.setattr(process_group, "rendezvous", rendezvous)
+    monkeypatch.setattr(module, "rendezvous", rendezvous)
     return found
 
 
-def environment(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, place: RankInfo) -> None:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     for name, value in zip(names, (place.rank, place.count, place.local_rank, place.local_count), strict=True):
         monkeypatch.setenv(name, str(value))
 
 
-@pytest.mark.parametrize("place", [Place(0, 1, 0, 1), Place(7, 8, 3, 4), Place(0, 2, 1, 2), Place(1, 2, 0, 1)])
-def test_every_place_of_a_run_is_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "place", [RankInfo(0, 1, 0, 1), RankInfo(7, 8, 3, 4), RankInfo(0, 2, 1, 2), RankInfo(1, 2, 0, 1)]
+)
+def test_every_place_of_a_run_is_one(place: RankInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, place)
-    assert Place.from_environment() == place
+    assert RankInfo.from_environment() == place
 
 
 @pytest.mark.parametrize(
-    "place", [Place(2, 2, 0, 2), Place(-1, 2, 0, 2), Place(0, 2, 2, 2), Place(0, 2, -1, 2), Place(0, 2, 0, 3)]
+    "place",
+    [RankInfo(2, 2, 0, 2), RankInfo(-1, 2, 0, 2), RankInfo(0, 2, 2, 2), RankInfo(0, 2, -1, 2), RankInfo(0, 2, 0, 3)],
 )
-def test_a_place_outside_of_its_run_is_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_outside_of_its_run_is_none(place: RankInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, place)
     with pytest.raises(ResnetCliError, match=f"process {place.rank} of 2, and {place.local_rank} of"):
-        Place.from_environment()
+        RankInfo.from_environment()
 
 
 def test_a_process_without_a_local_count_has_all_on_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment(monkeypatch, Place(3, 4, 0, 0))
+    environment(monkeypatch, RankInfo(3, 4, 0, 0))
     monkeypatch.delenv("LOCAL_RANK")
     monkeypatch.delenv("LOCAL_WORLD_SIZE")
-    assert Place.from_environment() == Place(3, 4, 3, 4)
+    assert RankInfo.from_environment() == RankInfo(3, 4, 3, 4)
 
 
 def test_whoever_has_joined_shares_and_starts_until_it_leaves(asked: list[tuple[str, timedelta]]) -> None:
-    with joined(Place(0, 1, 0, 1), CPU, 70.0) as peers:
+    with process_group(RankInfo(0, 1, 0, 1), CPU, 70.0) as peers:
         assert (peers.rank, peers.count) == (0, 1)
         assert peers.share([1, "a"]) == [[1, "a"]]
         peers.start()
@@ -83,7 +86,7 @@ def test_silence_is_borne_as_long_as_was_asked_for(
     asked: list[tuple[str, timedelta]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = map(float, count(0, 100))
-    with joined(Place(0, 1, 0, 1), CPU, 250.0) as peers:
+    with process_group(RankInfo(0, 1, 0, 1), CPU, 250.0) as peers:
         monkeypatch.setattr(peers, "_now", lambda: next(seconds))
         monkeypatch.setattr(peers, "_sleep", lambda nap: None)
         peers.count = 2  # the other one never comes
@@ -95,13 +98,13 @@ def test_silence_is_borne_as_long_as_was_asked_for(
 def test_a_start_is_the_barrier_of_all(asked: list[tuple[str, timedelta]], monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
     monkeypatch.setattr(distributed, "barrier", lambda: met.append("here"))
-    with joined(Place(0, 1, 0, 1), CPU) as peers:
+    with process_group(RankInfo(0, 1, 0, 1), CPU) as peers:
         peers.start()
     assert met == ["here"]
 
 
 def test_the_group_is_left_by_whoever_fails_too(asked: list[tuple[str, timedelta]]) -> None:
-    with pytest.raises(ValueError, match="oh"), joined(Place(0, 1, 0, 1), CPU):
+    with pytest.raises(ValueError, match="oh"), process_group(RankInfo(0, 1, 0, 1), CPU):
         raise ValueError("oh")
     assert not distributed.is_initialized()
 
@@ -113,8 +116,8 @@ def test_others_that_cannot_be_reached_are_told(error: Exception, says: str, mon
     def rendezvous(url: str, *, timeout: timedelta) -> Iterator[Any]:
         raise error
 
-    monkeypatch.setattr(process_group, "rendezvous", rendezvous)
-    with pytest.raises(PeerGoneError) as caught, joined(Place(1, 3, 1, 3), CPU):
+    monkeypatch.setattr(module, "rendezvous", rendezvous)
+    with pytest.raises(PeerGoneError) as caught, process_group(RankInfo(1, 3, 1, 3), CPU):
         pass
     assert str(caught.value) == f"process 1 of 3 cannot reach the others: {says}"
     assert not caught.value.told
@@ -124,7 +127,7 @@ def test_others_that_cannot_be_reached_are_told(error: Exception, says: str, mon
 def test_the_first_process_alone_may_write_to_standard_error(
     rank: int, heard: str, asked: list[tuple[str, timedelta]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with joined(Place(rank, 2, rank, 2), CPU):
+    with process_group(RankInfo(rank, 2, rank, 2), CPU):
         warnings.warn("torch has something to say", stacklevel=1)
         os.write(1, b"said")
         os.write(2, b"warned")
@@ -139,7 +142,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", found.append)
-    monkeypatch.setattr(process_group, "rendezvous", lambda *_, **__: iter([(HashStore(), 1, 2)]))
+    monkeypatch.setattr(module, "rendezvous", lambda *_, **__: iter([(HashStore(), 1, 2)]))
 
     def init(backend: str, **options: Any) -> None:
         found.append((backend, options["rank"], options["world_size"], options["device_id"]))
@@ -150,20 +153,20 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 def test_a_process_with_a_gpu_takes_it_before_it_joins(log: list[object]) -> None:
-    with joined(Place(1, 2, 1, 2), GPU) as peers:
-        assert isinstance(peers, Peers)
+    with process_group(RankInfo(1, 2, 1, 2), GPU) as peers:
+        assert isinstance(peers, Coordinator)
         assert log == [GPU, ("nccl", 1, 2, GPU)]
     assert log[2:] == ["left"]
 
 
 def test_where_a_gpu_s_run_failed_nobody_waits_for_the_others(log: list[object]) -> None:
-    with pytest.raises(ValueError, match="oh"), joined(Place(1, 2, 1, 2), GPU):
+    with pytest.raises(ValueError, match="oh"), process_group(RankInfo(1, 2, 1, 2), GPU):
         raise ValueError("oh")
     assert "left" not in log
 
 
 def test_a_gpu_for_each_process_of_this_machine_has_to_be_there(log: list[object]) -> None:
-    with pytest.raises(ResnetCliError, match="3 processes need a GPU each"), joined(Place(1, 3, 1, 3), GPU):
+    with pytest.raises(ResnetCliError, match="3 processes need a GPU each"), process_group(RankInfo(1, 3, 1, 3), GPU):
         pass
     assert log == []
 
@@ -174,7 +177,7 @@ def test_what_was_written_before_or_after_is_not_lost(
     with open(1, "w", closefd=False, encoding="utf-8") as stream:  # one that keeps what it is given for a while
         monkeypatch.setattr(sys, "stdout", stream)
         stream.write("before ")
-        with muted((1, 2)):
+        with silenced_fds((1, 2)):
             stream.write("within ")
         stream.write("after")
     assert capfd.readouterr() == ("before after", "")
@@ -189,7 +192,7 @@ def test_streams_that_are_gone_do_not_matter(
         stream = io.StringIO()
         stream.close()
     monkeypatch.setattr(sys, "stdout", stream)
-    with muted(1):
+    with silenced_fds(1):
         os.write(1, b"lost")
     os.write(1, b"kept")
     assert capfd.readouterr().out == "kept"
@@ -203,6 +206,6 @@ def test_no_file_descriptor_is_left_open_or_closed() -> None:
         return numbers
 
     before = free()
-    with muted((1, before[-1], 2)):  # of which one is closed
+    with silenced_fds((1, before[-1], 2)):  # of which one is closed
         pass
     assert free() == before

@@ -18,18 +18,18 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import demand
+from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.distributed import process_group, replicas, synchronized_sampling
-from resnet_cli.measure.distributed.coordination import Alone, PeerGoneError, Peers
-from resnet_cli.measure.distributed.process_group import Place
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion, own_device, replicate
+from resnet_cli.measure.distributed.coordination import Coordinator, PeerGoneError, SingleProcess
+from resnet_cli.measure.distributed.process_group import RankInfo
+from resnet_cli.measure.distributed.replicas import ReplicaConfig, own_device, replicate
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import Replicas
 from tests.helpers.fake_clock import SimulatedClock, out_of_memory
 
 CPU = torch.device("cpu")
-QUESTION = ReplicaQuestion(
+QUESTION = ReplicaConfig(
     image=(3, 4, 4), batch_sizes=(2, 5), model="net", limits=Limits(max_time_s=2.0, min_time_s=0.5), seed=3, threads=1
 )
 
@@ -124,7 +124,7 @@ def test_images_are_of_the_seed_and_of_the_rank(run: Run) -> None:
         return [value]
 
     waits: list[float] = []
-    peers = cast(Peers, SimpleNamespace(rank=2, count=4, share=share, start=Alone().start))
+    peers = cast(Coordinator, SimpleNamespace(rank=2, count=4, share=share, start=SingleProcess().start))
     assert replicas._row(QUESTION, Net(look), 2, CPU, torch.float32, peers, print) is None  # that is for the first one
     assert {str(x) for x in seen} == {str(random_init.image((2, 3, 4, 4), 5))}
     assert len(waits) == 1  # for the first one, which is measured alone: hardly ever awake
@@ -165,9 +165,9 @@ def test_a_failure_is_told_to_the_user_and_to_the_others(
 def test_the_others_wait_for_as_long_as_one_may_be_measured(run: Run) -> None:
     waits: list[float] = []
 
-    def joined(place: Place, device: torch.device, patience_s: float) -> Any:
+    def joined(place: RankInfo, device: torch.device, patience_s: float) -> Any:
         waits.append(patience_s)
-        return process_group.joined(place, device, patience_s)
+        return process_group.process_group(place, device, patience_s)
 
     run.patch.setattr(replicas, "joined", joined)
     run(lambda x: run.clock.run(1.0), batch_sizes=(2,), limits=Limits(max_time_s=5000.0, ci_width=1.0, min_time_s=0.0))
@@ -248,7 +248,7 @@ def test_a_network_is_ours_or_the_user_s_and_has_weights_of_the_seed(tmp_path: P
     (tmp_path / "net.py").write_text(
         "from torch import nn\ndef net(width):\n    return nn.Linear(width, 1)\n", encoding="ascii"
     )
-    asked = ReplicaQuestion(
+    asked = ReplicaConfig(
         image=(3, 4, 4), batch_sizes=(1,), model=f"{tmp_path / 'net.py'}:net", arguments=(("width", 7),), seed=1
     )
     first, second, other = (next(replicas._build(replace(asked, seed=seed)).parameters()) for seed in (1, 1, 2))
@@ -268,7 +268,7 @@ def test_a_process_on_gpus_takes_the_one_of_its_number() -> None:
 
 def test_memory_of_a_gpu_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     model, gpu = net(), torch.device("cuda", 0)
-    needed = demand(Subject(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(5)
+    needed = workload_cost(ModelUnderTest(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(5)
     monkeypatch.setattr(conditions, "available_bytes", lambda device: needed)
     replicas._require_memory(QUESTION, model, gpu, torch.float32, 4)
     monkeypatch.setattr(conditions, "available_bytes", lambda device: needed - 1)

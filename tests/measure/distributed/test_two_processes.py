@@ -19,27 +19,25 @@ import torch
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.workload_cost import demand
+from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.distributed import cpu_threads, launcher, replicas
 from resnet_cli.measure.distributed.coordination import PeerGoneError
 from resnet_cli.measure.distributed.cpu_threads import threads_each
 from resnet_cli.measure.distributed.efficiency import DDP, REPLICAS, combined, notes
 from resnet_cli.measure.distributed.launcher import launch, run_here
-from resnet_cli.measure.distributed.process_group import Place, is_member, muted, require_gpus
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion
-from resnet_cli.measure.distributed.synchronized_sampling import Rounds
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.distributed.process_group import RankInfo, launched_by_torchrun, require_gpus, silenced_fds
+from resnet_cli.measure.distributed.replicas import ReplicaConfig
+from resnet_cli.measure.distributed.synchronized_sampling import RankSamples
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.network.architectures import resolve
 
 HELPERS = Path(__file__).parents[2] / "helpers"
 ROOT = HELPERS.parents[1]
 TINY = resolve(repeat="1,1,1,1", num_classes=10)
-QUESTION = ReplicaQuestion(
-    image=(3, 32, 32), batch_sizes=(2,), spec=TINY, limits=Limits(max_time_s=0.4, min_time_s=0.1)
-)
+QUESTION = ReplicaConfig(image=(3, 32, 32), batch_sizes=(2,), spec=TINY, limits=Limits(max_time_s=0.4, min_time_s=0.1))
 
 
-def network(name: str, mode: str) -> ReplicaQuestion:
+def network(name: str, mode: str) -> ReplicaConfig:
     """Of a network that does not survive, with time enough for that."""
     return replace(QUESTION, spec=None, model=f"{HELPERS / 'distributed_models.py'}:{name}", mode=mode)
 
@@ -142,7 +140,7 @@ def found(samples: list[float], calls: int, seconds: float) -> dict[str, object]
 
 
 def test_rates_add_up_and_the_slowest_is_named() -> None:
-    alone = Rounds(samples_s=[0.1, 0.1], calls=20, seconds=2.0)
+    alone = RankSamples(samples_s=[0.1, 0.1], calls=20, seconds=2.0)
     each = [found([0.125], 16, 2.0), found([0.25], 10, 2.5), found([0.2], 10, 2.0)]
     row = combined(4, "gloo", REPLICAS, 2, alone, each, 0.95)
     assert [rank.images_per_s for rank in row.ranks] == [32, 16, 20]
@@ -153,13 +151,13 @@ def test_rates_add_up_and_the_slowest_is_named() -> None:
 
 
 def test_of_equal_rates_the_one_with_slower_calls_is_the_slowest() -> None:
-    alone = Rounds(samples_s=[0.1], calls=10, seconds=1.0)
+    alone = RankSamples(samples_s=[0.1], calls=10, seconds=1.0)
     row = combined(1, "gloo", DDP, 1, alone, [found([0.1], 10, 1.0), found([0.11], 10, 1.0)], 0.95)
     assert row.slowest == 1
 
 
 def test_notes_say_the_threads_and_what_lockstep_means() -> None:
-    alone = Rounds(samples_s=[0.1], calls=10, seconds=1.0)
+    alone = RankSamples(samples_s=[0.1], calls=10, seconds=1.0)
     plain = combined(1, "gloo", REPLICAS, 1, alone, [found([0.1], 10, 1.0)], 0.95)
     assert notes([]) == ()
     assert ["each process has 1 thread," in note.text for note in notes([plain])] == [True]
@@ -195,13 +193,13 @@ def test_the_one_thread_of_torchrun_is_nobodys_choice(monkeypatch: pytest.Monkey
 def test_a_place_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
-    assert Place.from_environment() == Place(5, 8, 1, 4)
+    assert RankInfo.from_environment() == RankInfo(5, 8, 1, 4)
     monkeypatch.delenv("LOCAL_RANK")
-    assert Place.from_environment() == Place(5, 8, 1, 4)
-    assert not is_member()
+    assert RankInfo.from_environment() == RankInfo(5, 8, 1, 4)
+    assert not launched_by_torchrun()
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", "1")
-    assert is_member()
+    assert launched_by_torchrun()
 
 
 @pytest.mark.parametrize("rank", [None, "", "one", "2", "-1"])
@@ -278,7 +276,7 @@ def test_several_processes_run_on_two_kinds_of_device() -> None:
 
 def test_a_batch_that_all_together_have_no_memory_for_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     model = replicas._build(QUESTION)
-    asked = demand(Subject(model, ""), QUESTION.image, torch.float32, "inference").bytes_at(2)
+    asked = workload_cost(ModelUnderTest(model, ""), QUESTION.image, torch.float32, "inference").bytes_at(2)
     cpu = torch.device("cpu")
     monkeypatch.setattr(conditions, "available_bytes", lambda device: 3 * asked)
     replicas._require_memory(QUESTION, model, cpu, torch.float32, 3)
@@ -290,7 +288,7 @@ def test_a_batch_that_all_together_have_no_memory_for_is_not_tried(monkeypatch: 
 
 
 def test_what_is_muted_is_lost_and_the_rest_is_not(capfd: pytest.CaptureFixture[str]) -> None:
-    with muted(1):
+    with silenced_fds(1):
         os.write(1, b"lost")
         os.write(2, b"kept")
     os.write(1, b"after")

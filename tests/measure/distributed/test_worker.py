@@ -19,11 +19,11 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.distributed import launcher, worker
 from resnet_cli.measure.distributed.coordination import PeerGoneError
 from resnet_cli.measure.distributed.efficiency import REPLICAS, combined
-from resnet_cli.measure.distributed.replicas import ReplicaQuestion
-from resnet_cli.measure.distributed.synchronized_sampling import Rounds
-from resnet_cli.measure.distributed.worker import PROGRESS, handled_signals, work
+from resnet_cli.measure.distributed.replicas import ReplicaConfig
+from resnet_cli.measure.distributed.synchronized_sampling import RankSamples
+from resnet_cli.measure.distributed.worker import PROGRESS, handled_signals, worker_main
 
-QUESTION = ReplicaQuestion(image=(3, 32, 32), batch_sizes=(2,))
+QUESTION = ReplicaConfig(image=(3, 32, 32), batch_sizes=(2,))
 Replicate = Callable[..., object]
 
 
@@ -50,18 +50,18 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | int]]:
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, replicate: Replicate) -> Any:
     monkeypatch.setattr(worker, "replicate", replicate)
-    return work(QUESTION, str(folder))
+    return worker_main(QUESTION, str(folder))
 
 
 def row(batch_size: int) -> Any:
     rank = {"host": "here", "device": "cpu", "samples": [0.1], "calls": 10, "seconds": 1.0}
-    return combined(batch_size, "gloo", REPLICAS, 1, Rounds([0.1], 10, 1.0), [rank], 0.95)
+    return combined(batch_size, "gloo", REPLICAS, 1, RankSamples([0.1], 10, 1.0), [rank], 0.95)
 
 
 def test_what_is_measured_reaches_the_launcher_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (row(1), row(2))
 
-    def replicate(question: ReplicaQuestion, progress: Callable[[str], None], keep: Callable[[Any], None]) -> Any:
+    def replicate(question: ReplicaConfig, progress: Callable[[str], None], keep: Callable[[Any], None]) -> Any:
         assert question is QUESTION
         assert launcher._measured(tmp_path) == ()
         for number, one in enumerate(rows, 1):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_cli.measure.faults.catalog import MUTATIONS, Mutation, NoPlaceError
+from resnet_cli.measure.faults.catalog import MUTATIONS, Fault, NotApplicableError
 from resnet_cli.network.resnet import build
 from tests.helpers.equivalent_resnets import HARMLESS, randomise
 from tests.helpers.models import torchvision_models
@@ -127,7 +127,7 @@ def test_a_fault_is_planted_and_shows(name: str, key: str) -> None:
     before = {key: tensor.clone() for key, tensor in original(name).state_dict().items()}
     given = copy.deepcopy(original(name))
     if (name, key) in NO_PLACE:
-        with pytest.raises(NoPlaceError, match="no "):
+        with pytest.raises(NotApplicableError, match="no "):
             BY_KEY[key].plant(given)
         return
     faulty = BY_KEY[key].plant(given)
@@ -155,7 +155,7 @@ def test_the_original_behaves_as_before(name: str) -> None:
 @pytest.mark.parametrize(
     "mutation", [row for row in MUTATIONS if row.group == "wiring"], ids=lambda mutation: mutation.key
 )
-def test_a_faulty_network_moves_to_meta(mutation: Mutation) -> None:
+def test_a_faulty_network_moves_to_meta(mutation: Fault) -> None:
     name = "torchvision" if ("ours", mutation.key) in NO_PLACE else "ours"
     faulty = copy.deepcopy(mutation.plant(copy.deepcopy(original(name)))).to("meta")
     out = faulty(images().to("meta"))
@@ -191,7 +191,7 @@ def test_networks_of_other_hands(name: str) -> None:
     for mutation in MUTATIONS:
         try:
             mutation.plant(copy.deepcopy(network))
-        except NoPlaceError as error:
+        except NotApplicableError as error:
             refused[mutation.key] = str(error)
     assert set(refused) == expected
     assert all(refused.values())
@@ -200,7 +200,7 @@ def test_networks_of_other_hands(name: str) -> None:
 @pytest.mark.parametrize("network", [nn.Linear(3, 3), nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Identity()])
 def test_no_resnet_has_no_place(network: nn.Module) -> None:
     for key in ("missing-bn", "dropped-identity", "block-more", "one-weight", "stem-padding", "no-head-bias"):
-        with pytest.raises(NoPlaceError):
+        with pytest.raises(NotApplicableError):
             BY_KEY[key].plant(copy.deepcopy(network))
 
 
@@ -208,7 +208,7 @@ def test_a_fault_that_is_there_already_is_refused() -> None:
     network = copy.deepcopy(original("ours"))
     for key in ("eps-1e-3", "momentum", "frozen-parameter", "no-head-bias"):
         network = BY_KEY[key].plant(network)
-        with pytest.raises(NoPlaceError):
+        with pytest.raises(NotApplicableError):
             BY_KEY[key].plant(network)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.faults import catalog, layers, weights
 from resnet_cli.measure.faults.catalog import MUTATIONS
-from resnet_cli.measure.faults.op_capture import NoPlaceError
+from resnet_cli.measure.faults.op_capture import NotApplicableError
 from resnet_cli.measure.models import random_init
 from tests.measure.parity.test_diagnosis import IDENTITY, Block, basic, conv, network
 
@@ -20,7 +20,7 @@ Plant = Callable[[nn.Module], nn.Module]
 
 
 def randomised(model: nn.Module) -> nn.Module:
-    random_init.randomise(model, 0)
+    random_init.randomize_parameters(model, 0)
     return model
 
 
@@ -175,7 +175,7 @@ def test_a_fault_after_which_the_network_does_not_run_has_no_place() -> None:
 
     (fault,) = catalog._group("group", ("key", "title", breaking))
     assert (fault.key, fault.group, fault.title) == ("key", "group", "title")
-    with pytest.raises(NoPlaceError, match="the network does not run on 64 pixels"):
+    with pytest.raises(NotApplicableError, match="the network does not run on 64 pixels"):
         fault.plant(copy.deepcopy(original()))
 
 
@@ -304,7 +304,7 @@ def test_a_network_without_a_place_for_a_fault_says_so(
 ) -> None:
     model = make()
     for key in refused:
-        with pytest.raises(NoPlaceError, match=r"^(no|the|every) "):
+        with pytest.raises(NotApplicableError, match=r"^(no|the|every) "):
             of(PLANTS[key], model)
     for key in planted:
         of(PLANTS[key], model)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from resnet_cli.measure.faults.op_capture import IMAGE_SIZE, NoPlaceError, Op, observed
+from resnet_cli.measure.faults.op_capture import IMAGE_SIZE, FunctionCall, NotApplicableError, capture_ops
 
 
 class Calling(nn.Module):
@@ -28,8 +28,8 @@ class Calling(nn.Module):
         return self.call(self, x)
 
 
-def ops_of(call: Callable[[Any, Tensor], Any]) -> list[Op]:
-    given, *ops = observed(Calling(call))
+def ops_of(call: Callable[[Any, Tensor], Any]) -> list[FunctionCall]:
+    given, *ops = capture_ops(Calling(call))
     assert (given.index, given.kind, given.shape) == (0, "input", (1, 3, IMAGE_SIZE, IMAGE_SIZE))
     return ops
 
@@ -159,26 +159,26 @@ def test_both_batch_norms_of_torch_have_the_same_arguments() -> None:
     assert (short.options["momentum"], short.options["eps"], short.weight_shape) == (0.1, 1e-5, ())
 
 
-def conv_with(**options: Any) -> Op:
-    return Op(1, "conv", 0, (0,), "", None, (1, 4, 8, 8), (4, 3, 3, 3), options)
+def conv_with(**options: Any) -> FunctionCall:
+    return FunctionCall(1, "conv", 0, (0,), "", None, (1, 4, 8, 8), (4, 3, 3, 3), options)
 
 
 def test_one_figure_stands_for_both_axes() -> None:
     conv = conv_with(stride=2, padding=(1, 2), dilation=[3], groups="same")
     assert (conv.pair("stride"), conv.pair("padding"), conv.pair("dilation")) == ((2, 2), (1, 2), (3, 3))
-    with pytest.raises(NoPlaceError, match="groups of the convolution is 'same'"):
+    with pytest.raises(NotApplicableError, match="groups of the convolution is 'same'"):
         conv.pair("groups")
 
 
 @pytest.mark.parametrize("channels", [3, 1, 6])
 def test_the_image_has_the_channels_that_the_network_takes(channels: int) -> None:
-    given, conv = observed(Calling(lambda net, x: net.conv(x), channels))
+    given, conv = capture_ops(Calling(lambda net, x: net.conv(x), channels))
     assert (given.shape[1], conv.inputs, conv.number) == (channels, (0,), 0)
 
 
 def test_a_network_without_parameters_is_given_three_channels() -> None:
-    assert [op.kind for op in observed(nn.ReLU())] == ["input", "relu"]
-    assert observed(nn.ReLU())[0].shape[1] == 3
+    assert [op.kind for op in capture_ops(nn.ReLU())] == ["input", "relu"]
+    assert capture_ops(nn.ReLU())[0].shape[1] == 3
 
 
 def test_a_network_that_takes_one_channel_only_by_its_own_word_gets_one() -> None:
@@ -188,7 +188,7 @@ def test_a_network_that_takes_one_channel_only_by_its_own_word_gets_one() -> Non
                 raise ValueError("grey images only")
             return x.relu()
 
-    assert observed(Grey())[0].shape[1] == 1
+    assert capture_ops(Grey())[0].shape[1] == 1
 
 
 def test_why_a_network_does_not_run_is_said_once_with_the_first_reason() -> None:
@@ -196,8 +196,8 @@ def test_why_a_network_does_not_run_is_said_once_with_the_first_reason() -> None
         def forward(self, x: Tensor) -> Tensor:
             raise ValueError(f"not with {x.shape[1]}\nand more")
 
-    with pytest.raises(NoPlaceError, match=r"does not run on 64 pixels: not with 3$"):
-        observed(Picky())
+    with pytest.raises(NotApplicableError, match=r"does not run on 64 pixels: not with 3$"):
+        capture_ops(Picky())
 
 
 @pytest.mark.parametrize("fails", [True, False])
@@ -212,10 +212,10 @@ def test_the_network_is_left_as_it_was(fails: bool) -> None:
     net = Calling(call)
     net.norm.eval()
     if fails:
-        with pytest.raises(NoPlaceError):
-            observed(net)
+        with pytest.raises(NotApplicableError):
+            capture_ops(net)
     else:
-        observed(net)
+        capture_ops(net)
     assert [name for name, module in net.named_modules() if not module.training] == ["norm"]
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
@@ -240,5 +240,5 @@ def test_the_image_is_the_same_every_time() -> None:
             return x
 
     for _ in range(2):
-        observed(Looking())
+        capture_ops(Looking())
     assert torch.equal(seen[0], seen[1])

@@ -11,15 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from resnet_cli.measure.faults.op_capture import NoPlaceError
-from resnet_cli.measure.faults.residual_structure import Anatomy, conv_of, from_middle, norms_of_blocks
+from resnet_cli.measure.faults.op_capture import NotApplicableError
+from resnet_cli.measure.faults.residual_structure import (
+    ResidualStructure,
+    by_distance_from_middle,
+    conv_of,
+    norms_of_blocks,
+)
 from resnet_cli.network.architectures import FAMILY
 from tests.helpers.models import subject, torchvision_network
 
 
 @cache
-def anatomy_of(name: str, ours: bool) -> Anatomy:
-    return Anatomy(subject(FAMILY[name]).model if ours else torchvision_network(name))
+def anatomy_of(name: str, ours: bool) -> ResidualStructure:
+    return ResidualStructure(subject(FAMILY[name]).model if ours else torchvision_network(name))
 
 
 @pytest.mark.parametrize("ours", [True, False])
@@ -59,16 +64,16 @@ def test_the_blocks_of_resnet50(ours: bool) -> None:
 
 
 def test_from_the_middle_outwards() -> None:
-    assert from_middle("abcde") == list("cbdae")
-    assert from_middle("abcd") == list("cbda")
-    assert from_middle("a") == ["a"]
-    assert from_middle("") == []
+    assert by_distance_from_middle("abcde") == list("cbdae")
+    assert by_distance_from_middle("abcd") == list("cbda")
+    assert by_distance_from_middle("a") == ["a"]
+    assert by_distance_from_middle("") == []
 
 
 def test_convolutions_from_the_middle_block_those_with_a_stride_last() -> None:
     anatomy = anatomy_of("resnet18", True)
     convs = anatomy.middle_convs()
-    of_blocks = [op for block in from_middle(anatomy.blocks) for op in block.convs()]
+    of_blocks = [op for block in by_distance_from_middle(anatomy.blocks) for op in block.convs()]
     assert sorted(convs, key=of_blocks.index) == of_blocks
     strides = [max(op.pair("stride")) for op in convs]
     assert strides == [1] * 13 + [2] * 3
@@ -120,7 +125,7 @@ SINGLE: dict[str, tuple[Callable[[Any, Tensor], Tensor], tuple[list[str], list[s
 @pytest.mark.parametrize("case", SINGLE)
 def test_a_block_is_an_addition_of_branches_of_which_one_convolves_more(case: str) -> None:
     call, expected = SINGLE[case]
-    (block,) = Anatomy(Blocky(call)).blocks
+    (block,) = ResidualStructure(Blocky(call)).blocks
     found = [op.kind for op in block.body], [op.kind for op in block.shortcut]
     assert (*found, block.body_argument, block.relu is not None) == expected
     assert block.entry.kind == "relu"
@@ -138,17 +143,17 @@ OTHERS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("case", OTHERS)
 def test_other_additions_are_no_blocks(case: str) -> None:
-    with pytest.raises(NoPlaceError, match="no addition of a convolved branch"):
-        _ = Anatomy(Blocky(OTHERS[case])).blocks
+    with pytest.raises(NotApplicableError, match="no addition of a convolved branch"):
+        _ = ResidualStructure(Blocky(OTHERS[case])).blocks
 
 
 def test_what_is_not_there_is_said() -> None:
-    bare = Anatomy(nn.ReLU())
-    with pytest.raises(NoPlaceError, match=r"no convolution by torch's conv2d"):
+    bare = ResidualStructure(nn.ReLU())
+    with pytest.raises(NotApplicableError, match=r"no convolution by torch's conv2d"):
         _ = bare.stem
-    with pytest.raises(NoPlaceError, match="no linear layer"):
+    with pytest.raises(NotApplicableError, match="no linear layer"):
         _ = bare.head
-    with pytest.raises(NoPlaceError, match="no block holds"):
+    with pytest.raises(NotApplicableError, match="no block holds"):
         norms_of_blocks(Blocky(lambda net, x: x + net.a(x)))
 
 
@@ -157,8 +162,8 @@ def test_a_norm_by_function_has_no_module() -> None:
         return x + F.batch_norm(net.a(x), net.norm.running_mean, net.norm.running_var)
 
     net = Blocky(call)
-    assert len(Anatomy(net).blocks[0].norms()) == 1
-    with pytest.raises(NoPlaceError, match="no block holds"):
+    assert len(ResidualStructure(net).blocks[0].norms()) == 1
+    with pytest.raises(NotApplicableError, match="no block holds"):
         norms_of_blocks(net)
 
 
@@ -167,18 +172,18 @@ def test_a_stride_along_one_side_is_a_stride() -> None:
         x = x + net.a(x)
         return x[..., ::2] + F.conv2d(x, net.b.weight, None, (1, 2), 1)
 
-    anatomy = Anatomy(Blocky(call))
+    anatomy = ResidualStructure(Blocky(call))
     assert [block.strided() for block in anatomy.blocks] == [False, True]
     assert [op.pair("stride") for op in anatomy.middle_convs()] == [(1, 1), (1, 2)]
 
 
 def test_a_convolution_by_function_has_no_module() -> None:
-    anatomy = Anatomy(Blocky(lambda net, x: x + F.conv2d(x, torch.ones(4, 4, 1, 1))))
+    anatomy = ResidualStructure(Blocky(lambda net, x: x + F.conv2d(x, torch.ones(4, 4, 1, 1))))
     (conv,) = anatomy.blocks[0].convs()
-    with pytest.raises(NoPlaceError, match=r"no nn\.Conv2d"):
+    with pytest.raises(NotApplicableError, match=r"no nn\.Conv2d"):
         conv_of(anatomy.network, conv)
 
 
 def test_the_last_linear_layer_is_the_head() -> None:
     net = nn.Sequential(nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 7))
-    assert Anatomy(net).head.weight_shape == (7, 5)
+    assert ResidualStructure(net).head.weight_shape == (7, 5)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from resnet_cli import signals
 from resnet_cli.measure.faults import self_test as module
-from resnet_cli.measure.faults.catalog import Mutation, NoPlaceError
+from resnet_cli.measure.faults.catalog import Fault, NotApplicableError
 from resnet_cli.measure.faults.self_test import is_named, self_test
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.compare import compare
-from resnet_cli.measure.parity.config import Question
-from resnet_cli.results.compare import Diagnosis, Finding, SelfTestResult
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.results.compare import Diagnosis, Difference, SelfTestResult
 
-QUICK = Question(shape=(2, 3, 16, 16), checks=("parameters", "settings"))
+QUICK = ParityConfig(shape=(2, 3, 16, 16), checks=("parameters", "settings"))
 
 
 def network(**parts: nn.Module) -> nn.Module:
@@ -43,7 +43,7 @@ def nothing(model: nn.Module) -> nn.Module:
 
 
 def nowhere(model: nn.Module) -> nn.Module:
-    raise NoPlaceError("no such layer was found")
+    raise NotApplicableError("no such layer was found")
 
 
 class Broken(nn.Module):
@@ -55,20 +55,20 @@ def broken(model: nn.Module) -> nn.Module:
     return Broken()
 
 
-NAMED = Mutation("missing-stem-relu", "wiring", "no ReLU in the stem", without_stem_relu)
-UNNAMED = Mutation("one-weight", "weights", "called by another's name", without_stem_relu)
-UNSEEN = Mutation("nan", "weights", "none at all", nothing)
-PLACELESS = Mutation("gelu", "wiring", "nowhere", nowhere)
-FAILING = Mutation("kernel", "convolution and pooling", "does not run", broken)
+NAMED = Fault("missing-stem-relu", "wiring", "no ReLU in the stem", without_stem_relu)
+UNNAMED = Fault("one-weight", "weights", "called by another's name", without_stem_relu)
+UNSEEN = Fault("nan", "weights", "none at all", nothing)
+PLACELESS = Fault("gelu", "wiring", "nowhere", nowhere)
+FAILING = Fault("kernel", "convolution and pooling", "does not run", broken)
 
 
 @pytest.fixture
 def planting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SelfTestResult]:
     """A self-test of some faults alone, on small networks that are the same but for their names."""
 
-    def run(*faults: Mutation, ours: nn.Module | None = None, **options: Any) -> SelfTestResult:
+    def run(*faults: Fault, ours: nn.Module | None = None, **options: Any) -> SelfTestResult:
         monkeypatch.setattr(module, "MUTATIONS", faults)
-        mine, other = Subject(ours or network(), "ours"), Subject(network(), "theirs")
+        mine, other = ModelUnderTest(ours or network(), "ours"), ModelUnderTest(network(), "theirs")
         return self_test(mine, other, options.pop("question", QUICK), **options)
 
     return run
@@ -105,7 +105,7 @@ def test_a_finding_is_told_where_no_pattern_has_a_name(planting: Callable[..., S
         model.get_submodule("norm").eps = 1e-6  # type: ignore[assignment]
         return model
 
-    result = planting(Mutation("eps-1e-6", "batch norm", "eps", narrower))
+    result = planting(Fault("eps-1e-6", "batch norm", "eps", narrower))
     assert result.rows[0].text == "norm: eps 1e-06, torchvision has 1e-05"
     assert result.same
 
@@ -138,7 +138,7 @@ def test_every_fault_is_planted_in_the_references_weights(planting: Callable[...
         return model
 
     ours = network()
-    planting(*[Mutation("one-weight", "weights", "zero", look)] * 2, ours=ours)
+    planting(*[Fault("one-weight", "weights", "zero", look)] * 2, ours=ours)
     assert torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0], ours.get_parameter("conv.weight"))
 
@@ -150,14 +150,14 @@ def test_every_fault_is_planted_in_the_references_weights(planting: Callable[...
 def test_images_are_small(
     shape: Any, used: Any, planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Question] = []
+    asked: list[ParityConfig] = []
 
-    def listening(ours: Subject, theirs: Subject, question: Question) -> Any:
+    def listening(ours: ModelUnderTest, theirs: ModelUnderTest, question: ParityConfig) -> Any:
         asked.append(question)
         return compare(ours, theirs, question)
 
     monkeypatch.setattr(module, "compare", listening)
-    planting(question=Question(shape=shape, checks=("settings",), seed=3))
+    planting(question=ParityConfig(shape=shape, checks=("settings",), seed=3))
     assert [(one.shape, one.seed, one.transfer, one.keep) for one in asked] == [(used, 3, "none", True)]
 
 
@@ -175,8 +175,8 @@ def test_ctrl_c_keeps_the_rows_that_there_are(
     planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[bool] = []
-    monkeypatch.setattr(signals, "heard", lambda: heard.append(True))
-    stopping = Mutation("gelu", "wiring", "Ctrl-C", interrupt)
+    monkeypatch.setattr(signals, "acknowledge", lambda: heard.append(True))
+    stopping = Fault("gelu", "wiring", "Ctrl-C", interrupt)
     result = planting(NAMED, stopping, NAMED)
     assert [row.key for row in result.rows] == ["missing-stem-relu"]
     assert (result.interrupted, result.same, result.planted) == (True, False, 1)
@@ -215,6 +215,6 @@ def test_a_name_is_a_diagnosis_or_a_finding_that_says_it(
 ) -> None:
     said = SimpleNamespace(
         diagnoses=[Diagnosis(name, "", ()) for name in diagnoses],
-        findings=[Finding("settings", "setting", name, "", "", None, None, "") for name in findings],
+        findings=[Difference("settings", "setting", name, "", "", None, None, "") for name in findings],
     )
     assert is_named(key, said) is expected  # type: ignore[arg-type]

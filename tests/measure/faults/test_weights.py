@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from resnet_cli.measure.faults import weights
-from resnet_cli.measure.faults.op_capture import NoPlaceError
+from resnet_cli.measure.faults.op_capture import NotApplicableError
 from tests.measure.faults.test_layers import MIDDLE, Plant, of, original, replaced, weight
 from tests.measure.parity.test_diagnosis import IDENTITY, Block, basic, conv, network
 
@@ -133,5 +133,5 @@ def without_statistics(norm: nn.Module) -> nn.Module:
     ],
 )
 def test_a_network_without_a_place_for_a_fault_says_so(plant: Plant, make: Callable[[], nn.Module]) -> None:
-    with pytest.raises(NoPlaceError, match=r"^(no|the) "):
+    with pytest.raises(NotApplicableError, match=r"^(no|the) "):
         of(plant, make())

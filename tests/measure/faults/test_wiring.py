@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_cli.measure.faults import wiring
-from resnet_cli.measure.faults.op_capture import NoPlaceError
+from resnet_cli.measure.faults.op_capture import NotApplicableError
 from tests.measure.faults.test_layers import Plant, original, randomised
 from tests.measure.parity.test_diagnosis import IDENTITY, Block, basic, network
 
@@ -234,7 +234,7 @@ def test_a_container_of_several_blocks_is_no_block() -> None:
 
     two_and_two = Rows(nn.Sequential(Holder(*four()[:2]), Holder(*four()[:2])))
     for model in (Fields(), two_and_two):
-        with pytest.raises(NoPlaceError, match=r"nn\.Sequential or an nn\.ModuleList"):
+        with pytest.raises(NotApplicableError, match=r"nn\.Sequential or an nn\.ModuleList"):
             wiring.block_fewer(randomised(model))
     alone = Rows(nn.Sequential(*(Holder(one) for one in four())))
     assert names(wiring.block_fewer(randomised(alone))) == ["0", "1", "2"]
@@ -265,7 +265,7 @@ def test_what_a_blocks_weights_have_in_common(names: list[str | None], common: s
     ],
 )  # fmt: skip
 def test_a_network_without_a_place_for_a_fault_says_so(plant: Plant, path: str, layer: nn.Module) -> None:
-    with pytest.raises(NoPlaceError, match=r"^no "):
+    with pytest.raises(NotApplicableError, match=r"^no "):
         plant(written(lambda model: model.set_submodule(path, layer)))
 
 
@@ -280,10 +280,10 @@ def test_blocks_without_relus_have_no_place_for_faults_in_them() -> None:
         wiring.bn_relu_swapped, wiring.relu_before_add, wiring.missing_last_relu,
         wiring.missing_inner_relu, wiring.gelu, wiring.pre_activation,
     ):  # fmt: skip
-        with pytest.raises(NoPlaceError, match=r"^no "):
+        with pytest.raises(NotApplicableError, match=r"^no "):
             plant(copy.deepcopy(model))
     only = network(basic(4, 8, 2))
     only.set_submodule("two", IDENTITY)
     for plant in (wiring.dropped_identity, wiring.scaled_identity, wiring.block_more):
-        with pytest.raises(NoPlaceError, match=r"^no block "):
+        with pytest.raises(NotApplicableError, match=r"^no block "):
             plant(copy.deepcopy(only))

@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from resnet_cli.measure.graph import alignment
 from resnet_cli.measure.graph.alignment import Pair, align, compatible, key_map
-from resnet_cli.measure.graph.nodes import Leaf, Node
+from resnet_cli.measure.graph.nodes import Node, ParameterRef
 
 Shape = tuple[int, ...]
 
 
 def conv(name: str, weight: Shape = (4, 4, 3, 3), bias: Shape | None = None, **settings: object) -> Node:
-    leaves = {"weight": Leaf(f"{name}.weight", weight)}
+    leaves = {"weight": ParameterRef(f"{name}.weight", weight)}
     if bias is not None:
-        leaves["bias"] = Leaf(f"{name}.bias", bias)
+        leaves["bias"] = ParameterRef(f"{name}.bias", bias)
     return Node(0, "conv", {"stride": 1, **settings}, (), leaves, name, (1, 4, 8, 8))
 
 
 def norm(name: str, channels: int = 4) -> Node:
     roles = ("weight", "bias", "running_mean", "running_var")
-    leaves = {role: Leaf(f"{name}.{role}", (channels,)) for role in roles}
+    leaves = {role: ParameterRef(f"{name}.{role}", (channels,)) for role in roles}
     return Node(0, "batch_norm", {}, (), leaves, name, (1, 4, 8, 8))
 
 
@@ -78,9 +78,9 @@ def test_sizes_settings_and_shapes_tell_which_is_meant() -> None:
     pairs = align([plain("relu", (1, 4, 8, 8))], [small, large])
     assert [(b.shape if b else None) for a, b in pairs if a] == [(1, 4, 8, 8)]
     # A weight of another kind of as many values is a better partner than one of another number of them.
-    linear = Node(0, "linear", {}, (), {"weight": Leaf("fc.weight", (4, 36))}, "fc", (1, 4))
+    linear = Node(0, "linear", {}, (), {"weight": ParameterRef("fc.weight", (4, 36))}, "fc", (1, 4))
     assert said(align([linear], [conv("x", (2, 4, 3, 3)), conv("y", (4, 4, 3, 3))])) == [(None, "x"), ("fc", "y")]
-    linear = Node(0, "linear", {}, (), linear.leaves | {"bias": Leaf("fc.bias", (4,))}, "fc", (1, 4))
+    linear = Node(0, "linear", {}, (), linear.leaves | {"bias": ParameterRef("fc.bias", (4,))}, "fc", (1, 4))
     convs = [conv("x", (2, 4, 3, 3), (4,)), conv("y", (4, 4, 3, 3), (4,))]
     assert said(align([linear], convs)) == [(None, "x"), ("fc", "y")]
     # One parameter of another size is enough.
@@ -223,7 +223,7 @@ def test_what_the_other_has_not_hides_nothing_of_the_rest() -> None:
     assert key_map(pairs, {"v.weight": shape, "a.weight": shape}, {"w.weight": shape, "x.weight": shape}).pairs == {
         "a.weight": "x.weight"
     }
-    bare = Node(0, "conv", {}, (), {"bias": Leaf("x.bias", (4,))}, "x", (1, 4, 8, 8))
+    bare = Node(0, "conv", {}, (), {"bias": ParameterRef("x.bias", (4,))}, "x", (1, 4, 8, 8))
     ours = {"a.weight": shape, "a.bias": (4,)}
     assert key_map([(conv("a", bias=(4,)), bare)], ours, {"x.bias": (4,)}).pairs == {"a.bias": "x.bias"}
     unread = {"a.bias": (4,)}  # the weight is computed, say, and stands in no state

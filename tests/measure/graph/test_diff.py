@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from resnet_cli.measure.graph.alignment import Pair
-from resnet_cli.measure.graph.diff import Structure, compare, lines, settings_text, show
+from resnet_cli.measure.graph.diff import GraphDiff, diff_graphs, lines, settings_text, show
 from resnet_cli.measure.graph.nodes import Graph, Node
 from tests.helpers.models import structure_of
 
@@ -28,16 +28,16 @@ def norm(**options: Any) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(4, **options)
 
 
-def findings(structure: Structure) -> list[tuple[str, str, str | None, str | None]]:
+def findings(structure: GraphDiff) -> list[tuple[str, str, str | None, str | None]]:
     found = [one.finding for one in structure.differences]
     return [(one.kind, one.subject, one.our_value, one.their_value) for one in found]
 
 
-def texts(structure: Structure) -> list[str]:
+def texts(structure: GraphDiff) -> list[str]:
     return [one.finding.text for one in structure.differences]
 
 
-def statuses(structure: Structure) -> list[str]:
+def statuses(structure: GraphDiff) -> list[str]:
     return [structure.status[place] for place in range(len(structure.pairs))]
 
 
@@ -294,7 +294,7 @@ def apart(between: int, ours: Node, theirs: Node) -> list[str]:
     common = [Node(i, "sigmoid", {}, (), {}, "", (1, 4)) for i in range(between + 5)]
     before, behind = [(node, node) for node in common[:5]], [(node, node) for node in common[5:]]
     pairs: list[Pair] = [*before, (ours, None), *behind, (None, theirs)]
-    return statuses(compare(chain(ours, *common), chain(*common, theirs), pairs, "torchvision"))
+    return statuses(diff_graphs(chain(ours, *common), chain(*common, theirs), pairs, "torchvision"))
 
 
 def test_far_away_it_is_another_operator() -> None:
@@ -305,11 +305,11 @@ def test_far_away_it_is_another_operator() -> None:
 
 def test_one_operator_moves_to_one_place() -> None:
     pairs: list[Pair] = [(relu(1), None), (relu(2), None), (None, relu(1))]
-    structure = compare(chain(relu(1), relu(2)), chain(relu(1)), pairs, "torchvision")
+    structure = diff_graphs(chain(relu(1), relu(2)), chain(relu(1)), pairs, "torchvision")
     assert statuses(structure) == ["moved", "extra", "moved"]
     assert [one.finding.ours for one in structure.differences] == ["relu1", "relu2"]
     pairs = [(None, relu(1)), (relu(1), None), (None, relu(2))]
-    structure = compare(chain(relu(1)), chain(relu(1), relu(2)), pairs, "torchvision")
+    structure = diff_graphs(chain(relu(1)), chain(relu(1), relu(2)), pairs, "torchvision")
     assert statuses(structure) == ["moved", "moved", "missing"]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
-from resnet_cli.measure.graph.nodes import IMAGE, Graph, Leaf, Node
+from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
 from resnet_cli.measure.graph.recorder import record
 from resnet_cli.network.resnet import build
 from tests.helpers.models import on_meta
@@ -183,9 +183,11 @@ def test_parameters_are_known_by_role() -> None:
     conv, norm, linear = graph_of(
         nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2))
     ).nodes
-    assert conv.leaves == {"weight": Leaf("0.weight", (4, 3, 1, 1)), "bias": Leaf("0.bias", (4,))}
-    assert norm.leaves == {role: Leaf(f"1.{role}", (4,)) for role in ("weight", "bias", "running_mean", "running_var")}
-    assert linear.leaves == {"weight": Leaf("3.weight", (2, 64)), "bias": Leaf("3.bias", (2,))}
+    assert conv.leaves == {"weight": ParameterRef("0.weight", (4, 3, 1, 1)), "bias": ParameterRef("0.bias", (4,))}
+    assert norm.leaves == {
+        role: ParameterRef(f"1.{role}", (4,)) for role in ("weight", "bias", "running_mean", "running_var")
+    }
+    assert linear.leaves == {"weight": ParameterRef("3.weight", (2, 64)), "bias": ParameterRef("3.bias", (2,))}
 
 
 def test_only_parameters_that_a_live_operator_reads_are_used() -> None:
@@ -193,32 +195,32 @@ def test_only_parameters_that_a_live_operator_reads_are_used() -> None:
     assert graph_of(lambda net, x: x.relu()).used == set()
 
 
-LEAVES: dict[str, tuple[Callable[[Any, Tensor], Any], dict[str, Leaf]]] = {
-    "a buffer": (lambda net, x: x * net.scale, {"other": Leaf("scale", (3, 1, 1))}),
+LEAVES: dict[str, tuple[Callable[[Any, Tensor], Any], dict[str, ParameterRef]]] = {
+    "a buffer": (lambda net, x: x * net.scale, {"other": ParameterRef("scale", (3, 1, 1))}),
     "a view of a weight": (
         lambda net, x: x * net.scale.flatten().view(1, 3, 1, 1),
-        {"other": Leaf("scale", (3, 1, 1))},
+        {"other": ParameterRef("scale", (3, 1, 1))},
     ),
-    "a turned weight": (lambda net, x: x @ net.lin.weight.t(), {"weight": Leaf("lin.weight", (4, 4))}),
+    "a turned weight": (lambda net, x: x @ net.lin.weight.t(), {"weight": ParameterRef("lin.weight", (4, 4))}),
     "a weight turned another way": (
         lambda net, x: x @ net.lin.weight.transpose(0, 1),
-        {"weight": Leaf("lin.weight", (4, 4))},
+        {"weight": ParameterRef("lin.weight", (4, 4))},
     ),
     "a token beside an activation": (
         lambda net, x: torch.cat([net.token.expand(2, -1, -1, -1), x]),
-        {"tensors0": Leaf("token", (1, 3, 4, 4))},
+        {"tensors0": ParameterRef("token", (1, 3, 4, 4))},
     ),
     "a token behind it": (
         lambda net, x: torch.cat([x, net.token]),
-        {"tensors1": Leaf("token", (1, 3, 4, 4))},
+        {"tensors1": ParameterRef("token", (1, 3, 4, 4))},
     ),
     "a weight that is computed": (
         lambda net, x: F.conv2d(x, net.a.weight * 2),
-        {"weight": Leaf("a.weight", (3, 3, 1, 1), ("mul",))},
+        {"weight": ParameterRef("a.weight", (3, 3, 1, 1), ("mul",))},
     ),
     "a weight that is computed in steps": (
         lambda net, x: F.conv2d(x, (net.lin.weight[:3, :3].exp() / 3)[:, :, None, None]),
-        {"weight": Leaf("lin.weight", (3, 3), ("slice", "slice", "exp", "div"))},
+        {"weight": ParameterRef("lin.weight", (3, 3), ("slice", "slice", "exp", "div"))},
     ),
 }
 
@@ -240,7 +242,7 @@ def test_a_parametrized_weight_is_computed() -> None:
 def test_bookkeeping_on_buffers_changes_nothing_that_is_read() -> None:
     """num_batches_tracked goes up in train mode."""
     (conv, norm) = graph_of(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), training=True).nodes
-    assert norm.leaves["running_mean"] == Leaf("1.running_mean", (4,))
+    assert norm.leaves["running_mean"] == ParameterRef("1.running_mean", (4,))
     assert conv.leaves["weight"].computed == ()
 
     def renewed(net: Any, x: Tensor) -> Tensor:
@@ -248,7 +250,7 @@ def test_bookkeeping_on_buffers_changes_nothing_that_is_read() -> None:
         return x * net.scale  # type: ignore[no-any-return]
 
     (product,) = graph_of(renewed).nodes
-    assert product.leaves == {"other": Leaf("scale", (3, 1, 1))}
+    assert product.leaves == {"other": ParameterRef("scale", (3, 1, 1))}
 
 
 def test_a_tied_weight_has_the_name_that_comes_first() -> None:
@@ -312,8 +314,8 @@ def test_resnet18_by_hand() -> None:
     assert [node.operator for node in graph.nodes[-3:]] == ["relu", "mean", "linear"]
 
 
-def leaf(name: str) -> Leaf:
-    return Leaf(name, (4,))
+def leaf(name: str) -> ParameterRef:
+    return ParameterRef(name, (4,))
 
 
 @pytest.mark.parametrize(
@@ -331,6 +333,6 @@ def leaf(name: str) -> Leaf:
     ],
 )
 def test_a_reader_finds_an_operator_by_its_module_or_its_parameter(
-    path: str, leaves: dict[str, Leaf], label: str
+    path: str, leaves: dict[str, ParameterRef], label: str
 ) -> None:
     assert Node(0, "conv", {}, (), leaves, path, (1, 4)).label == label

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.models.copies import hollow_copy, lazy_names, real_copy
+from resnet_cli.measure.models.copies import cpu_copy, lazy_names, meta_copy
 from tests.helpers.models import summary_of
 
 
@@ -20,7 +20,7 @@ def network() -> nn.Sequential:
 
 def test_a_real_copy_of_a_real_network_has_its_values_and_is_its_own() -> None:
     model = network()
-    copy = real_copy(model)
+    copy = cpu_copy(model)
     for key, value in copy.state_dict().items():
         assert torch.equal(value, model.state_dict()[key])
         assert value.data_ptr() != model.state_dict()[key].data_ptr()
@@ -29,7 +29,7 @@ def test_a_real_copy_of_a_real_network_has_its_values_and_is_its_own() -> None:
 
 def test_a_real_copy_of_a_hollow_network_has_small_values_the_same_ones_every_time() -> None:
     model = network().to("meta")
-    one, other = real_copy(model), real_copy(model)
+    one, other = cpu_copy(model), cpu_copy(model)
     for key, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[key])
         assert (value.dtype, value.shape) == (model.state_dict()[key].dtype, model.state_dict()[key].shape)
@@ -46,24 +46,24 @@ def test_a_real_copy_of_a_hollow_network_has_small_values_the_same_ones_every_ti
 def test_only_what_is_hollow_is_filled() -> None:
     model = network()
     model[0].to("meta")
-    copy = real_copy(model)
+    copy = cpu_copy(model)
     assert torch.equal(copy.state_dict()["2.weight"], model.state_dict()["2.weight"])
     assert copy.state_dict()["0.weight"].shape == (4, 3, 1, 1)
 
 
 def test_a_network_that_can_be_built_anew_is() -> None:
     built = nn.Sequential(nn.Linear(2, 2))
-    assert real_copy(nn.Sequential(nn.Linear(2, 2)).to("meta"), lambda: built, torch.float64) is built
+    assert cpu_copy(nn.Sequential(nn.Linear(2, 2)).to("meta"), lambda: built, torch.float64) is built
     assert built[0].weight.dtype == torch.float64
     model = network()
-    assert real_copy(model, lambda: built) is not built  # it has what there is
+    assert cpu_copy(model, lambda: built) is not built  # it has what there is
     model[0].to("meta")
-    assert real_copy(model, lambda: built) is built
+    assert cpu_copy(model, lambda: built) is built
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_a_copy_takes_a_dtype_for_its_fractions(dtype: torch.dtype) -> None:
-    for copy in (real_copy(network(), None, dtype), hollow_copy(network(), dtype)):
+    for copy in (cpu_copy(network(), None, dtype), meta_copy(network(), dtype)):
         found = {key: value.dtype for key, value in copy.state_dict().items()}
         assert found.pop("1.num_batches_tracked") == torch.int64
         assert set(found.values()) == {dtype}
@@ -77,15 +77,15 @@ def test_lazy_modules_stay_lazy() -> None:
     names = ["1.weight", "1.bias", "2.weight", "2.bias", "2.running_mean", "2.running_var"]
     assert lazy_names(lazy()) == names
     assert lazy_names(network()) == []
-    for copy in (hollow_copy(lazy()), real_copy(lazy())):
+    for copy in (meta_copy(lazy()), cpu_copy(lazy())):
         assert lazy_names(copy) == names
-    hollow = hollow_copy(lazy(), torch.float64)
+    hollow = meta_copy(lazy(), torch.float64)
     assert {tensor.dtype for tensor in (*hollow.parameters(), *hollow.buffers())} == {torch.float64, torch.int64}
     assert {tensor.device.type for tensor in (*hollow.parameters(), *hollow.buffers())} == {"meta"}
-    assert {tensor.dtype for tensor in real_copy(lazy().double()).buffers()} == {torch.float64, torch.int64}
+    assert {tensor.dtype for tensor in cpu_copy(lazy().double()).buffers()} == {torch.float64, torch.int64}
     frozen = lazy()
     frozen[1].weight.requires_grad = False
-    assert [p.requires_grad for p in hollow_copy(frozen).parameters()] == [p.requires_grad for p in frozen.parameters()]
+    assert [p.requires_grad for p in meta_copy(frozen).parameters()] == [p.requires_grad for p in frozen.parameters()]
 
 
 class Reading(nn.Module):
@@ -111,4 +111,4 @@ class Streaming(nn.Module):
 
 def test_what_cannot_be_copied_is_named() -> None:
     with pytest.raises(TypeError, match="Streaming cannot be copied: "):
-        real_copy(Streaming())
+        cpu_copy(Streaming())

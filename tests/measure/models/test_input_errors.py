@@ -48,8 +48,8 @@ def told(network: nn.Module, shape: Shape, *, users: bool = False) -> ResnetCliE
 
     with pytest.raises(tracer.ForwardFailedError) as caught:
         run(make(shape))
-    explain = input_errors.explain_users if users else input_errors.explain
-    return explain(caught.value, shape, "net", input_errors.passes_with(run, make))
+    explain = input_errors.user_shape_error if users else input_errors.shape_error
+    return explain(caught.value, shape, "net", input_errors.accepts(run, make))
 
 
 def test_the_way_to_the_failure_is_shown() -> None:

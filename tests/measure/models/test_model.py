@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import model as networks
-from resnet_cli.measure.models.model import Passes, Subject, describe_input
+from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest, describe_input
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.results.common import Input, Network, Shape
 from tests.helpers.models import subject, summary_of
@@ -34,8 +34,8 @@ class Calling(nn.Module):
         return self.call(self, x)
 
 
-def passes_of(call: Callable[[Any, Tensor], Any], dtype: torch.dtype = torch.float32) -> Passes:
-    return Passes(Subject(Calling(call), "net"), SHAPE, dtype)
+def passes_of(call: Callable[[Any, Tensor], Any], dtype: torch.dtype = torch.float32) -> ForwardRunner:
+    return ForwardRunner(ModelUnderTest(Calling(call), "net"), SHAPE, dtype)
 
 
 def reading(net: Any, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def reading(net: Any, x: Tensor) -> Tensor:
 def test_a_network_is_described_by_what_it_was_built_from() -> None:
     spec = replace(FAMILY["resnext50_32x4d"], num_classes=7, stem="cifar", in_channels=1)
     assert subject(spec).described == Network(spec.name, "bottleneck", (3, 4, 6, 3), 32, 4, "cifar", 1, 7)
-    assert Subject(nn.ReLU(), "theirs").described == Network("theirs", *[None] * 7)
+    assert ModelUnderTest(nn.ReLU(), "theirs").described == Network("theirs", *[None] * 7)
 
 
 def test_an_input_is_described_by_its_bytes() -> None:
@@ -112,7 +112,7 @@ def test_what_runs_with_values_no_more_than_without_says_why() -> None:
 
 
 def test_ours_never_needs_values() -> None:
-    passes = Passes(Subject(Calling(odd), "ours", FAMILY["resnet18"]), SHAPE, torch.float32)
+    passes = ForwardRunner(ModelUnderTest(Calling(odd), "ours", FAMILY["resnet18"]), SHAPE, torch.float32)
     with pytest.raises(ResnetCliError, match="odd"):
         passes.inference()
     assert not passes.is_real

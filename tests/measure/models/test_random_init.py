@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.models.random_init import image, randomise, seeded, tensors, transfer
+from resnet_cli.measure.models.random_init import image, randomize_parameters, seeded, tensors, transfer
 
 
 class Net(nn.Module):
@@ -29,7 +29,7 @@ class Net(nn.Module):
 
 def drawn(seed: int = 0, model: nn.Module | None = None) -> nn.Module:
     model = Net() if model is None else model
-    randomise(model, seed)
+    randomize_parameters(model, seed)
     return model
 
 

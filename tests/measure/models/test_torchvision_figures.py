@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from resnet_cli.measure.models import torchvision_figures as published
-from resnet_cli.measure.models.torchvision_figures import Published, UnpublishedError, torchvision_figures
+from resnet_cli.measure.models.torchvision_figures import TorchvisionFigures, UnpublishedError, torchvision_figures
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +57,8 @@ def resnet18_Weights():
 
 def test_each_network_has_the_figures_of_its_first_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, tmp_path, SOURCE.encode())
-    assert torchvision_figures("wide_resnet50_2") == Published(68_883_240, 11.398)
-    assert torchvision_figures("resnext50_32x4d") == Published(25_028_904, 4.0)
+    assert torchvision_figures("wide_resnet50_2") == TorchvisionFigures(68_883_240, 11.398)
+    assert torchvision_figures("resnext50_32x4d") == TorchvisionFigures(25_028_904, 4.0)
 
 
 @pytest.mark.parametrize("name", ["without", "worded", "resnet", "resnet18", "nobody"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_cli.measure.models.model import Passes, Subject
+from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
 from resnet_cli.network.resnet import build
 from tests.helpers.models import flops_of, summary_of
 
@@ -98,7 +98,7 @@ def test_wrong_channels_are_no_matter_of_size() -> None:
 def test_a_pass_leaves_no_hook_on_the_copy_even_when_it_fails() -> None:
     from resnet_cli.errors import ResnetCliError
 
-    passes = Passes(Subject(Narrow(), "narrow"), (1, 3, 8, 8), torch.float32)
+    passes = ForwardRunner(ModelUnderTest(Narrow(), "narrow"), (1, 3, 8, 8), torch.float32)
     with pytest.raises(ResnetCliError):
         passes.inference()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in passes.copy.modules())

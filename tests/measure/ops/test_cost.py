@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_cli.measure.ops.cost import PARTS, Counted, bare_name, count, in_place
+from resnet_cli.measure.ops.cost import PARTS, OpCost, bare_name, in_place, op_cost
 
 
 class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -21,11 +21,11 @@ class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: list[tuple[str, Counted]] = []
+        self.seen: list[tuple[str, OpCost]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.seen.append((bare_name(func), count(func, args, out)))
+        self.seen.append((bare_name(func), op_cost(func, args, out)))
         return out
 
     @property
@@ -230,8 +230,8 @@ def test_in_place_is_what_writes_into_its_first_argument(func: Any, writes: bool
     assert in_place(func) is writes
 
 
-def cost(func: Any, *args: Any) -> Counted:
-    return count(func, args, func(*args))
+def cost(func: Any, *args: Any) -> OpCost:
+    return op_cost(func, args, func(*args))
 
 
 def test_a_convolution_without_bias_is_multiply_accumulates_alone() -> None:

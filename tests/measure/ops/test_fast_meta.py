@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from resnet_cli.measure.models.copies import hollow_copy
-from resnet_cli.measure.ops.fast_meta import _RULES, QuickShapes, build_on_meta
+from resnet_cli.measure.models.copies import meta_copy
+from resnet_cli.measure.ops.fast_meta import _RULES, FastMetaKernels, build_on_meta
 from resnet_cli.measure.tracing.tracer import tensors_in
 from resnet_cli.network.resnet import build
 from tests.helpers.models import on_meta
@@ -41,14 +41,14 @@ def answer(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def assert_same(call: Callable[..., Any], *args: Any) -> None:
-    with QuickShapes():
+    with FastMetaKernels():
         quick = answer(call, *args)
     assert quick == answer(call, *args)
 
 
 def assert_same_as_on_the_cpu(call: Callable[..., Any], *args: Any) -> None:
     """For batch norm, whose meta kernels return vectors in eval mode that the real ones leave out."""
-    with QuickShapes():
+    with FastMetaKernels():
         quick = answer(call, *args)
     real = answer(call, *(torch.ones_like(arg, device="cpu") if isinstance(arg, Tensor) else arg for arg in args))
     assert quick == [None if facts is None else (*facts[:-1], "meta") for facts in real]
@@ -251,7 +251,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
 def test_what_torch_refuses_is_refused_in_its_words(case: str) -> None:
     refused = answer(REFUSED[case])
     assert isinstance(refused, str)
-    with QuickShapes():
+    with FastMetaKernels():
         assert answer(REFUSED[case]) == refused
 
 
@@ -293,7 +293,7 @@ def network() -> nn.Sequential:
 def test_a_hollow_copy_is_on_meta_and_leaves_its_model() -> None:
     model = network()
     before = {key: (id(value), value.clone()) for key, value in model.state_dict(keep_vars=True).items()}
-    hollow = hollow_copy(model)
+    hollow = meta_copy(model)
     assert {tensor.device.type for tensor in hollow.state_dict().values()} == {"meta"}
     for key, value in model.state_dict(keep_vars=True).items():
         assert id(value) == before[key][0]
@@ -308,7 +308,7 @@ def test_a_hollow_copy_shares_what_its_model_shares() -> None:
     model.append(model[3])
     model.append(nn.Conv2d(4, 4, 1))
     model[5].weight = model[3].weight
-    hollow = hollow_copy(model)
+    hollow = meta_copy(model)
     assert isinstance(hollow, nn.Sequential)
     assert hollow[4] is hollow[3]
     assert hollow[5].weight is hollow[3].weight
@@ -320,14 +320,14 @@ def test_a_hollow_copy_keeps_flags_and_gradients_stay_behind() -> None:
     model[1].eval()
     model[0].weight.requires_grad_(False)
     model(torch.randn(2, 3, 8, 8)).sum().backward()
-    hollow = hollow_copy(model)
+    hollow = meta_copy(model)
     assert [module.training for module in hollow.modules()] == [module.training for module in model.modules()]
     assert [p.requires_grad for p in hollow.parameters()] == [p.requires_grad for p in model.parameters()]
     assert all(isinstance(parameter, nn.Parameter) and parameter.grad is None for parameter in hollow.parameters())
 
 
 def test_a_hollow_copy_takes_a_dtype_for_its_fractions() -> None:
-    dtypes = {key: value.dtype for key, value in hollow_copy(network(), torch.bfloat16).state_dict().items()}
+    dtypes = {key: value.dtype for key, value in meta_copy(network(), torch.bfloat16).state_dict().items()}
     assert dtypes["1.num_batches_tracked"] == torch.int64
     assert {dtype for key, dtype in dtypes.items() if "tracked" not in key} == {torch.bfloat16}
 
@@ -339,7 +339,7 @@ def test_what_cannot_be_copied_is_named() -> None:
             self.rows = iter(row for row in ((1, 2), (3, 4)))  # a generator goes on where it is, so has no copy
 
     with pytest.raises(TypeError, match="Streaming cannot be copied"):
-        hollow_copy(Streaming())
+        meta_copy(Streaming())
 
 
 def test_tensors_that_are_attributes_are_hollow_too() -> None:
@@ -350,7 +350,7 @@ def test_tensors_that_are_attributes_are_hollow_too() -> None:
             self.computed = self.weight * 2  # deepcopy refuses tensors that autograd made
 
     model = Computed()
-    hollow = hollow_copy(model)
+    hollow = meta_copy(model)
     assert isinstance(hollow, Computed)
     assert (hollow.computed.device.type, hollow.computed.shape) == ("meta", (3,))
     assert model.computed.device.type == "cpu"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from resnet_cli.measure.ops.fast_meta import QuickShapes, window_size
+from resnet_cli.measure.ops.fast_meta import FastMetaKernels, window_size
 from tests.helpers.models import on_meta
 from tests.measure.ops.test_fast_meta import answer, assert_same
 
@@ -91,7 +91,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
 def test_what_torch_refuses_is_refused(case: str) -> None:
     refused = answer(REFUSED[case])
     assert isinstance(refused, str)
-    with QuickShapes():
+    with FastMetaKernels():
         assert answer(REFUSED[case]) == refused
 
 
@@ -124,7 +124,7 @@ USUAL: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("case", USUAL)
 def test_what_networks_are_made_of_is_answered_without_torch(case: str) -> None:
-    with Asked() as asked, QuickShapes():
+    with Asked() as asked, FastMetaKernels():
         USUAL[case]()
     assert set(asked.seen) <= {"empty", "t", "view", "as_strided"}
 

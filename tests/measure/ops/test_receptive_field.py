@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.models.copies import hollow_copy
+from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing import tracer
 from tests.helpers.models import on_meta
@@ -45,7 +45,7 @@ def smooth(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("case", CHAINS)
 def test_a_field_is_what_the_gradient_reaches(case: str) -> None:
     chain = CHAINS[case]
-    found = tracer.run(hollow_copy(nn.Sequential(*chain)), (on_meta(1, 1, 60, 60),)).operators[-1].receptive
+    found = tracer.run(meta_copy(nn.Sequential(*chain)), (on_meta(1, 1, 60, 60),)).operators[-1].receptive
     passing = nn.Sequential(*map(smooth, chain)).double().eval()
     (top, left), size = seen(passing, 3, 3)
     (lower, _), _ = seen(passing, 4, 3)

@@ -14,12 +14,12 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.device_timer import HostClock
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.optimizations import comparison
-from resnet_cli.measure.optimizations.comparison import climb
-from resnet_cli.measure.optimizations.recommendation import advice, best_rung
-from resnet_cli.measure.optimizations.registry import Lever, Machine
-from resnet_cli.measure.optimizations.variant import Form, UnavailableError
+from resnet_cli.measure.optimizations.comparison import compare_optimizations
+from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
+from resnet_cli.measure.optimizations.registry import Machine, Optimization
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.network.resnet import ResNet
-from resnet_cli.results.bench import LEVERS, Ladder, Rung
+from resnet_cli.results.bench import OPTIMIZATIONS, OptimizationResult, OptimizationsResult
 from tests.helpers.fake_clock import SimulatedClock, without_garbage
 
 CPU = torch.device("cpu")
@@ -58,8 +58,8 @@ class Fake:
     breaks: tuple[int, BaseException] | None = None
     calls: int = 0
 
-    def lever(self, clock: SimulatedClock, key: str) -> Lever:
-        def make(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    def lever(self, clock: SimulatedClock, key: str) -> Optimization:
+        def make(model: nn.Module, image: Tensor, on: Machine) -> Variant:
             clock.run(self.setup_s)
             if self.raises is not None:
                 raise self.raises
@@ -72,25 +72,25 @@ class Fake:
                 logits: Tensor = model(images)
                 return self.change(logits)
 
-            return Form(run, image)
+            return Variant(run, image)
 
-        return Lever(key, key, make, keeps_precision=key not in {"bfloat16", "float16", "tf32"})
+        return Optimization(key, key, make, keeps_precision=key not in {"bfloat16", "float16", "tf32"})
 
 
-Climb = Callable[..., Ladder]
+Climb = Callable[..., OptimizationsResult]
 
 
 @pytest.fixture
 def climbed(monkeypatch: pytest.MonkeyPatch) -> Climb:
     """A ladder of fakes by key; plain eager takes 10 ms if it is not given."""
 
-    def run(limits: Limits = LIMITS, batch_size: int = 1, **fakes: Fake) -> Ladder:
+    def run(limits: Limits = LIMITS, batch_size: int = 1, **fakes: Fake) -> OptimizationsResult:
         clock = SimulatedClock(queued=False)
         named = {key.replace("_", "-"): fake for key, fake in fakes.items()}
         eager = named.pop("eager", Fake())
         monkeypatch.setattr(comparison, "EAGER_LEVER", eager.lever(clock, "eager"))
         monkeypatch.setattr(comparison, "BY_KEY", {key: fake.lever(clock, key) for key, fake in named.items()})
-        return climb(
+        return compare_optimizations(
             Net(),
             image=IMAGE,
             batch_size=batch_size,
@@ -104,7 +104,7 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Climb:
     return run
 
 
-def by_key(result: Ladder) -> dict[str, Rung]:
+def by_key(result: OptimizationsResult) -> dict[str, OptimizationResult]:
     return {rung.key: rung for rung in result.rungs}
 
 
@@ -207,7 +207,7 @@ def test_without_plain_eager_there_is_no_ladder(climbed: Climb, call: int) -> No
 
 def test_a_network_that_takes_no_such_image_is_an_error_of_the_user() -> None:
     with pytest.raises(ResnetCliError, match="plain eager does not run: "):
-        climb(
+        compare_optimizations(
             nn.Conv2d(2, 2, 1),
             image=IMAGE,
             batch_size=1,
@@ -233,7 +233,7 @@ def test_ctrl_c_while_a_rung_is_made_ends_it(climbed: Climb) -> None:
 
 
 def test_the_time_is_for_all_rungs_together(climbed: Climb) -> None:
-    fakes = {key.replace("-", "_"): Fake(0.05 * number) for number, key in enumerate(LEVERS, 1)}
+    fakes = {key.replace("-", "_"): Fake(0.05 * number) for number, key in enumerate(OPTIMIZATIONS, 1)}
     result = climbed(limits=Limits(max_time_s=10.0, ci_width=1e-9, min_time_s=100.0), **fakes)
     assert result.stopped == "time"
     total = sum(sum(rung.time.samples_s) for rung in result.rungs if rung.time is not None)
@@ -253,8 +253,8 @@ def test_logits_are_compared_on_whole_batches(climbed: Climb, batch_size: int, i
     assert f"the same for {images} of {images}" in result.advice
 
 
-def row(key: str, gain: float, setup_s: float = 1.0, low: float | None = None) -> Rung:
-    return Rung(
+def row(key: str, gain: float, setup_s: float = 1.0, low: float | None = None) -> OptimizationResult:
+    return OptimizationResult(
         key=key,
         title=key,
         status="measured",
@@ -274,17 +274,17 @@ def row(key: str, gain: float, setup_s: float = 1.0, low: float | None = None) -
 def test_of_equally_fast_rungs_the_cheapest_is_best() -> None:
     cheap, dear, slow = row("folded", 1.995, 0.1), row("compile", 2.0, 30.0), row("channels-last", 1.9, 0.01)
     keys = {"folded", "compile", "channels-last"}
-    assert best_rung([slow, dear, cheap], keys, 0.01) == cheap
-    assert best_rung([slow, dear, cheap], keys, 0.001) == dear
+    assert best_optimization([slow, dear, cheap], keys, 0.01) == cheap
+    assert best_optimization([slow, dear, cheap], keys, 0.001) == dear
 
 
 def test_what_is_not_surely_faster_is_not_best() -> None:
-    assert best_rung([row("folded", 1.5, low=0.99)], {"folded"}, 0.01) is None
+    assert best_optimization([row("folded", 1.5, low=0.99)], {"folded"}, 0.01) is None
 
 
 def test_one_call_is_one_call() -> None:
     best = row("folded", 1.5)
-    sentence = advice([best], best, {"folded"}, 8, 0.01)
+    sentence = recommendation([best], best, {"folded"}, 8, 0.01)
     assert sentence == (
         "take folded: 1.50× as fast as plain eager, paid for after 1 call, "
         "logits within 2.0e-06 (top-1 the same for 8 of 8)"
@@ -294,12 +294,12 @@ def test_one_call_is_one_call() -> None:
 def test_half_precision_that_is_no_faster_than_the_best_is_not_named() -> None:
     best = row("folded", 1.5)
     half = replace(row("bfloat16", 1.4), dtype="bfloat16")
-    assert "bfloat16" not in advice([best, half], best, {"folded"}, 8, 0.01)
+    assert "bfloat16" not in recommendation([best, half], best, {"folded"}, 8, 0.01)
 
 
 def test_on_this_machine() -> None:
     told: list[str] = []
-    result = climb(
+    result = compare_optimizations(
         ResNet(3, 7, [1, 1, 1, 1], stem="cifar"),
         image=(3, 16, 16),
         batch_size=2,
@@ -330,7 +330,7 @@ def test_on_a_gpu() -> None:
     from resnet_cli.network.resnet import build
 
     device = torch.device("cuda", 0)
-    result = climb(
+    result = compare_optimizations(
         build(18),
         image=(3, 64, 64),
         batch_size=1,

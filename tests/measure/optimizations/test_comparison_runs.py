@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.optimizations import comparison
-from resnet_cli.measure.optimizations.comparison import climb
-from resnet_cli.measure.optimizations.registry import Lever, Machine
-from resnet_cli.measure.optimizations.variant import Form
-from resnet_cli.results.bench import Ladder, Rung
+from resnet_cli.measure.optimizations.comparison import compare_optimizations
+from resnet_cli.measure.optimizations.registry import Machine, Optimization
+from resnet_cli.measure.optimizations.variant import Variant
+from resnet_cli.results.bench import OptimizationResult, OptimizationsResult
 from tests.helpers.fake_clock import SimulatedClock, without_garbage
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 CPU = torch.device("cpu")
 LIMITS = Limits(max_time_s=4.0, min_time_s=0.5)
-Make = Callable[[nn.Module, Tensor, Machine], Form]
+Make = Callable[[nn.Module, Tensor, Machine], Variant]
 
 
 class Net(nn.Module):
@@ -40,20 +40,20 @@ def climbed(
     limits: Limits = LIMITS,
     model: nn.Module | None = None,
     **options: Any,
-) -> Ladder:
-    monkeypatch.setattr(comparison, "EAGER_LEVER", Lever("eager", "eager", eager))
-    monkeypatch.setattr(comparison, "BY_KEY", {"folded": Lever("folded", "folded", folded)})
+) -> OptimizationsResult:
+    monkeypatch.setattr(comparison, "EAGER_LEVER", Optimization("eager", "eager", eager))
+    monkeypatch.setattr(comparison, "BY_KEY", {"folded": Optimization("folded", "folded", folded)})
     options = {"image": (3, 4, 4), "batch_size": 2, "seed": 5, **options}
-    return climb(model or Net(), device=CPU, limits=limits, clock=clock, chosen=("folded",), **options)
+    return compare_optimizations(model or Net(), device=CPU, limits=limits, clock=clock, chosen=("folded",), **options)
 
 
 def taking(clock: SimulatedClock, seconds: float, change: Callable[[Any], Any] = lambda output: output) -> Make:
-    def make(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    def make(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         def run(images: Tensor) -> object:
             clock.run(seconds)
             return change(model(images))
 
-        return Form(run, image)
+        return Variant(run, image)
 
     return make
 
@@ -63,7 +63,7 @@ def test_of_several_outputs_each_is_compared(monkeypatch: pytest.MonkeyPatch) ->
         return {**output, "more": output["more"] * 1.01}
 
     clock = SimulatedClock(queued=False)
-    rung: Rung = climbed(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01, change)).rungs[1]
+    rung: OptimizationResult = climbed(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01, change)).rungs[1]
     assert rung.status == "measured"
     assert rung.difference is not None
     assert 0.001 < rung.difference < 0.01
@@ -72,8 +72,8 @@ def test_of_several_outputs_each_is_compared(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def deaf(model: nn.Module, image: Tensor, on: Machine) -> Form:
-        return Form(lambda images: model(image), image)
+    def deaf(model: nn.Module, image: Tensor, on: Machine) -> Variant:
+        return Variant(lambda images: model(image), image)
 
     result = climbed(clock, monkeypatch, taking(clock, 0.01), deaf)
     assert [rung.status for rung in result.rungs] == ["measured", "failed"]
@@ -84,7 +84,7 @@ def test_images_are_those_of_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
     seen: list[Tensor] = []
 
-    def look(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    def look(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         seen.append(image)
         return taking(clock, 0.01)(model, image, on)
 
@@ -95,7 +95,7 @@ def test_images_are_those_of_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_of_a_rung_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def fail(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    def fail(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         raise RuntimeError("no memory")
 
     assert climbed(clock, monkeypatch, taking(clock, 0.01), fail).rungs[1].reason == "no memory"
@@ -105,7 +105,7 @@ def test_memory_of_a_rung_that_fails_is_given_back(monkeypatch: pytest.MonkeyPat
 def test_a_gain_of_a_third_pays_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def dear(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    def dear(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         clock.run(1.0)
         return taking(clock, 3 / 256)(model, image, on)
 
@@ -118,7 +118,7 @@ def test_a_gain_of_a_third_pays_after_a_while(monkeypatch: pytest.MonkeyPatch) -
 def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def restless(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    def restless(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         seconds = [0.001]
 
         def run(images: Tensor) -> object:
@@ -126,7 +126,7 @@ def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.Mo
             clock.run(seconds[0])
             return model(images)
 
-        return Form(run, image)
+        return Variant(run, image)
 
     begun: list[float] = []
 

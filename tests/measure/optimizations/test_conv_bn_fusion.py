@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.optimizations.conv_bn_fusion import fold
+from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.variant import UnavailableError
 
 IMAGE = torch.linspace(-1, 1, 2 * 3 * 6 * 6).reshape(2, 3, 6, 6)
@@ -56,13 +56,13 @@ def plain(net: Net, x: Tensor) -> Tensor:
 def assert_left(net: nn.Module) -> None:
     truth = net(IMAGE)
     with pytest.raises(UnavailableError, match="no convolution's output goes to a batch norm alone"):
-        fold(net)
+        fuse_conv_bn(net)
     assert torch.equal(net(IMAGE), truth)
 
 
 def assert_folded(net: nn.Module, pairs: int) -> None:
     truth = net(IMAGE)
-    assert fold(net) == pairs
+    assert fuse_conv_bn(net) == pairs
     torch.testing.assert_close(net(IMAGE), truth, rtol=1e-5, atol=1e-5)
 
 

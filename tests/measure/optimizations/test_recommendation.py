@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from resnet_cli.measure.optimizations.recommendation import advice, best_rung
-from resnet_cli.results.bench import Rung
+from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
+from resnet_cli.results.bench import OptimizationResult
 
-PLAIN = Rung("folded", "folded", "measured", None, "float32", None, 2.0, 2.0, 2.0, 1.0, 7, 2e-6, 1.0)
+PLAIN = OptimizationResult("folded", "folded", "measured", None, "float32", None, 2.0, 2.0, 2.0, 1.0, 7, 2e-6, 1.0)
 HALF = replace(PLAIN, key="bfloat16", dtype="bfloat16", difference=0.004, same_top1=0.75)
 KEEPING = {"eager", "folded", "compile"}
 
 
-def faster(rung: Rung, gain: float) -> Rung:
+def faster(rung: OptimizationResult, gain: float) -> OptimizationResult:
     return replace(rung, gain=gain, low=gain, high=gain)
 
 
-def sentence(*rungs: Rung, as_good: float = 0.01) -> str:
-    return advice(rungs, best_rung(rungs, KEEPING, as_good), KEEPING, 8, as_good)
+def sentence(*rungs: OptimizationResult, as_good: float = 0.01) -> str:
+    return recommendation(rungs, best_optimization(rungs, KEEPING, as_good), KEEPING, 8, as_good)
 
 
 def test_of_several_in_fewer_bits_the_fastest_is_named() -> None:
@@ -49,7 +49,7 @@ def test_fewer_bits_that_are_faster_by_chance_are_not_named() -> None:
 
 
 def test_without_any_tolerance_the_fastest_is_taken_and_only_what_is_faster_is_named() -> None:
-    assert best_rung([faster(PLAIN, 1.9), PLAIN], KEEPING, 0.0) == PLAIN
+    assert best_optimization([faster(PLAIN, 1.9), PLAIN], KEEPING, 0.0) == PLAIN
     assert "bfloat16" not in sentence(PLAIN, faster(HALF, 2.0), as_good=0.0)
     assert "bfloat16" in sentence(PLAIN, faster(HALF, 2.001), as_good=0.0)
 
@@ -63,7 +63,7 @@ def test_of_equally_fast_rungs_one_that_took_no_time_is_taken() -> None:
     dear = replace(PLAIN, key="compile", setup_s=0.05)
     for cost in (None, 0.0):
         free = replace(PLAIN, setup_s=cost)
-        assert best_rung([dear, free], KEEPING, 0.01) == free
+        assert best_optimization([dear, free], KEEPING, 0.01) == free
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,6 @@ def test_a_difference_is_a_percentage_where_one_can_imagine_it(difference: float
 
 
 def test_nothing_is_advised_where_nothing_ran() -> None:
-    failed = Rung("folded", "folded", "failed", "no kernel", "float32", *[None] * 8)
-    assert best_rung([failed], KEEPING, 0.01) is None
+    failed = OptimizationResult("folded", "folded", "failed", "no kernel", "float32", *[None] * 8)
+    assert best_optimization([failed], KEEPING, 0.01) is None
     assert sentence(failed).startswith("stay with plain eager")

@@ -25,13 +25,21 @@ from torch.nn.utils import parametrize
 
 from resnet_cli.measure.bench.device_timer import HostClock
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.optimizations.conv_bn_fusion import fold
+from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.cuda_graph import WARM_UPS
-from resnet_cli.measure.optimizations.registry import BY_KEY, EAGER_LEVER, Lever, Machine, in_precision, machine, pull
+from resnet_cli.measure.optimizations.registry import (
+    BY_KEY,
+    EAGER_OPTIMIZATION,
+    Machine,
+    Optimization,
+    build_variant,
+    in_precision,
+    machine,
+)
 from resnet_cli.measure.optimizations.torch_compile import compile_for
-from resnet_cli.measure.optimizations.variant import Form, UnavailableError, in_one_line
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, in_one_line
 from resnet_cli.network.resnet import ResNet, build
-from resnet_cli.results.bench import LEVERS
+from resnet_cli.results.bench import OPTIMIZATIONS
 from tests.helpers.fake_clock import SimulatedClock
 
 CPU = torch.device("cpu")
@@ -47,12 +55,12 @@ def tiny(block: Any = "basic") -> ResNet:
     return ResNet(3, 7, [2, 1, 1, 1], block=block, stem="cifar")
 
 
-def make(key: str, model: nn.Module, image: Tensor, on: Machine | None = None) -> Form:
+def make(key: str, model: nn.Module, image: Tensor, on: Machine | None = None) -> Variant:
     with torch.inference_mode():
-        return pull(BY_KEY[key], model, image, Machine(CPU) if on is None else on, HostClock()).form
+        return build_variant(BY_KEY[key], model, image, Machine(CPU) if on is None else on, HostClock()).form
 
 
-def difference(form: Form, model: nn.Module, image: Tensor) -> float:
+def difference(form: Variant, model: nn.Module, image: Tensor) -> float:
     """Relative to the largest logit."""
     with torch.inference_mode():
         logits, truth = form.run(form.image), model(image)
@@ -62,7 +70,7 @@ def difference(form: Form, model: nn.Module, image: Tensor) -> float:
 
 
 def test_every_lever_has_a_way_to_be_made() -> None:
-    assert tuple(BY_KEY) == LEVERS
+    assert tuple(BY_KEY) == OPTIMIZATIONS
     assert {lever.key for lever in BY_KEY.values() if not lever.keeps_precision} == {"bfloat16", "float16", "tf32"}
 
 
@@ -82,7 +90,7 @@ def test_all_norms_of_ours_are_folded(block: str) -> None:
     with torch.inference_mode():
         truth = model(image)
         norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-        assert fold(model) == norms
+        assert fuse_conv_bn(model) == norms
         assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
         torch.testing.assert_close(model(image), truth, rtol=1e-5, atol=1e-5)
 
@@ -186,7 +194,7 @@ def test_nothing_is_folded_that_may_not_be(
     image = torch.randn(2, 3, 8, 8)
     truth = net(image)
     with pytest.raises(UnavailableError, match="batch norm"):
-        fold(net)
+        fuse_conv_bn(net)
     assert torch.equal(net(image), truth)
 
 
@@ -194,7 +202,7 @@ def test_a_norm_in_train_mode_is_left() -> None:
     net = randomised(Pair(plain))
     net.norm.train()
     with pytest.raises(UnavailableError):
-        fold(net)
+        fuse_conv_bn(net)
 
 
 @pytest.mark.parametrize("options", [{}, {"affine": False}])
@@ -202,7 +210,7 @@ def test_a_pair_in_the_middle_of_anything_is_folded(options: dict[str, Any]) -> 
     net = randomised(Pair(plain, **options))
     image = torch.randn(2, 3, 8, 8)
     truth = net(image)
-    assert fold(net) == 1
+    assert fuse_conv_bn(net) == 1
     assert isinstance(net.norm, nn.Identity)
     torch.testing.assert_close(net(image), truth, rtol=1e-5, atol=1e-5)
 
@@ -212,7 +220,7 @@ def test_a_module_with_two_names_is_replaced_under_both() -> None:
     net.again = net.norm
     image = torch.randn(2, 3, 8, 8)
     truth = net(image)
-    assert fold(net) == 1
+    assert fuse_conv_bn(net) == 1
     assert net.again is net.norm
     torch.testing.assert_close(net(image), truth, rtol=1e-5, atol=1e-5)
 
@@ -220,7 +228,7 @@ def test_a_module_with_two_names_is_replaced_under_both() -> None:
 def test_a_network_that_goes_by_its_data_says_why_it_is_not_folded() -> None:
     net = randomised(Pair(lambda net, x: plain(net, x) if x.sum() > 0 else net.conv(x)))
     with pytest.raises(UnavailableError, match=r"cannot be traced: .+") as caught:
-        fold(net)
+        fuse_conv_bn(net)
     assert "\n" not in str(caught.value)
 
 
@@ -359,18 +367,20 @@ def test_what_cannot_be_captured_raises_and_the_collector_goes_on() -> None:
 def test_the_setup_lasts_until_the_first_result() -> None:
     clock = SimulatedClock()
 
-    def made(model: nn.Module, image: Tensor, on: Machine) -> Form:
+    def made(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         clock.run(device_s=2.0)
-        return Form(lambda images: clock.run(device_s=0.5), image)
+        return Variant(lambda images: clock.run(device_s=0.5), image)
 
     clock.run(device_s=3.0)  # what went before does not count
-    assert pull(Lever("x", "x", made), nn.Identity(), torch.zeros(1), Machine(CPU), clock).setup_s == 2.5
+    assert (
+        build_variant(Optimization("x", "x", made), nn.Identity(), torch.zeros(1), Machine(CPU), clock).setup_s == 2.5
+    )
 
 
 def test_plain_eager_is_a_copy_of_the_network_itself() -> None:
     model, image = calibrated(tiny())
     with torch.inference_mode():
-        form = pull(EAGER_LEVER, model, image, Machine(CPU), HostClock()).form
+        form = build_variant(EAGER_OPTIMIZATION, model, image, Machine(CPU), HostClock()).form
     assert form.run is not model
     assert difference(form, model, image) == 0
 
@@ -513,7 +523,7 @@ def test_an_error_in_one_line(text: str, line: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("key", LEVERS)
+@pytest.mark.parametrize("key", OPTIMIZATIONS)
 def test_every_lever_on_a_gpu(key: str) -> None:
     on = machine(torch.device("cuda", 0))
     work = Workload(build(18), image=(3, 64, 64), device=on.device)
@@ -522,7 +532,7 @@ def test_every_lever_on_a_gpu(key: str) -> None:
         truth = work.model(image)
     with torch.inference_mode():
         try:
-            form = pull(BY_KEY[key], work.model, image, on, HostClock()).form
+            form = build_variant(BY_KEY[key], work.model, image, on, HostClock()).form
         except UnavailableError as error:
             pytest.skip(str(error))
         for _ in range(3):

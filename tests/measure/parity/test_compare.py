@@ -17,22 +17,22 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TheirResNet
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.faults.catalog import MUTATIONS, NoPlaceError
+from resnet_cli.measure.faults.catalog import MUTATIONS, NotApplicableError
 from resnet_cli.measure.faults.self_test import NAMES, is_named
 from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import train_step
 from resnet_cli.measure.parity.compare import compare, finding_key
-from resnet_cli.measure.parity.config import Question, prepare
+from resnet_cli.measure.parity.config import ParityConfig, prepare
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
-from resnet_cli.results.compare import Check, ParityResult
+from resnet_cli.results.compare import Check, CompareResult
 from resnet_cli.results.serialization import from_json, to_json
 from resnet_cli.verdicts import BITWISE, DIFFERENT, ROUNDING
 from tests.helpers.equivalent_resnets import HARMLESS, truth
 
-SMALL = Question(shape=(2, 3, 64, 64), keep=True)
+SMALL = ParityConfig(shape=(2, 3, 64, 64), keep=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,20 +48,20 @@ SHALLOW = ModelSpec("shallow", "bottleneck", (1, 2, 1, 1))
 
 
 @cache
-def theirs(depth: int) -> Subject:
+def theirs(depth: int) -> ModelUnderTest:
     spec = SHALLOW if depth == 0 else FAMILY[f"resnet{depth}"]
-    return Subject(torchvision_models.build_member(spec), f"torchvision {spec.name}")
+    return ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}")
 
 
 @cache
-def sound(depth: int) -> Subject:
+def sound(depth: int) -> ModelUnderTest:
     """Ours with the reference's weights: what a fault is planted in."""
     spec = SHALLOW if depth == 0 else FAMILY[f"resnet{depth}"]
     made = prepare(build(spec), theirs(depth).model, SMALL, names=("ours", "theirs"))
-    return Subject(made.ours, spec.name, spec)
+    return ModelUnderTest(made.ours, spec.name, spec)
 
 
-def question(**options: object) -> Question:
+def question(**options: object) -> ParityConfig:
     return replace(SMALL, **options)  # type: ignore[arg-type]
 
 
@@ -71,7 +71,7 @@ def norm(model: nn.Module, path: str) -> nn.BatchNorm2d:
     return found
 
 
-def check(result: ParityResult, key: str) -> Check:
+def check(result: CompareResult, key: str) -> Check:
     return next(one for one in result.checks if one.key == key)
 
 
@@ -90,7 +90,7 @@ def test_our_keys_are_mapped_as_their_names_say(name: str) -> None:
 @pytest.mark.parametrize("depth", [18, 0])
 def test_our_network_is_torchvisions_bit_for_bit(depth: int) -> None:
     spec = SHALLOW if depth == 0 else FAMILY["resnet18"]
-    result = compare(Subject(build(spec), spec.name, spec), theirs(depth), SMALL)
+    result = compare(ModelUnderTest(build(spec), spec.name, spec), theirs(depth), SMALL)
     assert {one.verdict for one in result.checks} == {BITWISE}
     assert result.same
     assert result.verdict == BITWISE
@@ -109,7 +109,7 @@ def test_counts_are_those_that_torchvision_publishes() -> None:
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_no_false_alarm(name: str) -> None:
-    result = compare(Subject(HARMLESS[name](18), name), theirs(18), SMALL)
+    result = compare(ModelUnderTest(HARMLESS[name](18), name), theirs(18), SMALL)
     assert result.same, [one.text for one in result.findings]
     assert result.verdict in (BITWISE, ROUNDING)
     assert not result.findings
@@ -124,7 +124,7 @@ def test_every_fault_is_found_and_called_by_its_name(mutation: object) -> None:
     assert hasattr(mutation, "plant")
     depth = 0 if mutation.key == "stride-in-1x1" else 18  # type: ignore[attr-defined]
     faulty = mutation.plant(copy.deepcopy(sound(depth).model))
-    result = compare(Subject(faulty, "faulty"), theirs(depth), question(transfer="none"))
+    result = compare(ModelUnderTest(faulty, "faulty"), theirs(depth), question(transfer="none"))
     assert not result.same
     assert result.verdict != ROUNDING
     assert result.findings
@@ -139,7 +139,7 @@ def test_every_fault_has_a_name() -> None:
 
 def test_faults_without_a_place_say_so() -> None:
     (mutation,) = (one for one in MUTATIONS if one.key == "stride-in-1x1")
-    with pytest.raises(NoPlaceError, match="bottleneck"):
+    with pytest.raises(NotApplicableError, match="bottleneck"):
         mutation.plant(copy.deepcopy(sound(18).model))
 
 
@@ -150,7 +150,7 @@ def test_three_faults_are_three_findings_and_no_more() -> None:
     with torch.no_grad():
         model.get_submodule("l1.block.ResIdentity0.conv2").weight[0, 0, 0, 0] += 0.5  # type: ignore[index, operator]
         model.get_submodule("l2.block.ResSkip.bn2").running_mean[3] += 0.5  # type: ignore[index, operator]
-    result = compare(Subject(model, "three"), theirs(18), question(transfer="none"))
+    result = compare(ModelUnderTest(model, "three"), theirs(18), question(transfer="none"))
     apart = [line.ours for line in result.lines if line.isolated]
     assert apart == ["l0.block.ResIdentity0.bn1", "l1.block.ResIdentity0.conv2", "l2.block.ResSkip.bn2"]
     assert sum(bool(line.cumulative) for line in result.lines) > 40
@@ -180,7 +180,7 @@ class Token(nn.Module):
 
 
 def test_parameters_that_are_put_beside_activations_are_mapped_too() -> None:
-    result = compare(Subject(Token(), "ours"), Subject(Token(), "theirs"), SMALL)
+    result = compare(ModelUnderTest(Token(), "ours"), ModelUnderTest(Token(), "theirs"), SMALL)
     assert result.verdict == BITWISE
     assert dict(result.mapping.pairs)["token"] == "token"
 
@@ -211,7 +211,7 @@ class Looking(nn.Module):
 
 @pytest.mark.parametrize("kind", [Channels, Looking])
 def test_other_harmless_networks(kind: type[nn.Module]) -> None:
-    result = compare(Subject(kind(), kind.__name__), theirs(18), SMALL)
+    result = compare(ModelUnderTest(kind(), kind.__name__), theirs(18), SMALL)
     assert result.same, [one.text for one in result.findings]
 
 
@@ -239,7 +239,7 @@ class Detached(nn.Module):
 
 
 def test_a_gradient_that_is_cut_off_is_found_although_the_outputs_agree() -> None:
-    result = compare(Subject(Detached(), "Detached"), theirs(18), SMALL)
+    result = compare(ModelUnderTest(Detached(), "Detached"), theirs(18), SMALL)
     assert [check(result, key).verdict for key in ("settings", "eval", "train", "statistics")] == [BITWISE] * 4
     assert check(result, "gradients").verdict == DIFFERENT
     assert {one.kind for one in result.findings} == {"gradients", "step"} or {one.kind for one in result.findings} == {
@@ -259,14 +259,14 @@ def test_a_network_of_another_kind_is_refused() -> None:
             return out
 
     with pytest.raises(ResnetCliError, match="no parameter of Flat has a counterpart") as caught:
-        compare(Subject(Flat(), "Flat"), theirs(18), SMALL)
+        compare(ModelUnderTest(Flat(), "Flat"), theirs(18), SMALL)
     assert caught.value.exit_code == 2
 
 
 def test_intended_changes_are_let_through_and_nothing_else() -> None:
     model = copy.deepcopy(sound(18).model)
     norm(model, "l1.block.ResSkip.bn1").eps = 1e-3
-    changed = Subject(model, "changed")
+    changed = ModelUnderTest(model, "changed")
     only = question(checks=("settings", "eval"))
     found = compare(changed, theirs(18), only)
     keys = [finding_key(one) for one in found.findings]
@@ -283,7 +283,7 @@ def test_intended_changes_are_let_through_and_nothing_else() -> None:
 def test_the_tolerance_may_be_set() -> None:
     model = copy.deepcopy(sound(18).model)
     norm(model, "l1.block.ResSkip.bn1").eps = 1.1e-5
-    changed = Subject(model, "changed")
+    changed = ModelUnderTest(model, "changed")
     strict = compare(changed, theirs(18), question(checks=("eval",), transfer="none"))
     assert check(strict, "eval").verdict == DIFFERENT  # float64 sees it where float32's noise would hide it
     loose = compare(changed, theirs(18), question(checks=("eval",), transfer="none", rtol=1e-3))
@@ -299,7 +299,7 @@ def test_the_networks_are_left_as_they_are() -> None:
     ours = build("resnet18")
     before = copy.deepcopy(ours.state_dict())
     ours.eval()
-    compare(Subject(ours, "ours"), theirs(18), SMALL)
+    compare(ModelUnderTest(ours, "ours"), theirs(18), SMALL)
     assert not ours.training
     assert all(torch.equal(before[key], value) for key, value in ours.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in ours.modules())
@@ -327,7 +327,7 @@ def test_a_thousand_layers_are_aligned_in_no_time() -> None:
 def test_a_fresh_probe_hides_nothing() -> None:
     """No scale, offset or statistic is left where it would make a norm the identity."""
     model = torchvision.models.resnet18()
-    random_init.randomise(model, 0)
+    random_init.randomize_parameters(model, 0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -343,7 +343,7 @@ def test_a_fresh_probe_hides_nothing() -> None:
         out = model.eval()(random_init.image((2, 3, 64, 64), 1))
     assert 0.1 < float(out.std()) < 100
     again = torchvision.models.resnet18()
-    random_init.randomise(again, 0)
+    random_init.randomize_parameters(again, 0)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
 
 
@@ -351,7 +351,7 @@ def test_json_is_plain(tmp_path: object) -> None:
     model = copy.deepcopy(sound(18).model)
     with torch.no_grad():
         model.get_submodule("tail.lin").bias[0] = float("nan")  # type: ignore[operator]
-    result = compare(Subject(model, "nan"), theirs(18), question(transfer="none", checks=("parameters", "eval")))
+    result = compare(ModelUnderTest(model, "nan"), theirs(18), question(transfer="none", checks=("parameters", "eval")))
     assert check(result, "eval").error is None
     assert check(result, "eval").verdict == DIFFERENT
     assert json.loads(to_json(result))["schema"] == "resnet-cli/compare-torchvision/1"

@@ -15,11 +15,11 @@ import torchvision
 from torch import Tensor, nn
 
 from resnet_cli import signals
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import compare as parity
 from resnet_cli.measure.parity.compare import compare, finding_key
-from resnet_cli.measure.parity.config import Question
-from resnet_cli.results.compare import Check, Finding, ParityResult
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.results.compare import Check, CompareResult, Difference
 from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 from tests.helpers.models import network
 
@@ -28,10 +28,12 @@ STATIC = ("parameters", "settings")
 
 def compared(
     ours: nn.Module, theirs: nn.Module, *, progress: Callable[[str], None] = lambda _: None, **asked: Any
-) -> ParityResult:
+) -> CompareResult:
     expected = asked.pop("expected", None)
-    question = Question(shape=(2, 3, 16, 16), **asked)
-    return compare(Subject(ours, "net"), Subject(theirs, "theirs"), question, expected=expected, progress=progress)
+    question = ParityConfig(shape=(2, 3, 16, 16), **asked)
+    return compare(
+        ModelUnderTest(ours, "net"), ModelUnderTest(theirs, "theirs"), question, expected=expected, progress=progress
+    )
 
 
 def test_all_checks_of_equal_networks() -> None:
@@ -125,7 +127,7 @@ class At:
 
 def test_ctrl_c_keeps_the_checks_that_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[bool] = []
-    monkeypatch.setattr(signals, "heard", lambda: heard.append(True))
+    monkeypatch.setattr(signals, "acknowledge", lambda: heard.append(True))
     result = compared(network(), network(), progress=At("training one step"))
     assert [one.key for one in result.checks if one.verdict != SKIPPED] == ["parameters", "settings", "eval"]
     assert {one.text for one in result.checks if one.verdict == SKIPPED} == {"interrupted before"}
@@ -197,11 +199,11 @@ def test_a_diagnosis_of_the_structure_stands_before_one_of_values() -> None:
     assert [[result.findings[i].kind for i in one.findings] for one in result.diagnoses] == [["setting"], ["value"]]
 
 
-def found(**values: str | None) -> Finding:
+def found(**values: str | None) -> Difference:
     given: dict[str, str | None] = {
         "ours": "a", "theirs": "b", "our_value": None, "their_value": None, **values,
     }  # fmt: skip
-    return Finding("settings", "setting", "conv.stride", text="", **given)  # type: ignore[arg-type]
+    return Difference("settings", "setting", "conv.stride", text="", **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def found(**values: str | None) -> Finding:
         (found(ours=""), "setting conv.stride "),
     ],
 )
-def test_a_finding_is_called_by_what_it_is_and_where(finding: Finding, key: str) -> None:
+def test_a_finding_is_called_by_what_it_is_and_where(finding: Difference, key: str) -> None:
     assert finding_key(finding) == key
 
 

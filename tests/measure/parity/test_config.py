@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.parity.config import Comparison, Question, counts, graph_of, prepare
+from resnet_cli.measure.parity.config import ParityConfig, ParityRun, counts, graph_of, prepare
 
 SHAPE = (2, 3, 16, 16)
 
@@ -36,8 +36,8 @@ READ = ["conv.weight", "conv.bias", "norm.weight", "norm.bias", "fc.weight", "fc
         "norm.running_var"]  # fmt: skip
 
 
-def prepared(ours: nn.Module, theirs: nn.Module, **asked: Any) -> Comparison:
-    return prepare(ours, theirs, Question(shape=SHAPE, **asked), names=("ours", "theirs"))
+def prepared(ours: nn.Module, theirs: nn.Module, **asked: Any) -> ParityRun:
+    return prepare(ours, theirs, ParityConfig(shape=SHAPE, **asked), names=("ours", "theirs"))
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ def test_ours_gets_the_references_fresh_weights() -> None:
     assert same(state(made.ours), state(theirs)) == set(before[0])
     assert not same(state(theirs), before[1])
     again = Net()
-    random_init.randomise(again, 0)
+    random_init.randomize_parameters(again, 0)
     assert same(state(again), state(theirs)) == set(before[0])
     prepared(Net(), theirs, seed=1)
     assert not same(state(again), state(theirs)) - {"norm.num_batches_tracked"}
@@ -239,13 +239,13 @@ def test_a_forward_that_fails_is_told_by_its_name_and_our_own_errors_as_they_are
     ],
 )
 def test_shapes_of_the_other_checks(shape: Any, training: Any, others: Any) -> None:
-    question = Question(shape=shape)
+    question = ParityConfig(shape=shape)
     assert question.training_shape == training
     assert question.other_shapes == others
 
 
 def test_what_is_asked_unless_something_else_is_said() -> None:
-    question = Question()
+    question = ParityConfig()
     assert question.shape == (2, 3, 224, 224)
     assert question.checks == ("parameters", "settings", "eval", "train", "statistics", "gradients", "step", "shapes")
     assert question.transfer == "to ours"

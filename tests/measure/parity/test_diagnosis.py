@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor, nn
 
 from resnet_cli.measure.graph.alignment import align_graphs
-from resnet_cli.measure.graph.diff import compare
+from resnet_cli.measure.graph.diff import diff_graphs
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.parity.config import graph_of
 from resnet_cli.measure.parity.diagnosis import diagnose
@@ -101,7 +101,7 @@ def traced(model: nn.Module) -> Graph:
 def named(ours: nn.Module | None, theirs: nn.Module | None = None) -> Said:
     """Key → the sentence, and kind and subject of the findings that it explains; None is the network as it is."""
     mine, other = (sound() if model is None else traced(model) for model in (ours, theirs))
-    structure = compare(mine, other, align_graphs(mine, other), "torchvision")
+    structure = diff_graphs(mine, other, align_graphs(mine, other), "torchvision")
     findings = [one.finding for one in structure.differences]
     found = diagnose(structure, findings)
     assert len({one.key for one in found}) == len(found)

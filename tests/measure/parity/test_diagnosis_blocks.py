@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.parity.diagnosis import diagnose
-from resnet_cli.results.compare import Finding
+from resnet_cli.results.compare import Difference
 from tests.helpers.models import structure_of
 from tests.measure.parity.test_diagnosis import (
     IDENTITY,
@@ -205,5 +205,5 @@ def test_a_name_points_at_its_findings_among_all() -> None:
     value = replace(found[0], kind="value")
     assert [one.findings for one in diagnose(structure, [value, *found])] == [(1,), (2,)]
     assert [one.findings for one in diagnose(structure, found[1:])] == [(), (0,)]
-    other: list[Finding] = []
+    other: list[Difference] = []
     assert [one.key for one in diagnose(structure, other)] == ["missing-stem-relu", "no-head-bias"]

@@ -11,14 +11,14 @@ from torch import nn
 
 from resnet_cli.measure.faults import self_test
 from resnet_cli.measure.faults.catalog import MUTATIONS
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import family
-from resnet_cli.measure.parity.config import Question
-from resnet_cli.measure.parity.model_pair import contenders
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.model_pair import model_pair
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from tests.render.pages import test_compare as parity
 
-SMALL = Question(shape=(2, 3, 32, 32), checks=("parameters", "settings", "eval"))
+SMALL = ParityConfig(shape=(2, 3, 32, 32), checks=("parameters", "settings", "eval"))
 
 
 def test_members_of_the_family_are_torchvisions_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,13 +55,15 @@ class Compared:
         monkeypatch.setattr(family, "compare", self.compare)
         monkeypatch.setattr(family, "give_back", self.give_back)
         monkeypatch.setattr("resnet_cli.measure.models.torchvision_models.version", lambda: "0")
-        monkeypatch.setattr("resnet_cli.signals.heard", self.hear)
+        monkeypatch.setattr("resnet_cli.signals.acknowledge", self.hear)
 
     def contenders(self, spec: ModelSpec, seed: int) -> Any:
         model = nn.Linear(3, spec.num_classes)
-        return SimpleNamespace(ours=Subject(model, spec.name, spec), theirs=Subject(model, "theirs"), seed=seed)
+        return SimpleNamespace(
+            ours=ModelUnderTest(model, spec.name, spec), theirs=ModelUnderTest(model, "theirs"), seed=seed
+        )
 
-    def compare(self, ours: Subject, theirs: Subject, question: Question, *, progress: Any) -> Any:
+    def compare(self, ours: ModelUnderTest, theirs: ModelUnderTest, question: ParityConfig, *, progress: Any) -> Any:
         self.asked.append((ours.name, question.keep, question.seed))
         progress("checking")
         outcome = next(self.outcomes)
@@ -105,7 +107,7 @@ def test_planted_faults_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> 
     keys = ("missing-stem-relu", "momentum", "stride-in-other")
     some = tuple(one for one in MUTATIONS if one.key in keys or one.key.startswith("stride-in"))
     monkeypatch.setattr(self_test, "MUTATIONS", some)
-    pair = contenders(FAMILY["resnet18"])
+    pair = model_pair(FAMILY["resnet18"])
     result = self_test.self_test(pair.ours, pair.theirs, SMALL)
     assert [row.key for row in result.rows] == [one.key for one in some]
     planted = [row for row in result.rows if row.planted]

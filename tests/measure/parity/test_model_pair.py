@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.model import Subject
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import model_pair as module
-from resnet_cli.measure.parity.config import Question
-from resnet_cli.measure.parity.model_pair import Contenders, contenders, loaded, overruled
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.model_pair import ModelPair, loaded, model_pair, overruled
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 
 TINY = ModelSpec("tiny", "basic", (1, 1, 1, 1), num_classes=3)
@@ -44,7 +44,7 @@ def count(model: nn.Module) -> int:
 
 def test_ours_is_held_against_torchvisions_of_the_same_spec() -> None:
     state = torch.random.get_rng_state()
-    pair = contenders(TINY)
+    pair = model_pair(TINY)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert (pair.ours.name, pair.theirs.name, pair.architecture) == ("tiny", "torchvision tiny", "tiny")
     assert (pair.ours.spec, pair.spec, pair.notes) == (TINY, TINY, ())
@@ -54,14 +54,14 @@ def test_ours_is_held_against_torchvisions_of_the_same_spec() -> None:
 
 def test_the_weights_that_a_network_begins_with_come_from_the_seed() -> None:
     first, second, other = (
-        next(contenders(TINY, "nets.py:Net", "squeezenet1_1", seed=seed).ours.model.parameters()) for seed in (0, 0, 1)
+        next(model_pair(TINY, "nets.py:Net", "squeezenet1_1", seed=seed).ours.model.parameters()) for seed in (0, 0, 1)
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
 def test_any_network_of_torchvision_may_be_named() -> None:
-    pair = contenders(TINY, "nets.py:Net", " SqueezeNet1_1 ", is_default=True, arguments={"width": 4})
+    pair = model_pair(TINY, "nets.py:Net", " SqueezeNet1_1 ", is_default=True, arguments={"width": 4})
     assert (pair.ours.name, pair.theirs.name, pair.architecture) == (
         "Net", "torchvision squeezenet1_1", "squeezenet1_1"
     )  # fmt: skip
@@ -88,25 +88,25 @@ def test_a_network_is_held_against_the_nearest_in_proportion(parameters: int, ne
             super().__init__()
             self.weight = nn.Parameter(torch.empty(parameters, device="meta"))
 
-    assert module._nearest(Sized(), TINY).name == nearest
+    assert module._closest(Sized(), TINY).name == nearest
 
 
 def test_a_network_without_parameters_is_near_to_nothing(small_family: None) -> None:
-    assert module._nearest(nn.ReLU(), TINY) == TINY
+    assert module._closest(nn.ReLU(), TINY) == TINY
 
 
 def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_family: None) -> None:
-    pair = contenders(TINY, "nets.py:Net", is_default=True)
+    pair = model_pair(TINY, "nets.py:Net", is_default=True)
     assert pair.spec == ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=3)
     assert pair.theirs.name == "torchvision small"
     (note,) = pair.notes
     assert note.text.startswith("held against small, the nearest by its parameters")
-    pair = contenders(TINY, "nets.py:Net")
+    pair = model_pair(TINY, "nets.py:Net")
     assert (pair.spec, pair.notes) == (TINY, ())
 
 
 def test_a_network_on_meta_gets_real_tensors() -> None:
-    pair = contenders(TINY, "nets.py:on_meta", "squeezenet1_1")
+    pair = model_pair(TINY, "nets.py:on_meta", "squeezenet1_1")
     assert not any(one.is_meta for one in (*pair.ours.model.parameters(), *pair.ours.model.buffers()))
     assert torch.equal(pair.ours.model.get_buffer("1.running_var"), torch.ones(2))
     assert int(pair.ours.model.get_buffer("1.num_batches_tracked")) == 0
@@ -128,8 +128,8 @@ def net(*names: str) -> nn.Module:
     return nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
 
 
-def pair_of(ours: nn.Module, theirs: nn.Module) -> Contenders:
-    return Contenders(Subject(ours, "Net"), Subject(theirs, "torchvision net"), "net")
+def pair_of(ours: nn.Module, theirs: nn.Module) -> ModelPair:
+    return ModelPair(ModelUnderTest(ours, "Net"), ModelUnderTest(theirs, "torchvision net"), "net")
 
 
 def filed(state: dict[str, Tensor]) -> str:
@@ -154,7 +154,7 @@ def test_a_file_is_loaded_into_the_side_whose_names_it_has(source: tuple[str, ..
             one.add_(1)
     state = copy.deepcopy(other.state_dict())
     before = copy.deepcopy((ours if source == THEIRS else theirs).state_dict())
-    question = loaded(pair_of(ours, theirs), filed({f"{field}{k}": v for k, v in state.items()}), Question(seed=5))
+    question = loaded(pair_of(ours, theirs), filed({f"{field}{k}": v for k, v in state.items()}), ParityConfig(seed=5))
     assert (question.weights, question.transfer, question.seed) == ("weights.pth", transfer, 5)
     assert same(theirs if source == THEIRS else ours, state)
     assert same(ours if source == THEIRS else theirs, before)
@@ -163,7 +163,7 @@ def test_a_file_is_loaded_into_the_side_whose_names_it_has(source: tuple[str, ..
 def test_a_file_that_fits_both_is_loaded_into_both() -> None:
     ours, theirs, other = net(*THEIRS), net(*THEIRS), net("a", "b", "c")
     state = dict(zip(ours.state_dict(), other.state_dict().values(), strict=True))
-    question = loaded(pair_of(ours, theirs), filed(state), Question())
+    question = loaded(pair_of(ours, theirs), filed(state), ParityConfig())
     assert question.transfer == "none"
     assert same(ours, state)
     assert same(theirs, state)
@@ -172,7 +172,7 @@ def test_a_file_that_fits_both_is_loaded_into_both() -> None:
 def test_counters_of_batches_may_be_missing() -> None:
     ours, theirs = net(*OURS), net(*THEIRS)
     state = {name: tensor for name, tensor in net(*THEIRS).state_dict().items() if "num_batches" not in name}
-    assert loaded(pair_of(ours, theirs), filed(state), Question()).transfer == "to ours"
+    assert loaded(pair_of(ours, theirs), filed(state), ParityConfig()).transfer == "to ours"
 
 
 def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> None:
@@ -181,19 +181,19 @@ def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> 
     state = net(*OURS).state_dict()
     state.popitem()
     with pytest.raises(ResnetCliError, match=r"weights\.pth does not fit, by Net's names: 1 tensor is missing"):
-        loaded(pair_of(ours, theirs), filed(state), Question())
+        loaded(pair_of(ours, theirs), filed(state), ParityConfig())
     assert same(ours, before[0])
     assert same(theirs, before[1])
-    built = Contenders(Subject(ours, "resnet18", FAMILY["resnet18"]), Subject(theirs, "t"), "resnet18")
+    built = ModelPair(ModelUnderTest(ours, "resnet18", FAMILY["resnet18"]), ModelUnderTest(theirs, "t"), "resnet18")
     with pytest.raises(ResnetCliError, match="by resnet-cli's names"):
-        loaded(built, filed(state), Question())
+        loaded(built, filed(state), ParityConfig())
     with pytest.raises(ResnetCliError, match=r"weights\.pth fits neither Net's names nor torchvision's names"):
-        loaded(pair_of(ours, theirs), filed(net("x", "y", "z").state_dict()), Question())
+        loaded(pair_of(ours, theirs), filed(net("x", "y", "z").state_dict()), ParityConfig())
 
 
-def mapped(text: str, **question: Any) -> Question:
+def mapped(text: str, **question: Any) -> ParityConfig:
     Path("map.toml").write_text(f"[parameters]\n{text}\n", encoding="utf-8")
-    return overruled(pair_of(net(*OURS), net(*THEIRS)), "map.toml", Question(**question))
+    return overruled(pair_of(net(*OURS), net(*THEIRS)), "map.toml", ParityConfig(**question))
 
 
 def test_a_map_of_a_file_goes_into_the_question() -> None:

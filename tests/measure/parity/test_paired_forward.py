@@ -17,7 +17,7 @@ from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.config import graph_of
-from resnet_cli.measure.parity.paired_forward import OtherPathError, Run
+from resnet_cli.measure.parity.paired_forward import GraphMismatchError, Run
 
 SHAPE = (2, 3, 8, 8)
 IMAGE = random_init.image(SHAPE, 0)
@@ -302,7 +302,7 @@ def test_only_operators_that_belong_together_are_compared() -> None:
 def test_a_counterpart_that_never_comes_is_told() -> None:
     model = chain()
     graphs = graphs_of(model, model)
-    with pytest.raises(OtherPathError, match="999"):
+    with pytest.raises(GraphMismatchError, match="999"):
         paired_forward.run(model.eval(), copy.deepcopy(model), graphs, {graphs[0].nodes[0].number: 999}, (IMAGE, IMAGE))
 
 
@@ -313,7 +313,7 @@ def test_a_forward_that_runs_other_operators_than_its_graph_is_refused(place: in
     calls = graphs[place].calls
     for wrong in ((*calls[:-1], "tanh"), calls[:-1]):
         graphs[place] = replace(graphs[place], calls=wrong)
-        with pytest.raises(OtherPathError, match="relu"):
+        with pytest.raises(GraphMismatchError, match="relu"):
             side_by_side(model, copy.deepcopy(model), (graphs[0], graphs[1]))
 
 

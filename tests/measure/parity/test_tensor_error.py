@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_cli.measure.parity.tensor_error import finite, relative_error, verdict
+from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.verdicts import BITWISE, DIFFERENT, ROUNDING
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=8)
@@ -76,7 +76,7 @@ def test_dtypes_that_differ_are_held_against_each_other_in_the_wider_one() -> No
 
 
 def test_verdicts() -> None:
-    assert [verdict(error, 1e-6) for error in (0.0, 1e-7, 1e-6, 2e-6, math.inf)] == [
+    assert [error_verdict(error, 1e-6) for error in (0.0, 1e-7, 1e-6, 2e-6, math.inf)] == [
         BITWISE,
         ROUNDING,
         ROUNDING,

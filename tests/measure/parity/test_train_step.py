@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity import train_step
-from resnet_cli.measure.parity.train_step import Deviation, Gradients, Trained
+from resnet_cli.measure.parity.train_step import Gradients, TensorError, Trained
 
 IMAGE = random_init.image((4, 3, 6, 6), 5)
 
@@ -137,7 +137,7 @@ def held(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str] | None = None
     return gradients
 
 
-def errors(deviations: list[Deviation]) -> dict[str, float]:
+def errors(deviations: list[TensorError]) -> dict[str, float]:
     return {one.ours: one.error for one in deviations}
 
 
@@ -170,7 +170,7 @@ def test_a_weight_further_down_shows_in_the_gradients_above() -> None:
 def test_a_gradient_that_is_zero_but_for_rounding_is_no_difference() -> None:
     """A bias in front of a batch norm has no effect, so its gradient is noise of 1e-16."""
     ours, theirs = edited(lambda model: model.get_parameter("0.bias").add_(0.37))
-    assert 0.0 < errors(held(ours, theirs).gradients)["0.bias"] < train_step.LIMIT
+    assert 0.0 < errors(held(ours, theirs).gradients)["0.bias"] < train_step.FLOAT64_TOLERANCE
 
 
 class Sum(nn.Module):
@@ -280,4 +280,4 @@ def test_buffers_are_held_against_their_counterparts() -> None:
     ours = Trained([], {"a": vector(1.0), "b": vector(2.0), "c": vector(3.0)}, {}, {}, None)
     theirs = Trained([], {"x": vector(1.0), "y": vector(4.0)}, {}, {}, None)
     pairs = {"a": "x", "b": "y", "c": "nothing", "nothing": "x"}
-    assert train_step.buffer_deviations(ours, theirs, pairs) == [Deviation("a", "x", 0.0), Deviation("b", "y", 0.5)]
+    assert train_step.buffer_errors(ours, theirs, pairs) == [TensorError("a", "x", 0.0), TensorError("b", "y", 0.5)]

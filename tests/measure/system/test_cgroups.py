@@ -52,7 +52,7 @@ def lay(root: Path, files: dict[str, str]) -> Path:
     ],
 )
 def test_processors_that_the_quotas_leave(files: dict[str, str], granted: float | None, tmp_path: Path) -> None:
-    assert cgroups.processors(lay(tmp_path, files)) == granted
+    assert cgroups.cpu_quota(lay(tmp_path, files)) == granted
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_processors_that_the_quotas_leave(files: dict[str, str], granted: float 
     ],
 )
 def test_how_often_a_quota_was_used_up(files: dict[str, str], count: int | None, tmp_path: Path) -> None:
-    assert cgroups.throttlings(lay(tmp_path, files)) == count
+    assert cgroups.throttle_count(lay(tmp_path, files)) == count
 
 
 @pytest.mark.parametrize(

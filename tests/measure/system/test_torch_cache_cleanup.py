@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from resnet_cli.measure.system.torch_cache_cleanup import tidy_at_exit
+from resnet_cli.measure.system.torch_cache_cleanup import cleanup_temp_dirs
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_an_empty_folder_goes_whatever_the_user_is_called(
         return user
 
     monkeypatch.setattr(getpass, "getuser", name)
-    tidy_at_exit()
+    cleanup_temp_dirs()
     try:
         folder = Path(default_cache_dir())
     except KeyError:
@@ -49,7 +49,7 @@ def test_an_empty_folder_goes_whatever_the_user_is_called(
 
 
 def test_what_somebody_uses_stays(at_exit: list[Callable[[], None]]) -> None:
-    tidy_at_exit()
+    cleanup_temp_dirs()
     folder = Path(default_cache_dir())
     folder.mkdir()
     (folder / "compiled").touch()
@@ -58,7 +58,7 @@ def test_what_somebody_uses_stays(at_exit: list[Callable[[], None]]) -> None:
     assert (folder / "compiled").exists()
     at_exit.clear()
     (folder / "compiled").unlink()
-    tidy_at_exit()  # it was there before
+    cleanup_temp_dirs()  # it was there before
     assert at_exit == []
 
 
@@ -66,7 +66,7 @@ def test_torch_that_is_imported_already_leaves_nothing_new(
     at_exit: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", sys)
-    tidy_at_exit()
+    cleanup_temp_dirs()
     assert at_exit == []
 
 
@@ -77,5 +77,5 @@ def test_a_machine_without_a_place_for_temporary_files_has_none_to_tidy(
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    tidy_at_exit()
+    cleanup_temp_dirs()
     assert at_exit == []

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.measure.models import model as networks
-from resnet_cli.measure.models.copies import hollow_copy
+from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.tracer import ForwardFailedError, Trace
 from resnet_cli.network.architectures import FAMILY
@@ -37,7 +37,7 @@ from tests.helpers.models import (
 
 
 def traced(model: nn.Module, *shape: int, training: bool = False) -> Trace:
-    return tracer.run(hollow_copy(model), (on_meta(*shape),), training=training, backward=training)
+    return tracer.run(meta_copy(model), (on_meta(*shape),), training=training, backward=training)
 
 
 class Chain(nn.Module):
@@ -99,7 +99,7 @@ def test_the_peak_names_the_module_that_ran() -> None:
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_inference_peaks_where_torchvision_does(name: str) -> None:
-    theirs = tracer.run(hollow_copy(torchvision_network(name)), (on_meta(*IMAGE),))
+    theirs = tracer.run(meta_copy(torchvision_network(name)), (on_meta(*IMAGE),))
     assert summary_of_member(name).memory.inference_peak_bytes == theirs.peak
 
 
@@ -186,7 +186,7 @@ def test_the_backward_work_of_a_function_belongs_to_the_module_that_called_it() 
 
 
 def test_a_second_pass_sees_what_the_first_saw() -> None:
-    copy = hollow_copy(build("resnet18"))
+    copy = meta_copy(build("resnet18"))
     first, second = (tracer.run(copy, (on_meta(2, 3, 64, 64),), training=True, backward=True) for _ in range(2))
     assert (first.alive, first.saved) == (second.alive, second.saved)
     assert first.alive[-1] < first.peak
@@ -220,7 +220,7 @@ def test_receptive_fields(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIELDS_V1)
 def test_receptive_fields_of_the_papers_bottlenecks(name: str) -> None:
-    subject = networks.subject(replace(FAMILY[name], stride_in_1x1=True))
+    subject = networks.model_from_spec(replace(FAMILY[name], stride_in_1x1=True))
     found = tracer.run(subject.model, (on_meta(*IMAGE),))
     (last,) = (call for call in found.root.modules() if call.path == "l3")
     fields = [op.receptive for call in last.modules() for op in call.children if isinstance(op, tracer.OperatorCall)]
@@ -349,7 +349,7 @@ def test_several_outputs_are_all_trained() -> None:
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"first": self.first(x), "second": self.second(x)}
 
-    found = tracer.run(hollow_copy(Two()), (on_meta(5, 4),), training=True, backward=True)
+    found = tracer.run(meta_copy(Two()), (on_meta(5, 4),), training=True, backward=True)
     assert {call.path: call.backward_macs for call in found.root.modules()} == {"": 0, "first": 40, "second": 60}
 
 
@@ -360,7 +360,7 @@ def hooks(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("channels", [3, 5])
 def test_no_hook_is_left(channels: int) -> None:
-    copy = hollow_copy(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(channels + 1, 4, 1)))
+    copy = meta_copy(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(channels + 1, 4, 1)))
     if channels == 3:
         tracer.run(copy, (on_meta(1, 3, 8, 8),), training=True, backward=True)
     else:
@@ -406,6 +406,6 @@ def test_another_counter_is_asked_of_every_operator() -> None:
         asked.append(str(func))
         return 7
 
-    found = tracer.run(hollow_copy(Residual(True)), (on_meta(1, 3, 8, 8),), tally=tally)
+    found = tracer.run(meta_copy(Residual(True)), (on_meta(1, 3, 8, 8),), tally=tally)
     assert asked == ["aten.convolution.default", "aten.add_.Tensor", "aten.relu_.default"]
     assert [op.tallied for op in found.operators] == [7, 7, 7]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.models.copies import hollow_copy
+from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.tracer import ForwardFailedError, Trace
@@ -31,7 +31,7 @@ class Small(nn.Module):
 
 
 def small(*, training: bool = False) -> Trace:
-    return tracer.run(hollow_copy(Small()), (on_meta(2, 3, 2, 2),), training=training, backward=training)
+    return tracer.run(meta_copy(Small()), (on_meta(2, 3, 2, 2),), training=training, backward=training)
 
 
 IMAGE, MAP, LOGITS = 4 * 2 * 3 * 4, 4 * 2 * 4 * 4, 4 * 2 * 5  # bytes
@@ -140,7 +140,7 @@ def test_what_was_kept_for_nothing_counts_each_time() -> None:
 
 def test_what_two_operators_keep_counts_once() -> None:
     found = tracer.run(
-        hollow_copy(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))), (on_meta(2, 4),), training=True
+        meta_copy(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))), (on_meta(2, 4),), training=True
     )
     assert found.saved == 4 * 2 * 8  # the ReLU's output, for itself and for the weight's gradient
     assert [call.saved for call in found.root.modules()] == [64, 0, 64, 0]
@@ -151,7 +151,7 @@ def test_arithmetic_on_weights_is_work() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return nn.functional.conv2d(x, self.weight * 2)
 
-    found = tracer.run(hollow_copy(Scaled(3, 4, 1)), (on_meta(2, 3, 2, 2),))
+    found = tracer.run(meta_copy(Scaled(3, 4, 1)), (on_meta(2, 3, 2, 2),))
     assert [(op.name, op.allocated, op.counted.operations) for op in found.operators] == [
         ("mul", 4 * 12, 12),
         ("convolution", MAP, 2 * 8 * 12),
@@ -176,11 +176,11 @@ def test_what_is_written_into_a_buffer_needs_no_more() -> None:
             self.memory.copy_(x)
             return x.relu()
 
-    assert tracer.run(hollow_copy(Remembering()), (on_meta(1, 3, 4, 4),)).alive == [4 * 48]
+    assert tracer.run(meta_copy(Remembering()), (on_meta(1, 3, 4, 4),)).alive == [4 * 48]
 
 
 def test_a_pass_is_in_eval_mode_unless_training_is_asked_for() -> None:
-    model = hollow_copy(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)))
+    model = meta_copy(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)))
     assert [op.name for op in tracer.run(model, (on_meta(2, 4),)).operators] == ["addmm"]
     assert not model.training
     assert "bernoulli" in {op.name for op in tracer.run(model, (on_meta(2, 4),), training=True).operators}
@@ -201,8 +201,8 @@ def test_without_a_trainable_output_there_is_no_step(case: str) -> None:
             return OUTPUTS[case](x)
 
     with pytest.raises(ForwardFailedError, match="none of its outputs depends on a trainable parameter"):
-        tracer.run(hollow_copy(Ending(3, 4, 1)), (on_meta(1, 3, 4, 4),), training=True, backward=True)
-    assert tracer.run(hollow_copy(Ending(3, 4, 1)), (on_meta(1, 3, 4, 4),)).root.children
+        tracer.run(meta_copy(Ending(3, 4, 1)), (on_meta(1, 3, 4, 4),), training=True, backward=True)
+    assert tracer.run(meta_copy(Ending(3, 4, 1)), (on_meta(1, 3, 4, 4),)).root.children
 
 
 def test_a_network_may_end_the_program() -> None:
@@ -227,7 +227,7 @@ def test_inputs_that_are_handed_on_by_name_are_inputs() -> None:
             out: Tensor = self.inner(input=x)
             return out
 
-    found = tracer.run(hollow_copy(Named()), (on_meta(1, 3, 4, 4),))
+    found = tracer.run(meta_copy(Named()), (on_meta(1, 3, 4, 4),))
     assert [call.input_shape for call in found.root.modules()] == [(1, 3, 4, 4)] * 2
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.ops.fast_meta import build_on_meta
-from resnet_cli.measure.weights.architecture_detection import recognise
+from resnet_cli.measure.weights.architecture_detection import detect_architecture
 from resnet_cli.network.architectures import FAMILY, MOST_BLOCKS, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
@@ -38,7 +38,7 @@ def test_every_member_under_either_naming(name: str) -> None:
         real: dict[str, Tensor] = models.get_model(name).state_dict()
     state = ours(FAMILY[name])
     for naming, tensors in (("torchvision", real), ("ours", state)):
-        found = recognise(tensors)
+        found = detect_architecture(tensors)
         assert found.spec == FAMILY[name]
         assert found.naming == naming
         assert found.shapes() == {key: tuple(tensor.shape) for key, tensor in tensors.items()}
@@ -65,7 +65,7 @@ def test_networks_beside_the_family(spec: ModelSpec, cardinality: tuple[int, int
     if spec.block == "bottleneck":
         spec = replace(spec, groups=cardinality[0], width_per_group=cardinality[1])
     for tensors in (ours(spec), theirs(spec)):
-        found = recognise(tensors)
+        found = detect_architecture(tensors)
         assert replace(found.spec, name="") == spec
         assert found.shapes() == {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
@@ -81,42 +81,42 @@ def test_networks_beside_the_family(spec: ModelSpec, cardinality: tuple[int, int
     ],
 )
 def test_the_name(spec: ModelSpec, name: str) -> None:
-    assert recognise(theirs(spec)).spec.name == name
+    assert detect_architecture(theirs(spec)).spec.name == name
 
 
 def test_what_does_not_belong_to_the_network_is_looked_past() -> None:
     spec = replace(FAMILY["resnet18"], stem="cifar")
     for state in (ours(spec), theirs(spec)):
-        assert recognise({"teacher.weight": torch.empty(1, device="meta"), **state}).spec == spec
+        assert detect_architecture({"teacher.weight": torch.empty(1, device="meta"), **state}).spec == spec
 
 
 @pytest.mark.parametrize("shape", [(64,), (64, 64), (100, 48, 3, 3), (64, 0, 3, 3), (10**9, 64, 3, 3), (0, 64, 3, 3)])
 def test_a_convolution_that_none_of_the_kind_has_says_nothing_about_groups(shape: tuple[int, ...]) -> None:
     state = {**theirs(FAMILY["resnet50"]), "layer1.0.conv2.weight": torch.empty(shape, device="meta")}
-    assert recognise(state).spec == FAMILY["resnet50"]
+    assert detect_architecture(state).spec == FAMILY["resnet50"]
 
 
 def test_a_missing_block_is_no_shorter_stage() -> None:
     state = {key: value for key, value in theirs(FAMILY["resnet34"]).items() if not key.startswith("layer3.4.")}
-    assert recognise(state).spec.repeat == (3, 4, 6, 3)
+    assert detect_architecture(state).spec.repeat == (3, 4, 6, 3)
 
 
 def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
     state = theirs(replace(FAMILY["resnet18"], num_classes=7, in_channels=4))
     weight = state.pop("fc.weight")
-    assert recognise(state).spec == replace(FAMILY["resnet18"], num_classes=7, in_channels=4)
+    assert detect_architecture(state).spec == replace(FAMILY["resnet18"], num_classes=7, in_channels=4)
     state["fc.weight"] = weight
     del state["fc.bias"]
-    assert recognise(state).spec.num_classes == 7
+    assert detect_architecture(state).spec.num_classes == 7
     del state["fc.weight"]
-    assert recognise(state).spec.num_classes == 1
+    assert detect_architecture(state).spec.num_classes == 1
     state["fc.weight"] = torch.empty((), device="meta")
-    assert recognise(state).spec.num_classes == 1  # none that a network could have fewer of
+    assert detect_architecture(state).spec.num_classes == 1  # none that a network could have fewer of
     state["conv1.weight"] = torch.empty((64, 5, 7), device="meta")
-    assert recognise(state).spec.in_channels == 3
+    assert detect_architecture(state).spec.in_channels == 3
     state[f"layer2.{MOST_BLOCKS}.conv1.weight"] = torch.empty(1, device="meta")
     with pytest.raises(ResnetCliError, match="not the weights"):  # one stage beyond all reason will do
-        recognise(state)
+        detect_architecture(state)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
 )
 def test_weights_of_other_networks(names: list[str]) -> None:
     with pytest.raises(ResnetCliError, match="not the weights of a ResNet") as caught:
-        recognise({name: torch.empty(1, device="meta") for name in names})
+        detect_architecture({name: torch.empty(1, device="meta") for name in names})
     assert caught.value.message.isprintable()
 
 
@@ -148,6 +148,6 @@ def test_any_shapes_give_a_network_that_can_be_built(shapes: dict[str, list[int]
     assume(all(math.prod(shape) < 2**62 for shape in shapes.values()))  # torch itself has none with more elements
     tensors = theirs(GROUPED)
     tensors |= {name: torch.empty((), device="meta").expand(shape) for name, shape in shapes.items()}
-    found = recognise(tensors)
+    found = detect_architecture(tensors)
     assert found.naming == "torchvision"
     assert set(found.shapes()) == set(torchvision_names(found.spec).values())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.weights.checkpoint import Checkpoint, read_checkpoint, unfolded
+from resnet_cli.measure.weights.checkpoint import Checkpoint, read_checkpoint, strip_wrapper_field
 
 STATE = {"conv1.weight": torch.ones(2, 3), "fc.bias": torch.zeros(2), "bn1.num_batches_tracked": torch.tensor(3)}
 AVERAGED = {name: tensor + 5 for name, tensor in STATE.items()}
@@ -105,10 +105,10 @@ def test_a_prefix_is_what_all_names_begin_with(read: Any, names: list[str], pref
 
 def test_the_field_of_a_training_loop_is_taken_off_where_all_are_under_it() -> None:
     one = torch.ones(1)
-    assert list(unfolded({"model.a.weight": one, "model.b.weight": one})) == ["a.weight", "b.weight"]
-    assert list(unfolded({"model.weight": one})) == ["weight"]
+    assert list(strip_wrapper_field({"model.a.weight": one, "model.b.weight": one})) == ["a.weight", "b.weight"]
+    assert list(strip_wrapper_field({"model.weight": one})) == ["weight"]
     for names in (["model.a.weight", "head.weight"], ["encoder.a.weight"], ["weight"], []):
-        assert list(unfolded(dict.fromkeys(names, one))) == names
+        assert list(strip_wrapper_field(dict.fromkeys(names, one))) == names
 
 
 def test_the_names_of_a_network_of_other_make_stay(read: Any) -> None:
@@ -116,8 +116,8 @@ def test_the_names_of_a_network_of_other_make_stay(read: Any) -> None:
     state = {"net.0.weight": torch.ones(2), "net.1.weight": torch.ones(3)}
     found = read(prefixed(state, "module."))
     assert same(found, state)
-    assert list(unfolded(found.tensors)) == ["0.weight", "1.weight"]
-    assert unfolded(STATE) == STATE
+    assert list(strip_wrapper_field(found.tensors)) == ["0.weight", "1.weight"]
+    assert strip_wrapper_field(STATE) == STATE
 
 
 def test_the_mark_of_compiled_parts_is_taken_off_in_the_middle(read: Any) -> None:

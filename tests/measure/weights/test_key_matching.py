@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.ops.fast_meta import build_on_meta
-from resnet_cli.measure.weights.key_matching import explain_misfit, fit, load_weights, misfit
+from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys, mismatch_error
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.network.resnet import build
 
@@ -91,31 +91,33 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
 def test_counters_may_be_missing() -> None:
     state = build_on_meta(lambda: build("resnet18")).state_dict()
     old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    assert fit(old, shapes("resnet18")).exact
-    assert fit(state, shapes("resnet18")).exact
-    assert not fit({**state, "one.more": torch.ones(1)}, shapes("resnet18")).exact
+    assert match_keys(old, shapes("resnet18")).exact
+    assert match_keys(state, shapes("resnet18")).exact
+    assert not match_keys({**state, "one.more": torch.ones(1)}, shapes("resnet18")).exact
     del state["tail.lin.bias"]
-    assert not fit(state, shapes("resnet18")).exact
+    assert not match_keys(state, shapes("resnet18")).exact
 
 
 def test_a_wrong_shape_alone_does_not_fit() -> None:
     wanted = {"a": (3, 2), "b": (2,), "c": (5,)}
-    found = fit({"a": torch.ones(2, 3), "b": torch.ones(2), "c": torch.ones(5)}, wanted)
+    found = match_keys({"a": torch.ones(2, 3), "b": torch.ones(2), "c": torch.ones(5)}, wanted)
     assert (found.exact, found.missing, found.unexpected) == (False, (), ())
     assert found.mismatched == (("a", (2, 3), (3, 2)),)
     assert found.matched == 3  # by their names
-    assert misfit(found) == "a is 2×3, not 3×2 (transposed)"
+    assert mismatch_error(found) == "a is 2×3, not 3×2 (transposed)"
 
 
 def test_how_many_tensors_of_each_kind_do_not_fit() -> None:
     wanted = {"a": (3,), "b": (3,), "c": (3,), "d": (3,), "e": (3,)}
-    found = fit({"a": torch.ones(2), "b": torch.ones(()), "f": torch.ones(1)}, wanted)
+    found = match_keys({"a": torch.ones(2), "b": torch.ones(()), "f": torch.ones(1)}, wanted)
     assert found.matched == 2
-    assert misfit(found) == ("a is 2, not 3 and 1 more; 3 tensors are missing (c, …); 1 tensor is without a place (f)")
-    found = fit({name: torch.ones(2) for name in wanted}, wanted)
-    assert misfit(found) == "a is 2, not 3 and 4 more"
-    found = fit({name: torch.ones(3) for name in ("a", "b", "c", "x", "y")}, wanted)
-    assert misfit(found) == "2 tensors are missing (d, …); 2 tensors are without a place (x, …)"
+    assert mismatch_error(found) == (
+        "a is 2, not 3 and 1 more; 3 tensors are missing (c, …); 1 tensor is without a place (f)"
+    )
+    found = match_keys({name: torch.ones(2) for name in wanted}, wanted)
+    assert mismatch_error(found) == "a is 2, not 3 and 4 more"
+    found = match_keys({name: torch.ones(3) for name in ("a", "b", "c", "x", "y")}, wanted)
+    assert mismatch_error(found) == "2 tensors are missing (d, …); 2 tensors are without a place (x, …)"
 
 
 def test_of_two_namings_the_one_with_more_names_and_then_with_fewer_wrong_shapes_is_told() -> None:
@@ -125,7 +127,9 @@ def test_of_two_namings_the_one_with_more_names_and_then_with_fewer_wrong_shapes
         "another's names": {"a": (5,), "b": (2,), "c": (3,)},
         "a third's names": {"a": (1,), "b": (2,), "z": (3,)},
     }
-    error = explain_misfit("x.pth", weights, {name: fit(weights, wanted) for name, wanted in candidates.items()})
+    error = describe_mismatch(
+        "x.pth", weights, {name: match_keys(weights, wanted) for name, wanted in candidates.items()}
+    )
     assert error.message == "x.pth does not fit, by another's names: a is 1, not 5"
     assert error.hint is None
 
@@ -138,7 +142,7 @@ def test_what_to_ask_for_says_the_classes_only_where_they_are_not_the_usual(
         state = torchvision.models.resnet34(num_classes=classes).state_dict()
         wanted = {name: tuple(one.shape) for name, one in torchvision.models.resnet18().state_dict().items()}
     state = {name: one for name, one in state.items() if name not in left_out}
-    hint = explain_misfit("x.pth", state, {"torchvision's names": fit(state, wanted)}).hint
+    hint = describe_mismatch("x.pth", state, {"torchvision's names": match_keys(state, wanted)}).hint
     assert hint == "it looks like resnet34: use --depth 34" + (" --num-classes 10" if classes == 10 else "")
 
 
@@ -147,13 +151,15 @@ def test_the_architecture_of_a_file_is_recognised(name: str) -> None:
     with torch.device("meta"):
         state: dict[str, Tensor] = getattr(torchvision.models, name)(num_classes=10).state_dict()
     expected = shapes("resnet18" if name != "resnet18" else "resnet34")
-    error = explain_misfit("x.pth", state, {"torchvision's names": fit(state, expected), "ours": fit(state, expected)})
+    error = describe_mismatch(
+        "x.pth", state, {"torchvision's names": match_keys(state, expected), "ours": match_keys(state, expected)}
+    )
     # None of these names is ours, so nothing matches: the guess is made where something does.
     assert "fits neither" in error.message
     with torch.device("meta"):
         theirs = getattr(torchvision.models, "resnet18" if name != "resnet18" else "resnet34")().state_dict()
-    found = fit(state, {key: tuple(value.shape) for key, value in theirs.items()})
-    error = explain_misfit("x.pth", state, {"torchvision's names": found})
+    found = match_keys(state, {key: tuple(value.shape) for key, value in theirs.items()})
+    error = describe_mismatch("x.pth", state, {"torchvision's names": found})
     assert f"looks like {name}:" in (error.hint or "")
     assert "--num-classes 10" in (error.hint or "")
 
@@ -162,7 +168,7 @@ def test_another_number_of_classes_is_said() -> None:
     with torch.device("meta"):
         state = torchvision.models.resnet18(num_classes=10).state_dict()
         theirs = torchvision.models.resnet18().state_dict()
-    found = fit(state, {key: tuple(value.shape) for key, value in theirs.items()})
-    error = explain_misfit("x.pth", state, {"torchvision's names": found})
+    found = match_keys(state, {key: tuple(value.shape) for key, value in theirs.items()})
+    error = describe_mismatch("x.pth", state, {"torchvision's names": found})
     assert "fc.weight is 10 × 512, not 1000 × 512" in error.message.replace("×", " × ").replace("  ", " ")
     assert "--num-classes 10" in (error.hint or "")

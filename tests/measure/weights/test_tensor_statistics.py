@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.model import Subject, subject
+from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights import tensor_statistics
 from resnet_cli.measure.weights.tensor_statistics import view_weights
@@ -39,7 +39,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_network_that_is_named_is_held_against_both_namings(theirs: bool, tmp_path: Path) -> None:
     state = state_of(TINY, theirs=theirs)
     shuffled = dict(sorted(state.items(), key=lambda item: item[0][::-1]))
-    named = subject(TINY)
+    named = model_from_spec(TINY)
     view, found = view_weights(written(shuffled, tmp_path / "x.pth"), named)
     assert found is named
     assert view.naming == ("torchvision" if theirs else "ours")
@@ -49,7 +49,7 @@ def test_a_network_that_is_named_is_held_against_both_namings(theirs: bool, tmp_
 
 def test_old_files_have_no_counters(path: Path) -> None:
     state = {name: one for name, one in state_of(TINY, theirs=True).items() if not name.endswith("batches_tracked")}
-    for named in (None, subject(TINY)):
+    for named in (None, model_from_spec(TINY)):
         view, found = view_weights(written(state, path), named)
         assert [one.name for one in view.tensors] == list(state)
         assert found is not None
@@ -60,28 +60,30 @@ def test_a_file_that_fits_neither_naming_is_told_by_the_nearer(tmp_path: Path) -
     del state["fc.bias"]
     path = written(state, tmp_path / "x.pth")
     with pytest.raises(ResnetCliError, match=r"does not fit, by torchvision's names: 1 tensor is missing \(fc\.bias\)"):
-        view_weights(path, subject(TINY))
+        view_weights(path, model_from_spec(TINY))
     state = {"a.weight": torch.zeros(1)}
     with pytest.raises(ResnetCliError, match=r"fits neither resnet-cli.s names nor torchvision.s names: it has a\.w"):
-        view_weights(written(state, tmp_path / "y.pth"), subject(TINY))
+        view_weights(written(state, tmp_path / "y.pth"), model_from_spec(TINY))
 
 
 def test_a_network_of_the_users_that_has_no_shape_yet_takes_that_of_the_file(path: Path) -> None:
     model = nn.Sequential(nn.LazyLinear(2), nn.LazyBatchNorm1d())
     state = {"0.weight": torch.ones(2, 9), "0.bias": torch.ones(2), "1.weight": torch.ones(2), "1.bias": torch.ones(2)}
     state |= {"1.running_mean": torch.zeros(2), "1.running_var": torch.ones(2)}
-    view, _ = view_weights(written({**state, "1.num_batches_tracked": torch.tensor(3)}, path), Subject(model, "mine"))
+    view, _ = view_weights(
+        written({**state, "1.num_batches_tracked": torch.tensor(3)}, path), ModelUnderTest(model, "mine")
+    )
     assert view.parameters == 18 + 3 * 2
     assert view.buffers == 2 * 2 + 1
     with pytest.raises(ResnetCliError, match=r"by mine's names: 1 tensor is without a place \(2\.weight\)"):
-        view_weights(written({**state, "2.weight": torch.ones(2)}, path), Subject(model, "mine"))
+        view_weights(written({**state, "2.weight": torch.ones(2)}, path), ModelUnderTest(model, "mine"))
 
 
 @pytest.mark.parametrize("missing", ["0.weight", "0.bias"])
 def test_what_has_no_shape_yet_can_be_missing_all_the_same(missing: str, tmp_path: Path) -> None:
     state = {"0.weight": torch.ones(2, 9), "0.bias": torch.ones(2)}
     del state[missing]
-    named = Subject(nn.Sequential(nn.LazyLinear(2)), "mine")
+    named = ModelUnderTest(nn.Sequential(nn.LazyLinear(2)), "mine")
     with pytest.raises(ResnetCliError, match=r"by mine's names: 1 tensor is missing \(0\.\w+\)$"):
         view_weights(written(state, tmp_path / "x.pth"), named)
 

@@ -15,7 +15,7 @@ from resnet_cli.render.charts.block_diagram import block_flow
 from resnet_cli.render.charts.block_graph import INPUT, connections, skip_of
 from resnet_cli.render.charts.block_types import blocks
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Group, Label, Mark, bounds
-from resnet_cli.render.charts.layer_roles import parts, role_of, settings, stages, tip
+from resnet_cli.render.charts.layer_roles import blocks_of, role_of, settings, stages, unwrap
 from resnet_cli.results.common import Layer, SummaryResult
 from tests.helpers.charted_models import ours, summary_of, theirs
 
@@ -43,7 +43,7 @@ def test_a_slab_for_each_block_and_an_arc_for_each_skip(name: str) -> None:
     repeat = FAMILY[name].repeat
     drawing = architecture(result)
     assert Counter(map(tip_kind, stages(result.root)))["Sequential"] == 4
-    assert [len(parts(stage)) for stage in stages(result.root)] == [1, *repeat, 1]
+    assert [len(blocks_of(stage)) for stage in stages(result.root)] == [1, *repeat, 1]
     roles = Counter(mark.role for mark in every(drawing.marks) if isinstance(mark, Curve))
     # The paper's option B: a projection where the shape changes, which for the basic block is in three stages of four.
     projections = 3 if FAMILY[name].block == "basic" else 4
@@ -53,7 +53,7 @@ def test_a_slab_for_each_block_and_an_arc_for_each_skip(name: str) -> None:
 
 
 def tip_kind(stage: Layer) -> str:
-    return tip(stage).kind
+    return unwrap(stage).kind
 
 
 def test_shapes_stand_on_the_arrows() -> None:
@@ -66,11 +66,11 @@ def test_shapes_stand_on_the_arrows() -> None:
 def test_blocks_of_torchvisions_networks_have_the_same_skips() -> None:
     for name in ("resnet18", "resnet50"):
         mine, other = ours(name), theirs(name)
-        assert [skip_of(part) for part in blocks_of(mine)] == [skip_of(part) for part in blocks_of(other)]
+        assert [skip_of(part) for part in additions_in(mine)] == [skip_of(part) for part in additions_in(other)]
 
 
-def blocks_of(result: SummaryResult) -> list[Layer]:
-    found = [part for stage in stages(result.root) for part in parts(stage)]
+def additions_in(result: SummaryResult) -> list[Layer]:
+    found = [part for stage in stages(result.root) for part in blocks_of(stage)]
     return [part for part in found if "add" in {child.name for child in part.children}]
 
 
@@ -138,7 +138,7 @@ def test_a_click_leads_to_the_block() -> None:
     found = {id(layer): block.key for block in blocks(result, "block-0-") for layer in block.members}
     drawing = architecture(result, lambda layer: found.get(id(layer), ""))
     links = [mark.link for mark in drawing.marks if isinstance(mark, Group)]
-    assert links == [found[id(part)] for stage in stages(result.root) for part in parts(stage)]
+    assert links == [found[id(part)] for stage in stages(result.root) for part in blocks_of(stage)]
     assert len(set(links)) == 9  # l0's two identity blocks are alike
 
 
@@ -169,7 +169,7 @@ def test_without_known_edges_calls_follow_each_other(summary: SummaryResult) -> 
         return replace(layer, sources=None, children=tuple(map(forgotten, layer.children)))
 
     root = forgotten(summary.root)
-    found = connections(tip(root))
+    found = connections(unwrap(root))
     assert found.sources == tuple((place - 1,) for place in range(len(found.layers)))
     within(architecture(replace(summary, root=root)))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing import axes
-from resnet_cli.render.charts.drawing.axes import Area, Axis, Places
+from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout
 from resnet_cli.render.charts.drawing.primitives import Drawing, Label
 from tests.helpers.chart_checks import labels, sound, words
 
@@ -63,18 +63,18 @@ def test_any_positive_figures_make_a_sound_logarithmic_frame(values: list[float]
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), 1e300])
 def test_what_is_no_figure_is_not_known(value: float | None) -> None:
-    assert not axes.known(value)
+    assert not axes.is_finite(value)
     assert not axes.positive(value)
 
 
 def test_zero_is_known_and_not_positive() -> None:
-    assert axes.known(0.0)
+    assert axes.is_finite(0.0)
     assert not axes.positive(0.0)
     assert not axes.positive(5e-324)
 
 
 def test_a_place_is_taken_once() -> None:
-    places = Places()
+    places = LabelLayout()
     assert places.take(Label(10, 10, "median"))
     assert not places.take(Label(20, 12, "p90"))
     assert places.take(Label(20, 40, "p90"))

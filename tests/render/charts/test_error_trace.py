@@ -9,28 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot
-from resnet_cli.render.charts.drawing.primitives import Line as Stroke
+from resnet_cli.render.charts.drawing.primitives import LineMark as Stroke
 from resnet_cli.render.charts.error_trace import deviations
-from resnet_cli.results.compare import Check, Line, Mapping, ParityResult, Probe
+from resnet_cli.results.compare import AlignedOp, Check, CompareResult, Mapping, TestInputs
 from tests.helpers.chart_checks import having, outside, size, sound, words
 from tests.helpers.results_summary_flops import ENVIRONMENT, HOSTILE, NETWORK
 
 
-def line(path: str = "l0.block.conv1", cumulative: float | None = 0.0, **changes: object) -> Line:
-    made = Line(path, path, "conv", "conv", "3×3", "3×3", "equal", cumulative, 0.0)
+def line(path: str = "l0.block.conv1", cumulative: float | None = 0.0, **changes: object) -> AlignedOp:
+    made = AlignedOp(path, path, "conv", "conv", "3×3", "3×3", "equal", cumulative, 0.0)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def of(*lines: Line, noise: float | None = 4.7e-7, limit: float | None = 4.7e-6) -> ParityResult:
-    return ParityResult(
+def of(*lines: AlignedOp, noise: float | None = 4.7e-7, limit: float | None = 4.7e-6) -> CompareResult:
+    return CompareResult(
         NETWORK, "torchvision resnet18", "0.29", "different", False,
         (Check("eval", "forward, eval mode", "different", 0.1, limit, ""),), (), (), lines,
-        Mapping("alignment", (), 0, 0, 0, (), ()), Probe(0, "randomised", (1,), (1,), (), noise),
+        Mapping("alignment", (), 0, 0, 0, (), ()), TestInputs(0, "randomised", (1,), (1,), (), noise),
         None, (), ENVIRONMENT, (),
     )  # fmt: skip
 
 
-def network(count: int) -> list[Line]:
+def network(count: int) -> list[AlignedOp]:
     return [line(f"l{index * 4 // count}.block.conv{index}") for index in range(count)]
 
 
@@ -143,7 +143,7 @@ def test_nothing_side_by_side() -> None:
 @given(
     st.lists(
         st.builds(
-            Line,
+            AlignedOp,
             st.none() | st.text(max_size=320), st.none() | st.text(), st.none() | st.text(), st.none() | st.text(),
             st.just(""), st.just(""), st.sampled_from(["equal", "setting", "missing", "extra", "moved", "x"]),
             st.none() | st.floats(), st.none() | st.floats(), st.booleans(), st.booleans(),
@@ -153,7 +153,7 @@ def test_nothing_side_by_side() -> None:
     ),
     st.none() | st.floats(),
 )  # fmt: skip
-def test_no_figures_break_it(lines: list[Line], limit: float | None) -> None:
+def test_no_figures_break_it(lines: list[AlignedOp], limit: float | None) -> None:
     drawing = deviations(of(*lines, noise=limit, limit=limit))
     assert drawing is not None
     assert outside(drawing) == []

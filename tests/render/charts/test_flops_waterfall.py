@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing.primitives import Box, Drawing
 from resnet_cli.render.charts.flops_waterfall import walks
-from resnet_cli.results.common import FlopsResult, Step, Walk
+from resnet_cli.results.common import FlopsResult, Reconciliation, ReconciliationStep
 from tests.helpers.chart_checks import having, outside, size, sound, words
 from tests.helpers.results_summary_flops import HOSTILE, flops_result
 
 
-def step(difference: int, meaning: str = "elements through batch norm") -> Step:
-    return Step("B", meaning, ("batch_norm",), abs(difference), 2.0, 0.0, difference)
+def step(difference: int, meaning: str = "elements through batch norm") -> ReconciliationStep:
+    return ReconciliationStep("B", meaning, ("batch_norm",), abs(difference), 2.0, 0.0, difference)
 
 
-def of(*them: Walk) -> FlopsResult:
+def of(*them: Reconciliation) -> FlopsResult:
     return replace(flops_result(), walks=them)
 
 
-def walk(start: int, *differences: int) -> Walk:
-    return Walk("odd", "ours", start, start + sum(differences), tuple(map(step, differences)))
+def walk(start: int, *differences: int) -> Reconciliation:
+    return Reconciliation("odd", "ours", start, start + sum(differences), tuple(map(step, differences)))
 
 
 def bars(drawing: Drawing) -> list[Box]:
@@ -79,7 +79,7 @@ def test_no_walks() -> None:
 
 def test_names_from_outside_and_many_steps() -> None:
     steps = tuple(step(-1, HOSTILE * 30) for _ in range(300))
-    drawing = sound(walks(of(*(Walk(HOSTILE * 30, "gone", 10**9, 10**9 - 300, steps) for _ in range(50)))))
+    drawing = sound(walks(of(*(Reconciliation(HOSTILE * 30, "gone", 10**9, 10**9 - 300, steps) for _ in range(50)))))
     assert "and 288 more" in words(drawing)
     assert "and 26 more" in words(drawing)
 
@@ -92,10 +92,10 @@ def test_figures_without_a_range(figures: tuple[int, ...]) -> None:
 @given(
     st.lists(
         st.builds(
-            Walk,
+            Reconciliation,
             st.text(max_size=320), st.sampled_from(["ours", "odd", "nothing"]), st.integers(), st.integers(),
             st.lists(
-                st.builds(Step, st.text(), st.text(max_size=320), st.just(("relu", "<b>")), st.integers(),
+                st.builds(ReconciliationStep, st.text(), st.text(max_size=320), st.just(("relu", "<b>")), st.integers(),
                           st.floats(), st.floats(), st.integers()),
                 max_size=3,
             ).map(tuple),
@@ -104,7 +104,7 @@ def test_figures_without_a_range(figures: tuple[int, ...]) -> None:
         max_size=2,
     )
 )  # fmt: skip
-def test_no_figures_break_it(them: list[Walk]) -> None:
+def test_no_figures_break_it(them: list[Reconciliation]) -> None:
     drawing = walks(of(*them))
     assert drawing is not None
     assert outside(drawing) == []
@@ -113,4 +113,4 @@ def test_no_figures_break_it(them: list[Walk]) -> None:
 
 def test_a_coefficient_that_is_no_number() -> None:
     unknown = replace(step(-5), from_coefficient=float("nan"))
-    assert "B: – → 0×" in words(sound(walks(of(Walk("odd", "ours", 10, 5, (unknown,))))))
+    assert "B: – → 0×" in words(sound(walks(of(Reconciliation("odd", "ours", 10, 5, (unknown,))))))

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing.primitives import Box
 from resnet_cli.render.charts.optimizations import ladder
-from resnet_cli.results.bench import BenchResult, Ladder, Rung
+from resnet_cli.results.bench import BenchResult, OptimizationResult, OptimizationsResult
 from tests.helpers.chart_checks import having, outside, size, sound, words
 from tests.helpers.results_bench import BARE, climbed, rung
 from tests.helpers.results_summary_flops import HOSTILE
 
 
-def of(*rungs: Rung, best: str | None = None) -> BenchResult:
-    return replace(BARE, ladder=Ladder(1, rungs, best, "take it", "sharp"))
+def of(*rungs: OptimizationResult, best: str | None = None) -> BenchResult:
+    return replace(BARE, ladder=OptimizationsResult(1, rungs, best, "take it", "sharp"))
 
 
 def bars(result: BenchResult) -> list[Box]:
@@ -91,7 +91,7 @@ FIGURES = st.none() | st.floats()
         max_size=3,
     )
 )
-def test_no_figures_break_it(rungs: list[Rung]) -> None:
+def test_no_figures_break_it(rungs: list[OptimizationResult]) -> None:
     drawing = ladder(of(*rungs))
     assert drawing is not None
     assert outside(drawing) == []

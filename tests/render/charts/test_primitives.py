@@ -17,7 +17,7 @@ from resnet_cli.render.charts.drawing.primitives import (
     Drawing,
     Group,
     Label,
-    Line,
+    LineMark,
     Mark,
     bounds,
     fitted,
@@ -30,7 +30,7 @@ HOSTILE = "<script>alert(1)</script>\"' onload=x \x1b[2J\u202e]]>&amp;"
 ALL: tuple[Mark, ...] = (
     Box(1, 2, 30, 4, "conv node", 2, HOSTILE, data=7),
     Dot(5, 6, 2.25, "equal", HOSTILE),
-    Line(0, 0, 10, 10, "grid"),
+    LineMark(0, 0, 10, 10, "grid"),
     Curve((("M", (0.0, 0.0)), ("C", (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)), ("L", (50.0, 6.0))), "skip", arrow=True),
     Label(3, 9, HOSTILE, "small faint", "middle"),
     Group((Label(0, 0, "in a group"),), "block", "block-0-1", HOSTILE, (5.0, 7.0)),
@@ -69,7 +69,7 @@ def test_a_page_links_its_blocks_and_a_file_does_not() -> None:
 def test_coordinates_have_one_decimal_at_most() -> None:
     drawn = inline(Drawing(1, 1, (Dot(1 / 3, 2.0, 1e-9),), ""))
     assert '<circle cx="0.3" cy="2" r="0"/>' in drawn
-    assert inline(Drawing(1, 1, (Line(-0.01, -0.04, -7.06, 0),), "")).count('"0"') == 3
+    assert inline(Drawing(1, 1, (LineMark(-0.01, -0.04, -7.06, 0),), "")).count('"0"') == 3
 
 
 @pytest.mark.parametrize("colours", ["light", "dark", "both"])
@@ -106,7 +106,7 @@ def test_words_can_be_read_on_what_they_stand_on(dark: bool) -> None:
 
 
 def test_bounds_hold_all_marks() -> None:
-    assert bounds((Box(1, 2, 3, 4), Dot(10, 1, 2), Line(0, 9, 1, 1))) == (12, 9)
+    assert bounds((Box(1, 2, 3, 4), Dot(10, 1, 2), LineMark(0, 9, 1, 1))) == (12, 9)
     assert bounds((Group((Box(0, 0, 5, 5),), shift=(7, 8)),)) == (12, 13)
     assert bounds(()) == (0, 0)
     assert bounds((Label(100, 10, "end", anchor="end"),))[0] == 100

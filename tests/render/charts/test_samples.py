@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.render.charts import samples as drawn
-from resnet_cli.render.charts.drawing.primitives import Box, Line
+from resnet_cli.render.charts.drawing.primitives import Box, LineMark
 from resnet_cli.results.bench import BenchResult, Distribution
 from tests.helpers.chart_checks import having, labels, outside, size, sound, words
 from tests.helpers.results_bench import BARE, distribution, on_cuda, one_batch, series, sweep, timing
@@ -48,7 +48,7 @@ def test_figures_stand_beside_their_lines() -> None:
     assert "14.73 ms median" in said
     assert "p95" in said
     (line,) = having(drawing, "mark")
-    assert isinstance(line, Line)
+    assert isinstance(line, LineMark)
     (median,) = [label for label in labels(drawing) if "median" in label.text and label.role == "small strong"]
     assert median.y == pytest.approx(line.y1 + 4)
 
@@ -58,7 +58,7 @@ def test_the_band_is_the_interval_of_the_median() -> None:
     (band,) = having(drawing, "band")
     (line,) = having(drawing, "mark")
     assert isinstance(band, Box)
-    assert isinstance(line, Line)
+    assert isinstance(line, LineMark)
     assert band.y < line.y1 < band.y + band.height
     # A fifth of the range of samples, which spans the height but for its margins.
     assert band.height == pytest.approx(160 * 0.2 / 1.08, rel=0.01)

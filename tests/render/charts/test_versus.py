@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot
 from resnet_cli.render.charts.versus import versus
-from resnet_cli.results.bench import BenchResult, Comparison
+from resnet_cli.results.bench import BenchResult, Versus
 from tests.helpers.chart_checks import having, outside, size, sound, words
 from tests.helpers.results_bench import BARE, compared, comparison
 from tests.helpers.results_summary_flops import HOSTILE
 
 
-def of(*them: Comparison) -> BenchResult:
+def of(*them: Versus) -> BenchResult:
     return replace(BARE, comparisons=them)
 
 
@@ -90,7 +90,7 @@ FIGURES = st.floats()
         max_size=3,
     )
 )
-def test_no_figures_break_it(them: list[Comparison]) -> None:
+def test_no_figures_break_it(them: list[Versus]) -> None:
     drawing = versus(of(*them))
     if drawing is not None:
         assert outside(drawing) == []

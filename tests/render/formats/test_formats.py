@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.document import Cell, Column, Facts, Page, Remark, Row, Table, View
+from resnet_cli.render.document import Cell, Column, Document, Fields, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.formats.csv import to_csv
 from resnet_cli.render.formats.markdown import to_markdown
 from resnet_cli.render.formats.svg import to_svg
@@ -62,25 +62,25 @@ def test_csv_leaves_add_up_exactly(summary: SummaryResult) -> None:
 
 
 def test_csv_holds_what_the_view_asks_for(summary: SummaryResult, flops: FlopsResult) -> None:
-    view = View(columns=("macs", "kind"), levels=1)
+    view = ViewOptions(columns=("macs", "kind"), levels=1)
     assert render(summary, Format.CSV, view).splitlines()[:2] == [
         "layer,macs,kind",
         "head,884736,Conv2d 3×5 /2×1 d2 g4",
     ]
     assert render(flops, Format.CSV).startswith("operator,phase,")
     for section in flops_sections():
-        assert rows(render(flops, Format.CSV, View(sections=(section, "parts") if section != "parts" else None)))
+        assert rows(render(flops, Format.CSV, ViewOptions(sections=(section, "parts") if section != "parts" else None)))
 
 
 def test_csv_of_figures_is_raw(flops: FlopsResult) -> None:
-    first = rows(render(flops, Format.CSV, View(sections=("conventions",))))[1]
+    first = rows(render(flops, Format.CSV, ViewOptions(sections=("conventions",))))[1]
     assert (first["predicted"], first["measured"], first["verdict"]) == ("3400750", "3400001", "differs")
-    assert rows(render(flops, Format.CSV, View(sections=("conventions",))))[3]["measured"] == ""
+    assert rows(render(flops, Format.CSV, ViewOptions(sections=("conventions",))))[3]["measured"] == ""
 
 
 @given(st.text(st.characters(codec=None)))
 def test_csv_runs_nothing_and_reads_back(text: str) -> None:
-    page = Page("", (Table("t", "", (Column("name", "n"),), (Row({"name": Cell(text, text)}),)),))
+    page = Document("", (Table("t", "", (Column("name", "n"),), (Row({"name": Cell(text, text)}),)),))
     [[header], *body] = csv.reader(io.StringIO(to_csv(page)))
     assert header == "name"
     [read] = body or [[""]]
@@ -90,20 +90,20 @@ def test_csv_runs_nothing_and_reads_back(text: str) -> None:
 
 
 def test_csv_keeps_negative_figures(flops: FlopsResult) -> None:
-    found = rows(render(flops, Format.CSV, View(sections=("walks",))))
+    found = rows(render(flops, Format.CSV, ViewOptions(sections=("walks",))))
     assert found[1]["difference"] == "-1200000"
 
 
 def test_csv_of_walks_holds_all_of_them(flops: FlopsResult) -> None:
     twice = replace(flops, walks=flops.walks * 2)
-    once, both = (rows(render(result, Format.CSV, View(sections=("walks",)))) for result in (flops, twice))
+    once, both = (rows(render(result, Format.CSV, ViewOptions(sections=("walks",)))) for result in (flops, twice))
     assert both == once * 2
     assert once[1]["coefficient"] == "2 → 1"
 
 
 def test_csv_of_a_table_that_there_is_none_of(flops: FlopsResult) -> None:
     with pytest.raises(ResnetCliError, match="no table to write as CSV"):
-        render(replace(flops, walks=()), Format.CSV, View(sections=("walks",)))
+        render(replace(flops, walks=()), Format.CSV, ViewOptions(sections=("walks",)))
 
 
 # Markdown
@@ -123,12 +123,12 @@ def test_markdown_tables_have_as_many_cells_in_every_row(summary: SummaryResult,
 @given(st.text(st.characters(codec=None)))
 def test_markdown_escapes_what_comes_from_outside(text: str) -> None:
     column = Column("name", "n", numeric=False)
-    page = Page(
+    page = Document(
         text,
         (
             Table("t", text, (column,), (Row({"name": Cell(text)}),)),
-            Facts(text, ((text, Cell(text)),)),
-            Remark("note", text),
+            Fields(text, ((text, Cell(text)),)),
+            Paragraph("note", text),
         ),
     )
     drawn = to_markdown(page)
@@ -170,13 +170,13 @@ def test_svg_shows_what_the_page_says(summary: SummaryResult) -> None:
 @given(st.text(st.characters(codec=None)))
 def test_svg_of_any_text_is_xml(text: str) -> None:
     table = Table("t", text, (Column("a", text, numeric=False, minimum=4),), (Row({"a": Cell(text, role="bad")}),))
-    ET.fromstring(to_svg(Page(text, (table, Remark("warning", text)), subtitle=text)))
+    ET.fromstring(to_svg(Document(text, (table, Paragraph("warning", text)), subtitle=text)))
 
 
 def test_a_bar_is_a_rectangle() -> None:
     columns = (Column("a", "a", numeric=False), Column("s", "s", bar=True))
     rows = tuple(Row({"a": Cell("x"), "s": Cell("1 %", fraction=f)}) for f in (0.0, 0.5, 1.0))
-    text = to_svg(Page("", (Table("t", "", columns, rows),)))
+    text = to_svg(Document("", (Table("t", "", columns, rows),)))
     assert [float(x) for x in re.findall(r'class="bar"[^>]* width="([0-9.]+)"', text)] == [33.6, 67.2]
 
 
@@ -188,5 +188,5 @@ def test_a_name_of_a_formula_is_escaped(summary: SummaryResult) -> None:
 def test_a_column_of_a_damaged_file_reaches_csv_spelled_out() -> None:
     """A saved comparison names its own checks, and each of them is a column."""
     columns = (Column("check_\x1b[2J", "check", numeric=False),)
-    text = to_csv(Page("", (Table("members", "", columns, (Row({"check_\x1b[2J": Cell("x", "x")}),)),)))
+    text = to_csv(Document("", (Table("members", "", columns, (Row({"check_\x1b[2J": Cell("x", "x")}),)),)))
     assert text == "check_\\x1b[2J\nx\n"

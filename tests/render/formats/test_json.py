@@ -158,7 +158,7 @@ def _refuses_deep_trees(summary: SummaryResult) -> None:
 
 
 def test_as_deep_as_it_reads_it_draws(summary: SummaryResult) -> None:
-    from resnet_cli.render.document import View
+    from resnet_cli.render.document import ViewOptions
     from resnet_cli.render.formats.terminal import to_text
     from resnet_cli.render.pages import page
 
@@ -168,7 +168,7 @@ def test_as_deep_as_it_reads_it_draws(summary: SummaryResult) -> None:
     deep = replace(summary, root=layer)
     assert from_json(to_json(deep)) == deep
     for fold in (True, False):
-        to_text(page(deep, View(fold=fold)), 80)
+        to_text(page(deep, ViewOptions(fold=fold)), 80)
 
 
 @given(st.text() | st.binary())

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import width
-from resnet_cli.render.document import Cell, Facts, Page, Remark, Row, Table, View
+from resnet_cli.render.document import Cell, Document, Fields, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.output import Format, render
 from resnet_cli.render.pages import bench_sections, page, validate_view
 from resnet_cli.render.pages.bench.sparkline import LEVELS, blocks, course, histogram, within_fences
-from resnet_cli.render.progress import telling
+from resnet_cli.render.progress import progress
 from resnet_cli.render.text.encoding import wrap
 from resnet_cli.results.bench import BenchResult, LayerTimes
 from resnet_cli.results.common import Note
@@ -57,17 +57,17 @@ SAMPLES: dict[str, Callable[[], BenchResult]] = {
     "interrupted": lambda: replace(one_batch(), interrupted=True),
 }
 NAMES = list(SAMPLES)
-PLAIN = View()
+PLAIN = ViewOptions()
 HOSTILE = "\x1b[31m[red]<b>"
 SHOWN = r"\x1b[31m[red]<b>"
 
 
-def drawn(result: BenchResult, key: str, view: View = PLAIN) -> Table:
+def drawn(result: BenchResult, key: str, view: ViewOptions = PLAIN) -> Table:
     return next(part for part in page(result, view).parts if isinstance(part, Table) and part.key == key)
 
 
-def said(result: BenchResult, view: View = PLAIN) -> str:
-    return "\n".join(part.text for part in page(result, view).parts if isinstance(part, Remark))
+def said(result: BenchResult, view: ViewOptions = PLAIN) -> str:
+    return "\n".join(part.text for part in page(result, view).parts if isinstance(part, Paragraph))
 
 
 def column(table: Table, key: str) -> list[str]:
@@ -75,8 +75,8 @@ def column(table: Table, key: str) -> list[str]:
 
 
 def listed(result: BenchResult) -> dict[str, dict[str, str]]:
-    parts = page(result, View()).parts
-    return {p.title: {label: cell.text for label, cell in p.items} for p in parts if isinstance(p, Facts)}
+    parts = page(result, ViewOptions()).parts
+    return {p.title: {label: cell.text for label, cell in p.items} for p in parts if isinstance(p, Fields)}
 
 
 # How it looks
@@ -85,11 +85,11 @@ def listed(result: BenchResult) -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize("room", [80, 120])
 @pytest.mark.parametrize("name", ["one", "sweep", "cuda", "compared", "ladder", "layers", "replicas"])
 def test_golden(name: str, room: int, golden: Callable[[str, str], None]) -> None:
-    golden(f"bench-{name}-{room}.txt", to_text(page(SAMPLES[name](), View()), room))
+    golden(f"bench-{name}-{room}.txt", to_text(page(SAMPLES[name](), ViewOptions()), room))
 
 
 def test_golden_ascii(golden: Callable[[str, str], None]) -> None:
-    text = to_text(page(everything(), View()), 80, "ascii")
+    text = to_text(page(everything(), ViewOptions()), 80, "ascii")
     assert text.isascii()
     assert "?" not in text.replace("? UNCLEAR", "")
     golden("bench-80-ascii.txt", text)
@@ -97,7 +97,7 @@ def test_golden_ascii(golden: Callable[[str, str], None]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_figure_is_cut_at_any_width(name: str) -> None:
-    for view in (View(), View(sections=bench_sections())):
+    for view in (ViewOptions(), ViewOptions(sections=bench_sections())):
         for part in page(SAMPLES[name](), view).parts:
             if isinstance(part, Table) and not wraps(part):
                 for room in (40, 80, 120, 200):
@@ -111,7 +111,7 @@ def wraps(table: Table) -> bool:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "cp437"])
 @pytest.mark.parametrize("name", NAMES)
 def test_no_line_is_wider_than_the_terminal(name: str, encoding: str) -> None:
-    whole = page(SAMPLES[name](), View())
+    whole = page(SAMPLES[name](), ViewOptions())
     for room in (40, 60, 80, 120, 200):
         text = to_text(whole, room, encoding)
         assert max(map(width, text.splitlines())) <= room
@@ -121,7 +121,7 @@ def test_no_line_is_wider_than_the_terminal(name: str, encoding: str) -> None:
 @pytest.mark.parametrize("room", [40, 80])
 def test_facts_are_whole_where_room_is_short(room: int) -> None:
     lists = listed(on_cuda_alone())
-    text = to_text(page(on_cuda_alone(), View()), room)
+    text = to_text(page(on_cuda_alone(), ViewOptions()), room)
     for title, items in lists.items():
         for label, figure in items.items():
             assert re.search(re.escape(figure).replace(r"\ ", " +"), text), (title, label)
@@ -144,10 +144,10 @@ def test_what_comes_from_outside_is_spelled_out() -> None:
         ),
         notes=(note,),
     )  # fmt: skip
-    for view in (View(), View(fold=False), View(sections=bench_sections())):
+    for view in (ViewOptions(), ViewOptions(fold=False), ViewOptions(sections=bench_sections())):
         text = to_text(page(hostile, view))
         assert all(character.isprintable() or character == "\n" for character in text)
-    assert to_text(page(hostile, View())).startswith(f"bench: {SHOWN}\n{SHOWN} · {SHOWN} · image")
+    assert to_text(page(hostile, ViewOptions())).startswith(f"bench: {SHOWN}\n{SHOWN} · {SHOWN} · image")
     assert "\x1b" not in render(hostile, Format.MARKDOWN) + render(hostile, Format.CSV) + render(hostile, Format.SVG)
     assert "<b>" not in render(hostile, Format.MARKDOWN) + render(hostile, Format.SVG)
 
@@ -191,7 +191,9 @@ def test_a_percentile_without_enough_samples_is_a_dash() -> None:
 
 def test_at_80_columns_the_essentials_stay() -> None:
     for result in (sweep(), on_cuda()):
-        header = next(line for line in to_text(page(result, View()), 80).splitlines() if line.startswith("batch "))
+        header = next(
+            line for line in to_text(page(result, ViewOptions()), 80).splitlines() if line.startswith("batch ")
+        )
         for title in ("median", "±", "images/s", "FLOP/s", "ceiling", "knee"):
             assert title in header
 
@@ -199,7 +201,7 @@ def test_at_80_columns_the_essentials_stay() -> None:
 def test_a_network_that_no_batch_size_ran_of() -> None:
     result = replace(BARE, timings=(without_memory(8),))
     assert column(drawn(result, "timings"), "median_s") == ["out of memory"]
-    assert [part.key for part in page(result, View()).parts if isinstance(part, Table)] == ["timings"]
+    assert [part.key for part in page(result, ViewOptions()).parts if isinstance(part, Table)] == ["timings"]
 
 
 def test_one_sample_is_enough_to_draw() -> None:
@@ -246,7 +248,7 @@ def test_what_is_out_of_the_ordinary_is_a_sentence(
     if "device" in changes:
         changes = {**changes, "device": wall}
     result = replace(BARE, timings=(timing(4, wall, **changes),))  # type: ignore[arg-type]
-    remarks = [part for part in page(result, View()).parts if isinstance(part, Remark)]
+    remarks = [part for part in page(result, ViewOptions()).parts if isinstance(part, Paragraph)]
     found = [remark for remark in remarks if re.match(f"batch 4: {sentence}", remark.text)]
     assert [remark.level for remark in found] == [level]
 
@@ -264,8 +266,8 @@ def test_notes_are_drawn_once_each() -> None:
 
 
 def test_an_interrupted_run_says_so_at_the_top() -> None:
-    first = page(replace(one_batch(), interrupted=True), View()).parts[0]
-    assert isinstance(first, Remark)
+    first = page(replace(one_batch(), interrupted=True), ViewOptions()).parts[0]
+    assert isinstance(first, Paragraph)
     assert (first.level, first.text[:11]) == ("warning", "interrupted")
     assert "interrupted" not in said(one_batch())
 
@@ -282,7 +284,7 @@ def test_conditions_are_told_where_they_are_known() -> None:
 
 
 def test_every_verdict_reads_without_colour() -> None:
-    tables = [part for part in page(compared(), View()).parts if isinstance(part, Table)]
+    tables = [part for part in page(compared(), ViewOptions()).parts if isinstance(part, Table)]
     assert [table.title for table in tables] == [
         "resnet18 against torchvision resnet18, in turn call by call",
         "this run against the baseline",
@@ -373,8 +375,13 @@ def test_layers_are_a_tree_with_wrappers_joined() -> None:
 
 
 def test_levels_cut_the_tree_of_layers() -> None:
-    assert names(drawn(layered(), "layers", View(levels=1))) == ["head", "l0.block.ResIdentity0", "lin", "forward"]
-    assert len(drawn(layered(), "layers", View(levels=2)).rows) == 10
+    assert names(drawn(layered(), "layers", ViewOptions(levels=1))) == [
+        "head",
+        "l0.block.ResIdentity0",
+        "lin",
+        "forward",
+    ]
+    assert len(drawn(layered(), "layers", ViewOptions(levels=2)).rows) == 10
 
 
 def test_a_layer_without_its_parent_is_drawn_all_the_same() -> None:
@@ -417,13 +424,13 @@ def test_replicas_have_a_row_each_and_the_slowest_is_marked() -> None:
 
 
 def test_hosts_are_named_where_there_are_several() -> None:
-    tables = [part for part in page(replicated(), View()).parts if isinstance(part, Table)]
+    tables = [part for part in page(replicated(), ViewOptions()).parts if isinstance(part, Table)]
     assert [any(each.key == "host" for each in table.columns) for table in tables] == [False, True]
 
 
 def test_the_ceiling_is_a_line_until_it_is_asked_for() -> None:
     assert "430.0 GFLOP/s (conv 3×3 256→256" in said(one_batch())
-    table = drawn(one_batch(), "ceiling", View(sections=("ceiling",)))
+    table = drawn(one_batch(), "ceiling", ViewOptions(sections=("ceiling",)))
     assert column(table, "share") == ["100.0 %", "92.6 %", "47.4 %", "100.0 %", "77.8 %"]
 
 
@@ -434,7 +441,7 @@ def test_sections_are_drawn_alone() -> None:
     for section, key in zip(
         bench_sections(), ("timings", "comparison", "ladder", "layers", "replicas", "ceiling"), strict=True
     ):
-        parts = page(everything(), View(sections=(section,))).parts
+        parts = page(everything(), ViewOptions(sections=(section,))).parts
         keys = {part.key for part in parts if isinstance(part, Table)}
         assert key in keys
         assert keys <= {
@@ -442,18 +449,18 @@ def test_sections_are_drawn_alone() -> None:
             "ladder": {"ladder", "missing"},
             "layers": {"layers", "kinds"},
         }.get(section, {key})
-        assert "conditions: " in said(everything(), View(sections=(section,)))
+        assert "conditions: " in said(everything(), ViewOptions(sections=(section,)))
 
 
 def test_an_unknown_section_is_an_error() -> None:
     with pytest.raises(ResnetCliError, match="there is no section layer"):
-        validate_view("bench", View(sections=("layer",)))
-    validate_view("bench", View(sections=bench_sections(), levels=3))
+        validate_view("bench", ViewOptions(sections=("layer",)))
+    validate_view("bench", ViewOptions(sections=bench_sections(), levels=3))
 
 
 @pytest.mark.parametrize("name", ["compared", "ladder", "layers", "replicas", "bare"])
 def test_a_result_of_one_part_draws_that_part_alone(name: str) -> None:
-    text = to_text(page(SAMPLES[name](), View()), 100)
+    text = to_text(page(SAMPLES[name](), ViewOptions()), 100)
     assert text.startswith("bench: resnet18\ninference · float32 · image 3×224×224 · cpu · 2 threads\n\n")
     assert "\n\n\n" not in text
     assert "median_s" not in text
@@ -499,7 +506,7 @@ def test_csv_of_the_times_has_every_figure_in_full() -> None:
     ],
 )
 def test_csv_of_a_section(section: str, count: int, key: str, value: str) -> None:
-    found = rows(render(everything(), Format.CSV, View(sections=(section,))))
+    found = rows(render(everything(), Format.CSV, ViewOptions(sections=(section,))))
     assert len(found) == count
     assert found[0][key] == value
 
@@ -507,7 +514,12 @@ def test_csv_of_a_section(section: str, count: int, key: str, value: str) -> Non
 def test_csv_of_layers_keeps_levels_and_paths() -> None:
     every = [row["layer"] for row in rows(render(layered(), Format.CSV))]
     assert every[3:6] == ["l0", "l0.block", "l0.block.ResIdentity0"]
-    assert [row["layer"] for row in rows(render(layered(), Format.CSV, View(levels=1)))] == ["head", "l0", "lin", ""]
+    assert [row["layer"] for row in rows(render(layered(), Format.CSV, ViewOptions(levels=1)))] == [
+        "head",
+        "l0",
+        "lin",
+        "",
+    ]
 
 
 def test_markdown_and_svg(golden: Callable[[str, str], None]) -> None:
@@ -525,7 +537,7 @@ def test_a_histogram_of_a_picture_has_a_rectangle_for_each_block() -> None:
     one = Table("t", "", drawn(one_batch(), "spread").columns, drawn(one_batch(), "spread").rows)
     from resnet_cli.render.formats.svg import to_svg
 
-    tree = ET.fromstring(to_svg(Page("", (one,))))
+    tree = ET.fromstring(to_svg(Document("", (one,))))
     bars = [each for each in tree.iter() if each.get("class") == "bar"]
     heights = [float(each.get("height", "0")) for each in bars]
     text = one.rows[0].cells["distribution"].text + one.rows[0].cells["course"].text
@@ -602,14 +614,14 @@ def test_a_figure_and_its_unit_stay_on_one_line() -> None:
 def test_figures_after_a_sign_stand_above_each_other() -> None:
     items = (("a", Cell("±0.4 %", 0.004)), ("b", Cell("14.72 ms", 0.01472)), ("c", Cell("512", 512)))
     for encoding in ("utf-8", "ascii"):
-        lines = to_text(Page("", (Facts("t", items),)), 40, encoding).splitlines()[-3:]
+        lines = to_text(Document("", (Fields("t", items),)), 40, encoding).splitlines()[-3:]
         assert lines[0].index("%") == lines[1].index("ms") == lines[2].index("2") + 2
 
 
 def test_a_remark_may_stand_apart() -> None:
-    page_ = Page("t", (Remark("plain", "a"), Remark("plain", "b", apart=True), Remark("plain", "c")))
+    page_ = Document("t", (Paragraph("plain", "a"), Paragraph("plain", "b", apart=True), Paragraph("plain", "c")))
     assert to_text(page_) == "t\n\na\n\nb\nc\n"
-    assert to_text(Page("t", (Remark("plain", "a", apart=True),))) == "t\n\na\n"
+    assert to_text(Document("t", (Paragraph("plain", "a", apart=True),))) == "t\n\na\n"
 
 
 # Progress
@@ -625,7 +637,7 @@ def test_progress_shows_a_long_text_on_one_line(monkeypatch: pytest.MonkeyPatch)
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("COLUMNS", "40")
-    with telling() as tell:
+    with progress() as tell:
         tell("batch 8: 120 samples, interval 1.2 % wide, at most 12 s left")
     shown, *left = screen.getvalue().replace("\r", "").split("\x1b[K")[1:]
     assert shown == "batch 8: 120 samples, interval 1.2 % wi"
@@ -634,7 +646,7 @@ def test_progress_shows_a_long_text_on_one_line(monkeypatch: pytest.MonkeyPatch)
 
 def test_rows_of_one_table_have_cells_of_its_columns() -> None:
     for name in NAMES:
-        for view in (View(), View(fold=False)):
+        for view in (ViewOptions(), ViewOptions(fold=False)):
             for part in page(SAMPLES[name](), view).parts:
                 if isinstance(part, Table):
                     keys = [each.key for each in part.columns]

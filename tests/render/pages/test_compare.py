@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import width
-from resnet_cli.render.document import Cell, Column, Page, Row, Table, View
+from resnet_cli.render.document import Cell, Column, Document, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.output import Format, render
 from resnet_cli.render.pages import page, parity_sections, validate_view
 from resnet_cli.render.pages.compare.diff_hunks import hunks
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
+    AlignedOp,
+    ArchitectureResult,
     Check,
+    CompareAllResult,
+    CompareResult,
     Diagnosis,
-    FamilyResult,
-    Finding,
-    Line,
+    Difference,
+    FaultResult,
     Mapping,
-    Member,
-    ParityResult,
-    Planted,
     Prediction,
-    Probe,
     SelfTestResult,
+    TestInputs,
 )
 from resnet_cli.results.serialization import Result, from_json, to_json
 from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
@@ -52,11 +52,11 @@ TITLES = dict(
 # Results, built by hand
 
 
-def equal(ours: str, theirs: str, operator: str, text: str = "") -> Line:
-    return Line(ours, theirs, operator, operator, text, text, "equal", 0.0, 0.0)
+def equal(ours: str, theirs: str, operator: str, text: str = "") -> AlignedOp:
+    return AlignedOp(ours, theirs, operator, operator, text, text, "equal", 0.0, 0.0)
 
 
-def block_lines(ours: str, theirs: str, channels: int, opening: int = 0, bottleneck: bool = False) -> list[Line]:
+def block_lines(ours: str, theirs: str, channels: int, opening: int = 0, bottleneck: bool = False) -> list[AlignedOp]:
     """The operators of a block; `opening` channels make it the one that opens a stage."""
     inner = channels // 4 if bottleneck else channels
     stride = 2 if opening else 1
@@ -77,7 +77,7 @@ def block_lines(ours: str, theirs: str, channels: int, opening: int = 0, bottlen
     return [*lines, equal(ours, theirs, "add"), equal(f"{ours}.relu", f"{theirs}.relu", "relu")]
 
 
-def network_lines(repeat: tuple[int, ...] = (2, 2, 2, 2), bottleneck: bool = False) -> tuple[Line, ...]:
+def network_lines(repeat: tuple[int, ...] = (2, 2, 2, 2), bottleneck: bool = False) -> tuple[AlignedOp, ...]:
     kind = "Bottleneck" if bottleneck else "Res"
     lines = [
         equal("head.conv", "conv1", "conv", "3→64 7×7 stride 2 padding 3"),
@@ -116,8 +116,8 @@ def names(count: int) -> tuple[tuple[str, str], ...]:
     return tuple((f"l0.block.{i}.weight", f"layer1.{i}.weight") for i in range(count))
 
 
-def same() -> ParityResult:
-    return ParityResult(
+def same() -> CompareResult:
+    return CompareResult(
         network=RESNET18,
         reference="torchvision resnet18",
         reference_version="0.29.2",
@@ -128,7 +128,7 @@ def same() -> ParityResult:
         findings=(),
         lines=network_lines(),
         mapping=Mapping("alignment", names(62), 62, 62, 62, (), ()),
-        probe=Probe(0, "randomised", (2, 3, 224, 224), (4, 3, 112, 112), ((1, 3, 97, 129),), None),
+        probe=TestInputs(0, "randomised", (2, 3, 224, 224), (4, 3, 112, 112), ((1, 3, 97, 129),), None),
         image=None,
         predictions=(),
         environment=CPU,
@@ -136,7 +136,7 @@ def same() -> ParityResult:
     )
 
 
-def setting(result: ParityResult, path: str, ours: str, theirs: str) -> ParityResult:
+def setting(result: CompareResult, path: str, ours: str, theirs: str) -> CompareResult:
     """The same result with a setting of one of our operators changed."""
     name, _, our_value = ours.rpartition(" ")
     _, _, their_value = theirs.rpartition(" ")
@@ -144,13 +144,13 @@ def setting(result: ParityResult, path: str, ours: str, theirs: str) -> ParityRe
     line = result.lines[index]
     text = line.their_text.replace(theirs, ours)
     changed = replace(line, our_text=text, status="setting", isolated=0.2)
-    finding = Finding("settings", "setting", f"{line.our_operator}.{name}", path, line.theirs, our_value, their_value,
+    finding = Difference("settings", "setting", f"{line.our_operator}.{name}", path, line.theirs, our_value, their_value,
                       f"{path}: {ours}, torchvision has {their_value}")  # fmt: skip
     lines = (*result.lines[:index], changed, *result.lines[index + 1 :])
     return replace(result, lines=lines, findings=(*result.findings, finding))
 
 
-def spread(result: ParityResult, error: float = 0.31) -> ParityResult:
+def spread(result: CompareResult, error: float = 0.31) -> CompareResult:
     """With errors that grow from the first difference on, which is marked."""
     first = next(i for i, line in enumerate(result.lines) if line.status != "equal")
     lines = [
@@ -160,7 +160,7 @@ def spread(result: ParityResult, error: float = 0.31) -> ParityResult:
     return replace(result, lines=tuple(lines))
 
 
-def stride() -> ParityResult:
+def stride() -> CompareResult:
     """ResNet-50 of the paper against torchvision's."""
     lines = network_lines((3, 4, 6, 3), bottleneck=True)
     result = replace(same(), lines=lines, network=replace(RESNET18, name="resnet50", block="bottleneck",
@@ -185,7 +185,7 @@ def stride() -> ParityResult:
     )  # fmt: skip
 
 
-def missing() -> ParityResult:
+def missing() -> CompareResult:
     """A skip block without its batch norm, an activation of another kind, a module that nothing reads."""
     result = same()
     lines = list(result.lines)
@@ -194,13 +194,13 @@ def missing() -> ParityResult:
                         isolated=None)  # fmt: skip
     relu = next(i for i, line in enumerate(lines) if line.ours == "l3.block.ResIdentity0.relu")
     lines[relu] = replace(lines[relu], our_operator="gelu", our_text="tanh", status="replaced")
-    lines.insert(len(lines) - 1, Line("tail.drop", None, "dropout", None, "p 0.5", "", "extra", None, None))
+    lines.insert(len(lines) - 1, AlignedOp("tail.drop", None, "dropout", None, "p 0.5", "", "extra", None, None))
     findings = (
-        Finding("settings", "missing", "batch_norm", None, "layer3.0.downsample.1", None, "256",
+        Difference("settings", "missing", "batch_norm", None, "layer3.0.downsample.1", None, "256",
                 "layer3.0.downsample.1: torchvision has a batch_norm here, ours has none"),
-        Finding("settings", "replaced", "relu", "l3.block.ResIdentity0.relu", "layer4.1.relu", "gelu", "relu",
+        Difference("settings", "replaced", "relu", "l3.block.ResIdentity0.relu", "layer4.1.relu", "gelu", "relu",
                 "l3.block.ResIdentity0.relu: gelu, torchvision has relu"),
-        Finding("settings", "extra", "dropout", "tail.drop", None, "p 0.5", None,
+        Difference("settings", "extra", "dropout", "tail.drop", None, "p 0.5", None,
                 "tail.drop: a dropout that torchvision has not", expected=True),
     )  # fmt: skip
     gone = tuple(f"layer3.0.downsample.1.{name}" for name in ("weight", "bias"))
@@ -220,7 +220,7 @@ def missing() -> ParityResult:
     )
 
 
-def epsilon() -> ParityResult:
+def epsilon() -> CompareResult:
     """Another epsilon in every batch norm, as expected."""
     result = same()
     for line in network_lines():
@@ -230,7 +230,7 @@ def epsilon() -> ParityResult:
     return replace(spread(result, 1e-3), findings=findings, verdict=DIFFERENT, same=True)
 
 
-def rounding() -> ParityResult:
+def rounding() -> CompareResult:
     """A hand-written batch norm: nothing but the last bits."""
     lines = tuple(
         line if i == 0 else replace(line, cumulative=3.1e-07 + i * 1e-09, isolated=2e-07, rounding=True)
@@ -243,33 +243,33 @@ def rounding() -> ParityResult:
     )  # fmt: skip
 
 
-def nan() -> ParityResult:
+def nan() -> CompareResult:
     """A weight that is no number: equal by its settings, and nothing can be said behind it."""
     lines = tuple(
         line if i < 9 else replace(line, cumulative=None, isolated=None if i == 9 else 0.0, here=i == 9)
         for i, line in enumerate(network_lines())
     )
-    finding = Finding("parameters", "value", "weight", "l0.block.ResIdentity0.bn2.weight", "layer1.0.bn2.weight",
+    finding = Difference("parameters", "value", "weight", "l0.block.ResIdentity0.bn2.weight", "layer1.0.bn2.weight",
                       "nan", "0.93", "l0.block.ResIdentity0.bn2.weight: 1 of 64 values is not finite")  # fmt: skip
     broken = (DIFFERENT, None, "the logits are not finite (NaN)")
     return replace(same(), lines=lines, verdict=DIFFERENT, same=False, findings=(finding,), checks=checks(eval=broken))
 
 
-def many() -> ParityResult:
+def many() -> CompareResult:
     """A thousand operators, each of them different, with names that nobody would want."""
     path = f"{HOSTILE}.{'deep.' * 12}名前"
     lines = tuple(
-        Line(f"{path}.{i}", f"x.{i}", "conv", "conv", f"groups {i}", "groups 0", "setting", 0.5, 0.5, here=i == 0)
+        AlignedOp(f"{path}.{i}", f"x.{i}", "conv", "conv", f"groups {i}", "groups 0", "setting", 0.5, 0.5, here=i == 0)
         for i in range(1000)
     )
     findings = tuple(
-        Finding("settings", "setting", f"conv.groups{HOSTILE}", f"{path}.{i}", f"x.{i}", str(i), "0",
+        Difference("settings", "setting", f"conv.groups{HOSTILE}", f"{path}.{i}", f"x.{i}", str(i), "0",
                 f"{path}.{i}: groups {i}, torchvision has 0") for i in range(1000)
     )  # fmt: skip
     return replace(same(), lines=lines, findings=findings, verdict=DIFFERENT, same=False)
 
 
-def unable() -> ParityResult:
+def unable() -> CompareResult:
     """A network that takes another input."""
     why = (NOT_COMPARABLE, None, "ours takes 1 channel, torchvision takes 3")
     return replace(
@@ -281,17 +281,19 @@ def unable() -> ParityResult:
 RESULTS = {make.__name__: make for make in (same, stride, missing, epsilon, rounding, nan, many, unable)}
 
 
-def family() -> FamilyResult:
+def family() -> CompareAllResult:
     good, bad, left = same().checks, stride().checks, checks(**dict.fromkeys(CHECKS[3:], (SKIPPED, None, "left out")))
-    return FamilyResult(
+    return CompareAllResult(
         reference_version="0.29.2",
         same=False,
         members=(
-            Member("resnet18", BITWISE, True, 11_689_512, 62, 62, good, 0, None),
-            Member("resnet34", ROUNDING, True, 21_797_672, 110, 110, rounding().checks, 0, None),
-            Member("resnet50", DIFFERENT, False, 25_557_032, 161, 161, bad, 6, stride().diagnoses[0].text),
-            Member("resnext101_64x4d", SKIPPED, True, 83_455_272, 314, 314, left, 0, None),
-            Member("wide_resnet101_2", DIFFERENT, False, 126_886_696, 300, 314, good, 1, f"l0: no {HOSTILE}"),
+            ArchitectureResult("resnet18", BITWISE, True, 11_689_512, 62, 62, good, 0, None),
+            ArchitectureResult("resnet34", ROUNDING, True, 21_797_672, 110, 110, rounding().checks, 0, None),
+            ArchitectureResult("resnet50", DIFFERENT, False, 25_557_032, 161, 161, bad, 6, stride().diagnoses[0].text),
+            ArchitectureResult("resnext101_64x4d", SKIPPED, True, 83_455_272, 314, 314, left, 0, None),
+            ArchitectureResult(
+                "wide_resnet101_2", DIFFERENT, False, 126_886_696, 300, 314, good, 1, f"l0: no {HOSTILE}"
+            ),
         ),
         environment=CPU,
         notes=(),
@@ -301,13 +303,13 @@ def family() -> FamilyResult:
 def self_test() -> SelfTestResult:
     shapes, blocks = "convolution and pooling", "blocks"
     rows = (
-        Planted("stride-in-1x1", shapes, "ResNet v1: the stride in the first 1×1 convolution", True, True, True,
+        FaultResult("stride-in-1x1", shapes, "ResNet v1: the stride in the first 1×1 convolution", True, True, True,
                 ("settings", "eval", "train", "gradients"), "this is ResNet v1: the stride stands in the first 1×1"),
-        Planted("ceil-mode", shapes, "max_pool rounds up", True, True, False, ("settings",), ""),
-        Planted("groups", shapes, "groups in the 3×3", False, False, False, (), "a basic block has no groups"),
-        Planted("missing-bn", blocks, "one batch norm missing", True, True, True, ("parameters", "settings", "eval"),
+        FaultResult("ceil-mode", shapes, "max_pool rounds up", True, True, False, ("settings",), ""),
+        FaultResult("groups", shapes, "groups in the 3×3", False, False, False, (), "a basic block has no groups"),
+        FaultResult("missing-bn", blocks, "one batch norm missing", True, True, True, ("parameters", "settings", "eval"),
                 "a batch_norm is missing"),
-        Planted("relu-before-add", blocks, HOSTILE, True, False, False, (), ""),
+        FaultResult("relu-before-add", blocks, HOSTILE, True, False, False, (), ""),
     )  # fmt: skip
     return SelfTestResult(RESNET18, "torchvision resnet18", rows, 4, 3, 2, False, CPU, ())
 
@@ -315,14 +317,14 @@ def self_test() -> SelfTestResult:
 EVERY: dict[str, Callable[[], Result]] = {**RESULTS, "family": family, "self_test": self_test}
 
 
-VIEW = View()
+VIEW = ViewOptions()
 
 
-def drawn(name: str, room: int, view: View = VIEW) -> str:
+def drawn(name: str, room: int, view: ViewOptions = VIEW) -> str:
     return to_text(page(EVERY[name](), view), room)
 
 
-def tables(result: Result, view: View = VIEW) -> dict[str, Table]:
+def tables(result: Result, view: ViewOptions = VIEW) -> dict[str, Table]:
     return {part.key: part for part in page(result, view).parts if isinstance(part, Table)}
 
 
@@ -358,7 +360,7 @@ def test_golden_csv(golden: Callable[[str, str], None]) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
 @pytest.mark.parametrize("name", EVERY)
 def test_no_line_is_wider_than_the_terminal(name: str, encoding: str) -> None:
-    document = page(EVERY[name](), View())
+    document = page(EVERY[name](), ViewOptions())
     for room in (20, 33, 40, 59, 60, 80, 100, 120, 200):
         text = to_text(document, room, encoding)
         assert max(map(width, text.splitlines())) <= room
@@ -367,7 +369,7 @@ def test_no_line_is_wider_than_the_terminal(name: str, encoding: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_nothing_is_cut_where_there_is_room(name: str) -> None:
-    text = to_text(page(EVERY[name](), View()))
+    text = to_text(page(EVERY[name](), ViewOptions()))
     assert "hidden at this width" not in text
     for line in tables(EVERY[name]()).values():
         for row in line.rows:
@@ -418,8 +420,8 @@ def test_the_schemas() -> None:
         (replace(same(), same=False), "✗ not the same network"),
     ],
 )  # fmt: skip
-def test_the_verdict_reads_without_colour(result: ParityResult, said: str) -> None:
-    assert said in to_text(page(result, View())).splitlines()[:5]
+def test_the_verdict_reads_without_colour(result: CompareResult, said: str) -> None:
+    assert said in to_text(page(result, ViewOptions())).splitlines()[:5]
 
 
 def test_the_diagnosis_stands_before_the_checks() -> None:
@@ -452,30 +454,32 @@ def test_equal_findings_are_one_row() -> None:
 
 def test_figures_that_differ_from_place_to_place_are_one_kind() -> None:
     found = tuple(
-        Finding("gradients", "gradient", "weight", f"l{i}.weight", f"layer{i}.weight", f"0.{i}", "0.9", f"l{i}: 0.{i}")
+        Difference(
+            "gradients", "gradient", "weight", f"l{i}.weight", f"layer{i}.weight", f"0.{i}", "0.9", f"l{i}: 0.{i}"
+        )
         for i in range(62)
     )
     result = replace(same(), findings=found, same=False, verdict=DIFFERENT)
     assert texts(tables(result)["findings"], "text") == ["l0: 0.0; a difference too in 61 more, the last l61.weight"]
-    assert "✗ not the same network: 62 differences of 1 kind\n" in to_text(page(result, View()))
+    assert "✗ not the same network: 62 differences of 1 kind\n" in to_text(page(result, ViewOptions()))
 
 
 def test_of_many_findings_twenty_are_drawn() -> None:
     assert len(tables(many())["findings"].rows) == 20
     assert "980 more findings not drawn: --format json has them all" in drawn("many", 80)
-    assert len(tables(many(), View(fold=False))["findings"].rows) == 1000
+    assert len(tables(many(), ViewOptions(fold=False))["findings"].rows) == 1000
 
 
 # The two trees
 
-FLAT = View(fold=False)
+FLAT = ViewOptions(fold=False)
 
 
 @pytest.mark.parametrize("room", [80, 120, None])
 @pytest.mark.parametrize("name", RESULTS)
 def test_the_first_divergence_is_marked_once(name: str, room: int | None) -> None:
     marked = any(line.here for line in RESULTS[name]().lines)
-    for view in (View(), View(levels=4), FLAT):
+    for view in (ViewOptions(), ViewOptions(levels=4), FLAT):
         assert to_text(page(RESULTS[name](), view), room).count("◀ HERE") == marked
 
 
@@ -487,12 +491,12 @@ def test_what_is_equal_is_a_row_for_each_part() -> None:
 
 
 def test_levels_draw_equal_parts_deeper() -> None:
-    tree = tables(same(), View(levels=2))["tree"]
+    tree = tables(same(), ViewOptions(levels=2))["tree"]
     assert texts(tree, "ours")[:6] == [
         "head.conv", "head.bn", "head.relu", "head.maxpool", "l0.block.ResIdentity0", "l0.block.ResIdentity1",
     ]  # fmt: skip
     assert texts(tree, "our_layer")[0] == "conv 3→64 7×7 stride 2 padding 3"
-    assert len(tables(same(), View(levels=99))["tree"].rows) > len(tree.rows)
+    assert len(tables(same(), ViewOptions(levels=99))["tree"].rows) > len(tree.rows)
 
 
 def test_a_block_with_a_difference_is_opened_and_its_neighbours_are_not() -> None:
@@ -522,7 +526,7 @@ def test_the_setting_that_differs_is_never_cut(room: int) -> None:
     for value, other in (("stride 1", "stride 2"), ("eps 0.001", "eps 1e-05"), ("momentum 0.01", "momentum 0.1")):
         path = "l1.block.ResSkip.conv1" if "stride" in value else "l1.block.ResSkip.bn1"
         result = spread(setting(same(), path, value, other))
-        (line,) = (line for line in to_text(page(result, View()), room).splitlines() if "HERE" in line)
+        (line,) = (line for line in to_text(page(result, ViewOptions()), room).splitlines() if "HERE" in line)
         assert f" {value}," in line
         assert f" {other} " in line
 
@@ -544,7 +548,7 @@ def test_the_setting_that_differs_is_never_cut(room: int) -> None:
     ],
 )
 def test_what_differs_between_two_settings_stands_first(ours: str, theirs: str, drawn_as: tuple[str, str]) -> None:
-    line = Line("a", "b", "conv", "conv", ours, theirs, "setting", here=True)
+    line = AlignedOp("a", "b", "conv", "conv", ours, theirs, "setting", here=True)
     tree = tables(replace(same(), lines=(line,)))["tree"]
     assert (texts(tree, "our_layer")[0], texts(tree, "their_layer")[0]) == drawn_as
 
@@ -570,7 +574,7 @@ PARTS = st.sampled_from(["a", "b", "b.c", "b.c.0", "b.c.1", "b.c.1.x", "", "b.c.
 @given(st.lists(st.tuples(STATUSES, PARTS, PARTS, st.sampled_from([None, 0.0, 0.5])), max_size=60), st.integers(1, 5))
 def test_folding_hides_nothing(given_lines: list[tuple[str, str, str, float | None]], levels: int) -> None:
     lines = tuple(
-        Line(
+        AlignedOp(
             None if status == "missing" else ours, None if status == "extra" else theirs, "conv", "conv", f"n {i}", "",
             status, None, error,
         )
@@ -579,10 +583,10 @@ def test_folding_hides_nothing(given_lines: list[tuple[str, str, str, float | No
     found = list(hunks(lines, levels, lambda line: line.status != "equal"))
     assert tuple(line for hunk in found for line in hunk.lines) == lines
     assert all(line.status == "equal" for hunk in found if len(hunk.lines) > 1 for line in hunk.lines)
-    tree = tables(replace(same(), lines=lines), View(levels=levels)).get("tree")
+    tree = tables(replace(same(), lines=lines), ViewOptions(levels=levels)).get("tree")
     signs = [] if tree is None else [sign for sign in texts(tree, "status") if sign not in ("", "=")]
     assert len(signs) >= sum(line.status != "equal" for line in lines)
-    drawn_text = to_text(page(replace(same(), lines=lines), View(levels=levels)), 80)
+    drawn_text = to_text(page(replace(same(), lines=lines), ViewOptions(levels=levels)), 80)
     assert max(map(width, drawn_text.splitlines())) <= 80
 
 
@@ -598,10 +602,12 @@ def test_csv_has_every_operator(name: str) -> None:
 
 
 def test_csv_of_the_other_parts() -> None:
-    assert len(rows(render(missing(), Format.CSV, View(sections=("checks",))))) == len(CHECKS)
-    assert rows(render(missing(), Format.CSV, View(sections=("findings",))))[0]["theirs"] == "layer3.0.downsample.1"
-    assert len(rows(render(missing(), Format.CSV, View(sections=("mapping",))))) == 62
-    assert len(rows(render(missing(), Format.CSV, View(sections=("predictions",))))) == 2
+    assert len(rows(render(missing(), Format.CSV, ViewOptions(sections=("checks",))))) == len(CHECKS)
+    assert (
+        rows(render(missing(), Format.CSV, ViewOptions(sections=("findings",))))[0]["theirs"] == "layer3.0.downsample.1"
+    )
+    assert len(rows(render(missing(), Format.CSV, ViewOptions(sections=("mapping",))))) == 62
+    assert len(rows(render(missing(), Format.CSV, ViewOptions(sections=("predictions",))))) == 2
     assert rows(render(family(), Format.CSV))[2]["check_gradients"] == DIFFERENT
     assert [row["key"] for row in rows(render(self_test(), Format.CSV))] == [one.key for one in self_test().rows]
 
@@ -619,17 +625,17 @@ def test_tensors_without_a_counterpart_are_named() -> None:
 
 @pytest.mark.parametrize("section", parity_sections())
 def test_sections_are_a_choice(section: str) -> None:
-    found = set(tables(missing(), View(sections=(section,))))
+    found = set(tables(missing(), ViewOptions(sections=(section,))))
     assert found == {section}
-    assert "✗ not the same network" in to_text(page(missing(), View(sections=(section,))))
+    assert "✗ not the same network" in to_text(page(missing(), ViewOptions(sections=(section,))))
 
 
 def test_a_choice_that_there_is_not() -> None:
     with pytest.raises(ResnetCliError, match="there is no section trees"):
-        validate_view("compare-torchvision", View(sections=("trees",)))
+        validate_view("compare-torchvision", ViewOptions(sections=("trees",)))
     for kind in ("compare-torchvision-all", "self-test"):
         with pytest.raises(ResnetCliError, match="no choice of sections"):
-            validate_view(kind, View(sections=("tree",)))
+            validate_view(kind, ViewOptions(sections=("tree",)))
 
 
 # The family and the self-test
@@ -639,10 +645,10 @@ def test_a_member_is_judged_by_the_checks_that_were_made() -> None:
     assert texts(tables(family())["members"], "verdict") == ["✓", "≈", "✗", "✓", "✗"]
     assert "✗ 2 of 5 members are not the same: resnet50, wide_resnet101_2" in drawn("family", 80)
     good = replace(family(), members=family().members[:1], same=True)
-    assert "✓ it is the same network as torchvision's, bit for bit" in to_text(page(good, View()))
+    assert "✓ it is the same network as torchvision's, bit for bit" in to_text(page(good, ViewOptions()))
     expected = replace(family().members[2], same=True, checks=epsilon().checks)
     assert texts(tables(replace(good, members=(expected,)))["members"], "verdict") == ["✓"]
-    assert "? nothing was compared" in to_text(page(replace(good, members=()), View()))
+    assert "? nothing was compared" in to_text(page(replace(good, members=()), ViewOptions()))
 
 
 def test_faults_that_were_missed_are_named() -> None:
@@ -650,8 +656,8 @@ def test_faults_that_were_missed_are_named() -> None:
     assert "✗ of 4 planted faults, 3 found and 2 named; to look at: ceil-mode, relu-before-add" in text
     assert "1 fault without a place in this network: groups in the 3×3" in text
     good = replace(self_test(), planted=1, detected=1, named=1, same=True, rows=self_test().rows[:1])
-    assert "✓ all planted faults found and named: 1 of 1" in to_text(page(good, View()))
-    assert "? nothing was planted" in to_text(page(replace(good, planted=0, rows=()), View()))
+    assert "✓ all planted faults found and named: 1 of 1" in to_text(page(good, ViewOptions()))
+    assert "? nothing was planted" in to_text(page(replace(good, planted=0, rows=()), ViewOptions()))
 
 
 # Texts that are wider than their cell
@@ -661,7 +667,7 @@ def test_faults_that_were_missed_are_named() -> None:
 def test_a_sentence_goes_on_in_the_next_line(sentences: list[str], room: int) -> None:
     columns = (Column("a", "a", numeric=False), Column("b", "b", numeric=False, minimum=6, wrap=True))
     table = Table("t", "", columns, tuple(Row({"a": Cell("x"), "b": Cell(text)}) for text in sentences))
-    lines = to_text(Page("", (table,)), room).splitlines()[4:]  # title, space, head, rule
+    lines = to_text(Document("", (table,)), room).splitlines()[4:]  # title, space, head, rule
     assert all(width(line) <= room for line in lines)
     assert "".join("".join(lines).split()) == "".join("x" + "".join(text.split()) for text in sentences)
 
@@ -670,7 +676,7 @@ def test_a_head_runs_on_into_the_empty_cell_beside_it() -> None:
     columns = tuple(Column(key, key, numeric=False, minimum=4) for key in "abc")
     head = Row({"a": Cell("a-long-head"), "c": Cell("c-head")}, spill=True)
     table = Table("t", "", columns, (head, Row({"a": Cell("a"), "b": Cell("b" * 20), "c": Cell("c")})))
-    assert "a-long-head" in to_text(Page("", (table,)), 24)
+    assert "a-long-head" in to_text(Document("", (table,)), 24)
     assert "a-long-head" not in to_text(
-        Page("", (replace(table, rows=(replace(head, spill=False), table.rows[1])),)), 24
+        Document("", (replace(table, rows=(replace(head, spill=False), table.rows[1])),)), 24
     )

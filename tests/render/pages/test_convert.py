@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.document import Table, View
+from resnet_cli.render.document import Table, ViewOptions
 from resnet_cli.render.output import Format, render
 from resnet_cli.render.pages import page
 from resnet_cli.results.common import Note
@@ -41,7 +41,7 @@ RESULT = ConvertResult(
 
 
 def text(result: ConvertResult, sections: tuple[str, ...] | None = None) -> str:
-    return render(result, Format.TERMINAL, View(sections=sections))
+    return render(result, Format.TERMINAL, ViewOptions(sections=sections))
 
 
 def test_what_was_read_and_written() -> None:
@@ -76,7 +76,7 @@ def test_many_things_left_out_are_counted() -> None:
 
 
 def test_the_tensors_on_request_and_in_csv() -> None:
-    tables = [part for part in page(RESULT, View(sections=("tensors",))).parts if isinstance(part, Table)]
+    tables = [part for part in page(RESULT, ViewOptions(sections=("tensors",))).parts if isinstance(part, Table)]
     assert [table.key for table in tables] == ["tensors"]
     assert [row.cells["shape"].text for row in tables[0].rows] == ["64×3×3×3", "scalar"]
     assert render(RESULT, Format.CSV).splitlines() == [
@@ -84,7 +84,9 @@ def test_the_tensors_on_request_and_in_csv() -> None:
         "head.conv.weight,conv1.weight,64×3×3×3,float16,3456",
         "head.bn.num_batches_tracked,bn1.num_batches_tracked,,int64,8",
     ]
-    assert render(RESULT, Format.CSV, View(sections=("files",))).splitlines()[1].startswith("read,run.pth,torch,")
+    assert (
+        render(RESULT, Format.CSV, ViewOptions(sections=("files",))).splitlines()[1].startswith("read,run.pth,torch,")
+    )
     with pytest.raises(ResnetCliError, match="no section file"):
         text(RESULT, ("file",))
 
@@ -101,7 +103,7 @@ def test_names_from_outside_are_made_safe(kind: Format) -> None:
         tensors=(replace(TENSORS[0], source=HOSTILE, dtype=HOSTILE),),
     )
     for sections in (("files", "tensors"), None):
-        drawn = render(hostile, kind, View(sections=sections))
+        drawn = render(hostile, kind, ViewOptions(sections=sections))
         assert "\x1b[2J" not in drawn
         assert "\u202e" not in drawn
 

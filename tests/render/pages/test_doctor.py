@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.measure.doctor.run import verdict
-from resnet_cli.render.document import View
+from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.output import Format, render
 from resnet_cli.render.pages import page
@@ -27,7 +27,7 @@ BROKEN = broken_result()
 
 @pytest.mark.parametrize("room", [80, 120])
 def test_golden(room: int, golden: Callable[[str, str], None]) -> None:
-    golden(f"doctor-{room}.txt", to_text(page(BROKEN, View()), room))
+    golden(f"doctor-{room}.txt", to_text(page(BROKEN, ViewOptions()), room))
 
 
 def test_golden_for_an_issue_report_and_for_programs(golden: Callable[[str, str], None]) -> None:
@@ -37,14 +37,14 @@ def test_golden_for_an_issue_report_and_for_programs(golden: Callable[[str, str]
 
 @pytest.mark.parametrize("room", [40, 60, 80, 120, 200])
 def test_no_line_is_wider_than_the_terminal(room: int) -> None:
-    drawn = to_text(page(BROKEN, View()), room)
+    drawn = to_text(page(BROKEN, ViewOptions()), room)
     assert max(map(len, drawn.splitlines())) <= room
     for figure in ("17.18 GB", "137.4 GB", "80.00 GB", "✗ broken"):
         assert figure in drawn
 
 
 def test_no_reason_is_cut_on_a_narrow_terminal() -> None:
-    words = re.sub(r"\s+", "", to_text(page(BROKEN, View()), 80))
+    words = re.sub(r"\s+", "", to_text(page(BROKEN, ViewOptions()), 80))
     for one in BROKEN.capabilities:
         if one.fix is not None and "\x1b" not in one.reason:
             last = one.fix.split()[-1]
@@ -52,9 +52,9 @@ def test_no_reason_is_cut_on_a_narrow_terminal() -> None:
 
 
 def test_the_title_says_whether_anything_is_broken() -> None:
-    assert page(BROKEN, View()).title == "resnet-cli 0.1.0: broken here: torchvision"
-    assert page(verdict(GOOD, ()), View()).title.endswith("all that commands need works here")
-    assert page(verdict(NO_TORCH, ()), View()).title.endswith("broken here: torch")
+    assert page(BROKEN, ViewOptions()).title == "resnet-cli 0.1.0: broken here: torchvision"
+    assert page(verdict(GOOD, ()), ViewOptions()).title.endswith("all that commands need works here")
+    assert page(verdict(NO_TORCH, ()), ViewOptions()).title.endswith("broken here: torch")
 
 
 def test_what_is_not_known_is_not_drawn_as_nought() -> None:
@@ -97,7 +97,7 @@ def test_names_from_outside_are_made_safe(kind: Format) -> None:
 
 
 def test_ascii_is_enough() -> None:
-    assert to_text(page(BROKEN, View()), 80, "ascii").isascii()
+    assert to_text(page(BROKEN, ViewOptions()), 80, "ascii").isascii()
 
 
 @pytest.mark.parametrize("result", [BROKEN, verdict(GOOD, ()), verdict(NO_TORCH, ())])

@@ -9,7 +9,7 @@ import pytest
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import parse
-from resnet_cli.render.document import Facts, Row, Table, View
+from resnet_cli.render.document import Fields, Row, Table, ViewOptions
 from resnet_cli.render.pages import flops_sections, page, summary_column_names, validate_view
 from resnet_cli.results.common import FlopsResult, SummaryResult
 
@@ -18,16 +18,16 @@ ADDITIVE = (
     "moved", "share",
 )  # fmt: skip
 VIEWS = [
-    View(columns=ADDITIVE, fold=fold, levels=levels)
+    ViewOptions(columns=ADDITIVE, fold=fold, levels=levels)
     for fold, levels in itertools.product((True, False), (None, 1, 2, 3, 9))
 ]
 
 
-def table(result: SummaryResult | FlopsResult, view: View, key: str) -> Table:
+def table(result: SummaryResult | FlopsResult, view: ViewOptions, key: str) -> Table:
     return next(part for part in page(result, view).parts if isinstance(part, Table) and part.key == key)
 
 
-def layers(result: SummaryResult, view: View) -> Table:
+def layers(result: SummaryResult, view: ViewOptions) -> Table:
     return table(result, view, "layers")
 
 
@@ -44,7 +44,7 @@ def leaves(drawn: Table) -> tuple[list[Row], Row]:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_leaf_rows_add_up_to_the_total(summary: SummaryResult, view: View) -> None:
+def test_the_leaf_rows_add_up_to_the_total(summary: SummaryResult, view: ViewOptions) -> None:
     rows, total = leaves(layers(summary, view))
     for key in ADDITIVE:
         values = [row.cells[key].value for row in rows]
@@ -54,7 +54,7 @@ def test_the_leaf_rows_add_up_to_the_total(summary: SummaryResult, view: View) -
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_printed_figures_add_up_within_their_rounding(summary: SummaryResult, view: View) -> None:
+def test_the_printed_figures_add_up_within_their_rounding(summary: SummaryResult, view: ViewOptions) -> None:
     rows, total = leaves(layers(summary, view))
     for key in ("parameters", "macs", "activation"):
         printed = [parse(row.cells[key].text) for row in rows]
@@ -62,7 +62,7 @@ def test_the_printed_figures_add_up_within_their_rounding(summary: SummaryResult
 
 
 def test_identical_neighbours_are_one_row_and_their_wrapper_none(summary: SummaryResult) -> None:
-    assert names(layers(summary, View())) == [
+    assert names(layers(summary, ViewOptions())) == [
         "head",
         "l0.block",
         "  ResIdentity0…2 ×3",
@@ -81,7 +81,7 @@ def test_identical_neighbours_are_one_row_and_their_wrapper_none(summary: Summar
 
 
 def test_a_folded_row_has_sums_a_range_of_fields_and_the_highest_peak(summary: SummaryResult) -> None:
-    drawn = layers(summary, View(columns=("macs", "receptive_field", "peak", "kind", "output")))
+    drawn = layers(summary, ViewOptions(columns=("macs", "receptive_field", "peak", "kind", "output")))
     row = next(row for row in drawn.rows if row.cells["layer"].text == "conv1 ×3")
     each = summary.root.children[1].children[0].children
     assert row.cells["macs"].value == 3 * each[0].children[0].macs
@@ -91,7 +91,7 @@ def test_a_folded_row_has_sums_a_range_of_fields_and_the_highest_peak(summary: S
 
 
 def test_without_folding_every_layer_is_drawn_under_its_own_path(summary: SummaryResult) -> None:
-    drawn = layers(summary, View(fold=False))
+    drawn = layers(summary, ViewOptions(fold=False))
     paths = [row.cells["layer"].value for row in drawn.rows]
     assert {"l0", "l0.block", "l0.block.ResIdentity2.conv2"} <= set(paths)
     assert paths.count("l0.block.ResIdentity1.relu") == 2  # it is called twice
@@ -100,7 +100,7 @@ def test_without_folding_every_layer_is_drawn_under_its_own_path(summary: Summar
 
 @pytest.mark.parametrize(("levels", "expected"), [(1, ["head", "l0.block", "odd", "total"])])
 def test_levels_cut_the_tree(summary: SummaryResult, levels: int, expected: list[str]) -> None:
-    assert names(layers(summary, View(levels=levels))) == expected
+    assert names(layers(summary, ViewOptions(levels=levels))) == expected
 
 
 def test_different_neighbours_stay_apart(summary: SummaryResult) -> None:
@@ -109,7 +109,7 @@ def test_different_neighbours_stay_apart(summary: SummaryResult) -> None:
     changed = replace(second, children=(replace(second.children[0], groups=2), *second.children[1:]))
     block = replace(stage.children[0], children=(first, changed, third))
     root = replace(summary.root, children=(replace(stage, children=(block,)),))
-    assert [n for n in names(layers(replace(summary, root=root), View(levels=2))) if "Res" in n] == [
+    assert [n for n in names(layers(replace(summary, root=root), ViewOptions(levels=2))) if "Res" in n] == [
         "  ResIdentity0",
         "  ResIdentity1",
         "  ResIdentity2",
@@ -117,12 +117,12 @@ def test_different_neighbours_stay_apart(summary: SummaryResult) -> None:
 
 
 def test_settings_stand_beside_the_class(summary: SummaryResult) -> None:
-    assert layers(summary, View()).rows[0].cells["kind"].text == "Conv2d 3×5 /2×1 d2 g4"
+    assert layers(summary, ViewOptions()).rows[0].cells["kind"].text == "Conv2d 3×5 /2×1 d2 g4"
 
 
 def test_an_empty_network_can_be_drawn(summary: SummaryResult) -> None:
     root = replace(summary.root, children=(), macs=0)
-    drawn = layers(replace(summary, root=root, macs=0), View(columns=summary_column_names()))
+    drawn = layers(replace(summary, root=root, macs=0), ViewOptions(columns=summary_column_names()))
     assert [row.role for row in drawn.rows] == ["total"]
     assert drawn.rows[0].cells["share"].value is None
 
@@ -130,13 +130,13 @@ def test_an_empty_network_can_be_drawn(summary: SummaryResult) -> None:
 def test_unknown_figures_stay_unknown(summary: SummaryResult) -> None:
     head = replace(summary.root.children[0], saved_bytes=None, backward_macs=None)
     root = replace(summary.root, saved_bytes=None, backward_macs=None, children=(head,))
-    drawn = layers(replace(summary, root=root), View(columns=("saved", "backward")))
+    drawn = layers(replace(summary, root=root), ViewOptions(columns=("saved", "backward")))
     assert {row.cells["saved"].text for row in drawn.rows} == {"–"}
     assert {row.cells["saved"].value for row in drawn.rows} == {None}
 
 
 def test_memory_of_each_phase_adds_up(summary: SummaryResult) -> None:
-    lists = {part.title: dict(part.items) for part in page(summary, View()).parts if isinstance(part, Facts)}
+    lists = {part.title: dict(part.items) for part in page(summary, ViewOptions()).parts if isinstance(part, Fields)}
     memory = summary.memory
     weights = memory.parameter_bytes + memory.buffer_bytes + memory.input_bytes
     assert lists["memory, inference"]["total"].value == weights + memory.inference_peak_bytes
@@ -146,16 +146,16 @@ def test_memory_of_each_phase_adds_up(summary: SummaryResult) -> None:
 
 
 def test_flops_modules_fold_and_add_up(flops: FlopsResult) -> None:
-    for view in (View(), View(fold=False, levels=9), View(levels=1), View(levels=3)):
+    for view in (ViewOptions(), ViewOptions(fold=False, levels=9), ViewOptions(levels=1), ViewOptions(levels=3)):
         rows, total = leaves(table(flops, view, "modules"))
         for key in ("macs", "flops", "operations", "torch_flops", "share"):
             values = [row.cells[key].value for row in rows]
             assert sum(v for v in values if isinstance(v, (int, float))) == pytest.approx(total.cells[key].value), key
-    assert names(table(flops, View(), "modules"))[:2] == ["l0.block", "  0…2 ×3"]
+    assert names(table(flops, ViewOptions(), "modules"))[:2] == ["l0.block", "  0…2 ×3"]
 
 
 def test_flops_operators_have_a_total_of_each_phase(flops: FlopsResult) -> None:
-    drawn = table(flops, View(), "operators")
+    drawn = table(flops, ViewOptions(), "operators")
     forward, backward = drawn.rows[-2:]
     assert (forward.cells["macs"].value, backward.cells["macs"].value) == (flops.macs, flops.backward_macs)
     assert forward.cells["operations"].value == flops.operations
@@ -163,7 +163,7 @@ def test_flops_operators_have_a_total_of_each_phase(flops: FlopsResult) -> None:
 
 
 def test_a_walk_arrives_where_it_is_going(flops: FlopsResult) -> None:
-    drawn = table(flops, View(), "walks")
+    drawn = table(flops, ViewOptions(), "walks")
     figures = [row.cells["running"].value for row in drawn.rows]
     assert figures == [3_400_750, 2_200_750, 1_700_750, 1_700_000, 1_700_000]
     assert [row.cells["coefficient"].text for row in drawn.rows[1:-1]] == ["2 → 1", "2 → 1", "0.5 → 0"]
@@ -171,30 +171,30 @@ def test_a_walk_arrives_where_it_is_going(flops: FlopsResult) -> None:
 
 
 def test_verdicts_read_without_colour(flops: FlopsResult) -> None:
-    drawn = table(flops, View(), "conventions")
+    drawn = table(flops, ViewOptions(), "conventions")
     texts = [row.cells["verdict"].text for row in drawn.rows]
     assert texts == ["✓ exact", "✗ differs", "✓ to 1.00 M", "not run", "unavailable"]
 
 
 def test_sections_choose_the_tables_and_their_order(flops: FlopsResult) -> None:
-    parts = page(flops, View(sections=("parts", "operators"))).parts
+    parts = page(flops, ViewOptions(sections=("parts", "operators"))).parts
     assert [part.key for part in parts if isinstance(part, Table)][:2] == ["parts", "operators"]
 
 
 @pytest.mark.parametrize(
     ("kind", "view", "message", "hint"),
     [
-        ("summary", View(columns=("mac",)), "there is no column mac", "did you mean macs?"),
-        ("summary", View(columns=("\x1b[2J",)), "\\x1b[2J", "the columns are kind"),
-        ("summary", View(columns=()), "no column was named", "kind"),
-        ("summary", View(columns=("macs", "macs")), "named twice", "once"),
-        ("summary", View(sections=("x",)), "no choice of sections", ""),
-        ("summary", View(levels=0), "0 levels", "1"),
-        ("flops", View(sections=("walk",)), "there is no section walk", "did you mean walks?"),
-        ("flops", View(columns=("macs",)), "no choice of columns", ""),
+        ("summary", ViewOptions(columns=("mac",)), "there is no column mac", "did you mean macs?"),
+        ("summary", ViewOptions(columns=("\x1b[2J",)), "\\x1b[2J", "the columns are kind"),
+        ("summary", ViewOptions(columns=()), "no column was named", "kind"),
+        ("summary", ViewOptions(columns=("macs", "macs")), "named twice", "once"),
+        ("summary", ViewOptions(sections=("x",)), "no choice of sections", ""),
+        ("summary", ViewOptions(levels=0), "0 levels", "1"),
+        ("flops", ViewOptions(sections=("walk",)), "there is no section walk", "did you mean walks?"),
+        ("flops", ViewOptions(columns=("macs",)), "no choice of columns", ""),
     ],
 )
-def test_a_view_of_what_there_is_not(kind: str, view: View, message: str, hint: str) -> None:
+def test_a_view_of_what_there_is_not(kind: str, view: ViewOptions, message: str, hint: str) -> None:
     with pytest.raises(ResnetCliError) as caught:
         validate_view(kind, view)
     assert message in caught.value.message
@@ -203,5 +203,5 @@ def test_a_view_of_what_there_is_not(kind: str, view: View, message: str, hint: 
 
 
 def test_every_name_is_accepted() -> None:
-    validate_view("summary", View(columns=summary_column_names()))
-    validate_view("flops", View(sections=flops_sections()))
+    validate_view("summary", ViewOptions(columns=summary_column_names()))
+    validate_view("flops", ViewOptions(sections=flops_sections()))

@@ -20,7 +20,7 @@ MOST = 300_000  # bytes
 def test_resnet152_with_everything_is_small() -> None:
     summary = ours("resnet152")
     flops = count_flops(
-        model.subject(FAMILY["resnet152"]),
+        model.model_from_spec(FAMILY["resnet152"]),
         shape=(2, 3, 64, 64),
         dtype=torch.float32,
         device=torch.device("cpu"),

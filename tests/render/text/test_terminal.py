@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.formatting import scaled, width
-from resnet_cli.render.document import Cell, Column, Page, Row, Table, View
+from resnet_cli.render.document import Cell, Column, Document, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_terminal, to_text
 from resnet_cli.render.pages import page, summary_column_names
-from resnet_cli.render.text.encoding import Glyphs, wrap
+from resnet_cli.render.text.encoding import Charset, wrap
 from resnet_cli.results.common import FlopsResult, SummaryResult
 
 WIDTHS = range(20, 251)
@@ -28,27 +28,27 @@ WIDTHS = range(20, 251)
 
 @pytest.mark.parametrize("room", [80, 120])
 def test_golden_summary(summary: SummaryResult, room: int, golden: Callable[[str, str], None]) -> None:
-    golden(f"summary-{room}.txt", to_text(page(summary, View()), room))
+    golden(f"summary-{room}.txt", to_text(page(summary, ViewOptions()), room))
 
 
 @pytest.mark.parametrize("room", [80, 120])
 def test_golden_flops(flops: FlopsResult, room: int, golden: Callable[[str, str], None]) -> None:
-    golden(f"flops-{room}.txt", to_text(page(flops, View()), room))
+    golden(f"flops-{room}.txt", to_text(page(flops, ViewOptions()), room))
 
 
 def test_golden_ascii(summary: SummaryResult, golden: Callable[[str, str], None]) -> None:
-    text = to_text(page(summary, View()), 80, "ascii")
+    text = to_text(page(summary, ViewOptions()), 80, "ascii")
     assert text.isascii()
     golden("summary-80-ascii.txt", text)
 
 
-def tables(result: SummaryResult | FlopsResult, view: View) -> list[Table]:
+def tables(result: SummaryResult | FlopsResult, view: ViewOptions) -> list[Table]:
     return [part for part in page(result, view).parts if isinstance(part, Table)]
 
 
 def assert_figures_are_whole(table: Table, room: int) -> None:
     """Every figure of every column that is drawn stands in its line with a space, or nothing, on either side."""
-    lines = to_text(Page("", (replace(table, title=""),)), room).splitlines()[2:]
+    lines = to_text(Document("", (replace(table, title=""),)), room).splitlines()[2:]
     assert all(width(line) <= room for line in lines)
     header, _, *body = lines
     titles = header.split()
@@ -65,13 +65,13 @@ def assert_figures_are_whole(table: Table, room: int) -> None:
     "columns", [None, summary_column_names(), ("macs",), ("share", "macs", "kind", "output", "peak")]
 )
 def test_no_figure_is_cut_at_any_width(summary: SummaryResult, columns: tuple[str, ...] | None) -> None:
-    (table, *_) = tables(summary, View(columns=columns))
+    (table, *_) = tables(summary, ViewOptions(columns=columns))
     for room in WIDTHS:
         assert_figures_are_whole(table, room)
 
 
 def test_no_figure_of_flops_is_cut_at_any_width(flops: FlopsResult) -> None:
-    for table in tables(flops, View(levels=3)):
+    for table in tables(flops, ViewOptions(levels=3)):
         for room in WIDTHS:
             assert_figures_are_whole(table, room)
 
@@ -100,7 +100,7 @@ def test_no_figure_of_any_table_is_cut(rows: list[tuple[str, int, int, int]], ro
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "cp437"])
 def test_no_line_is_wider_than_the_terminal(summary: SummaryResult, flops: FlopsResult, encoding: str) -> None:
     for result in (summary, flops):
-        drawn = page(result, View())
+        drawn = page(result, ViewOptions())
         for room in (*range(20, 130, 7), 250):
             text = to_text(drawn, room, encoding)
             assert max(map(width, text.splitlines())) <= room
@@ -108,7 +108,7 @@ def test_no_line_is_wider_than_the_terminal(summary: SummaryResult, flops: Flops
 
 
 def test_columns_that_find_no_room_are_named(summary: SummaryResult) -> None:
-    text = " ".join(to_text(page(summary, View()), 60).split())
+    text = " ".join(to_text(page(summary, ViewOptions()), 60).split())
     assert "hidden at this width: kind, output, receptive_field, share" in text
     assert "(a wider terminal, --columns or --format json shows them)" in text
 
@@ -116,7 +116,7 @@ def test_columns_that_find_no_room_are_named(summary: SummaryResult) -> None:
 def test_of_named_columns_the_last_are_left_out(summary: SummaryResult) -> None:
     columns = ("macs", "flops", "operations", "kind", "saved", "peak")
     for room in range(20, 100):
-        text = to_text(page(summary, View(columns=columns)), room)
+        text = to_text(page(summary, ViewOptions(columns=columns)), room)
         found = re.search(r"hidden at this width: (.*?)[(]", " ".join(text.split()))
         if found:
             hidden = tuple(found[1].strip().split(", "))
@@ -124,7 +124,7 @@ def test_of_named_columns_the_last_are_left_out(summary: SummaryResult) -> None:
 
 
 def test_figures_of_names_stay_when_names_are_cut() -> None:
-    glyphs = Glyphs()
+    glyphs = Charset()
     assert glyphs.cut("BottleneckIdentity0…4 ×12", 16) == "Bottle…ty0…4 ×12"
     assert glyphs.cut("Conv2d 7×7 /2", 11) == "Co…d 7×7 /2"
     assert glyphs.cut("Conv2d 7×7 /2", 6) == "Conv2…"
@@ -134,13 +134,13 @@ def test_figures_of_names_stay_when_names_are_cut() -> None:
 
 @given(st.text(), st.integers(0, 60), st.sampled_from(["utf-8", "ascii"]))
 def test_a_cut_text_fits(text: str, room: int, encoding: str) -> None:
-    glyphs = Glyphs(encoding)
+    glyphs = Charset(encoding)
     assert width(glyphs.cut(glyphs.text(text), room)) <= room
 
 
 @given(st.text(), st.integers(2, 60))
 def test_wrapped_lines_fit_and_lose_nothing(text: str, room: int) -> None:
-    shown = Glyphs().text(text)
+    shown = Charset().text(text)
     lines = list(wrap(shown, room))
     assert all(width(line) <= room for line in lines)
     assert "".join(lines).replace(" ", "") == shown.replace(" ", "")
@@ -148,7 +148,7 @@ def test_wrapped_lines_fit_and_lose_nothing(text: str, room: int) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "cp1252", None, "no such thing"])
 def test_a_bar_of_any_fraction_fits(encoding: str | None) -> None:
-    glyphs = Glyphs(encoding)
+    glyphs = Charset(encoding)
     for fraction in (0.0, 1e-9, 0.3, 0.999, 1.0):
         bar = glyphs.bar(fraction, 8)
         assert len(bar) <= 8
@@ -156,7 +156,7 @@ def test_a_bar_of_any_fraction_fits(encoding: str | None) -> None:
 
 
 def test_nothing_from_outside_reaches_the_terminal_raw(summary: SummaryResult) -> None:
-    text = to_text(page(summary, View(columns=summary_column_names())))
+    text = to_text(page(summary, ViewOptions(columns=summary_column_names())))
     assert all(character.isprintable() or character == "\n" for character in text)
     assert "evil\\x1b[2J|<b>[/x]:x:\\u202e" in text
     assert "résnet[red]tiny" in text
@@ -168,13 +168,13 @@ def test_off_a_terminal_there_is_no_colour_and_no_width(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "30")
     stream = io.StringIO()
-    to_terminal(page(summary, View()), stream)
-    assert stream.getvalue() == to_text(page(summary, View()))
+    to_terminal(page(summary, ViewOptions()), stream)
+    assert stream.getvalue() == to_text(page(summary, ViewOptions()))
     assert "\x1b" not in stream.getvalue()
 
 
 def test_legends_are_told_once(flops: FlopsResult) -> None:
-    text = to_text(page(flops, View()))
+    text = to_text(page(flops, ViewOptions()))
     assert text.count("1 MAC = 2 FLOPs") == 1
 
 
@@ -209,7 +209,7 @@ def test_a_terminal_has_colour_and_the_same_text(
     summary: SummaryResult, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(room))
-    drawn = page(summary, View())
+    drawn = page(summary, ViewOptions())
     shown = on_a_terminal(lambda stream: to_terminal(drawn, stream))
     assert "\x1b[" in shown
     assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == to_text(drawn, room)
@@ -222,14 +222,14 @@ def test_a_terminal_that_wants_no_colour_gets_none(
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv(name, value)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    drawn = page(summary, View())
+    drawn = page(summary, ViewOptions())
     assert on_a_terminal(lambda stream: to_terminal(drawn, stream)) == to_text(drawn, 80)
 
 
 def test_an_ascii_terminal_gets_ascii(summary: SummaryResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
-    drawn = page(summary, View())
+    drawn = page(summary, ViewOptions())
     assert on_a_terminal(lambda stream: to_terminal(drawn, stream), "ascii") == to_text(drawn, 80, "ascii")
 
 
@@ -237,8 +237,8 @@ def test_an_ascii_terminal_gets_ascii(summary: SummaryResult, monkeypatch: pytes
 def test_odd_columns_are_passed_over(summary: SummaryResult, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("NO_COLOR", "1")
-    shown = on_a_terminal(lambda stream: to_terminal(page(summary, View()), stream))
-    assert shown == to_text(page(summary, View()), 80)  # a pseudo-terminal of no size
+    shown = on_a_terminal(lambda stream: to_terminal(page(summary, ViewOptions()), stream))
+    assert shown == to_text(page(summary, ViewOptions()), 80)  # a pseudo-terminal of no size
 
 
 def test_drawing_needs_no_torch_and_text_no_rich() -> None:

@@ -12,8 +12,8 @@ from itertools import chain
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.device_timer import Clock
-from resnet_cli.measure.bench.estimators import FEWEST, median_interval, quantile
-from resnet_cli.measure.bench.layers.module_timers import Instruments, Place, own_work
+from resnet_cli.measure.bench.estimators import MIN_SAMPLES, median_interval, quantile
+from resnet_cli.measure.bench.layers.module_timers import CallSite, ModuleTimers, own_ops
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits, Progress, sample, warm_up
 from resnet_cli.measure.bench.workload import INFERENCE, Workload
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
@@ -54,13 +54,13 @@ def layer_times(
         )
     with workload.running():
         call = workload.call(batch_size)
-        forwards = _Forwards(Instruments(workload.model, clock), call)
+        forwards = _Forwards(ModuleTimers(workload.model, clock), call)
         warm_up(clock, call, limits, progress, "layers: ")
         forwards()  # the first one with hooks is slower
         forwards.forget()
         sampled = sample(clock, [call, forwards], limits, progress, "layers: ")
     rounds = len(sampled.series[0])
-    if sampled.stopped == INTERRUPTED and rounds < FEWEST:
+    if sampled.stopped == INTERRUPTED and rounds < MIN_SAMPLES:
         raise KeyboardInterrupt
     spent = forwards.spent(rounds)
     rows = _Rows(spent, ceiling, max(root.macs, 1), limits.confidence).of(root, 0)
@@ -85,9 +85,9 @@ def _median(values: Sequence[float]) -> float:
 class _Forwards:
     """Calls with clocks; their figures are read when the device is done, at the next call at the latest."""
 
-    def __init__(self, instruments: Instruments, call: Callable[[], object]) -> None:
+    def __init__(self, instruments: ModuleTimers, call: Callable[[], object]) -> None:
         self._instruments, self._call = instruments, call
-        self._spent: list[Mapping[Place, float]] = []
+        self._spent: list[Mapping[CallSite, float]] = []
         self._unread = False
 
     def __call__(self) -> object:
@@ -106,7 +106,7 @@ class _Forwards:
         """The calls so far do not count."""
         self._spent, self._unread = [], False
 
-    def spent(self, count: int) -> list[Mapping[Place, float]]:
+    def spent(self, count: int) -> list[Mapping[CallSite, float]]:
         """Of the first calls; one that was broken off is none of them."""
         if len(self._spent) < count:
             self._read()
@@ -127,7 +127,7 @@ class _Rows:
         confidence: of the intervals.
     """
 
-    spent: Sequence[Mapping[Place, float]]
+    spent: Sequence[Mapping[CallSite, float]]
     ceiling: Ceiling | None
     macs: int
     confidence: float
@@ -140,7 +140,7 @@ class _Rows:
         below = [rows for child in layer.children if (rows := self.of(child, depth + 1))]
         # One without an output is none, but what the module holds itself.
         operators = [child for child in layer.children if child.is_operator and child.output_shape is not None]
-        if operators and self._ran(own := (own_work(layer.path), layer.call)):
+        if operators and self._ran(own := (own_ops(layer.path), layer.call)):
             names = ", ".join(dict.fromkeys(child.name for child in operators))
             below.append([self._row(own, names, names, operators, depth + 1)])
         row = self._row(place, layer.name, layer.kind, [layer], depth)
@@ -153,10 +153,10 @@ class _Rows:
         time_s = between + sum(rows[0].time_s for rows in below)
         return [self._timed(replace(row, is_leaf=False), time_s), *chain.from_iterable(below)]
 
-    def _ran(self, place: Place) -> bool:
+    def _ran(self, place: CallSite) -> bool:
         return any(place in one for one in self.spent)
 
-    def _row(self, place: Place, name: str, kind: str, parts: Sequence[Layer], depth: int) -> LayerTime:
+    def _row(self, place: CallSite, name: str, kind: str, parts: Sequence[Layer], depth: int) -> LayerTime:
         """Of a leaf, as its own clock says."""
         times = [one.get(place, 0.0) for one in self.spent]
         low, high = median_interval(times, self.confidence)

@@ -12,10 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from resnet_cli.measure.bench.device_timer import Clock, Event
 
-Place = tuple[str, int]  # path of a module and the number of its call
+CallSite = tuple[str, int]  # path of a module and the number of its call
 
 
-def own_work(path: str) -> str:
+def own_ops(path: str) -> str:
     """The path of what a module's forward does itself, beside the modules that it calls."""
     return f"{path}:own"
 
@@ -24,7 +24,7 @@ def own_work(path: str) -> str:
 class _Span:
     """From one moment to another, on the host and, where it keeps marks, on the device."""
 
-    place: Place
+    place: CallSite
     begin_mark: Event | None
     begin: float = 0.0
     end: float = 0.0
@@ -46,7 +46,7 @@ class _Recording:
     calls: dict[str, int] = field(default_factory=dict)
 
 
-class Instruments:
+class ModuleTimers:
     """A context manager that gives a network clocks, and takes them away again whatever happens.
 
     Args:
@@ -78,9 +78,9 @@ class Instruments:
         """Take them away."""
         self._stack.close()
 
-    def spent(self) -> dict[Place, float]:
+    def spent(self) -> dict[CallSite, float]:
         """Seconds by place of the last forward; the device has to be done."""
-        found: dict[Place, float] = {}
+        found: dict[CallSite, float] = {}
         for span in self._recording.spans:
             found[span.place] = found.get(span.place, 0.0) + span.seconds
         return found
@@ -109,7 +109,7 @@ class Instruments:
         if not running or not running[-1][1]:
             return call()
         path, number = running[-1][0].place
-        span = _Span((own_work(path), number), self._clock.mark())
+        span = _Span((own_ops(path), number), self._clock.mark())
         span.begin = self._clock.now()
         try:
             return call()
@@ -121,7 +121,7 @@ class Instruments:
 class _Operators(TorchFunctionMode):
     """Sees the functions of torch that a forward calls, not those that they call themselves."""
 
-    def __init__(self, instruments: Instruments) -> None:
+    def __init__(self, instruments: ModuleTimers) -> None:
         super().__init__()
         self._instruments = instruments
 

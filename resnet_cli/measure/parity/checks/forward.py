@@ -17,12 +17,12 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.checks.static import not_comparable
-from resnet_cli.measure.parity.config import REFERENCE, Comparison, graph_of
-from resnet_cli.measure.parity.tensor_error import finite, relative_error, verdict
-from resnet_cli.measure.parity.train_step import LIMIT, stays_single
+from resnet_cli.measure.parity.config import REFERENCE, ParityRun, graph_of
+from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
+from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE, computes_in_float32
 from resnet_cli.measure.tracing.tracer import tensors_in
 from resnet_cli.results.common import Shape
-from resnet_cli.results.compare import Check, Diagnosis, Finding, Line
+from resnet_cli.results.compare import AlignedOp, Check, Diagnosis, Difference
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 NOISE = 10.0  # times the measured noise floor is still rounding
@@ -39,18 +39,18 @@ class Forward:
     floor: float | None
 
 
-def evaluate(comparison: Comparison, progress: Callable[[str], None]) -> Forward | None:
+def evaluate(comparison: ParityRun, progress: Callable[[str], None]) -> Forward | None:
     """The forward in eval mode; None where it could not be followed."""
     question = comparison.question
     progress("comparing every operator")
     try:
         graphs, pairs = _eval_graphs(comparison, real=False)
         run = _run(comparison, graphs, pairs, torch.float32)
-    except paired_forward.OtherPathError:
+    except paired_forward.GraphMismatchError:
         try:
             graphs, pairs = _eval_graphs(comparison, real=True)
             run = _run(comparison, graphs, pairs, torch.float32)
-        except paired_forward.OtherPathError as error:
+        except paired_forward.GraphMismatchError as error:
             said = f"the forward does not run the same operators twice: {error}"
             comparison.checks.append(Check("eval", "forward, eval mode", NOT_COMPARABLE, None, None, said))
             return None
@@ -64,8 +64,8 @@ def evaluate(comparison: Comparison, progress: Callable[[str], None]) -> Forward
     exact = _run(comparison, graphs, pairs, torch.float64)
     found = _judge(comparison, run.output, exact.output, limit)
     isolated = [s.isolated for s in exact.steps.values() if s.isolated is not None]
-    apart = sum(one > LIMIT for one in isolated)
-    behind = sum((s.cumulative or 0.0) > LIMIT for s in exact.steps.values())
+    apart = sum(one > FLOAT64_TOLERANCE for one in isolated)
+    behind = sum((s.cumulative or 0.0) > FLOAT64_TOLERANCE for s in exact.steps.values())
     said = f"output of {_size(question.shape)}"
     if found == ROUNDING:
         said += f" apart by rounding; in float64 by {exact.output:.1g}"
@@ -80,7 +80,7 @@ def evaluate(comparison: Comparison, progress: Callable[[str], None]) -> Forward
     return forward
 
 
-def _add(comparison: Comparison, found: str, error: float, limit: float | None, said: str) -> None:
+def _add(comparison: ParityRun, found: str, error: float, limit: float | None, said: str) -> None:
     comparison.checks.append(Check("eval", "forward, eval mode", found, finite(error), limit, said))
 
 
@@ -88,7 +88,7 @@ def _size(shape: Shape) -> str:
     return " × ".join(map(str, shape))
 
 
-def _eval_graphs(comparison: Comparison, *, real: bool) -> tuple[tuple[Graph, Graph], list[alignment.Pair]]:
+def _eval_graphs(comparison: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], list[alignment.Pair]]:
     shape = comparison.question.shape
     ours = graph_of(comparison.ours, shape, training=False, name=comparison.name, real=real)
     theirs = graph_of(comparison.theirs, shape, training=False, name=comparison.reference, real=real)
@@ -105,7 +105,7 @@ def _ready(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mod
 
 
 def _run(
-    comparison: Comparison,
+    comparison: ParityRun,
     graphs: tuple[Graph, Graph],
     pairs: list[alignment.Pair],
     dtype: torch.dtype,
@@ -122,7 +122,7 @@ def _run(
             partner,
             (image, image),
         )
-    except (paired_forward.OtherPathError, KeyboardInterrupt):
+    except (paired_forward.GraphMismatchError, KeyboardInterrupt):
         raise
     except Exception as error:
         raise user_error(error, f"the forward of {comparison.name}") from error
@@ -133,7 +133,7 @@ def _device(device: torch.device, dtype: torch.dtype) -> torch.device:
     return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
-def _noise_floor(comparison: Comparison, graph: Graph) -> float:
+def _noise_floor(comparison: ParityRun, graph: Graph) -> float:
     """How far float32 is from float64 in the reference itself, at its worst operator."""
     question = comparison.question
     device = _device(question.device, torch.float64)
@@ -148,7 +148,7 @@ def _noise_floor(comparison: Comparison, graph: Graph) -> float:
     return max([run.output, *(s.cumulative for s in run.steps.values() if s.cumulative is not None)])
 
 
-def _limit(comparison: Comparison, floor: float, output: Tensor) -> float:
+def _limit(comparison: ParityRun, floor: float, output: Tensor) -> float:
     question = comparison.question
     if question.rtol is None and question.atol is None:
         return NOISE * floor
@@ -156,22 +156,22 @@ def _limit(comparison: Comparison, floor: float, output: Tensor) -> float:
     return (question.rtol or 0.0) + (question.atol or 0.0) / largest
 
 
-def _judge(comparison: Comparison, error: float, exact: float, limit: float) -> str:
+def _judge(comparison: ParityRun, error: float, exact: float, limit: float) -> str:
     """Float64 decides, unless the user set a tolerance or our network works in float32 whatever it is given."""
     question = comparison.question
     if question.rtol is not None or question.atol is not None:
-        return verdict(error, limit) if error else ROUNDING
-    if exact <= LIMIT:
+        return error_verdict(error, limit) if error else ROUNDING
+    if exact <= FLOAT64_TOLERANCE:
         return ROUNDING
     small = exact <= limit and error <= limit
     return (
         ROUNDING
-        if small and stays_single(comparison.ours, random_init.image(question.training_shape, 0))
+        if small and computes_in_float32(comparison.ours, random_init.image(question.training_shape, 0))
         else DIFFERENT
     )
 
 
-def _blame(comparison: Comparison, forward: Forward) -> None:
+def _blame(comparison: ParityRun, forward: Forward) -> None:
     """Operators that differ by themselves and that nothing has accused yet; or else the wiring."""
     accused = {one.mine.label for one in comparison.structure.differences if one.mine is not None}
     accused |= {one.ours.rpartition(".")[0] for one in comparison.findings if one.kind == "value" and one.ours}
@@ -181,10 +181,10 @@ def _blame(comparison: Comparison, forward: Forward) -> None:
         if mine is None or other is None or mine.number not in forward.exact:
             continue
         error = forward.exact[mine.number].isolated
-        if error is not None and error > LIMIT:
+        if error is not None and error > FLOAT64_TOLERANCE:
             apart.append((mine, other, error))
     found = [
-        Finding(
+        Difference(
             "eval",
             "operator",
             mine.operator,
@@ -205,7 +205,7 @@ def _blame(comparison: Comparison, forward: Forward) -> None:
             f"{f' ({first.operator})' if first else ''}"
         )
         comparison.findings.append(
-            Finding("eval", "wiring", "output", None if first is None else first.label, None, None, None, text)
+            Difference("eval", "wiring", "output", None if first is None else first.label, None, None, None, text)
         )
         comparison.diagnoses.append(Diagnosis("wiring", text, (len(comparison.findings) - 1,)))
 
@@ -216,10 +216,10 @@ def _figure(error: float) -> str:
 
 def _is_apart(forward: Forward, number: int) -> bool:
     step = forward.exact.get(number)
-    return step is not None and (step.cumulative or 0.0) > LIMIT
+    return step is not None and (step.cumulative or 0.0) > FLOAT64_TOLERANCE
 
 
-def side_by_side(comparison: Comparison, forward: Forward | None) -> list[Line]:
+def side_by_side(comparison: ParityRun, forward: Forward | None) -> list[AlignedOp]:
     """The two networks, with what each operator gave; the first difference says so."""
     found = lines(comparison.structure)
     steps: dict[tuple[str, str, str], tuple[paired_forward.Step, bool]] = {}
@@ -250,7 +250,7 @@ def side_by_side(comparison: Comparison, forward: Forward | None) -> list[Line]:
     return found
 
 
-def shapes(comparison: Comparison, forward: Forward | None, progress: Callable[[str], None]) -> None:
+def shapes(comparison: ParityRun, forward: Forward | None, progress: Callable[[str], None]) -> None:
     """Outputs at an odd and oblong size and at a small one."""
     progress("trying other sizes")
     question = comparison.question
@@ -284,7 +284,7 @@ def shapes(comparison: Comparison, forward: Forward | None, progress: Callable[[
         limit = NOISE * (forward.floor if forward is not None and forward.floor is not None else 1e-6)
         if question.rtol is not None:
             limit = question.rtol
-    found = DIFFERENT if wrong else verdict(worst, limit or 0.0)
+    found = DIFFERENT if wrong else error_verdict(worst, limit or 0.0)
     if found == ROUNDING and forward is not None and forward.verdict == DIFFERENT:
         found = DIFFERENT  # small, and yet float64 has shown that it is no rounding
     if found == DIFFERENT and (why := not_comparable(comparison)) is not None:
@@ -297,7 +297,7 @@ def shapes(comparison: Comparison, forward: Forward | None, progress: Callable[[
     comparison.checks.append(Check("shapes", "other sizes", found, finite(worst), limit, "; ".join(said)))
     if found == DIFFERENT and not comparison.findings:
         text = f"the outputs differ at other sizes of the image only: {'; '.join(said)}"
-        comparison.findings.append(Finding("shapes", "shape", "output", None, None, None, None, text))
+        comparison.findings.append(Difference("shapes", "shape", "output", None, None, None, None, text))
 
 
 def _output(model: nn.Module, image: Tensor) -> Tensor | str:

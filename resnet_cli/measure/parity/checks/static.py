@@ -9,19 +9,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.graph.diff import spoken
+from resnet_cli.measure.graph.diff import op_title
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
-from resnet_cli.measure.parity.config import REFERENCE, Comparison, counts
+from resnet_cli.measure.parity.config import REFERENCE, ParityRun, counts
 from resnet_cli.results.common import Note
-from resnet_cli.results.compare import Check, Diagnosis, Finding
+from resnet_cli.results.compare import Check, Diagnosis, Difference
 from resnet_cli.verdicts import BITWISE, DIFFERENT
 
 _USUAL = (0.9, 1.1)  # how far the standard deviation of a random weight may be from its rule
 
 
-def parameters(comparison: Comparison) -> None:
+def parameters(comparison: ParityRun) -> None:
     """Counts, the map, values, dtypes and frozen parameters."""
     ours, theirs = comparison.ours, comparison.theirs
     mine, other = counts(ours, comparison.used[0]), counts(theirs, comparison.used[1])
@@ -55,10 +55,10 @@ def _by_kind(graph: Graph, model: nn.Module) -> str:
             if leaf.name in sizes and leaf.name not in seen:
                 seen.add(leaf.name)
                 found[node.operator] += sizes[leaf.name]
-    return ", ".join(f"{spoken(kind)} {count:,}" for kind, count in found.items())
+    return ", ".join(f"{op_title(kind)} {count:,}" for kind, count in found.items())
 
 
-def _published(comparison: Comparison, count: int) -> str:
+def _published(comparison: ParityRun, count: int) -> str:
     """Torchvision's own figure, where the reference is a network as published."""
     name = comparison.reference.removeprefix("torchvision ")
     try:
@@ -70,7 +70,7 @@ def _published(comparison: Comparison, count: int) -> str:
     return f"; {REFERENCE} publishes {figure:,} for {name}"
 
 
-def _values(comparison: Comparison) -> list[Finding]:
+def _values(comparison: ParityRun) -> list[Difference]:
     """Mapped tensors whose values are not the same."""
     ours, theirs = random_init.tensors(comparison.ours), random_init.tensors(comparison.theirs)
     apart: dict[str, str] = {}
@@ -100,7 +100,7 @@ def _values(comparison: Comparison) -> list[Finding]:
             far = float((a.double() - b.double()).abs().max())
             text = f"{mine}: {int(differ):,} of {a.numel():,} values differ, by {far:.3g} at most"
             subject = kind
-        found.append(Finding("parameters", "value", subject, mine, other, None, None, text))
+        found.append(Difference("parameters", "value", subject, mine, other, None, None, text))
     return found
 
 
@@ -112,7 +112,7 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _frozen(comparison: Comparison) -> list[Finding]:
+def _frozen(comparison: ParityRun) -> list[Difference]:
     ours = dict(comparison.ours.named_parameters(remove_duplicate=False))
     theirs = dict(comparison.theirs.named_parameters(remove_duplicate=False))
     found = []
@@ -121,14 +121,14 @@ def _frozen(comparison: Comparison) -> list[Finding]:
             is_frozen = not ours[mine].requires_grad
             words = ("frozen", "trainable") if is_frozen else ("trainable", "frozen")
             text = f"{mine} is {words[0]}, {REFERENCE}'s is {words[1]}"
-            found.append(Finding("parameters", "frozen", "requires_grad", mine, other, *words, text))
+            found.append(Difference("parameters", "frozen", "requires_grad", mine, other, *words, text))
         elif (mine in ours) != (other in theirs) and other in random_init.tensors(comparison.theirs):
             text = f"{mine} is a {'parameter' if mine in ours else 'buffer'}, {REFERENCE}'s {other} is not"
-            found.append(Finding("parameters", "parameter", "kind", mine, other, None, None, text))
+            found.append(Difference("parameters", "parameter", "kind", mine, other, None, None, text))
     return found
 
 
-def settings(comparison: Comparison) -> None:
+def settings(comparison: ParityRun) -> None:
     """Everything that the alignment showed."""
     structure = comparison.structure
     findings = [one.finding for one in structure.differences]
@@ -163,7 +163,7 @@ def spreads(model: nn.Module) -> dict[str, float]:
     }
 
 
-def initialisation(spread: Mapping[str, float], comparison: Comparison) -> None:
+def initialisation(spread: Mapping[str, float], comparison: ParityRun) -> None:
     """How the random weights that the network came with compare with Kaiming's fan-out rule, as a note.
 
     Kaiming's rule for ReLU, fan-out mode: standard deviation sqrt(2 / (kernel area x channels out)), He et al. 2015,
@@ -190,7 +190,7 @@ def initialisation(spread: Mapping[str, float], comparison: Comparison) -> None:
     )
 
 
-def not_comparable(comparison: Comparison) -> str | None:
+def not_comparable(comparison: ParityRun) -> str | None:
     """Why figures of a forward would say nothing of the network itself."""
     lost = comparison.unmapped[0]
     if not lost:
@@ -199,7 +199,7 @@ def not_comparable(comparison: Comparison) -> str | None:
     return f"{', '.join(lost[:2])}{more} of ours have no counterpart, so their values are arbitrary"
 
 
-def name_values(comparison: Comparison) -> list[Diagnosis]:
+def name_values(comparison: ParityRun) -> list[Diagnosis]:
     """What the findings on values are called."""
     names = {"nan": "nan", "swapped": "swapped-weights", "weight": "weight-values", "buffer": "buffer-values"}
     found = []

@@ -9,11 +9,11 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import train_step
 from resnet_cli.measure.parity.checks.static import not_comparable
-from resnet_cli.measure.parity.config import REFERENCE, Comparison, graph_of
-from resnet_cli.measure.parity.tensor_error import finite, relative_error, verdict
-from resnet_cli.measure.parity.train_step import LIMIT, SINGLE, Deviation, Trained
+from resnet_cli.measure.parity.config import REFERENCE, ParityRun, graph_of
+from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
+from resnet_cli.measure.parity.train_step import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, TensorError, Trained
 from resnet_cli.results.common import Shape
-from resnet_cli.results.compare import Check, Diagnosis, Finding
+from resnet_cli.results.compare import Check, Diagnosis, Difference
 from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE
 
 TITLES = {
@@ -24,7 +24,7 @@ TITLES = {
 }
 
 
-def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
+def train(comparison: ParityRun, progress: Callable[[str], None]) -> None:
     """Make the step, and the checks that were asked for."""
     wanted = [key for key in TITLES if key in comparison.question.checks]
     if not wanted:
@@ -42,8 +42,8 @@ def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
     limit = _limit(comparison)
     if (
         why is None
-        and limit < output <= SINGLE
-        and train_step.stays_single(comparison.ours, random_init.image(shape, 0))
+        and limit < output <= FLOAT32_TOLERANCE
+        and train_step.computes_in_float32(comparison.ours, random_init.image(shape, 0))
     ):
         why = "ours works in single precision whatever it is given: a step cannot tell its rounding from a fault"
     if "train" in wanted:
@@ -51,9 +51,9 @@ def train(comparison: Comparison, progress: Callable[[str], None]) -> None:
         _add(comparison, "train", output, [output], words, why)
         if output > limit and why is None and not comparison.findings:
             text = "the forward differs in train mode only"
-            comparison.findings.append(Finding("train", "train", "output", None, None, None, None, text))
+            comparison.findings.append(Difference("train", "train", "output", None, None, None, None, text))
     groups = {
-        "statistics": (train_step.buffer_deviations(ours, theirs, comparison.pairs), "buffers after the forward"),
+        "statistics": (train_step.buffer_errors(ours, theirs, comparison.pairs), "buffers after the forward"),
         "gradients": (gradients.gradients, "gradients, float64"),
         "step": (gradients.parameters, "parameters after the step"),
     }
@@ -72,10 +72,10 @@ class _ReferenceFailedError(Exception):
     """The reference cannot be trained like this; the text says why."""
 
 
-def _steps(comparison: Comparison) -> tuple[Trained, Trained, train_step.Gradients, Shape]:
+def _steps(comparison: ParityRun) -> tuple[Trained, Trained, train_step.Gradients, Shape]:
     question = comparison.question
     shape = question.training_shape
-    train_step.give_back(comparison.theirs)
+    train_step.trim_malloc(comparison.theirs)
     try:
         theirs = train_step.run(comparison.theirs, random_init.image(shape, question.seed + 2), question.seed)
     except Exception:
@@ -84,7 +84,7 @@ def _steps(comparison: Comparison) -> tuple[Trained, Trained, train_step.Gradien
             theirs = train_step.run(comparison.theirs, random_init.image(shape, question.seed + 2), question.seed)
         except Exception as error:
             raise _ReferenceFailedError(" ".join(str(error).split())) from error
-    train_step.give_back(comparison.theirs)
+    train_step.trim_malloc(comparison.theirs)
     gradients = train_step.Gradients(theirs, comparison.theirs, comparison.pairs)
     image = random_init.image(shape, question.seed + 2)
     try:
@@ -95,8 +95,8 @@ def _steps(comparison: Comparison) -> tuple[Trained, Trained, train_step.Gradien
     return ours, theirs, gradients, shape
 
 
-def _limit(comparison: Comparison) -> float:
-    return LIMIT if comparison.question.rtol is None else comparison.question.rtol
+def _limit(comparison: ParityRun) -> float:
+    return FLOAT64_TOLERANCE if comparison.question.rtol is None else comparison.question.rtol
 
 
 def _outputs(ours: Trained, theirs: Trained) -> float:
@@ -106,9 +106,9 @@ def _outputs(ours: Trained, theirs: Trained) -> float:
     return max((relative_error(a, b) if a.shape == b.shape else math.inf for a, b in pairs), default=0.0)
 
 
-def _add(comparison: Comparison, key: str, worst: float, errors: Sequence[float], words: str, why: str | None) -> None:
+def _add(comparison: ParityRun, key: str, worst: float, errors: Sequence[float], words: str, why: str | None) -> None:
     limit = _limit(comparison)
-    found = verdict(worst, limit)
+    found = error_verdict(worst, limit)
     if found == DIFFERENT and why is not None:
         comparison.checks.append(Check(key, TITLES[key], NOT_COMPARABLE, finite(worst), limit, why))
         return
@@ -129,7 +129,7 @@ def _add(comparison: Comparison, key: str, worst: float, errors: Sequence[float]
     comparison.checks.append(Check(key, TITLES[key], found, finite(worst), None if not worst else limit, said))
 
 
-def _accuse(comparison: Comparison, key: str, apart: list[Deviation]) -> None:
+def _accuse(comparison: ParityRun, key: str, apart: list[TensorError]) -> None:
     """A finding for each tensor that differs although the outputs agree, and that no other finding explains."""
     explained = {one.ours for one in comparison.findings if one.kind in ("frozen", "value")}
     owners = {
@@ -146,10 +146,10 @@ def _accuse(comparison: Comparison, key: str, apart: list[Deviation]) -> None:
         far = f"relative error {one.error:.1e}" if math.isfinite(one.error) else "one of the two has none"
         text = f"{one.ours}: its {words[key]} differs although the outputs agree ({far})"
         subject = one.ours.rpartition(".")[2]
-        comparison.findings.append(Finding(key, key, subject, one.ours, one.theirs, None, None, text))
+        comparison.findings.append(Difference(key, key, subject, one.ours, one.theirs, None, None, text))
 
 
-def _name_variance(comparison: Comparison, ours: Trained, theirs: Trained, shape: Shape) -> None:
+def _name_variance(comparison: ParityRun, ours: Trained, theirs: Trained, shape: Shape) -> None:
     """Running variances that took the biased variance of the batch have a name."""
     if not any(one.kind == "statistics" for one in comparison.findings):
         return

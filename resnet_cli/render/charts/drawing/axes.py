@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from resnet_cli import formatting
 from resnet_cli.render.charts.drawing import scales
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Label, Line, Mark, fitted, text_width
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Label, LineMark, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale
 
 _BEYOND = 14.0  # that a text may reach beyond the right end of its axis
@@ -42,7 +42,7 @@ class Axis:
 
 
 @dataclass(slots=True)
-class Places:
+class LabelLayout:
     """The rectangles that labels have taken, so that the next one keeps off them."""
 
     taken: list[tuple[float, float, float, float]] = field(default_factory=list)
@@ -68,14 +68,14 @@ def extent(label: Label) -> tuple[float, float, float, float]:
     return left, label.y - 9.0, left + width, label.y + 3.0
 
 
-def known(value: float | None) -> TypeGuard[float]:
+def is_finite(value: float | None) -> TypeGuard[float]:
     """Whether a figure is one that a plot can show: finite, and of this world."""
     return value is not None and math.isfinite(value) and abs(value) <= _BIGGEST
 
 
 def positive(value: float | None) -> TypeGuard[float]:
     """The same, and above 0, as a logarithmic scale wants it."""
-    return known(value) and value >= _SMALLEST
+    return is_finite(value) and value >= _SMALLEST
 
 
 def scale(values: Sequence[float], start: float, end: float, *, log: bool, margin: float | None = None) -> Scale:
@@ -178,7 +178,7 @@ def frame(area: Area, x: Axis | None, y: Axis | None) -> list[Mark]:
     return [
         *(vertical(y, area) if y is not None else []),
         *(horizontal(x, area) if x is not None else []),
-        Line(area.left, area.bottom, area.right, area.bottom, "axis"),
+        LineMark(area.left, area.bottom, area.right, area.bottom, "axis"),
     ]
 
 

@@ -32,7 +32,7 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LineMark:
     """A straight line."""
 
     x1: float
@@ -74,7 +74,7 @@ class Group:
     shift: tuple[float, float] = (0.0, 0.0)  # to the right and down
 
 
-Mark = Box | Dot | Line | Curve | Label | Group
+Mark = Box | Dot | LineMark | Curve | Label | Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _reach(mark: Mark) -> tuple[float, float]:
             return mark.x + mark.width, mark.y + mark.height
         case Dot():
             return mark.x + mark.radius, mark.y + mark.radius
-        case Line():
+        case LineMark():
             return max(mark.x1, mark.x2), max(mark.y1, mark.y2)
         case Curve():
             numbers = [number for _, coordinates in mark.segments for number in coordinates]

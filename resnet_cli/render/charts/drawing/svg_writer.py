@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from resnet_cli.formatting import printable
 from resnet_cli.render.charts.drawing import theme
-from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Group, Label, Line, Mark
+from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Drawing, Group, Label, LineMark, Mark
 
 _MARGIN = 16
 _ARROW = 7.0
@@ -73,7 +73,7 @@ def _mark(mark: Mark, linked: bool) -> str:
         case Dot():
             at = f'cx="{_number(mark.x)}" cy="{_number(mark.y)}" r="{_number(mark.radius)}"'
             return _element("circle", at, mark.role, mark.hint)
-        case Line():
+        case LineMark():
             at = f'x1="{_number(mark.x1)}" y1="{_number(mark.y1)}" x2="{_number(mark.x2)}" y2="{_number(mark.y2)}"'
             return _element("line", at, mark.role)
         case Curve():

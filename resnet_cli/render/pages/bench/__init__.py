@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Column, Page, Part, Remark, Row, Table, View
+from resnet_cli.render.document import Column, Document, Element, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.pages.bench.layers import layer_times
 from resnet_cli.render.pages.bench.optimizations import ladder
 from resnet_cli.render.pages.bench.replicas import replicas
 from resnet_cli.render.pages.bench.timings import timings
 from resnet_cli.render.pages.bench.versus import comparisons
-from resnet_cli.render.pages.cells import closing, interrupted, scaled, share, word
+from resnet_cli.render.pages.cells import closing, interrupted, scaled, share, text_cell
 from resnet_cli.render.pages.sections import BENCH as SECTIONS
 from resnet_cli.results.bench import BenchResult, Ceiling, Conditions
 
 
-def bench_page(result: BenchResult, view: View) -> Page:
+def bench_page(result: BenchResult, view: ViewOptions) -> Document:
     """The sections that were asked for in the order of `SECTIONS`, then under which conditions they were measured."""
     asked = SECTIONS if view.sections is None else view.sections
-    draw: dict[str, Callable[[], list[Part]]] = {
+    draw: dict[str, Callable[[], list[Element]]] = {
         "timings": lambda: timings(result, view),
         "comparison": lambda: comparisons(result, view),
         "ladder": lambda: ladder(result.ladder, result.confidence, view),
@@ -27,14 +27,14 @@ def bench_page(result: BenchResult, view: View) -> Page:
         "replicas": lambda: replicas(result.replicas, view),
         "ceiling": lambda: _ceiling(result.ceiling, whole=view.sections is not None or not view.fold),
     }
-    return Page(
-        title=f"bench: {word(result.network.name).text}",
+    return Document(
+        title=f"bench: {text_cell(result.network.name).text}",
         subtitle=_subtitle(result),
         parts=(
             *interrupted(result.interrupted),
             *(part for section in asked for part in draw[section]()),
-            *(Remark(note.level, note.text, apart=not index) for index, note in enumerate(result.notes)),
-            Remark("dim", _conditions(result.conditions, result.seed), apart=True),
+            *(Paragraph(note.level, note.text, apart=not index) for index, note in enumerate(result.notes)),
+            Paragraph("dim", _conditions(result.conditions, result.seed), apart=True),
             *closing((), result.environment),
         ),
     )
@@ -43,10 +43,10 @@ def bench_page(result: BenchResult, view: View) -> Page:
 def _subtitle(result: BenchResult) -> str:
     conditions = result.conditions
     parts = [
-        word(conditions.mode).text,
-        word(conditions.precision).text,
+        text_cell(conditions.mode).text,
+        text_cell(conditions.precision).text,
         f"image {formatting.dimensions(result.image)}",
-        word(result.environment.device).text,
+        text_cell(result.environment.device).text,
         _threads(conditions.threads),
     ]
     return " · ".join(parts)
@@ -69,15 +69,15 @@ def _conditions(conditions: Conditions, seed: int) -> str:
         f"seed {seed}",
         f"measured in {formatting.seconds(conditions.seconds)}",
     ]
-    return f"conditions: {' · '.join(word(part).text for part in parts if part)}"
+    return f"conditions: {' · '.join(text_cell(part).text for part in parts if part)}"
 
 
-def _ceiling(ceiling: Ceiling | None, *, whole: bool) -> list[Part]:
+def _ceiling(ceiling: Ceiling | None, *, whole: bool) -> list[Element]:
     """The best of each kind of kernel, which is the ceiling; the whole is every one that was tried."""
     if ceiling is None:
         return []
     if not whole:
-        return [Remark("dim", f"ceiling, as measured: {_best(ceiling)}", apart=True)]
+        return [Paragraph("dim", f"ceiling, as measured: {_best(ceiling)}", apart=True)]
     columns = (
         Column("kernel", "kernel", numeric=False, minimum=12, comfort=44),
         Column("flops_per_s", "FLOP/s"),
@@ -92,7 +92,7 @@ def _ceiling(ceiling: Ceiling | None, *, whole: bool) -> list[Part]:
             rows.append(
                 Row(
                     {
-                        "kernel": word(kernel.name, role),
+                        "kernel": text_cell(kernel.name, role),
                         key: scaled(kernel.rate, "", role),
                         "share": share(kernel.rate / best if best else None),
                     }
@@ -108,5 +108,5 @@ def _best(ceiling: Ceiling) -> str:
         (ceiling.bytes_per_s, "B/s", ceiling.bandwidth),
     ):
         by = max(kernels, key=lambda kernel: kernel.rate, default=None)
-        found.append(formatting.scaled(rate, unit) + ("" if by is None else f" ({word(by.name).text})"))
+        found.append(formatting.scaled(rate, unit) + ("" if by is None else f" ({text_cell(by.name).text})"))
     return " · ".join(found)

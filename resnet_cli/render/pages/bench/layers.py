@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import counted, exact, scaled, seconds, share, word
+from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import counted, exact, scaled, seconds, share, text_cell
 from resnet_cli.results.bench import LayerTime, LayerTimes
 
 _TIME = Column("time_s", "time")
@@ -29,7 +29,7 @@ class _Branch:
     children: tuple[_Branch, ...]
 
 
-def layer_times(result: LayerTimes | None, view: View) -> list[Part]:
+def layer_times(result: LayerTimes | None, view: ViewOptions) -> list[Element]:
     """By kind of layer and layer by layer; unfolded the layers alone, under their paths."""
     if result is None:
         return []
@@ -45,7 +45,7 @@ def layer_times(result: LayerTimes | None, view: View) -> list[Part]:
     )
     if not view.fold:
         return [tree]
-    return [_kinds(result), tree, Remark("dim", _cost(result))]
+    return [_kinds(result), tree, Paragraph("dim", _cost(result))]
 
 
 def _columns(result: LayerTimes, name: tuple[str, str], fold: bool) -> tuple[Column, ...]:
@@ -63,9 +63,9 @@ def _columns(result: LayerTimes, name: tuple[str, str], fold: bool) -> tuple[Col
 
 
 def _cells(one: LayerTime, widest: float) -> dict[str, Cell]:
-    bound = Cell("", None) if one.bound is None else word(one.bound, "warning" if one.bound == "memory" else "")
+    bound = Cell("", None) if one.bound is None else text_cell(one.bound, "warning" if one.bound == "memory" else "")
     return {
-        "kind": word(one.kind, "dim"),
+        "kind": text_cell(one.kind, "dim"),
         "call": exact(one.call),
         "time_s": seconds(one.time_s),
         "low_s": seconds(one.low_s),
@@ -102,10 +102,10 @@ def _grown(layers: Sequence[LayerTime], depth: int, fold: bool) -> Iterator[_Bra
         yield _Branch(layer, name, children)
 
 
-def _tree(branches: Sequence[_Branch], depth: int, view: View, widest: float) -> Iterator[Row]:
+def _tree(branches: Sequence[_Branch], depth: int, view: ViewOptions, widest: float) -> Iterator[Row]:
     for branch in branches:
         role = "strong" if branch.children else ""
-        yield Row({"layer": word(branch.name, role, branch.layer.path), **_cells(branch.layer, widest)}, depth)
+        yield Row({"layer": text_cell(branch.name, role, branch.layer.path), **_cells(branch.layer, widest)}, depth)
         if view.levels is None or depth + 1 < view.levels:
             yield from _tree(branch.children, depth + 1, view, widest)
 
@@ -163,7 +163,7 @@ def _sums(them: Sequence[LayerTime]) -> dict[str, Cell]:
     spent = sum(one.time_s for one in them)
     macs = sum(one.macs for one in them)
     return {
-        "kind": word(them[0].kind),
+        "kind": text_cell(them[0].kind),
         "calls": exact(len(them)),
         "time_s": seconds(spent),
         "flops_per_s": scaled(2 * macs / spent if spent and macs else None),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import error, exact, percent, seconds, spread, word
-from resnet_cli.results.bench import Ladder, Rung
+from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import error, exact, percent, relative_ci, seconds, text_cell
+from resnet_cli.results.bench import OptimizationResult, OptimizationsResult
 
 _MEASURED = "measured"
 
 
-def ladder(result: Ladder | None, confidence: float, view: View) -> list[Part]:
+def ladder(result: OptimizationsResult | None, confidence: float, view: ViewOptions) -> list[Element]:
     """The rungs that were measured, the others with their reason, and the advice; unfolded one table."""
     if result is None:
         return []
@@ -28,20 +28,20 @@ def ladder(result: Ladder | None, confidence: float, view: View) -> list[Part]:
         *_table(measured, result, confidence),
         *_missing([one for one in result.rungs if one.status != _MEASURED]),
         *_stopped(result),
-        Remark("strong", f"→ {word(result.advice).text}"),
+        Paragraph("strong", f"→ {text_cell(result.advice).text}"),
     ]
 
 
-def _stopped(result: Ladder) -> list[Part]:
+def _stopped(result: OptimizationsResult) -> list[Element]:
     """Why the gains are no sharper, where they are not."""
     said = {
         "time": "time was up before every gain was sharp; a longer --max-time makes them sharper",
         "interrupted": "interrupted before every gain was sharp",
     }.get(result.stopped)
-    return [] if said is None else [Remark("note", said)]
+    return [] if said is None else [Paragraph("note", said)]
 
 
-def _table(measured: Sequence[Rung], result: Ladder, confidence: float) -> list[Part]:
+def _table(measured: Sequence[OptimizationResult], result: OptimizationsResult, confidence: float) -> list[Element]:
     if not measured:
         return []
     title = f"ladder: every lever against plain eager float32, in turn at batch {result.batch_size:,}"
@@ -69,12 +69,12 @@ def _columns(confidence: float, fold: bool) -> tuple[Column, ...]:
     )
 
 
-def _cells(one: Rung, result: Ladder) -> dict[str, Cell]:
+def _cells(one: OptimizationResult, result: OptimizationsResult) -> dict[str, Cell]:
     best = one.key == result.best
     widest = max((rung.gain for rung in result.rungs if rung.gain is not None), default=0.0)
     return {
-        "key": word(one.key),
-        "title": word(one.title, "strong" if best else ""),
+        "key": text_cell(one.key),
+        "title": text_cell(one.title, "strong" if best else ""),
         "time_s": seconds(None if one.time is None else one.time.median_s),
         "gain": _gain(one, widest),
         "interval": _half(one, result),
@@ -85,13 +85,13 @@ def _cells(one: Rung, result: Ladder) -> dict[str, Cell]:
         "difference": error(one.difference),
         "same_top1": percent(one.same_top1),
         "best": Cell("◀" if best else "", best, "good"),
-        "dtype": word(one.dtype),
-        "status": word(one.status),
-        "reason": Cell("", None) if one.reason is None else word(one.reason),
+        "dtype": text_cell(one.dtype),
+        "status": text_cell(one.status),
+        "reason": Cell("", None) if one.reason is None else text_cell(one.reason),
     }
 
 
-def _gain(one: Rung, widest: float) -> Cell:
+def _gain(one: OptimizationResult, widest: float) -> Cell:
     """Good or bad only where the whole interval says so."""
     if one.gain is None:
         return Cell(formatting.UNKNOWN, None, "dim")
@@ -100,24 +100,24 @@ def _gain(one: Rung, widest: float) -> Cell:
     return Cell(f"{one.gain:.2f}×", one.gain, role, min(one.gain / widest, 1.0) if widest else None)
 
 
-def _half(one: Rung, result: Ladder) -> Cell:
+def _half(one: OptimizationResult, result: OptimizationsResult) -> Cell:
     """Half the interval; plain eager is what the others are held against, so its own gain is 1 and has none."""
     if one is result.rungs[0] or one.gain is None or one.low is None or one.high is None:
         return Cell(formatting.UNKNOWN, None, "dim")
-    return spread(one.low, one.gain, one.high)
+    return relative_ci(one.low, one.gain, one.high)
 
 
 def _factor(value: float | None) -> Cell:
     return Cell(formatting.UNKNOWN if value is None else f"{value:.2f}", value, "dim" if value is None else "")
 
 
-def _pays_after(one: Rung) -> Cell:
+def _pays_after(one: OptimizationResult) -> Cell:
     if one.setup_s is not None and one.pays_after is None:
         return Cell("never", None, "dim")
     return exact(one.pays_after)
 
 
-def _missing(them: Sequence[Rung]) -> list[Part]:
+def _missing(them: Sequence[OptimizationResult]) -> list[Element]:
     if not them:
         return []
     columns = (
@@ -126,7 +126,9 @@ def _missing(them: Sequence[Rung]) -> list[Part]:
         Column("reason", "why", numeric=False, minimum=16, comfort=30, wrap=True),
     )
     rows = tuple(
-        Row({"title": word(one.title), "status": word(one.status, "warning"), "reason": word(one.reason)})
+        Row(
+            {"title": text_cell(one.title), "status": text_cell(one.status, "warning"), "reason": text_cell(one.reason)}
+        )
         for one in them
     )
     return [Table("missing", "not measured", columns, rows)]

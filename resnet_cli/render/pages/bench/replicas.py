@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from resnet_cli.formatting import percent
-from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import counted, exact, rate, seconds, share, spread, word
+from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import counted, exact, rate, relative_ci, seconds, share, text_cell
 from resnet_cli.results.bench import Distribution, Replicas
 
 
-def replicas(them: Sequence[Replicas], view: View) -> list[Part]:
+def replicas(them: Sequence[Replicas], view: ViewOptions) -> list[Element]:
     """A table for each batch size, and how efficient it is; unfolded one table of all."""
     if not view.fold:
         rows = tuple(row for one in them for row in _rows(one))
@@ -36,13 +36,13 @@ _COLUMNS = (
 )
 
 
-def _drawn(one: Replicas) -> Iterator[Part]:
+def _drawn(one: Replicas) -> Iterator[Element]:
     # Where all are on one host or one kind of device, that is said elsewhere.
     places = {"host": {rank.host for rank in one.ranks}, "device": {rank.device for rank in one.ranks}}
     columns = tuple(column for column in _COLUMNS if len(places.get(column.key, "ab")) > 1)
     yield Table("replicas", f"batch {one.batch_size:,} in each of {_setting(one)}", columns, tuple(_rows(one)))
     times = one.images_per_s / one.alone_images_per_s if one.alone_images_per_s else 0.0
-    yield Remark(
+    yield Paragraph(
         "plain",
         f"batch {one.batch_size:,}: {_processes(one)} together give {times:.2f} times the images/s of one alone: "
         f"{percent(one.efficiency)} efficient",
@@ -50,7 +50,7 @@ def _drawn(one: Replicas) -> Iterator[Part]:
 
 
 def _setting(one: Replicas) -> str:
-    parts = (word(one.wrapper).text, word(one.backend).text, f"{counted(one.threads, 'thread')} each")
+    parts = (text_cell(one.wrapper).text, text_cell(one.backend).text, f"{counted(one.threads, 'thread')} each")
     return " · ".join((_processes(one), *parts))
 
 
@@ -63,8 +63,8 @@ def _rows(one: Replicas) -> Iterator[Row]:
     several = len(one.ranks) > 1
     shared = {
         "batch_size": exact(one.batch_size),
-        "backend": word(one.backend),
-        "wrapper": word(one.wrapper),
+        "backend": text_cell(one.backend),
+        "wrapper": text_cell(one.wrapper),
         "threads": exact(one.threads),
     }
     for rank in one.ranks:
@@ -73,8 +73,8 @@ def _rows(one: Replicas) -> Iterator[Row]:
             {
                 **shared,
                 "rank": Cell(str(rank.rank), rank.rank),
-                "host": word(rank.host),
-                "device": word(rank.device),
+                "host": text_cell(rank.host),
+                "device": text_cell(rank.device),
                 **_time(rank.time),
                 "images_per_s": rate(rank.images_per_s),
                 "of_alone": share(rank.images_per_s / alone if alone else None),
@@ -102,4 +102,4 @@ def _rows(one: Replicas) -> Iterator[Row]:
 
 
 def _time(time: Distribution) -> dict[str, Cell]:
-    return {"median_s": seconds(time.median_s), "interval": spread(time.low_s, time.median_s, time.high_s)}
+    return {"median_s": seconds(time.median_s), "interval": relative_ci(time.low_s, time.median_s, time.high_s)}

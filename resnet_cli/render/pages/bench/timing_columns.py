@@ -8,7 +8,7 @@ from dataclasses import replace
 from resnet_cli import formatting
 from resnet_cli.render.document import Cell, Column
 from resnet_cli.render.pages.bench.sparkline import blocks, course, histogram
-from resnet_cli.render.pages.cells import counted, exact, percent, rate, scaled, seconds, spread, word
+from resnet_cli.render.pages.cells import counted, exact, percent, rate, relative_ci, scaled, seconds, text_cell
 from resnet_cli.results.bench import Distribution, Timing
 
 BATCH = Column("batch_size", "batch")
@@ -90,7 +90,9 @@ COURSE = Column(
 
 def memory(rows: Sequence[Timing]) -> Column:
     """Peak memory, with what kind it is."""
-    kinds = dict.fromkeys(_MEMORY.get(kind, word(kind).text) for row in rows if (kind := row.memory_kind) is not None)
+    kinds = dict.fromkeys(
+        _MEMORY.get(kind, text_cell(kind).text) for row in rows if (kind := row.memory_kind) is not None
+    )
     return replace(MEMORY, legend=f"at its peak: {', '.join(kinds)}" if kinds else "")
 
 
@@ -101,10 +103,10 @@ def every_cell(row: Timing) -> dict[str, Cell]:
     """All that there is of one batch size."""
     cells = {
         "batch_size": exact(row.batch_size),
-        "status": word(row.status),
-        "reason": Cell("", None) if row.reason is None else word(row.reason),
+        "status": text_cell(row.status),
+        "reason": Cell("", None) if row.reason is None else text_cell(row.reason),
         "flops": scaled(row.flops),
-        "memory_kind": word(row.memory_kind),
+        "memory_kind": text_cell(row.memory_kind),
     }
     if row.wall is not None:
         cells |= {**figures(row, row.wall), **percentiles(row.wall), **sampling(row, row.wall)}
@@ -115,7 +117,7 @@ def figures(row: Timing, wall: Distribution) -> dict[str, Cell]:
     """The figures that it is all about."""
     return {
         "median_s": seconds(wall.median_s, "strong"),
-        "interval": spread(wall.low_s, wall.median_s, wall.high_s),
+        "interval": relative_ci(wall.low_s, wall.median_s, wall.high_s),
         "low_s": seconds(wall.low_s),
         "high_s": seconds(wall.high_s),
         "device_median_s": seconds(None if row.device is None else row.device.median_s),
@@ -175,7 +177,7 @@ def sampling(row: Timing, wall: Distribution) -> dict[str, Cell]:
 def stopped(row: Timing) -> Cell:
     """Why sampling ended."""
     said, role = _STOPPED.get(row.stopped or "", (row.stopped, ""))
-    return word(said, role, row.stopped)
+    return text_cell(said, role, row.stopped)
 
 
 def correlation(wall: Distribution) -> Cell:

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resnet_cli.formatting import percent, seconds
-from resnet_cli.render.document import Remark
-from resnet_cli.render.pages.cells import word
+from resnet_cli.render.document import Paragraph
+from resnet_cli.render.pages.cells import text_cell
 from resnet_cli.results.bench import BenchResult, Timing
 
 _LAUNCH_BOUND = 0.8  # enqueuing takes so much of the device's time, or more: the device waits for the host
 
 
-def remarks(result: BenchResult) -> Iterator[Remark]:
+def remarks(result: BenchResult) -> Iterator[Paragraph]:
     """About each batch size in turn."""
     for row in result.timings:
         name = f"batch {row.batch_size:,}"
         for level, text in _about(row, result):
-            yield Remark(level, f"{name}: {text}")
+            yield Paragraph(level, f"{name}: {text}")
         # These name their batch themselves.
-        yield from (Remark(note.level, note.text) for note in row.notes)
+        yield from (Paragraph(note.level, note.text) for note in row.notes)
 
 
 def _about(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
     wall = row.wall
     if wall is None:
-        reason = "" if row.reason is None else f": {word(row.reason).text}"
-        yield "warning", f"{word(row.status).text}{reason}"
+        reason = "" if row.reason is None else f": {text_cell(row.reason).text}"
+        yield "warning", f"{text_cell(row.status).text}{reason}"
         return
     wide = (wall.high_s - wall.low_s) / wall.median_s if wall.median_s else 0.0
     if row.stopped == "time" and wide > result.ci_width:

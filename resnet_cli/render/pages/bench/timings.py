@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resnet_cli.render.document import Facts, Part, Row, Table, View
+from resnet_cli.render.document import Element, Fields, Row, Table, ViewOptions
 from resnet_cli.render.pages.bench import timing_columns as column
 from resnet_cli.render.pages.bench.timing_notes import remarks
-from resnet_cli.render.pages.cells import exact, facts, percent, rate, scaled, seconds, spread, word
+from resnet_cli.render.pages.cells import exact, facts, percent, rate, relative_ci, scaled, seconds, text_cell
 from resnet_cli.results.bench import BenchResult, Distribution, Timing
 
 _BINS = 22  # of a histogram
 _GROUPS = 12  # of a course in a table of many
 
 
-def timings(result: BenchResult, view: View) -> list[Part]:
+def timings(result: BenchResult, view: ViewOptions) -> list[Element]:
     """What was measured at each batch size, and what there is to say about it; unfolded one table with all of it."""
     rows = result.timings
     if not rows:
@@ -29,7 +29,7 @@ def timings(result: BenchResult, view: View) -> list[Part]:
 # One batch size
 
 
-def _one(row: Timing, wall: Distribution, confidence: float) -> list[Part]:
+def _one(row: Timing, wall: Distribution, confidence: float) -> list[Element]:
     cells = {
         **column.percentiles(wall),
         "distribution": column.drawn(wall, _BINS),
@@ -45,11 +45,11 @@ def _one(row: Timing, wall: Distribution, confidence: float) -> list[Part]:
     ]
 
 
-def _latency(row: Timing, wall: Distribution, confidence: float) -> Facts:
+def _latency(row: Timing, wall: Distribution, confidence: float) -> Fields:
     return facts(
         f"batch {row.batch_size:,}" if row.device is None else f"batch {row.batch_size:,}, a request",
         ("median", seconds(wall.median_s, "strong")),
-        (f"{100 * confidence:g} % interval", spread(wall.low_s, wall.median_s, wall.high_s)),
+        (f"{100 * confidence:g} % interval", relative_ci(wall.low_s, wall.median_s, wall.high_s)),
         ("from", seconds(wall.low_s)),
         ("to", seconds(wall.high_s)),
         ("mean", seconds(wall.mean_s)),
@@ -60,7 +60,7 @@ def _latency(row: Timing, wall: Distribution, confidence: float) -> Facts:
     )
 
 
-def _on_device(row: Timing, confidence: float) -> list[Facts]:
+def _on_device(row: Timing, confidence: float) -> list[Fields]:
     device = row.device
     if device is None:
         return []
@@ -68,7 +68,7 @@ def _on_device(row: Timing, confidence: float) -> list[Facts]:
         facts(
             "on the device",
             ("median", seconds(device.median_s, "strong")),
-            (f"{100 * confidence:g} % interval", spread(device.low_s, device.median_s, device.high_s)),
+            (f"{100 * confidence:g} % interval", relative_ci(device.low_s, device.median_s, device.high_s)),
             ("min", seconds(device.min_s)),
             ("max", seconds(device.max_s)),
             ("enqueue", percent(row.enqueue_share)),
@@ -76,7 +76,7 @@ def _on_device(row: Timing, confidence: float) -> list[Facts]:
     ]
 
 
-def _throughput(row: Timing) -> Facts:
+def _throughput(row: Timing) -> Fields:
     return facts(
         "throughput",
         ("images/s", rate(row.images_per_s, "strong")),
@@ -84,11 +84,11 @@ def _throughput(row: Timing) -> Facts:
         None if row.ceiling_share is None else ("of the ceiling", column.of_ceiling(row)),
         None
         if row.peak_memory_bytes is None
-        else (f"peak {word(row.memory_kind).text}", scaled(row.peak_memory_bytes, "B")),
+        else (f"peak {text_cell(row.memory_kind).text}", scaled(row.peak_memory_bytes, "B")),
     )
 
 
-def _sampling(row: Timing, wall: Distribution) -> Facts:
+def _sampling(row: Timing, wall: Distribution) -> Fields:
     cells = column.sampling(row, wall)
     labels = {
         "samples": "samples",
@@ -106,7 +106,7 @@ def _sampling(row: Timing, wall: Distribution) -> Facts:
 # Several
 
 
-def _several(rows: Sequence[Timing], result: BenchResult) -> list[Part]:
+def _several(rows: Sequence[Timing], result: BenchResult) -> list[Element]:
     walls = [(row, row.wall) for row in rows if row.wall is not None]
     measured = [row for row, _ in walls]
     columns = (
@@ -127,7 +127,7 @@ def _several(rows: Sequence[Timing], result: BenchResult) -> list[Part]:
 def _row(row: Timing) -> Row:
     batch = exact(row.batch_size)
     if row.wall is None:
-        return Row({"batch_size": batch, "median_s": word(row.status, "warning")}, spill=True)
+        return Row({"batch_size": batch, "median_s": text_cell(row.status, "warning")}, spill=True)
     return Row({"batch_size": batch, **column.figures(row, row.wall)})
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from resnet_cli.formatting import percent
-from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import exact, seconds, word
-from resnet_cli.results.bench import BenchResult, Comparison
+from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import exact, seconds, text_cell
+from resnet_cli.results.bench import BenchResult, Versus
 
 BASELINE = "baseline"
 _VERDICTS = {
@@ -38,37 +38,37 @@ def _columns(confidence: float) -> tuple[Column, ...]:
     )
 
 
-def comparisons(result: BenchResult, view: View) -> list[Part]:
+def comparisons(result: BenchResult, view: ViewOptions) -> list[Element]:
     """A table for each opponent, what it says in words, and whether the run has failed."""
     if not view.fold:
         rows = tuple(Row(_cells(one)) for one in result.comparisons)
         return [Table("comparison", "", (*_NAMES, *_columns(result.confidence)[1:]), rows)] if rows else []
-    found: list[Part] = []
+    found: list[Element] = []
     for _, group in groupby(result.comparisons, key=lambda one: (one.kind, one.ours, one.theirs)):
         found += _against(list(group), result)
     return [*found, *_failure(result)]
 
 
-def _against(them: Sequence[Comparison], result: BenchResult) -> Iterator[Part]:
+def _against(them: Sequence[Versus], result: BenchResult) -> Iterator[Element]:
     first = them[0]
     how = "" if first.kind == BASELINE else ", in turn call by call"
     yield Table(
         "comparison",
-        f"{word(first.ours).text} against {word(first.theirs).text}{how}",
+        f"{text_cell(first.ours).text} against {text_cell(first.theirs).text}{how}",
         _columns(result.confidence),
         tuple(Row(_cells(one)) for one in them),
     )
     for one in them:
-        yield Remark("plain", _sentence(one))
-        yield from (Remark(note.level, note.text) for note in one.notes)
+        yield Paragraph("plain", _sentence(one))
+        yield from (Paragraph(note.level, note.text) for note in one.notes)
 
 
-def _cells(one: Comparison) -> dict[str, Cell]:
+def _cells(one: Versus) -> dict[str, Cell]:
     said, role = _VERDICTS.get(one.verdict, (one.verdict, ""))
     return {
-        "kind": word(one.kind),
-        "our_name": word(one.ours),
-        "their_name": word(one.theirs),
+        "kind": text_cell(one.kind),
+        "our_name": text_cell(one.ours),
+        "their_name": text_cell(one.theirs),
         "band": Cell(percent(one.band), one.band),
         "batch_size": exact(one.batch_size),
         "our_time_s": seconds(one.our_time.median_s),
@@ -76,14 +76,14 @@ def _cells(one: Comparison) -> dict[str, Cell]:
         "ratio": Cell(f"{one.ratio:.3f}", one.ratio, "strong"),
         "low": Cell(f"{one.low:.3f}", one.low),
         "high": Cell(f"{one.high:.3f}", one.high),
-        "verdict": word(said, role, one.verdict),
+        "verdict": text_cell(said, role, one.verdict),
     }
 
 
-def _sentence(one: Comparison) -> str:
+def _sentence(one: Versus) -> str:
     """The verdict and its interval in words."""
     batch, band = f"batch {one.batch_size:,}", f"{100 * one.band:g} %"
-    ours, theirs = word(one.ours).text, word(one.theirs).text
+    ours, theirs = text_cell(one.ours).text, text_cell(one.theirs).text
     between = _between(one.low, one.high)
     if one.verdict == "SAME":
         return f"{batch}: no difference beyond {band} ({between})"
@@ -107,13 +107,13 @@ def _change(ratio: float) -> str:
     return f"{percent(abs(ratio - 1))} {'less' if ratio < 1 else 'more'}"
 
 
-def _failure(result: BenchResult) -> list[Part]:
+def _failure(result: BenchResult) -> list[Element]:
     """What --fail-above found."""
     if result.fail_above is None:
         return []
     limit = f"{100 * result.fail_above:g} %"
     if result.failed:
-        return [Remark("bad", f"✗ failed: surely slower than the baseline by more than {limit}")]
+        return [Paragraph("bad", f"✗ failed: surely slower than the baseline by more than {limit}")]
     if any(one.kind == BASELINE and one.high > 1 + result.fail_above for one in result.comparisons):
-        return [Remark("plain", f"? unclear, so it passes: it may be slower than the baseline by more than {limit}")]
-    return [Remark("good", f"✓ passed: not slower than the baseline by more than {limit}")]
+        return [Paragraph("plain", f"? unclear, so it passes: it may be slower than the baseline by more than {limit}")]
+    return [Paragraph("good", f"✓ passed: not slower than the baseline by more than {limit}")]

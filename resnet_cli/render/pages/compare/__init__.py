@@ -5,52 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Cell, Column, Page, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import closing, counted, error, exact, interrupted, outcome, word
+from resnet_cli.render.document import Cell, Column, Document, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import closing, counted, error, exact, interrupted, outcome, text_cell
 from resnet_cli.render.pages.compare.diff_table import side_by_side
 from resnet_cli.render.pages.compare.findings import every_finding, findings, grouped
 from resnet_cli.render.pages.sections import PARITY as SECTIONS
-from resnet_cli.results.compare import Check, Mapping, ParityResult, Probe
+from resnet_cli.results.compare import Check, CompareResult, Mapping, TestInputs
 from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 _NAMES = 4  # of a list that are drawn
 
 
-def parity_page(result: ParityResult, view: View) -> Page:
+def parity_page(result: CompareResult, view: ViewOptions) -> Document:
     """The verdict, and the sections that were asked for in the order of `SECTIONS`."""
     asked = SECTIONS if view.sections is None else view.sections
-    draw: dict[str, Callable[[], Sequence[Part]]] = {
+    draw: dict[str, Callable[[], Sequence[Element]]] = {
         "checks": lambda: _checks(result.checks),
         "findings": lambda: findings(result.findings) if view.fold else every_finding(result.findings),
         "tree": lambda: side_by_side(result, view),
         "mapping": lambda: _mapping(result.mapping) if view.fold else _pairs(result.mapping),
         "predictions": lambda: _predictions(result),
     }
-    return Page(
-        title=f"{word(result.network.name).text} against {word(result.reference).text}",
+    return Document(
+        title=f"{text_cell(result.network.name).text} against {text_cell(result.reference).text}",
         subtitle=_subtitle(result),
         parts=(
             *interrupted(result.interrupted),
             _verdict(result),
             *_diagnoses(result),
             *(part for section in asked for part in draw[section]()),
-            Remark("dim", _probe(result.probe)),
+            Paragraph("dim", _probe(result.probe)),
             *closing(result.notes, result.environment),
         ),
     )
 
 
-def _subtitle(result: ParityResult) -> str:
-    parts = [] if result.network.block is None else [f"{word(result.network.block).text} blocks"]
+def _subtitle(result: CompareResult) -> str:
+    parts = [] if result.network.block is None else [f"{text_cell(result.network.block).text} blocks"]
     if parts and result.network.repeat is not None:
         parts[0] += f" {'-'.join(map(str, result.network.repeat))}"
     if result.reference_version is not None:
-        parts.append(f"torchvision {word(result.reference_version).text}")
+        parts.append(f"torchvision {text_cell(result.reference_version).text}")
     ran = [one for one in result.checks if one.verdict != SKIPPED]
     return " · ".join([*parts, f"{len(ran)} of {counted(len(result.checks), 'check')} made"])
 
 
-def _verdict(result: ParityResult) -> Remark:
+def _verdict(result: CompareResult) -> Paragraph:
     """One line that says it, with a sign of its own for each answer."""
     skipped = [one for one in result.checks if one.verdict == SKIPPED]
     left = f"; {counted(len(skipped), 'check')} skipped" if skipped else ""
@@ -61,24 +61,24 @@ def _verdict(result: ParityResult) -> Remark:
         said = counted(len(unexpected), "difference") if unexpected else failed[0].text
         kinds = len(grouped(unexpected))
         of = f" of {counted(kinds, 'kind')}" if 1 <= kinds < len(unexpected) else ""
-        return Remark("bad", f"✗ not the same network: {said}{of}{left}")
+        return Paragraph("bad", f"✗ not the same network: {said}{of}{left}")
     if unable or result.verdict == NOT_COMPARABLE:
         why = unable[0].text if unable else "see the checks"
-        return Remark("bad", f"? cannot be compared: {why}")
+        return Paragraph("bad", f"? cannot be compared: {why}")
     if result.checks and len(skipped) == len(result.checks):
-        return Remark("bad", "? nothing was compared: every check was skipped")
+        return Paragraph("bad", "? nothing was compared: every check was skipped")
     if not result.same:
         if result.interrupted:
-            return Remark("warning", f"? nothing differs so far{left}")
-        return Remark("bad", f"✗ not the same network{left}")
+            return Paragraph("warning", f"? nothing differs so far{left}")
+        return Paragraph("bad", f"✗ not the same network{left}")
     if result.findings:
-        return Remark("good", f"✓ the same but for {counted(len(result.findings), 'expected change')}{left}")
+        return Paragraph("good", f"✓ the same but for {counted(len(result.findings), 'expected change')}{left}")
     rounding = result.verdict == ROUNDING or any(one.verdict == ROUNDING for one in result.checks)
     how = "; differences are rounding" if rounding else ", bit for bit"
-    return Remark("good", f"✓ the same network{how}{left}")
+    return Paragraph("good", f"✓ the same network{how}{left}")
 
 
-def _diagnoses(result: ParityResult) -> list[Part]:
+def _diagnoses(result: CompareResult) -> list[Element]:
     if not result.diagnoses:
         return []
     columns = (
@@ -86,20 +86,21 @@ def _diagnoses(result: ParityResult) -> list[Part]:
         Column("findings", "findings", legend=f"how many of the {len(result.findings)} findings it explains"),
     )
     rows = tuple(
-        Row({"diagnosis": word(one.text, "strong"), "findings": exact(len(one.findings))}) for one in result.diagnoses
+        Row({"diagnosis": text_cell(one.text, "strong"), "findings": exact(len(one.findings))})
+        for one in result.diagnoses
     )
     return [Table("diagnoses", "", columns, rows)]
 
 
-def _checks(checks: Iterable[Check]) -> list[Part]:
+def _checks(checks: Iterable[Check]) -> list[Element]:
     rows = tuple(
         Row(
             {
-                "check": word(one.title, value=one.key),
+                "check": text_cell(one.title, value=one.key),
                 "verdict": outcome(one.verdict),
                 "error": error(one.error),
                 "limit": error(one.limit, "dim"),
-                "text": word(one.text),
+                "text": text_cell(one.text),
             }
         )
         for one in checks
@@ -117,9 +118,9 @@ def _checks(checks: Iterable[Check]) -> list[Part]:
 # Mapping, predictions, probe
 
 
-def _mapping(mapping: Mapping) -> list[Part]:
+def _mapping(mapping: Mapping) -> list[Element]:
     """How many tensors have a counterpart, and which have none."""
-    parts: list[Part] = []
+    parts: list[Element] = []
     said = f"{mapping.parameters:,} of {mapping.our_parameters:,} parameters mapped (by {mapping.source})"
     if mapping.their_parameters != mapping.our_parameters:
         said += f"; the reference has {mapping.their_parameters:,}"
@@ -129,7 +130,7 @@ def _mapping(mapping: Mapping) -> list[Part]:
         ("ours, unused", mapping.unused_ours),
     )
     rows = tuple(
-        Row({"side": Cell(side), "count": exact(len(names), "strong"), "names": word(_some(names))})
+        Row({"side": Cell(side), "count": exact(len(names), "strong"), "names": text_cell(_some(names))})
         for side, names in lists
         if names
     )
@@ -141,7 +142,7 @@ def _mapping(mapping: Mapping) -> list[Part]:
         )
         parts.append(Table("mapping", "mapping", columns, rows))
     whole = mapping.parameters == mapping.our_parameters == mapping.their_parameters
-    return [*parts, Remark("plain" if whole else "strong", said)]
+    return [*parts, Paragraph("plain" if whole else "strong", said)]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -149,7 +150,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES]) + (f" and {left:,} more" if left > 0 else "")
 
 
-def _pairs(mapping: Mapping) -> list[Part]:
+def _pairs(mapping: Mapping) -> list[Element]:
     """Every tensor of both networks; the side that has no counterpart is empty."""
     pairs: list[tuple[str | None, str | None]] = [
         *mapping.pairs,
@@ -157,11 +158,11 @@ def _pairs(mapping: Mapping) -> list[Part]:
         *((None, name) for name in mapping.unmapped_theirs),
     ]
     columns = tuple(Column(side, side, numeric=False, minimum=10, comfort=24) for side in ("ours", "theirs"))
-    rows = tuple(Row({"ours": word(ours), "theirs": word(theirs)}) for ours, theirs in pairs)
+    rows = tuple(Row({"ours": text_cell(ours), "theirs": text_cell(theirs)}) for ours, theirs in pairs)
     return [Table("mapping", "mapping", columns, rows)]
 
 
-def _predictions(result: ParityResult) -> list[Part]:
+def _predictions(result: CompareResult) -> list[Element]:
     if not result.predictions:
         return []
     columns = (
@@ -176,20 +177,20 @@ def _predictions(result: ParityResult) -> list[Part]:
         Row(
             {
                 "rank": exact(one.rank),
-                "our_label": word(one.our_label),
+                "our_label": text_cell(one.our_label),
                 "our_probability": Cell(formatting.percent(one.our_probability), one.our_probability),
-                "their_label": word(one.their_label),
+                "their_label": text_cell(one.their_label),
                 "their_probability": Cell(formatting.percent(one.their_probability), one.their_probability),
                 "agrees": Cell("✓", True, "good") if one.our_label == one.their_label else Cell("✗", False, "bad"),
             }
         )
         for one in result.predictions
     )
-    title = "predictions" if result.image is None else f"predictions for {word(result.image).text}"
+    title = "predictions" if result.image is None else f"predictions for {text_cell(result.image).text}"
     return [Table("predictions", title, columns, rows)]
 
 
-def _probe(probe: Probe) -> str:
+def _probe(probe: TestInputs) -> str:
     """What the networks were given."""
     shapes = [formatting.dimensions(shape) for shape in probe.other_shapes]
     parts = [

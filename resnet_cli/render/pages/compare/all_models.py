@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from resnet_cli.network.architectures import FAMILY
-from resnet_cli.render.document import Cell, Column, Page, Part, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import closing, counted, exact, interrupted, overall, scaled, sign, word
-from resnet_cli.results.compare import FamilyResult, Member
+from resnet_cli.render.document import Cell, Column, Document, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import closing, counted, exact, interrupted, overall, scaled, sign, text_cell
+from resnet_cli.results.compare import ArchitectureResult, CompareAllResult
 from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, ROUNDING
 
 _TITLES = {"parameters": "param", "settings": "set", "statistics": "stat", "gradients": "grad", "shapes": "size"}
@@ -15,7 +15,7 @@ _LEGEND = (
 )
 
 
-def family_page(result: FamilyResult, view: View) -> Page:
+def family_page(result: CompareAllResult, view: ViewOptions) -> Document:
     """Every member and every check; what differs stands below, unfolded in its row."""
     members = result.members
     columns = [
@@ -29,9 +29,9 @@ def family_page(result: FamilyResult, view: View) -> Page:
         columns.append(Column("findings", "findings"))
         columns.append(Column("first", "first difference", numeric=False, minimum=16, comfort=24, wrap=True))
     rows = tuple(Row(_member(one)) for one in members)
-    version = "" if result.reference_version is None else f"torchvision {word(result.reference_version).text} · "
-    table: list[Part] = [Table("members", "", tuple(columns), rows), Remark("dim", _LEGEND)] if rows else []
-    return Page(
+    version = "" if result.reference_version is None else f"torchvision {text_cell(result.reference_version).text} · "
+    table: list[Element] = [Table("members", "", tuple(columns), rows), Paragraph("dim", _LEGEND)] if rows else []
+    return Document(
         title="the family against torchvision",
         subtitle=f"{version}{counted(len(members), 'member')}",
         parts=(
@@ -44,13 +44,13 @@ def family_page(result: FamilyResult, view: View) -> Page:
     )
 
 
-def _keys(result: FamilyResult) -> list[str]:
+def _keys(result: CompareAllResult) -> list[str]:
     """The checks that were made of any member, in their order; unknown ones last."""
     made = dict.fromkeys(check.key for member in result.members for check in member.checks)
     return [*(key for key in CHECKS if key in made), *(key for key in made if key not in CHECKS)]
 
 
-def _member(member: Member) -> dict[str, Cell]:
+def _member(member: ArchitectureResult) -> dict[str, Cell]:
     verdict = overall(member.verdict, member.checks)
     made = [one.verdict for one in member.checks]
     if member.same and verdict == DIFFERENT:  # all of it expected
@@ -60,33 +60,33 @@ def _member(member: Member) -> dict[str, Cell]:
     whole = member.mapped == member.tensors
     return {
         "verdict": Cell(sign(verdict).text, member.verdict, sign(verdict).role),
-        "name": word(member.name),
+        "name": text_cell(member.name),
         "parameters": scaled(member.parameters),
         "mapped": Cell(f"{member.mapped}/{member.tensors}", member.mapped, "" if whole else "bad"),
         **{f"check_{check.key}": sign(check.verdict) for check in member.checks},
         "findings": exact(member.findings),
-        "first": Cell("", None) if member.first is None else word(member.first),
+        "first": Cell("", None) if member.first is None else text_cell(member.first),
     }
 
 
-def _verdict(result: FamilyResult) -> Remark:
+def _verdict(result: CompareAllResult) -> Paragraph:
     members = result.members
     if not members:
-        return Remark("bad", "? nothing was compared: the family has no member")
+        return Paragraph("bad", "? nothing was compared: the family has no member")
     wrong = [one.name for one in members if not one.same]
     if wrong:
-        return Remark(
+        return Paragraph(
             "bad", f"✗ {len(wrong)} of {counted(len(members), 'member')} are not the same: {', '.join(wrong)}"
         )
     if result.interrupted:
         done = f"{len(members)} of {counted(len(FAMILY), 'member')}"
-        return Remark("warning", f"? {done} compared, and nothing differs so far")
+        return Paragraph("warning", f"? {done} compared, and nothing differs so far")
     exactly = all(overall(one.verdict, one.checks) == BITWISE for one in members)
     how = ", bit for bit" if exactly else ""
-    return Remark("good", f"✓ {'each' if len(members) > 1 else 'it'} is the same network as torchvision's{how}")
+    return Paragraph("good", f"✓ {'each' if len(members) > 1 else 'it'} is the same network as torchvision's{how}")
 
 
-def _differences(result: FamilyResult) -> list[Part]:
+def _differences(result: CompareAllResult) -> list[Element]:
     """What the first difference of a member is, in full."""
     found = [one for one in result.members if one.first is not None]
     if not found:
@@ -97,6 +97,7 @@ def _differences(result: FamilyResult) -> list[Part]:
         Column("first", "the first difference", numeric=False, minimum=16, comfort=30, wrap=True),
     )
     rows = tuple(
-        Row({"name": word(one.name), "findings": exact(one.findings), "first": word(one.first)}) for one in found
+        Row({"name": text_cell(one.name), "findings": exact(one.findings), "first": text_cell(one.first)})
+        for one in found
     )
     return [Table("differences", "differences", columns, rows)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from resnet_cli.render.pages.layer_tree import span
-from resnet_cli.results.compare import Line
+from resnet_cli.results.compare import AlignedOp
 
 _CONTEXT = 2  # equal neighbours that are drawn on either side of a difference, within its block
 FORWARD = "(forward)"  # an operator of the forward itself, without a module of its own
@@ -17,12 +17,12 @@ FORWARD = "(forward)"  # an operator of the forward itself, without a module of 
 class Hunk:
     """One row to draw: the head of a block (no line), a line, or a run of equal lines."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[AlignedOp, ...]
     ours: str  # a path; within an opened block what comes behind the block's own, such as ".conv1"
     theirs: str
 
 
-def hunks(lines: Sequence[Line], levels: int, stands_out: Callable[[Line], bool]) -> Iterator[Hunk]:
+def hunks(lines: Sequence[AlignedOp], levels: int, stands_out: Callable[[AlignedOp], bool]) -> Iterator[Hunk]:
     """What there is to draw, in order.
 
     Args:
@@ -31,7 +31,7 @@ def hunks(lines: Sequence[Line], levels: int, stands_out: Callable[[Line], bool]
         stands_out: a line that must be seen.
     """
     sides = _Side([line.ours for line in lines]), _Side([line.theirs for line in lines])
-    equal: list[Line] = []
+    equal: list[AlignedOp] = []
     for block, run in groupby(zip(lines, _blocks(lines, *sides), strict=True), key=lambda pair: pair[1]):
         members = [line for line, _ in run]
         shown = _shown([stands_out(line) for line in members])
@@ -97,7 +97,7 @@ def _common(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return first[:depth]
 
 
-def _blocks(lines: Sequence[Line], ours: _Side, theirs: _Side) -> list[str]:
+def _blocks(lines: Sequence[AlignedOp], ours: _Side, theirs: _Side) -> list[str]:
     """The block of ours that each line belongs to; a line of theirs alone goes with its neighbours there."""
     found = [None if line.ours is None else ours.block(line.ours) for line in lines]
     homes = [None if line.theirs is None else theirs.block(line.theirs) for line in lines]
@@ -127,7 +127,9 @@ def _shown(marked: Sequence[bool]) -> list[bool]:
     return [one or ((i == 0 or near[i - 1]) and (i == last or near[i + 1])) for i, one in enumerate(near)]
 
 
-def _opened(block: str, lines: Sequence[Line], shown: Sequence[bool], sides: tuple[_Side, _Side]) -> Iterator[Hunk]:
+def _opened(
+    block: str, lines: Sequence[AlignedOp], shown: Sequence[bool], sides: tuple[_Side, _Side]
+) -> Iterator[Hunk]:
     ours, theirs = sides
     homes = [tuple(filter(None, theirs.block(line.theirs).split("."))) for line in lines if line.theirs is not None]
     home = ".".join(_common(homes)) if homes else ""
@@ -151,7 +153,7 @@ def _inside(path: str | None, block: str) -> str:
     return path.removeprefix(block) if block and path.startswith(f"{block}.") else path
 
 
-def _folded(lines: Sequence[Line], levels: int, sides: tuple[_Side, _Side]) -> Iterator[Hunk]:
+def _folded(lines: Sequence[AlignedOp], levels: int, sides: tuple[_Side, _Side]) -> Iterator[Hunk]:
     """Equal lines, a row for each part of the network."""
     ours, theirs = sides
     for _, run in groupby(lines, key=lambda line: ours.part(line.ours, levels)):

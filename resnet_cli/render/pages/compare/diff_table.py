@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from resnet_cli.render.document import Cell, Column, Row, Table, View
-from resnet_cli.render.pages.cells import error, word
+from resnet_cli.render.document import Cell, Column, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import error, text_cell
 from resnet_cli.render.pages.compare.diff_hunks import Hunk, hunks
-from resnet_cli.results.compare import Line, ParityResult
+from resnet_cli.results.compare import AlignedOp, CompareResult
 
 HERE = "◀ HERE"
 _SIGNS = {"equal": "=", "setting": "~", "replaced": "~", "missing": "-", "extra": "+", "moved": ">"}
@@ -36,7 +36,7 @@ _ISOLATED = Column(
 _HERE = Column("here", "", numeric=False)
 
 
-def side_by_side(result: ParityResult, view: View) -> list[Table]:
+def side_by_side(result: CompareResult, view: ViewOptions) -> list[Table]:
     """The two networks as one table; unfolded, it has every operator and every column."""
     if not result.lines and view.fold:
         return []
@@ -47,7 +47,7 @@ def side_by_side(result: ParityResult, view: View) -> list[Table]:
 class _Drawn:
     """The rows of one comparison."""
 
-    def __init__(self, result: ParityResult) -> None:
+    def __init__(self, result: CompareResult) -> None:
         self.lines = result.lines
         self.limit = next((one.limit for one in result.checks if one.key == "eval" and one.limit is not None), 0.0)
         self.role = "warning" if result.same else "bad"
@@ -92,27 +92,27 @@ class _Drawn:
         if any(line.here for line in self.lines):
             yield _HERE
 
-    def _sign(self, line: Line) -> str:
+    def _sign(self, line: AlignedOp) -> str:
         if line.status == "equal" and self._own_fault(line):
             return "!"
         return _SIGNS.get(line.status, "?")
 
-    def _own_fault(self, line: Line) -> bool:
+    def _own_fault(self, line: AlignedOp) -> bool:
         return line.here or ((line.isolated or 0.0) > self.limit and not line.rounding)
 
-    def _stands_out(self, line: Line) -> bool:
+    def _stands_out(self, line: AlignedOp) -> bool:
         return self._sign(line) != "="
 
     def _hunk(self, hunk: Hunk) -> Row:
         if not hunk.lines:
-            return Row({"ours": word(hunk.ours, "strong"), "theirs": word(hunk.theirs, "strong")}, spill=True)
+            return Row({"ours": text_cell(hunk.ours, "strong"), "theirs": text_cell(hunk.theirs, "strong")}, spill=True)
         if len(hunk.lines) == 1:
             return self._pair(hunk)
         return Row(
             {
                 "status": Cell("=", "equal", "dim"),
-                "ours": word(hunk.ours),
-                "theirs": word(hunk.theirs),
+                "ours": text_cell(hunk.ours),
+                "theirs": text_cell(hunk.theirs),
                 "their_layer": Cell(f"{len(hunk.lines)} operators", None, "dim"),
                 **self._figures(hunk.lines),
             },
@@ -127,17 +127,17 @@ class _Drawn:
         ours, theirs = _layers(line)
         cells = {
             "status": Cell(sign, line.status, role or "dim"),
-            "ours": word(hunk.ours, role if line.theirs is None else ""),
-            "our_layer": word(ours, role if sign != "!" else ""),
-            "theirs": word(hunk.theirs, role if line.ours is None else ""),
+            "ours": text_cell(hunk.ours, role if line.theirs is None else ""),
+            "our_layer": text_cell(ours, role if sign != "!" else ""),
+            "theirs": text_cell(hunk.theirs, role if line.ours is None else ""),
             **self._figures(hunk.lines),
         }
-        cells["their_layer"] = word("same", "dim") if ours == theirs else word(theirs, "strong")
+        cells["their_layer"] = text_cell("same", "dim") if ours == theirs else text_cell(theirs, "strong")
         if line.here:
             cells["here"] = Cell(HERE, True, self.role)
         return Row(cells)
 
-    def _line(self, line: Line) -> Row:
+    def _line(self, line: AlignedOp) -> Row:
         sign = self._sign(line)
         role = "" if sign == "=" else self.role
         cells = {
@@ -158,13 +158,13 @@ class _Drawn:
             {
                 **cells,
                 **{
-                    key: Cell("", None) if text is None else word(text, role if key.endswith("text") else "")
+                    key: Cell("", None) if text is None else text_cell(text, role if key.endswith("text") else "")
                     for key, text in texts.items()
                 },
             }
         )
 
-    def _figures(self, lines: tuple[Line, ...]) -> dict[str, Cell]:
+    def _figures(self, lines: tuple[AlignedOp, ...]) -> dict[str, Cell]:
         """The errors of a line, or the worst of several; what is no number is worse than any."""
         faulty = any(map(self._own_fault, lines))
         rounding = all(line.rounding or not (line.cumulative or line.isolated) for line in lines)
@@ -192,7 +192,7 @@ def _legend(signs: Iterable[str]) -> str:
     return ", ".join(f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in found)
 
 
-def _layers(line: Line) -> tuple[str, str]:
+def _layers(line: AlignedOp) -> tuple[str, str]:
     """Operator and settings of both sides; where only settings differ, theirs has no more than those.
 
     What differs stands first, so that no narrow column cuts it off.

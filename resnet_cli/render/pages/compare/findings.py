@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from resnet_cli.render.document import Cell, Column, Part, Remark, Row, Table
-from resnet_cli.render.pages.cells import counted, word
-from resnet_cli.results.compare import Finding
+from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table
+from resnet_cli.render.pages.cells import counted, text_cell
+from resnet_cli.results.compare import Difference
 
 _GROUPS = 20  # that are drawn
 
 
-def grouped(them: Iterable[Finding]) -> list[list[Finding]]:
+def grouped(them: Iterable[Difference]) -> list[list[Difference]]:
     """Findings that say the same of different places, in the order of the first."""
-    groups: dict[object, list[Finding]] = {}
+    groups: dict[object, list[Difference]] = {}
     for one in them:
         sides = one.ours is None, one.theirs is None
         values = () if _measured(one) else (one.our_value, one.their_value)
@@ -21,12 +21,12 @@ def grouped(them: Iterable[Finding]) -> list[list[Finding]]:
     return list(groups.values())
 
 
-def _measured(finding: Finding) -> bool:
+def _measured(finding: Difference) -> bool:
     """Whether its values are figures, which are others at each place."""
     return finding.kind == "value" or finding.check not in ("parameters", "settings")
 
 
-def findings(them: Sequence[Finding]) -> list[Part]:
+def findings(them: Sequence[Difference]) -> list[Element]:
     """What differs, equal findings in one row."""
     if not them:
         return []
@@ -49,16 +49,16 @@ def findings(them: Sequence[Finding]) -> list[Part]:
                 {
                     "sign": Cell("✓", None, "good") if expected else Cell("✗", None, "bad"),
                     "times": Cell(f"×{len(group)}" if len(group) > 1 else "", len(group), "strong"),
-                    "text": word(text),
+                    "text": text_cell(text),
                 }
             )
         )
     left = groups[_GROUPS:]
     more = f"{counted(sum(map(len, left)), 'more finding')} not drawn: --format json has them all"
-    return [Table("findings", "findings", columns, tuple(rows)), *([Remark("note", more)] if left else [])]
+    return [Table("findings", "findings", columns, tuple(rows)), *([Paragraph("note", more)] if left else [])]
 
 
-def every_finding(them: Iterable[Finding]) -> list[Part]:
+def every_finding(them: Iterable[Difference]) -> list[Element]:
     """Each finding in a row of its own, with every field."""
     names = ("check", "kind", "subject", "ours", "theirs", "our_value", "their_value")
     columns = (
@@ -69,9 +69,9 @@ def every_finding(them: Iterable[Finding]) -> list[Part]:
     rows = tuple(
         Row(
             {
-                **{name: word(getattr(one, name)) for name in names},
+                **{name: text_cell(getattr(one, name)) for name in names},
                 "expected": Cell("yes" if one.expected else "no", one.expected),
-                "text": word(one.text),
+                "text": text_cell(one.text),
             }
         )
         for one in them

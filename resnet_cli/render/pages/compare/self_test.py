@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from resnet_cli.render.document import Cell, Column, Page, Remark, Row, Table, View
-from resnet_cli.render.pages.cells import closing, counted, exact, interrupted, word
-from resnet_cli.results.compare import Planted, SelfTestResult
+from resnet_cli.render.document import Cell, Column, Document, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import closing, counted, exact, interrupted, text_cell
+from resnet_cli.results.compare import FaultResult, SelfTestResult
 
 _COLUMNS = (
     Column("fault", "fault", numeric=False, minimum=16, comfort=26, wrap=True),
@@ -19,7 +19,7 @@ _COLUMNS = (
 )
 
 
-def self_test_page(result: SelfTestResult, view: View) -> Page:
+def self_test_page(result: SelfTestResult, view: ViewOptions) -> Document:
     """The faults by group and a total; unfolded, a plain table with the keys."""
     nowhere = [one for one in result.rows if not one.planted]
     columns = (
@@ -28,28 +28,28 @@ def self_test_page(result: SelfTestResult, view: View) -> Page:
         else (Column("key", "key", numeric=False), Column("group", "group", numeric=False), *_COLUMNS)
     )
     rows = tuple(_rows(result)) if view.fold else tuple(Row(_fault(one)) for one in result.rows)
-    return Page(
-        title=f"self-test: faults planted in {word(result.network.name).text}",
-        subtitle=f"{word(result.reference).text} · {counted(len(result.rows), 'fault')}",
+    return Document(
+        title=f"self-test: faults planted in {text_cell(result.network.name).text}",
+        subtitle=f"{text_cell(result.reference).text} · {counted(len(result.rows), 'fault')}",
         parts=(
             *interrupted(result.interrupted),
             _verdict(result),
             *([Table("faults", "", columns, rows)] if rows else []),
-            *([Remark("dim", _without_place(nowhere))] if nowhere else []),
+            *([Paragraph("dim", _without_place(nowhere))] if nowhere else []),
             *closing(result.notes, result.environment),
         ),
     )
 
 
-def _verdict(result: SelfTestResult) -> Remark:
+def _verdict(result: SelfTestResult) -> Paragraph:
     if not result.planted:
-        return Remark("bad", "? nothing was planted")
+        return Paragraph("bad", "? nothing was planted")
     if result.same:
-        return Remark("good", f"✓ all planted faults found and named: {result.named} of {result.planted}")
+        return Paragraph("good", f"✓ all planted faults found and named: {result.named} of {result.planted}")
     missed = [one.key for one in result.rows if one.planted and not (one.detected and one.named)]
     if result.interrupted and not missed:
-        return Remark("warning", f"? all faults planted so far were found and named: {result.named}")
-    return Remark(
+        return Paragraph("warning", f"? all faults planted so far were found and named: {result.named}")
+    return Paragraph(
         "bad",
         f"✗ of {counted(result.planted, 'planted fault')}, {result.detected} found and {result.named} named; "
         f"to look at: {', '.join(missed)}",
@@ -58,7 +58,7 @@ def _verdict(result: SelfTestResult) -> Remark:
 
 def _rows(result: SelfTestResult) -> Iterator[Row]:
     for group, members in groupby(result.rows, key=lambda one: one.group):
-        yield Row({"fault": word(group, "strong")})
+        yield Row({"fault": text_cell(group, "strong")})
         yield from (Row(_fault(one)) for one in members)
     yield Row(
         {
@@ -71,16 +71,16 @@ def _rows(result: SelfTestResult) -> Iterator[Row]:
     )
 
 
-def _fault(fault: Planted) -> dict[str, Cell]:
+def _fault(fault: FaultResult) -> dict[str, Cell]:
     return {
-        "key": word(fault.key),
-        "group": word(fault.group),
-        "fault": word(fault.title, "" if fault.planted else "dim"),
+        "key": text_cell(fault.key),
+        "group": text_cell(fault.group),
+        "fault": text_cell(fault.title, "" if fault.planted else "dim"),
         "planted": Cell("yes" if fault.planted else "no", fault.planted, "" if fault.planted else "dim"),
         "detected": _mark(fault.planted, fault.detected),
         "named": _mark(fault.planted, fault.named),
-        "checks": word(", ".join(fault.checks)),
-        "text": word(fault.text, "" if fault.planted else "dim"),
+        "checks": text_cell(", ".join(fault.checks)),
+        "text": text_cell(fault.text, "" if fault.planted else "dim"),
     }
 
 
@@ -90,5 +90,5 @@ def _mark(planted: bool, seen: bool) -> Cell:
     return Cell("✓", True, "good") if seen else Cell("✗", False, "bad")
 
 
-def _without_place(faults: list[Planted]) -> str:
+def _without_place(faults: list[FaultResult]) -> str:
     return f"{counted(len(faults), 'fault')} without a place in this network: {', '.join(one.title for one in faults)}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.layers.layer_times import _Forwards
-from resnet_cli.measure.bench.layers.module_timers import Instruments
+from resnet_cli.measure.bench.layers.module_timers import ModuleTimers
 from tests.helpers.fake_clock import SimulatedClock
 
 
@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_last_forward_alone() -> None:
     clock = SimulatedClock(queued=False)
     step = Step(clock, 1.0)
     net = nn.Sequential(step, step)
-    instruments = Instruments(net, clock)
+    instruments = ModuleTimers(net, clock)
     for seconds in (1.0, 0.25):
         step.seconds = seconds
         with instruments:
@@ -57,7 +57,7 @@ def test_figures_are_those_of_the_last_forward_alone() -> None:
 def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
     clock = SimulatedClock(queued=False)
     net = nn.Sequential(Careful(Step(clock, 1.0, ValueError()), Step(clock, 0.5)), Step(clock, 0.25))
-    instruments = Instruments(net, clock)
+    instruments = ModuleTimers(net, clock)
     with instruments:
         net(torch.ones(1))
     assert instruments.spent() == {
@@ -78,7 +78,7 @@ class Closed(nn.Module):
 
 def test_clocks_that_cannot_all_be_attached_are_taken_away() -> None:
     net = nn.Sequential(nn.ReLU(), Closed())
-    with pytest.raises(TypeError, match="no hooks"), Instruments(net, SimulatedClock()):
+    with pytest.raises(TypeError, match="no hooks"), ModuleTimers(net, SimulatedClock()):
         pass
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
@@ -86,7 +86,7 @@ def test_clocks_that_cannot_all_be_attached_are_taken_away() -> None:
 def test_forwards_before_the_first_that_counts_are_forgotten() -> None:
     clock = SimulatedClock(queued=False)
     step = Step(clock, 9.0)
-    forwards = _Forwards(Instruments(step, clock), lambda: step(torch.ones(1)))
+    forwards = _Forwards(ModuleTimers(step, clock), lambda: step(torch.ones(1)))
     forwards()
     forwards.forget()
     for seconds in (1.0, 2.0):

@@ -15,7 +15,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.parity.checks import forward as forward_checks
 from resnet_cli.measure.parity.checks import static
 from resnet_cli.measure.parity.checks.forward import Forward
-from resnet_cli.measure.parity.config import Comparison, Question, prepare
+from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
 from tests.helpers.models import network, only_check
 
@@ -31,12 +31,12 @@ class Does(nn.Module):
         return self.function(x)
 
 
-def prepared(ours: nn.Module, theirs: nn.Module, **asked: Any) -> Comparison:
-    question = Question(shape=(2, 3, 16, 16), **asked)
+def prepared(ours: nn.Module, theirs: nn.Module, **asked: Any) -> ParityRun:
+    question = ParityConfig(shape=(2, 3, 16, 16), **asked)
     return prepare(ours, theirs, question, names=("net", "torchvision net"))
 
 
-def evaluated(ours: nn.Module, theirs: nn.Module, **asked: Any) -> tuple[Comparison, Forward | None]:
+def evaluated(ours: nn.Module, theirs: nn.Module, **asked: Any) -> tuple[ParityRun, Forward | None]:
     """Both networks, with the reference's weights unless something else is asked."""
     made = prepared(ours, theirs, **asked)
     return made, forward_checks.evaluate(made, lambda _: None)

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import forward as forward_checks
 from resnet_cli.measure.parity.checks.forward import Forward
-from resnet_cli.measure.parity.config import Comparison
-from resnet_cli.results.compare import Line
+from resnet_cli.measure.parity.config import ParityRun
+from resnet_cli.results.compare import AlignedOp
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 from tests.helpers.models import network, only_check
 from tests.measure.parity.checks.test_forward import Does, OwnNorm, evaluated, prepared
 
 
-def at_other_sizes(ours: nn.Module, theirs: nn.Module, forward: Forward | None = None, **asked: Any) -> Comparison:
+def at_other_sizes(ours: nn.Module, theirs: nn.Module, forward: Forward | None = None, **asked: Any) -> ParityRun:
     made = prepared(ours, theirs, **asked)
     made.findings.clear()
     forward_checks.shapes(made, forward, lambda _: None)
@@ -92,7 +92,7 @@ def test_arbitrary_values_are_not_comparable_at_other_sizes() -> None:
     assert not made.findings
 
 
-def drawn(ours: nn.Module, theirs: nn.Module, **asked: Any) -> list[Line]:
+def drawn(ours: nn.Module, theirs: nn.Module, **asked: Any) -> list[AlignedOp]:
     made, forward = evaluated(ours, theirs, **asked)
     return forward_checks.side_by_side(made, forward)
 

@@ -13,8 +13,8 @@ import torchvision
 from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import static
-from resnet_cli.measure.parity.config import Comparison, Question, prepare
-from resnet_cli.results.compare import Finding
+from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
+from resnet_cli.results.compare import Difference
 from resnet_cli.verdicts import BITWISE, DIFFERENT
 from tests.helpers.models import only_check
 
@@ -33,19 +33,19 @@ def sound() -> tuple[nn.Sequential, nn.Sequential]:
     return ours, copy.deepcopy(ours)
 
 
-def comparison(ours: nn.Module, theirs: nn.Module, reference: str = "torchvision tiny", **asked: Any) -> Comparison:
+def comparison(ours: nn.Module, theirs: nn.Module, reference: str = "torchvision tiny", **asked: Any) -> ParityRun:
     """Both networks with the weights that they have."""
-    question = Question(shape=(2, 3, 16, 16), transfer="none", **asked)
+    question = ParityConfig(shape=(2, 3, 16, 16), transfer="none", **asked)
     return prepare(ours, theirs, question, names=("net", reference))
 
 
-def counted(ours: nn.Module, theirs: nn.Module, reference: str = "torchvision tiny") -> Comparison:
+def counted(ours: nn.Module, theirs: nn.Module, reference: str = "torchvision tiny") -> ParityRun:
     made = comparison(ours, theirs, reference)
     static.parameters(made)
     return made
 
 
-def values(made: Comparison) -> list[Finding]:
+def values(made: ParityRun) -> list[Difference]:
     return [one for one in made.findings if one.check == "parameters"]
 
 
@@ -138,7 +138,7 @@ def test_what_no_forward_reads_is_left_out(spare: int, named: str) -> None:
     assert note.text == f"no forward reads {named}{' and 1 more' if spare == 4 else ''}: left out of every count"
 
 
-def edited(change: Callable[[nn.Sequential], object]) -> Comparison:
+def edited(change: Callable[[nn.Sequential], object]) -> ParityRun:
     ours, theirs = sound()
     with torch.no_grad():
         change(ours)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import static
-from resnet_cli.measure.parity.config import Comparison
+from resnet_cli.measure.parity.config import ParityRun
 from resnet_cli.results.compare import Check
 from resnet_cli.verdicts import BITWISE, DIFFERENT
 from tests.helpers.models import only_check
@@ -59,7 +59,7 @@ def spread_of(weight: Tensor, deviation: float) -> None:
         weight.mul_(deviation / weight.std())
 
 
-def initialised(*deviations: float) -> tuple[Comparison, dict[str, float]]:
+def initialised(*deviations: float) -> tuple[ParityRun, dict[str, float]]:
     """Two convolutions of these standard deviations; Kaiming's rule is sqrt(2 / (9 x 4)) = 0.2357 for both."""
     model = network()
     for name, deviation in zip(("conv", "two"), deviations, strict=True):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.faults.layers import BiasedBatchNorm2d
 from resnet_cli.measure.parity.checks import static, training
-from resnet_cli.measure.parity.config import Comparison, Question, prepare
+from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
 from resnet_cli.results.compare import Check
 from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
 from tests.helpers.models import network
@@ -22,20 +22,20 @@ from tests.helpers.models import network
 STEP = ("train", "statistics", "gradients", "step")
 
 
-def trained(ours: nn.Module, theirs: nn.Module, checks: tuple[str, ...] = STEP, **asked: Any) -> Comparison:
+def trained(ours: nn.Module, theirs: nn.Module, checks: tuple[str, ...] = STEP, **asked: Any) -> ParityRun:
     """Both networks after a step, each with the weights that it has."""
-    question = Question(shape=(2, 3, 8, 8), transfer="none", checks=checks, **asked)
+    question = ParityConfig(shape=(2, 3, 8, 8), transfer="none", checks=checks, **asked)
     made = prepare(ours, theirs, question, names=("net", "torchvision net"))
     made.findings.clear()  # of the structure
     training.train(made, lambda _: None)
     return made
 
 
-def by_key(made: Comparison) -> dict[str, Check]:
+def by_key(made: ParityRun) -> dict[str, Check]:
     return {one.key: one for one in made.checks}
 
 
-def verdicts(made: Comparison) -> list[str]:
+def verdicts(made: ParityRun) -> list[str]:
     assert [one.key for one in made.checks] == list(STEP)
     return [one.verdict for one in made.checks]
 
@@ -225,9 +225,9 @@ def test_other_running_statistics_are_findings() -> None:
     assert not made.diagnoses
 
 
-def explained(ours: nn.Module, theirs: nn.Module) -> Comparison:
+def explained(ours: nn.Module, theirs: nn.Module) -> ParityRun:
     """After a step, with what the structure and the values have told before."""
-    question = Question(shape=(2, 3, 8, 8), transfer="none", checks=STEP)
+    question = ParityConfig(shape=(2, 3, 8, 8), transfer="none", checks=STEP)
     made = prepare(nn.Sequential(ours), nn.Sequential(theirs), question, names=("net", "torchvision net"))
     static.parameters(made)
     made.checks.clear()
@@ -306,7 +306,7 @@ def test_a_reference_that_needs_whole_images_gets_them() -> None:
         return x.shape[-1] > 40
 
     ours, theirs = network(), network(relu=nn.Sequential(nn.ReLU(), Own(takes)))
-    question = Question(shape=(3, 3, 48, 48), transfer="none", checks=STEP)
+    question = ParityConfig(shape=(3, 3, 48, 48), transfer="none", checks=STEP)
     made = prepare(ours, theirs, question, names=("net", "torchvision net"))
     training.train(made, lambda _: None)
     assert verdicts(made) == [BITWISE] * 4
@@ -341,7 +341,7 @@ def test_another_number_of_outputs_is_a_difference_and_another_shape_too() -> No
     assert by_key(made)["train"].error is None
 
 
-def weighted(*, factor: float) -> Comparison:
+def weighted(*, factor: float) -> ParityRun:
     ours, theirs = network(), network()
     with torch.no_grad():
         ours.get_parameter("fc.weight").mul_(factor)
