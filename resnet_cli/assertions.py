@@ -30,16 +30,16 @@ _SUMMARY: Mapping[str, Callable[[SummaryResult], float | None]] = {
     "buffers": lambda result: result.buffers,
     "macs": lambda result: result.macs,
     "flops": lambda result: result.flops,
-    "operations": lambda result: result.operations,
+    "operations": lambda result: result.ops,
     "weight-memory": lambda result: result.memory.parameter_bytes + result.memory.buffer_bytes,
     "inference-memory": lambda result: result.memory.inference_peak_bytes,
-    "saved-memory": lambda result: result.memory.saved_bytes,
+    "saved-memory": lambda result: result.memory.saved_for_backward_bytes,
     "training-memory": lambda result: result.memory.training_peak_bytes,
 }
 _FLOPS: Mapping[str, Callable[[FlopsResult], float | None]] = {
     "macs": lambda result: result.macs,
     "flops": lambda result: result.flops,
-    "operations": lambda result: result.operations,
+    "operations": lambda result: result.ops,
     "backward-macs": lambda result: result.backward_macs,
     "backward-flops": lambda result: result.backward_flops,
 }

@@ -194,7 +194,7 @@ def compare_torchvision(
         text = maps.map_text(dict(result.mapping.pairs), pair.ours.name, pair.theirs.name)
         write_file(save_map, text.encode())
     if save_expect is not None and not result.interrupted:
-        keys = [compare.finding_key(finding) for finding in result.findings]
+        keys = [compare.finding_key(finding) for finding in result.differences]
         write_file(save_expect, maps.expectations_text(keys, pair.ours.name, pair.theirs.name).encode())
     drawing.write(result)
     options.leave(result.same, interrupted=result.interrupted)

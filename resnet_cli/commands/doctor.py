@@ -35,4 +35,4 @@ def doctor(
 
         result = examine(try_compile=compile_too, progress=tell)
     drawing.write(result)
-    options.leave(result.healthy)
+    options.leave(result.ok)

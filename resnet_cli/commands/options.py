@@ -200,7 +200,7 @@ def drawing(
     if levels is not None and levels < 1:
         raise ResnetCliError(f"--levels {levels}: a tree has at least one level", "use 1 or more")
     chosen = None if output_format is None else Format(checked("--format", output_format, FORMATS))
-    view = ViewOptions(levels=levels, columns=names(columns), fold=fold, sections=names(sections))
+    view = ViewOptions(levels=levels, columns=names(columns), collapse=fold, sections=names(sections))
     validate_view(command, view)
     if choose_format(chosen, output) is Format.PNG:
         raise ResnetCliError(

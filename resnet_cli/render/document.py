@@ -14,7 +14,7 @@ class Cell:
 
     text: str
     value: Value = None  # full precision, for CSV
-    role: str = ""  # "", "good", "bad", "dim", "strong", "warning", "histogram": a medium with colour may show it
+    style: str = ""  # "", "good", "bad", "dim", "strong", "warning", "histogram": a medium with colour may show it
     fraction: float | None = None  # 0..1, drawn as a bar where the medium can
 
 
@@ -39,7 +39,7 @@ class Row:
 
     cells: Mapping[str, Cell]
     depth: int = 0
-    role: str = ""  # "total" for a closing row, "" otherwise
+    style: str = ""  # "total" for a closing row, "" otherwise
     spill: bool = False  # its texts run on into empty cells to their right
 
 
@@ -86,7 +86,7 @@ class Document:
     """What a result has to show."""
 
     title: str
-    parts: tuple[Element, ...]
+    elements: tuple[Element, ...]
     subtitle: str = ""
 
 
@@ -96,5 +96,5 @@ class ViewOptions:
 
     levels: int | None = None  # how deep a tree is drawn; None: the table's own choice
     columns: tuple[str, ...] | None = None  # None: the medium's own choice
-    fold: bool = True  # identical neighbours become one row; never in CSV
+    collapse: bool = True  # identical neighbours become one row; never in CSV
     sections: tuple[str, ...] | None = None  # keys of the tables to show; None: all

@@ -29,8 +29,8 @@ class Distribution:
 
     samples_s: tuple[float, ...]  # all of them, in the order of measuring
     median_s: float
-    low_s: float  # confidence interval of the median; wide enough for samples that depend on each other
-    high_s: float
+    ci_low_s: float  # confidence interval of the median; wide enough for samples that depend on each other
+    ci_high_s: float
     min_s: float
     max_s: float
     mean_s: float
@@ -50,8 +50,8 @@ class WarmUp:
 
     first_call_s: float
     calls: int  # until the times stood still, the first call included
-    seconds: float  # that took
-    steady: bool  # False: they had not stood still when the time for it was over
+    duration_s: float  # that took
+    converged: bool  # False: they had not stood still when the time for it was over
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class Timing:
     batch_size: int
     status: str  # one of "measured", "out of memory", "failed"
     reason: str | None  # in words, where it was not measured
-    start: WarmUp | None
+    warm_up: WarmUp | None
     wall: Distribution | None  # a request: from the call to the result, the device waited for
     stopped: str | None  # why sampling ended: one of "sharp", "time", "interrupted"
     device: Distribution | None  # of the accelerator's own clock (CUDA events); None on a CPU
-    enqueue_share: float | None  # host time to enqueue a call over the device's time for it; above 0.8 launch-bound
+    launch_overhead: float | None  # host time to enqueue a call over the device's time for it; above 0.8 launch-bound
     images_per_s: float | None  # of calls in a row, the device waited for at their end only
     flops: int  # of one call, by our own count
     flops_per_s: float | None
@@ -99,15 +99,15 @@ class Versus:
     """Two networks, call by call in turn, or one run against a saved one."""
 
     batch_size: int
-    kind: str  # "interleaved" or "baseline"
-    ours: str
-    theirs: str
-    our_time: Distribution
-    their_time: Distribution
+    method: str  # "interleaved" or "baseline"
+    model: str
+    reference: str
+    model_time: Distribution
+    reference_time: Distribution
     ratio: float  # ours / theirs
-    low: float
-    high: float
-    band: float  # up to this share of difference they are the same
+    ci_low: float
+    ci_high: float
+    margin: float  # up to this share of difference they are the same
     verdict: str  # one of "FASTER", "SLOWER", "SAME", "UNCLEAR"
     stopped: str | None  # as in Timing; None for a baseline
     notes: tuple[Note, ...] = ()
@@ -123,13 +123,13 @@ class OptimizationResult:
     reason: str | None
     dtype: str
     time: Distribution | None
-    gain: float | None  # eager / this
-    low: float | None
-    high: float | None
+    speedup: float | None  # eager / this
+    ci_low: float | None
+    ci_high: float | None
     setup_s: float | None  # folding, compiling, capturing, until the first result
-    pays_after: int | None  # calls after which the set-up has paid for itself; None where it never does
-    difference: float | None  # largest |logit - eager float32 logit| over the largest |eager logit|
-    same_top1: float | None  # share of the images with the same likeliest class
+    break_even_calls: int | None  # calls after which the set-up has paid for itself; None where it never does
+    logit_difference: float | None  # largest |logit - eager float32 logit| over the largest |eager logit|
+    top1_agreement: float | None  # share of the images with the same likeliest class
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,9 @@ class OptimizationsResult:
     """Every lever, and which to take."""
 
     batch_size: int
-    rungs: tuple[OptimizationResult, ...]  # the first one is plain eager
+    rows: tuple[OptimizationResult, ...]  # the first one is plain eager
     best: str | None  # key of the rung to take
-    advice: str  # one sentence
+    recommendation: str  # one sentence
     stopped: str
 
 
@@ -149,20 +149,20 @@ class LayerTime:
 
     path: str
     name: str
-    kind: str
+    layer_type: str
     depth: int
     call: int
     is_leaf: bool  # leaves' shares add up to 1 with what is outside of them
     time_s: float  # median, measured inside of a whole forward
-    low_s: float
-    high_s: float
+    ci_low_s: float
+    ci_high_s: float
     share: float  # of the instrumented forward
     macs: int
     macs_share: float
     flops_per_s: float | None
     bytes_moved: int
     bytes_per_s: float | None
-    intensity: float | None  # operations per byte
+    arithmetic_intensity: float | None  # operations per byte
     bound: str | None  # "memory" or "compute", by the measured ceilings
 
 
@@ -173,7 +173,7 @@ class LayerTimes:
     batch_size: int
     forward_s: float  # the whole forward without instruments
     instrumented_s: float  # the same with a clock at each layer; the layers and what is outside add up to it
-    outside_s: float  # of the instrumented forward, in no leaf
+    other_s: float  # of the instrumented forward, in no leaf
     forwards: int
     layers: tuple[LayerTime, ...]
     stopped: str | None = None  # why no more forwards were measured, as in Timing
@@ -200,10 +200,10 @@ class Replicas:
     threads: int  # of each process
     ranks: tuple[Rank, ...]
     images_per_s: float  # of all together
-    alone: Distribution  # one process while the others wait, in the same run
-    alone_images_per_s: float
+    single_process: Distribution  # one process while the others wait, in the same run
+    single_process_images_per_s: float
     efficiency: float  # images_per_s / (processes x alone_images_per_s)
-    slowest: int  # rank
+    slowest_rank: int  # rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +216,11 @@ class Conditions:
     interop_threads: int
     instructions: str | None  # "AVX512", what torch's kernels use
     libraries: tuple[str, ...]  # "oneDNN 3.11", "cuDNN 9.10"
-    other_load: float | None  # processors that other processes kept busy meanwhile
-    stolen: float | None  # share of the time that the hypervisor gave to others
+    background_cpu_load: float | None  # processors that other processes kept busy meanwhile
+    steal_time_share: float | None  # share of the time that the hypervisor gave to others
     clock_hz: float | None  # median of the GPU while it was measured
     throttled: tuple[str, ...]  # reasons that were seen
-    seconds: float  # the whole benchmark
+    duration_s: float  # the whole benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +236,8 @@ class BenchResult:
     seed: int
     timings: tuple[Timing, ...]
     ceiling: Ceiling | None
-    comparisons: tuple[Versus, ...]
-    ladder: OptimizationsResult | None
+    versus: tuple[Versus, ...]
+    optimizations: OptimizationsResult | None
     layers: LayerTimes | None
     replicas: tuple[Replicas, ...]
     fail_above: float | None  # slowdown against the baseline that is a failure

@@ -33,10 +33,10 @@ class CheckpointResult:
     path: str
     format: str  # "safetensors", or "torch" for what torch.save writes
     file_bytes: int
-    container: tuple[str, ...]  # keys that lead to the tensors; () where they stand at the top
+    key_path: tuple[str, ...]  # keys that lead to the tensors; () where they stand at the top
     prefix: str  # that all names have, "module." say
-    averaged: bool  # these are EMA weights
-    dropped: tuple[str, ...]  # what else is in the file
+    is_ema: bool  # these are EMA weights
+    ignored_entries: tuple[str, ...]  # what else is in the file
     network: Network | None  # that every tensor fits; None where there is none
     naming: str | None  # whose names: "ours", "torchvision", or None for those of a network of the user's
     parameters: int  # values of all tensors that are no buffers

@@ -66,7 +66,7 @@ class Layer:
 
     path: str  # "l1.block.ResSkip.conv1"; "" is the network itself
     name: str  # last part of the path; for the network its name
-    kind: str  # class of the module ("Conv2d"), or the operator's name ("add")
+    layer_type: str  # class of the module ("Conv2d"), or the operator's name ("add")
     is_operator: bool  # an operator that stands in a forward without a module of its own
     call: int  # 1 for the first call of this module; parameters are counted with the first call only
     kernel_size: tuple[int, ...] | None
@@ -83,10 +83,10 @@ class Layer:
     buffer_bytes: int
     macs: int  # multiply-accumulates of convolutions and matrix products
     flops: int  # 2 x macs, torch's own convention
-    operations: int  # every arithmetic operation, elementwise ones and pooling included
+    ops: int  # every arithmetic operation, elementwise ones and pooling included
     backward_macs: int | None  # None where the backward pass was not counted
     activation_bytes: int  # newly allocated by its operators; an in-place operator allocates nothing
-    saved_bytes: int | None  # kept by autograd for the backward pass, each storage counted once
+    saved_for_backward_bytes: int | None  # kept by autograd for the backward pass, each storage counted once
     peak_bytes: int  # most activation memory alive at once while it ran, inference, the input not counted
     bytes_moved: int  # read (inputs, parameters) and written (outputs) by its operators
     receptive_field: tuple[int, int] | None  # in input pixels (height, width), where it is defined
@@ -115,7 +115,9 @@ class Memory:
     inference_peak_bytes: int  # activations alive at once, the input not counted
     inference_peak_at: str  # path of the layer that ran then
     inference_bytes: int  # all of it: weights, input, activations
-    saved_bytes: int | None  # kept by autograd after the forward, parameters, buffers and input not counted
+    saved_for_backward_bytes: (
+        int | None
+    )  # kept by autograd after the forward, parameters, buffers and input not counted
     training_peak_bytes: int | None  # activations and all gradients alive at once, forward and backward
     training_peak_at: str | None  # path of the layer whose forward or backward ran then
     training_bytes: int | None  # all of it: weights, input, activations, gradients, the optimizer's state
@@ -132,8 +134,8 @@ class CrossCheck:
     tool: str  # "torchinfo"
     version: str | None
     quantity: str  # "parameters"
-    ours: int
-    theirs: int | None  # None: the tool gave no figure, and `note` says why
+    value: int
+    tool_value: int | None  # None: the tool gave no figure, and `note` says why
     agrees: bool | None
     note: str | None
 
@@ -163,9 +165,9 @@ class SummaryResult:
     buffers: int
     macs: int
     flops: int
-    operations: int
+    ops: int
     memory: Memory
-    witnesses: tuple[CrossCheck, ...]
+    cross_checks: tuple[CrossCheck, ...]
     assertions: tuple[Assertion, ...]
     environment: Environment
     notes: tuple[Note, ...]
@@ -178,11 +180,11 @@ class Operator:
     name: str  # "convolution", without aten::
     phase: str  # "forward" or "backward"
     calls: int
-    part: str | None  # symbol of the part that it makes ("C"); None where no formula knows it
+    term: str | None  # symbol of the part that it makes ("C"); None where no formula knows it
     elements: int  # output elements
     macs: int
     flops: int
-    operations: int
+    ops: int
     torch_flops: int | None  # FlopCounterMode
     fvcore: int | None  # forward only; "flops" in fvcore's words, which are MACs for convolutions
     counted: bool  # False: no arithmetic is counted for it, and it is named as such
@@ -194,11 +196,11 @@ class ModuleFlops:
 
     path: str
     name: str
-    kind: str
+    layer_type: str
     depth: int
     macs: int
     flops: int
-    operations: int
+    ops: int
     backward_macs: int | None
     torch_flops: int | None
     fvcore: int | None
@@ -222,7 +224,7 @@ class Convention:
     name: str  # "fvcore, eval mode"
     unit: str  # "MAC" or "FLOP": what the figure is, whatever its maker calls it
     formula: str  # "C + L + 2B + G"
-    terms: tuple[tuple[str, float], ...]  # symbol and coefficient
+    coefficients: tuple[tuple[str, float], ...]  # symbol and coefficient
     predicted: int | None  # the formula on this network
     measured: int | None  # the tool's own figure, where it was run or published
     rounding: float | None  # a published figure is rounded to this
@@ -251,8 +253,8 @@ class Reconciliation:
 
     start: str  # key of a Convention
     end: str
-    from_figure: int
-    to_figure: int
+    start_value: int
+    end_value: int
     steps: tuple[ReconciliationStep, ...]
 
 
@@ -264,14 +266,14 @@ class FlopsResult:
     input: Input
     macs: int
     flops: int
-    operations: int
+    ops: int
     backward_macs: int | None
     backward_flops: int | None
     operators: tuple[Operator, ...]
     root: ModuleFlops
-    parts: tuple[FlopTerm, ...]
+    terms: tuple[FlopTerm, ...]
     conventions: tuple[Convention, ...]
-    walks: tuple[Reconciliation, ...]
+    reconciliations: tuple[Reconciliation, ...]
     uncounted: tuple[str, ...]  # operators for which no arithmetic is counted
     assertions: tuple[Assertion, ...]
     environment: Environment

@@ -28,12 +28,14 @@ class Difference:
     """One place where the networks are not the same."""
 
     check: str  # the check that found it
-    kind: str  # "setting", "missing", "extra", "moved", "replaced", "parameter", "value", "operator", "statistics", …
+    category: (
+        str  # "setting", "missing", "extra", "moved", "replaced", "parameter", "value", "operator", "statistics", …
+    )
     subject: str  # what is not the same: "conv.stride", "batch_norm", "relu", "weight"
-    ours: str | None  # path in our network, None where there is no counterpart
-    theirs: str | None  # path in the reference
-    our_value: str | None
-    their_value: str | None
+    model_path: str | None  # path in our network, None where there is no counterpart
+    reference_path: str | None  # path in the reference
+    model_value: str | None
+    reference_value: str | None
     text: str  # "l2.block.ResSkip.conv1: stride 1, torchvision has 2"
     expected: bool = False  # on the list of intended changes
 
@@ -44,24 +46,24 @@ class Diagnosis:
 
     key: str  # "resnet-v1"
     text: str  # "this is ResNet v1: the stride stands in the first 1×1 convolution; torchvision puts it in the 3×3"
-    findings: tuple[int, ...]  # indices into the result's findings
+    differences: tuple[int, ...]  # indices into the result's findings
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedOp:
     """One operator of each network, side by side; one side is empty where the other has no counterpart."""
 
-    ours: str | None  # path of the module (or of the forward) that runs it; "" is the network itself
-    theirs: str | None
-    our_operator: str | None  # "conv", "batch_norm", "relu", "add", "max_pool", …
-    their_operator: str | None
-    our_text: str  # "64→128 3×3 stride 2 padding 1"
-    their_text: str
+    model_path: str | None  # path of the module (or of the forward) that runs it; "" is the network itself
+    reference_path: str | None
+    model_op: str | None  # "conv", "batch_norm", "relu", "add", "max_pool", …
+    reference_op: str | None
+    model_settings: str  # "64→128 3×3 stride 2 padding 1"
+    reference_settings: str
     status: str  # "equal", "setting", "replaced", "missing", "extra", "moved"
     cumulative: float | None = None  # relative error of what the networks give here, eval mode
     isolated: float | None = None  # relative error of our operator on the reference's own inputs
     rounding: bool = False  # both errors are within the noise floor
-    here: bool = False  # the first place where the networks differ
+    is_first_difference: bool = False  # the first place where the networks differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ class Mapping:
 
     source: str  # "alignment", or the file that overruled it
     pairs: tuple[tuple[str, str], ...]  # our name, the reference's name
-    parameters: int  # tensors of ours that have a counterpart
-    our_parameters: int  # tensors of ours that the forward reads
-    their_parameters: int
-    unmapped_ours: tuple[str, ...]
-    unmapped_theirs: tuple[str, ...]
-    unused_ours: tuple[str, ...] = ()  # no forward reads them
+    mapped_tensors: int  # tensors of ours that have a counterpart
+    model_tensors: int  # tensors of ours that the forward reads
+    reference_tensors: int
+    unmatched_model: tuple[str, ...]
+    unmatched_reference: tuple[str, ...]
+    unused_model: tuple[str, ...] = ()  # no forward reads them
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,10 @@ class Prediction:
     """One of the most likely classes of an image."""
 
     rank: int
-    our_label: str
-    our_probability: float
-    their_label: str
-    their_probability: float
+    model_label: str
+    model_probability: float
+    reference_label: str
+    reference_probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,10 @@ class CompareResult:
     same: bool  # nothing differs that was not expected
     checks: tuple[Check, ...]
     diagnoses: tuple[Diagnosis, ...]
-    findings: tuple[Difference, ...]
-    lines: tuple[AlignedOp, ...]
+    differences: tuple[Difference, ...]
+    aligned_ops: tuple[AlignedOp, ...]
     mapping: Mapping
-    probe: TestInputs
+    test_inputs: TestInputs
     image: str | None
     predictions: tuple[Prediction, ...]
     environment: Environment
@@ -134,8 +136,8 @@ class ArchitectureResult:
     mapped: int
     tensors: int  # parameters that could be mapped
     checks: tuple[Check, ...]
-    findings: int
-    first: str | None  # the first diagnosis, or the first finding
+    differences: int
+    first_difference: str | None  # the first diagnosis, or the first finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class CompareAllResult:
 
     reference_version: str | None
     same: bool
-    members: tuple[ArchitectureResult, ...]
+    architectures: tuple[ArchitectureResult, ...]
     environment: Environment
     notes: tuple[Note, ...]
     interrupted: bool = False  # there would have been more
@@ -157,9 +159,9 @@ class FaultResult:
     key: str  # "stride-in-1x1"
     group: str  # "convolution and pooling"
     title: str  # "ResNet v1: the stride in the first 1×1 convolution"
-    planted: bool  # False: this network has no place for it, and `text` says why
+    injected: bool  # False: this network has no place for it, and `text` says why
     detected: bool
-    named: bool
+    diagnosed: bool
     checks: tuple[str, ...]  # the checks that saw it
     text: str  # what the diagnosis said
 
@@ -170,10 +172,10 @@ class SelfTestResult:
 
     network: Network
     reference: str
-    rows: tuple[FaultResult, ...]
-    planted: int
+    faults: tuple[FaultResult, ...]
+    injected: int
     detected: int
-    named: int
+    diagnosed: int
     same: bool  # every planted fault was detected and named
     environment: Environment
     notes: tuple[Note, ...]

@@ -36,10 +36,10 @@ class ConvertResult:
     network: Network  # recognised by its names and shapes
     source: WeightsFile
     target: WeightsFile
-    container: tuple[str, ...]  # keys that led to the tensors; () where they stood at the top
+    key_path: tuple[str, ...]  # keys that led to the tensors; () where they stood at the top
     prefix: str  # that all names had, "module." say
-    averaged: bool  # these are EMA weights
-    dropped: tuple[str, ...]  # what else was in the file
+    is_ema: bool  # these are EMA weights
+    ignored_entries: tuple[str, ...]  # what else was in the file
     parameters: int  # values of all parameters, buffers not counted
     renamed: int  # tensors with another name than before
     cast: int  # tensors with another dtype than before

@@ -93,14 +93,14 @@ class Capability:
     status: str  # "yes", "no" or "not tried"
     reason: str  # what was found
     fix: str | None  # what to do where it does not work
-    needed: bool  # a command is broken where this is
+    required: bool  # a command is broken where this is
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorResult:
     """What an issue report should contain. Nothing personal is in it, and nothing that changes between two runs."""
 
-    healthy: bool  # everything that a command needs works
+    ok: bool  # everything that a command needs works
     resnet_cli: str
     python: Interpreter
     packages: tuple[Package, ...]

@@ -246,7 +246,7 @@ def test_hostile_names_do_nothing(browser: Browser, site: tuple[str, Path, list[
     summary = results_summary_flops.summary_result()
 
     def renamed(layer: Layer) -> Layer:
-        return replace(layer, name=HOSTILE, kind=HOSTILE, children=tuple(map(renamed, layer.children)))
+        return replace(layer, name=HOSTILE, layer_type=HOSTILE, children=tuple(map(renamed, layer.children)))
 
     evil = replace(summary, root=renamed(summary.root), network=replace(summary.network, name=HOSTILE))
     results: list[Result] = [evil, replace(parity.missing(), network=evil.network), results_bench.everything()]

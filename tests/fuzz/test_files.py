@@ -99,7 +99,9 @@ def test_a_saved_result_that_is_read_can_be_drawn(kind: str, results: dict[str, 
             from resnet_cli.render.pages import page
 
             to_text(
-                page(result, ViewOptions(levels=3, fold=False) if kind in ("summary", "weights") else ViewOptions()),
+                page(
+                    result, ViewOptions(levels=3, collapse=False) if kind in ("summary", "weights") else ViewOptions()
+                ),
                 room,
             )
 

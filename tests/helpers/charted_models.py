@@ -50,7 +50,7 @@ def times(summary: SummaryResult, each_s: float = 1e-3) -> LayerTimes:
 def _timed(layer: Layer, depth: int, each_s: float, rows: list[LayerTime]) -> float:
     own = [child for child in layer.children if child.is_operator and child.output_shape is not None]
     place = len(rows)
-    rows.append(_row(layer.path, layer.name, layer.kind, layer.call, depth, [layer], each_s))
+    rows.append(_row(layer.path, layer.name, layer.layer_type, layer.call, depth, [layer], each_s))
     spent = sum(_timed(child, depth + 1, each_s, rows) for child in layer.children if not child.is_operator)
     if own:
         names = ", ".join(dict.fromkeys(child.name for child in own))
@@ -62,24 +62,24 @@ def _timed(layer: Layer, depth: int, each_s: float, rows: list[LayerTime]) -> fl
 
 
 def _row(path: str, name: str, kind: str, call: int, depth: int, parts: list[Layer], time_s: float) -> LayerTime:
-    moved, operations = sum(part.bytes_moved for part in parts), sum(part.operations for part in parts)
+    moved, operations = sum(part.bytes_moved for part in parts), sum(part.ops for part in parts)
     macs = sum(part.macs for part in parts)
     return LayerTime(
         path=path,
         name=name,
-        kind=kind,
+        layer_type=kind,
         depth=depth,
         call=call,
         is_leaf=True,
         time_s=time_s,
-        low_s=time_s,
-        high_s=time_s,
+        ci_low_s=time_s,
+        ci_high_s=time_s,
         share=0.01,
         macs=macs,
         macs_share=0.01,
         flops_per_s=2 * macs / time_s if macs else None,
         bytes_moved=moved,
         bytes_per_s=moved / time_s,
-        intensity=operations / moved if moved else None,
+        arithmetic_intensity=operations / moved if moved else None,
         bound=None,
     )

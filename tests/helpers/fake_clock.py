@@ -55,21 +55,21 @@ class SimulatedClock:
         self.host_s += self.read_s
         return self.host_s
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         self.log.append("wait")
         self.host_s = max(self.host_s, self.done_s)
 
-    def mark(self) -> Mark | None:
+    def record_event(self) -> Mark | None:
         self.log.append("mark")
         return Mark(self, max(self.host_s, self.done_s)) if self.queued else None
 
-    def forget_peak(self) -> None:
+    def reset_peak_memory(self) -> None:
         self.forgotten += 1
 
-    def peak(self) -> tuple[int, str] | None:
+    def peak_memory(self) -> tuple[int, str] | None:
         return self.memory
 
-    def free(self) -> None:
+    def empty_cache(self) -> None:
         self.freed += 1
 
     @property
@@ -82,7 +82,7 @@ class SimulatedClock:
         self.host_s += enqueue_s
         self.done_s = max(self.host_s, self.done_s) + device_s
         if not self.queued:
-            self.wait()
+            self.synchronize()
 
 
 @dataclass

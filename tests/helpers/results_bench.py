@@ -34,11 +34,11 @@ CONDITIONS = Conditions(
     interop_threads=1,
     instructions="AVX512",
     libraries=("oneDNN 3.11.0", "MKL 2024.2"),
-    other_load=0.04,
-    stolen=0.001,
+    background_cpu_load=0.04,
+    steal_time_share=0.001,
     clock_hz=None,
     throttled=(),
-    seconds=48.25,
+    duration_s=48.25,
 )
 FLOPS = 3_628_146_688  # of one image
 PEAK = 4.3e11
@@ -62,8 +62,8 @@ def distribution(
     return Distribution(
         samples_s=samples,
         median_s=middle,
-        low_s=middle * (1 - width / 2),
-        high_s=middle * (1 + width / 2),
+        ci_low_s=middle * (1 - width / 2),
+        ci_high_s=middle * (1 + width / 2),
         min_s=min(samples),
         max_s=max(samples),
         mean_s=fmean(samples),
@@ -84,11 +84,11 @@ def timing(batch: int, wall: Distribution, *, first: float = 2.5, **changes: obj
         batch_size=batch,
         status="measured",
         reason=None,
-        start=WarmUp(first * wall.median_s, 23, 24 * wall.median_s, True),
+        warm_up=WarmUp(first * wall.median_s, 23, 24 * wall.median_s, True),
         wall=wall,
         stopped="sharp",
         device=None,
-        enqueue_share=None,
+        launch_overhead=None,
         images_per_s=rate,
         flops=batch * FLOPS,
         flops_per_s=rate * FLOPS,
@@ -129,8 +129,8 @@ BARE = BenchResult(
     seed=0,
     timings=(),
     ceiling=None,
-    comparisons=(),
-    ladder=None,
+    versus=(),
+    optimizations=None,
     layers=None,
     replicas=(),
     fail_above=None,
@@ -162,7 +162,7 @@ def sweep() -> BenchResult:
         one_batch(),
         timings=(*one_batch().timings, eight, big, without_memory(256)),
         notes=(Note("warning", "other processes kept 0.4 processors busy; close them for sharper figures"),),
-        conditions=replace(CONDITIONS, other_load=0.4),
+        conditions=replace(CONDITIONS, background_cpu_load=0.4),
     )
 
 
@@ -180,7 +180,7 @@ def on_cuda() -> BenchResult:
     beyond = replace(
         timing(256, distribution(series(0.0312, 300))),
         device=distribution(series(0.0309, 300)),
-        enqueue_share=0.11,
+        launch_overhead=0.11,
         memory_kind="allocated",
         ceiling_share=1.043,
         flops_per_s=7.1e13,
@@ -195,8 +195,8 @@ def on_cuda() -> BenchResult:
             precision="float32, convolutions in TF32",
             clock_hz=1.98e9,
             throttled=("power cap",),
-            other_load=None,
-            stolen=None,
+            background_cpu_load=None,
+            steal_time_share=None,
             libraries=("cuDNN 9.10",),
         ),
         notes=(Note("warning", "slowed down meanwhile: power cap"),),
@@ -208,15 +208,15 @@ def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, 
     theirs = distribution(series(0.01472 * batch / ratio, 300, seed=batch + 1))
     made = Versus(
         batch_size=batch,
-        kind="interleaved",
-        ours="resnet18",
-        theirs="torchvision resnet18",
-        our_time=ours,
-        their_time=theirs,
+        method="interleaved",
+        model="resnet18",
+        reference="torchvision resnet18",
+        model_time=ours,
+        reference_time=theirs,
         ratio=ratio,
-        low=low,
-        high=high,
-        band=0.01,
+        ci_low=low,
+        ci_high=high,
+        margin=0.01,
         verdict=verdict,
         stopped="sharp",
     )
@@ -229,7 +229,7 @@ def compared() -> BenchResult:
     note = Note("note", "batch 8: the interval reaches across the limit of 5 %, so it cannot be told")
     return replace(
         BARE,
-        comparisons=(
+        versus=(
             comparison(1, "FASTER", 0.957, 0.968, 0.979),
             comparison(8, "SAME", 0.996, 0.9992, 1.003),
             comparison(32, "UNCLEAR", 0.979, 0.995, 1.012, stopped="time"),
@@ -263,7 +263,7 @@ def climbed() -> BenchResult:
              None, None, None, None, None, None, None, None),
     )  # fmt: skip
     advice = "take bfloat16, channels_last + conv-bn folded: 4.41 times as fast, logits within 0.9 %, same top-1"
-    return replace(BARE, ladder=OptimizationsResult(1, rungs, "bfloat16", advice, "time"))
+    return replace(BARE, optimizations=OptimizationsResult(1, rungs, "bfloat16", advice, "time"))
 
 
 def layer(
@@ -273,20 +273,20 @@ def layer(
     return LayerTime(
         path=path,
         name="add" if path.endswith(":own") else path.rpartition(".")[2],
-        kind=kind,
+        layer_type=kind,
         depth=depth,
         call=call,
         is_leaf=leaf,
         time_s=time,
-        low_s=time * 0.99,
-        high_s=time * 1.01,
+        ci_low_s=time * 0.99,
+        ci_high_s=time * 1.01,
         share=time / 0.010,
         macs=macs,
         macs_share=macs / 1_000_000_000,
         flops_per_s=2 * macs / time if macs else None,
         bytes_moved=moved,
         bytes_per_s=moved / time,
-        intensity=intensity,
+        arithmetic_intensity=intensity,
         bound=None if intensity is None else "memory" if intensity < 14 else "compute",
     )
 
@@ -333,8 +333,8 @@ def everything() -> BenchResult:
     """All sections at once."""
     return replace(
         sweep(),
-        comparisons=compared().comparisons,
-        ladder=climbed().ladder,
+        versus=compared().versus,
+        optimizations=climbed().optimizations,
         layers=layered().layers,
         replicas=replicated().replicas,
         fail_above=0.05,

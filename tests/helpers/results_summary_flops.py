@@ -43,7 +43,7 @@ def leaf(
     layer = Layer(
         path=path,
         name=path.rpartition(".")[2].rpartition(":")[2],
-        kind=kind,
+        layer_type=kind,
         is_operator=False,
         call=1,
         kernel_size=None,
@@ -60,10 +60,10 @@ def leaf(
         buffer_bytes=136 if kind == "BatchNorm2d" else 0,
         macs=macs,
         flops=2 * macs,
-        operations=operations,
+        ops=operations,
         backward_macs=2 * macs,
         activation_bytes=0 if kind in ("ReLU", "add") else 8192 * channels,
-        saved_bytes=8192 * channels,
+        saved_for_backward_bytes=8192 * channels,
         peak_bytes=16384 * channels + field,
         bytes_moved=16384 * channels + 4 * parameters,
         receptive_field=(field, field),
@@ -85,7 +85,7 @@ def container(path: str, kind: str, *children: Layer) -> Layer:
         last,
         path=path,
         name=path.rpartition(".")[2],
-        kind=kind,
+        layer_type=kind,
         is_operator=False,
         call=1,
         kernel_size=None,
@@ -101,10 +101,10 @@ def container(path: str, kind: str, *children: Layer) -> Layer:
         buffer_bytes=total("buffer_bytes"),
         macs=total("macs"),
         flops=total("flops"),
-        operations=total("operations"),
+        ops=total("operations"),
         backward_macs=optional("backward_macs"),
         activation_bytes=total("activation_bytes"),
-        saved_bytes=optional("saved_bytes"),
+        saved_for_backward_bytes=optional("saved_bytes"),
         peak_bytes=max(child.peak_bytes for child in children),
         bytes_moved=total("bytes_moved"),
         children=children,
@@ -164,7 +164,7 @@ def summary_result() -> SummaryResult:
         buffers=root.buffers,
         macs=root.macs,
         flops=root.flops,
-        operations=root.operations,
+        ops=root.ops,
         memory=Memory(
             parameter_bytes=root.parameter_bytes,
             buffer_bytes=root.buffer_bytes,
@@ -172,7 +172,7 @@ def summary_result() -> SummaryResult:
             inference_peak_bytes=root.peak_bytes,
             inference_peak_at="l0.block.ResIdentity2.conv2",
             inference_bytes=root.parameter_bytes + root.buffer_bytes + 24_576 + root.peak_bytes,
-            saved_bytes=root.saved_bytes,
+            saved_for_backward_bytes=root.saved_for_backward_bytes,
             training_peak_bytes=3 * root.peak_bytes,
             training_peak_at="l1.block.ResSkip.conv1",
             training_bytes=root.parameter_bytes
@@ -185,7 +185,7 @@ def summary_result() -> SummaryResult:
             largest_batch_inference=60_000,
             largest_batch_training=None,
         ),
-        witnesses=(
+        cross_checks=(
             CrossCheck("torchinfo", "1.8.0", "parameters", root.parameters, root.parameters, True, None),
             CrossCheck("fvcore", None, "MACs", root.macs, None, None, "it cannot trace <this>"),
             CrossCheck("other", "2", "MACs", root.macs, 12, False, None),
@@ -203,11 +203,11 @@ def module(path: str, kind: str, macs: int, other: int, *children: ModuleFlops) 
     return ModuleFlops(
         path=path,
         name=path.rpartition(".")[2],
-        kind=kind,
+        layer_type=kind,
         depth=path.count(".") + 1,
         macs=macs,
         flops=2 * macs,
-        operations=2 * macs + other,
+        ops=2 * macs + other,
         backward_macs=None,
         torch_flops=2 * macs,
         fvcore=None if other == 13 else macs,
@@ -236,22 +236,22 @@ def flops_result() -> FlopsResult:
         input=INPUT,
         macs=root.macs,
         flops=root.flops,
-        operations=root.operations,
+        ops=root.ops,
         backward_macs=3_400_000,
         backward_flops=6_800_000,
         operators=(
-            Operator("convolution", calls=3, part="C", elements=9, macs=1_200_000, flops=2_400_000,
-                     operations=2_400_000, torch_flops=2_400_000, fvcore=1_200_000, **forward),  # type: ignore[arg-type]
-            Operator("addmm", calls=1, part="L", elements=9, macs=500_000, flops=1_000_000, operations=1_000_013,
+            Operator("convolution", calls=3, term="C", elements=9, macs=1_200_000, flops=2_400_000,
+                     ops=2_400_000, torch_flops=2_400_000, fvcore=1_200_000, **forward),  # type: ignore[arg-type]
+            Operator("addmm", calls=1, term="L", elements=9, macs=500_000, flops=1_000_000, ops=1_000_013,
                      torch_flops=1_000_000, fvcore=None, **forward),  # type: ignore[arg-type]
-            Operator("relu", calls=3, part="R", elements=1500, macs=0, flops=0, operations=1500, torch_flops=0,
+            Operator("relu", calls=3, term="R", elements=1500, macs=0, flops=0, ops=1500, torch_flops=0,
                      fvcore=0, **forward),  # type: ignore[arg-type]
             Operator("convolution_backward", "backward", 3, "C", 9, 3_400_000, 6_800_000, 6_800_000, 6_800_000,
                      None, True),
             Operator("sort", "backward", 1, None, 9, 0, 0, 0, None, None, False),
         ),
         root=root,
-        parts=(
+        terms=(
             FlopTerm("C", "multiply-accumulates of the convolutions", 1_200_000),
             FlopTerm("L", "multiply-accumulates of the linear layers", 500_000),
             FlopTerm("R", "elements through ReLU", 1500),
@@ -266,7 +266,7 @@ def flops_result() -> FlopsResult:
             Convention("old", "not run here", "MAC", "C", (("C", 1.0),), 1_200_000, None, None, "formula", "", None),
             Convention("gone", "cannot run", "MAC", "C", (), None, None, None, "unavailable", "", None),
         ),
-        walks=(
+        reconciliations=(
             Reconciliation("odd", "ours", 3_400_750, 1_700_000, (
                 ReconciliationStep("C", "multiply-accumulates of convolutions", ("convolution",), 1_200_000, 2.0, 1.0, -1_200_000),
                 ReconciliationStep("L", "multiply-accumulates of the linear layers", ("addmm", "mm"), 500_000, 2.0, 1.0, -500_000),

@@ -45,11 +45,11 @@ def pairs(count: int) -> None:
         first, second = run(), run()
         ratio, low, high = independent_ratio(first, second)
         agree += low <= 1 <= high
-        overlap += first.low_s <= second.high_s and second.low_s <= first.high_s
+        overlap += first.ci_low_s <= second.ci_high_s and second.ci_low_s <= first.ci_high_s
         apart.append(abs(ratio - 1))
         print(
-            f"pair {number + 1}: {1000 * first.median_s:.2f} ms [{1000 * first.low_s:.2f}, {1000 * first.high_s:.2f}], "
-            f"{1000 * second.median_s:.2f} ms [{1000 * second.low_s:.2f}, {1000 * second.high_s:.2f}], "
+            f"pair {number + 1}: {1000 * first.median_s:.2f} ms [{1000 * first.ci_low_s:.2f}, {1000 * first.ci_high_s:.2f}], "
+            f"{1000 * second.median_s:.2f} ms [{1000 * second.ci_low_s:.2f}, {1000 * second.ci_high_s:.2f}], "
             f"ratio {ratio:.3f} [{low:.3f}, {high:.3f}]",
             flush=True,
         )

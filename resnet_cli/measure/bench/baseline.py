@@ -76,15 +76,15 @@ def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Ve
         notes = (Note("note", text),)
     return Versus(
         batch_size=row.batch_size,
-        kind="baseline",
-        ours="this run",
-        theirs="the baseline",
-        our_time=row.wall,
-        their_time=theirs,
+        method="baseline",
+        model="this run",
+        reference="the baseline",
+        model_time=row.wall,
+        reference_time=theirs,
         ratio=ratio,
-        low=low,
-        high=high,
-        band=band,
+        ci_low=low,
+        ci_high=high,
+        margin=band,
         verdict=found,
         stopped=None,
         notes=notes,
@@ -93,7 +93,9 @@ def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Ve
 
 def fails(comparisons: tuple[Versus, ...], fail_above: float | None) -> bool:
     """Whether a slowdown lies beyond the limit with its whole interval."""
-    return fail_above is not None and any(one.low > 1 + fail_above for one in comparisons if one.kind == "baseline")
+    return fail_above is not None and any(
+        one.ci_low > 1 + fail_above for one in comparisons if one.method == "baseline"
+    )
 
 
 def differences(result: BenchResult, baseline: BenchResult) -> Iterator[Note]:

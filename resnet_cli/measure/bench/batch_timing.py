@@ -65,7 +65,7 @@ def warm_up_batch(workload: Workload, batch_size: int, clock: Clock, limits: Lim
         NotRunError: it does not run.
     """
     name = f"batch {batch_size}: "
-    clock.forget_peak()
+    clock.reset_peak_memory()
     try:
         call = workload.call(batch_size)
         start = warm_up(clock, call, limits, progress, name)
@@ -80,7 +80,7 @@ def warm_up_batch(workload: Workload, batch_size: int, clock: Clock, limits: Lim
                 f"batch {batch_size}: the output has NaN or infinity, so the time may not be that of real work",
             )
         )
-    if not start.steady:
+    if not start.converged:
         notes.append(
             Note(
                 "note",
@@ -97,7 +97,7 @@ def as_not_run(error: Exception, clock: Clock) -> NotRunError:
     lines = str(error).strip().splitlines()
     text = " ".join(lines[0].split()) if lines else type(error).__name__
     if no_memory or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
-        clock.free()
+        clock.empty_cache()
         return NotRunError(OUT_OF_MEMORY, text)
     return NotRunError(FAILED, text)
 
@@ -171,16 +171,16 @@ def timing(
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
     flops = demand.flops_at(batch_size)
     rate = flops * images_per_s / batch_size
-    peak = clock.peak()
+    peak = clock.peak_memory()
     return Timing(
         batch_size=batch_size,
         status=MEASURED,
         reason=None,
-        start=ready.start,
+        warm_up=ready.start,
         wall=wall,
         stopped=stopped,
         device=device,
-        enqueue_share=enqueue / device.median_s if device is not None and device.median_s else None,
+        launch_overhead=enqueue / device.median_s if device is not None and device.median_s else None,
         images_per_s=images_per_s,
         flops=flops,
         flops_per_s=rate,
@@ -198,11 +198,11 @@ def not_measured(batch_size: int, demand: WorkloadCost, failure: NotRunError) ->
         batch_size=batch_size,
         status=failure.status,
         reason=failure.reason,
-        start=None,
+        warm_up=None,
         wall=None,
         stopped=None,
         device=None,
-        enqueue_share=None,
+        launch_overhead=None,
         images_per_s=None,
         flops=demand.flops_at(batch_size),
         flops_per_s=None,

@@ -78,8 +78,8 @@ def bench(
             frame.close(),
             timings=_with_knee(found.timings),
             ceiling=found.ceiling,
-            comparisons=tuple(found.comparisons),
-            ladder=found.ladder,
+            versus=tuple(found.comparisons),
+            optimizations=found.ladder,
             layers=found.layers,
             fail_above=fail_above,
             interrupted=found.interrupted,
@@ -91,7 +91,7 @@ def _held_against(result: BenchResult, baseline: BenchResult, fail_above: float 
     compared = saved_runs.against_baseline(result, baseline, fail_above)
     return replace(
         result,
-        comparisons=(*result.comparisons, *compared),
+        versus=(*result.versus, *compared),
         failed=saved_runs.fails(compared, fail_above),
         notes=(*result.notes, *saved_runs.differences(result, baseline)),
     )

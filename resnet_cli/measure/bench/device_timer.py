@@ -24,19 +24,19 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds on the host."""
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Until the device has done all that it was given."""
 
-    def mark(self) -> Event | None:
+    def record_event(self) -> Event | None:
         """A mark in its queue, or None: the device works while the host waits, and has no clock of its own."""
 
-    def forget_peak(self) -> None:
+    def reset_peak_memory(self) -> None:
         """Peak memory is from now on."""
 
-    def peak(self) -> tuple[int, str] | None:
+    def peak_memory(self) -> tuple[int, str] | None:
         """Peak memory in bytes, and what was counted: "allocated" or "resident". None: it cannot be told."""
 
-    def free(self) -> None:
+    def empty_cache(self) -> None:
         """Give cached memory back to the device."""
 
 
@@ -51,13 +51,13 @@ class Sample:
 
 def timed(clock: Clock, call: Callable[[], object]) -> Sample:
     """Time one call as a request: from an idle device to a result."""
-    clock.wait()
-    begin_mark = clock.mark()
+    clock.synchronize()
+    begin_mark = clock.record_event()
     begin = clock.now()
     call()
     returned = clock.now()
-    end_mark = clock.mark()
-    clock.wait()
+    end_mark = clock.record_event()
+    clock.synchronize()
     end = clock.now()
     device = begin_mark.elapsed_time(end_mark) / 1000 if begin_mark is not None and end_mark is not None else None
     return Sample(end - begin, returned - begin, device)
@@ -74,12 +74,12 @@ class BackToBack:
 
 def time_back_to_back(clock: Clock, call: Callable[[], object], calls: int) -> BackToBack:
     """Time calls in a row, as a server with a queue runs them."""
-    clock.wait()
+    clock.synchronize()
     begin = clock.now()
     for _ in range(calls):
         call()
     returned = clock.now()
-    clock.wait()
+    clock.synchronize()
     return BackToBack(calls, clock.now() - begin, returned - begin)
 
 
@@ -92,14 +92,14 @@ class HostClock:
         """Seconds of a clock that never goes back."""
         return time.perf_counter()
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Nothing is queued."""
 
-    def mark(self) -> Event | None:
+    def record_event(self) -> Event | None:
         """There is no queue."""
         return None
 
-    def forget_peak(self) -> None:
+    def reset_peak_memory(self) -> None:
         """Linux keeps the peak of resident memory and resets it on request."""
         try:
             Path("/proc/self/clear_refs").write_text("5")
@@ -108,7 +108,7 @@ class HostClock:
         else:
             self._resets = True
 
-    def peak(self) -> tuple[int, str] | None:
+    def peak_memory(self) -> tuple[int, str] | None:
         """Of the whole process, since it was reset; None where the system cannot tell."""
         if not self._resets:
             return None
@@ -119,7 +119,7 @@ class HostClock:
         sizes = [line.split() for line in lines if line.startswith("VmHWM:")]
         return (int(sizes[0][1]) * 1024, "resident") if sizes else None
 
-    def free(self) -> None:
+    def empty_cache(self) -> None:
         """The allocator of the C library does as it likes."""
 
 
@@ -129,25 +129,25 @@ class CudaClock(HostClock):
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Until the GPU is idle."""
         torch.cuda.synchronize(self.device)
 
-    def mark(self) -> Event | None:
+    def record_event(self) -> Event | None:
         """An event in the current stream."""
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return event
 
-    def forget_peak(self) -> None:
+    def reset_peak_memory(self) -> None:
         """What is allocated now counts, what was before does not."""
         torch.cuda.reset_peak_memory_stats(self.device)
 
-    def peak(self) -> tuple[int, str] | None:
+    def peak_memory(self) -> tuple[int, str] | None:
         """Of torch's allocator."""
         return int(torch.cuda.max_memory_allocated(self.device)), "allocated"
 
-    def free(self) -> None:
+    def empty_cache(self) -> None:
         """Blocks that no tensor uses."""
         torch.cuda.empty_cache()
 
@@ -155,18 +155,18 @@ class CudaClock(HostClock):
 class MpsClock(HostClock):
     """Apple's GPU. Its events are not used: its queue is waited for."""
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         """Until the GPU is idle."""
         torch.mps.synchronize()
 
-    def forget_peak(self) -> None:
+    def reset_peak_memory(self) -> None:
         """Metal keeps no peak."""
 
-    def peak(self) -> tuple[int, str] | None:
+    def peak_memory(self) -> tuple[int, str] | None:
         """What the driver holds now; torch gives memory back rarely, so it is close to the peak."""
         return int(torch.mps.driver_allocated_memory()), "allocated"
 
-    def free(self) -> None:
+    def empty_cache(self) -> None:
         """Blocks that no tensor uses."""
         torch.mps.empty_cache()
 

@@ -259,8 +259,8 @@ def describe(samples: Sequence[float], confidence: float = CONFIDENCE) -> Distri
     return Distribution(
         samples_s=tuple(samples),
         median_s=quantile(ordered, 0.5),
-        low_s=low,
-        high_s=high,
+        ci_low_s=low,
+        ci_high_s=high,
         min_s=ordered[0],
         max_s=ordered[-1],
         mean_s=fmean(samples),
@@ -311,11 +311,11 @@ def independent_ratio(ours: Distribution, theirs: Distribution) -> tuple[float, 
     Raises:
         ValueError: an interval reaches down to a time that is not positive.
     """
-    if min(ours.low_s, theirs.low_s) <= 0:
+    if min(ours.ci_low_s, theirs.ci_low_s) <= 0:
         raise ValueError("a ratio needs times above 0")
     ratio = ours.median_s / theirs.median_s
-    down = math.hypot(math.log(ours.median_s / ours.low_s), math.log(theirs.high_s / theirs.median_s))
-    up = math.hypot(math.log(ours.high_s / ours.median_s), math.log(theirs.median_s / theirs.low_s))
+    down = math.hypot(math.log(ours.median_s / ours.ci_low_s), math.log(theirs.ci_high_s / theirs.median_s))
+    up = math.hypot(math.log(ours.ci_high_s / ours.median_s), math.log(theirs.median_s / theirs.ci_low_s))
     return ratio, ratio * math.exp(-down), ratio * math.exp(up)
 
 

@@ -114,7 +114,7 @@ def sample(
     with without_collection():
         try:
             while (now := clock.now()) - begin < limits.max_time_s or not taken[0]:
-                if looks.due(now, len(taken[0])) and looks.sharp(taken):
+                if looks.should_check(now, len(taken[0])) and looks.converged(taken):
                     stopped = SHARP
                     break
                 if now - told >= _TOLD_EVERY:
@@ -148,11 +148,11 @@ class StoppingRule:
         self._next_count = 1.0
         self._sharp = 0
 
-    def due(self, now: float, count: int) -> bool:
+    def should_check(self, now: float, count: int) -> bool:
         """Whether enough has happened since the last look."""
         return now >= self._next_time and count >= self._next_count
 
-    def sharp(self, taken: Sequence[Sequence[Sample]]) -> bool:
+    def converged(self, taken: Sequence[Sequence[Sample]]) -> bool:
         """Look: is the interval narrow enough, and was it the last times?"""
         start = self.clock.now()
         self.width = _width(taken, self.limits.confidence)

@@ -183,7 +183,7 @@ def apply(rule: Rule, parts: Mapping[str, int], figure: Figure | None) -> Conven
         name=rule.name,
         unit=rule.unit,
         formula=formula(rule.terms, parts),
-        terms=rule.terms,
+        coefficients=rule.terms,
         predicted=predicted,
         measured=measured,
         rounding=rounding,
@@ -217,7 +217,7 @@ def reconcile(
         Steps whose differences add up to `to_figure - from_figure`. What a tool says beyond its formula is a step
         of its own, so nothing is hidden.
     """
-    before, after = dict(start.terms), dict(end.terms)
+    before, after = dict(start.coefficients), dict(end.coefficients)
     first, last = _figure(start), _figure(end)
     steps = []
     for part in parts:

@@ -43,7 +43,7 @@ def op_rows(
         if name not in names and figure
     ]
     rows += [_operator(name, calls, None) for name, calls in _by_name(backward).items()]
-    return tuple(sorted(rows, key=lambda row: (row.phase != "forward", -row.macs, -row.operations, row.name)))
+    return tuple(sorted(rows, key=lambda row: (row.phase != "forward", -row.macs, -row.ops, row.name)))
 
 
 def _by_name(operators: Sequence[OperatorCall]) -> Mapping[str, list[OperatorCall]]:
@@ -60,11 +60,11 @@ def _operator(name: str, calls: Sequence[OperatorCall], fvcore: int | None) -> O
         name=name,
         phase="backward" if calls[0].backward else "forward",
         calls=len(calls),
-        part=calls[0].counted.part,
+        term=calls[0].counted.part,
         elements=sum(op.output_elements for op in calls),
         macs=total_macs(calls),
         flops=2 * total_macs(calls),
-        operations=sum(op.counted.operations for op in calls),
+        ops=sum(op.counted.operations for op in calls),
         torch_flops=None if None in tallies else sum(tally or 0 for tally in tallies),
         fvcore=fvcore,
         counted=calls[0].counted.counted,
@@ -112,11 +112,11 @@ class _Modules:
         return ModuleFlops(
             path=call.path,
             name=name,
-            kind=type(call.module).__name__,
+            layer_type=type(call.module).__name__,
             depth=depth,
             macs=macs,
             flops=2 * macs,
-            operations=sum(op.counted.operations for op in operators) + sum(row.operations for row in rows),
+            ops=sum(op.counted.operations for op in operators) + sum(row.ops for row in rows),
             backward_macs=backward,
             torch_flops=None if None in own_tallies else sum(tally or 0 for tally in own_tallies),
             fvcore=fvcore,
@@ -130,11 +130,11 @@ class _Modules:
         return ModuleFlops(
             path=call.path,
             name=call.path[len(parent) :].lstrip("."),
-            kind=f"{type(call.module).__name__} (train mode only)",
+            layer_type=f"{type(call.module).__name__} (train mode only)",
             depth=depth,
             macs=0,
             flops=0,
-            operations=0,
+            ops=0,
             backward_macs=call.backward_macs + sum(row.backward_macs or 0 for row in rows),
             torch_flops=0,
             fvcore=None,

@@ -42,7 +42,7 @@ def memory(
         inference_peak_bytes=inference.peak,
         inference_peak_at=inference.peak_at,
         inference_bytes=weights + given.bytes + inference.peak,
-        saved_bytes=training.saved if training else None,
+        saved_for_backward_bytes=training.saved if training else None,
         training_peak_bytes=training.peak if training else None,
         training_peak_at=training.peak_at if training else None,
         training_bytes=weights + given.bytes + training.peak + gradients if training else None,

@@ -47,7 +47,7 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
         buffers=root.buffers,
         macs=root.macs,
         flops=root.flops,
-        operations=root.operations,
+        ops=root.ops,
         memory=memory(
             root,
             given,
@@ -56,7 +56,7 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
             None if isinstance(twice, str) else twice,
             where.device_memory_bytes,
         ),
-        witnesses=_torchinfo(passes, root),
+        cross_checks=_torchinfo(passes, root),
         assertions=(),
         environment=where,
         notes=(*passes.notes, *notes, *mode_notes(inference, trained), *_uncounted(inference.operators)),
@@ -77,7 +77,7 @@ def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:
         agrees = None if theirs is None else ours == theirs
         return CrossCheck("torchinfo", report.version, quantity, ours, theirs, agrees, note or report.failure)
 
-    leaves = [(row.kind, row.output_shape) for row in _leaf_modules(root)]
+    leaves = [(row.layer_type, row.output_shape) for row in _leaf_modules(root)]
     same = sum(ours == theirs for ours, theirs in zip(leaves, report.leaves, strict=False))
     first = next((row for row, theirs in zip(leaves, report.leaves, strict=False) if row != theirs), None)
     return (

@@ -52,10 +52,10 @@ def combined(
         threads=threads,
         ranks=ranks,
         images_per_s=together,
-        alone=describe(alone.samples_s, confidence),
-        alone_images_per_s=by_itself,
+        single_process=describe(alone.samples_s, confidence),
+        single_process_images_per_s=by_itself,
         efficiency=together / (len(ranks) * by_itself),
-        slowest=min(ranks, key=lambda rank: (rank.images_per_s, -rank.time.median_s)).rank,
+        slowest_rank=min(ranks, key=lambda rank: (rank.images_per_s, -rank.time.median_s)).rank,
     )
 
 

@@ -73,7 +73,7 @@ def bench_multi_process(
             rows, interrupted = tuple(finished), True
     result = frame.close()
     # What other processes keep busy are our own ones here.
-    conditions = replace(result.conditions, threads=rows[0].threads, other_load=None)
-    seen = sensors.Interference(stolen=conditions.stolen, throttled=conditions.throttled)
+    conditions = replace(result.conditions, threads=rows[0].threads, background_cpu_load=None)
+    seen = sensors.Interference(stolen=conditions.steal_time_share, throttled=conditions.throttled)
     notes = (*efficiency.notes(rows), *sensors.notes(seen, conditions.threads))
     return replace(result, replicas=rows, interrupted=interrupted, conditions=conditions, notes=notes)

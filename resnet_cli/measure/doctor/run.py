@@ -119,7 +119,7 @@ def verdict(found: Findings, installed: tuple[Package, ...]) -> DoctorResult:
     """
     capabilities = (*packages(found), *accelerators(found), *processing(found), *extras(found))
     return DoctorResult(
-        healthy=_healthy(capabilities),
+        ok=_healthy(capabilities),
         resnet_cli=resnet_cli.__version__,
         python=host.interpreter(),
         packages=installed,
@@ -134,7 +134,7 @@ def verdict(found: Findings, installed: tuple[Package, ...]) -> DoctorResult:
 
 
 def _healthy(capabilities: Sequence[Capability]) -> bool:
-    return not any(one.needed and one.status == NO for one in capabilities)
+    return not any(one.required and one.status == NO for one in capabilities)
 
 
 def _torch_build(found: Findings) -> TorchBuild | None:

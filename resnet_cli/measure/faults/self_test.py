@@ -111,15 +111,15 @@ def self_test(
             signals.acknowledge()
             interrupted = True
             break
-    planted = [row for row in rows if row.planted]
-    detected, named = sum(row.detected for row in planted), sum(row.named for row in planted)
+    planted = [row for row in rows if row.injected]
+    detected, named = sum(row.detected for row in planted), sum(row.diagnosed for row in planted)
     return SelfTestResult(
         network=ours.described,
         reference=against.name if against is theirs else ours.name,
-        rows=tuple(rows),
-        planted=len(planted),
+        faults=tuple(rows),
+        injected=len(planted),
         detected=detected,
-        named=named,
+        diagnosed=named,
         same=detected == named == len(planted) and not interrupted,
         environment=environment(question.device),
         notes=tuple(notes),
@@ -138,9 +138,9 @@ def _plant(mutation: Fault, sound: ModelUnderTest, against: ModelUnderTest, ques
             key=mutation.key,
             group=mutation.group,
             title=mutation.title,
-            planted=planted,
+            injected=planted,
             detected=result is not None and not result.same,
-            named=result is not None and is_named(mutation.key, result),
+            diagnosed=result is not None and is_named(mutation.key, result),
             checks=seen,
             text=text,
         )
@@ -154,7 +154,7 @@ def _plant(mutation: Fault, sound: ModelUnderTest, against: ModelUnderTest, ques
         result = _whole(compare(ModelUnderTest(faulty, sound.name), against, question))
     except ResnetCliError as error:
         return row(planted=True, text=error.message)
-    first = [one.text for one in result.diagnoses] or [one.text for one in result.findings]
+    first = [one.text for one in result.diagnoses] or [one.text for one in result.differences]
     return row(planted=True, text=first[0] if first else "", result=result)
 
 
@@ -167,5 +167,5 @@ def _whole(result: CompareResult) -> CompareResult:
 
 def is_named(key: str, result: CompareResult) -> bool:
     """Whether a comparison called a fault by its name."""
-    said = {one.key for one in result.diagnoses} | {f"{one.kind} {one.subject}" for one in result.findings}
+    said = {one.key for one in result.diagnoses} | {f"{one.category} {one.subject}" for one in result.differences}
     return bool(NAMES[key] & said)

@@ -57,7 +57,7 @@ def diff_graphs(ours: Graph, theirs: Graph, pairs: list[Pair], reference: str) -
                 _settings(found, mine, other) if mine.operator == other.operator else [_replaced(found, mine, other)]
             )
             texts += _wiring(found, mine, other)
-            kinds = {one.finding.kind for one in texts}
+            kinds = {one.finding.category for one in texts}
             found.status[place] = "replaced" if "replaced" in kinds else "setting" if kinds else "equal"
             found.differences += texts
         elif place in moved:
@@ -118,11 +118,11 @@ def _settings(structure: GraphDiff, mine: Node, other: Node) -> list[GraphDiffer
     for key in mine.settings.keys() | other.settings.keys():
         if key in mine.settings and key in other.settings:
             a, b = mine.settings[key], other.settings[key]
-        elif mine.macro is not None or other.macro is not None:
+        elif mine.composite is not None or other.composite is not None:
             continue  # written by hand: what it does not call by a name, the figures tell
         else:
             a, b = mine.settings.get(key), other.settings.get(key)
-        by_hand = mine.macro is not None and key == "momentum"
+        by_hand = mine.composite is not None and key == "momentum"
         if a == b or (by_hand and abs(a + b - 1) < 1e-12):  # the other convention: what is kept, not what is taken
             continue
         word = _WORDS.get(key, key)
@@ -144,12 +144,12 @@ def _difference(
 ) -> GraphDifference:
     finding = Difference(
         check="settings",
-        kind=kind,
+        category=kind,
         subject=subject,
-        ours=None if mine is None else mine.label,
-        theirs=None if other is None else other.label,
-        our_value=ours,
-        their_value=theirs,
+        model_path=None if mine is None else mine.label,
+        reference_path=None if other is None else other.label,
+        model_value=ours,
+        reference_value=theirs,
         text=text,
     )
     return GraphDifference(finding, mine, other)
@@ -252,12 +252,12 @@ def lines(structure: GraphDiff) -> list[AlignedOp]:
     for place, (mine, other) in enumerate(structure.pairs):
         found.append(
             AlignedOp(
-                ours=None if mine is None else mine.label,
-                theirs=None if other is None else other.label,
-                our_operator=None if mine is None else mine.operator,
-                their_operator=None if other is None else other.operator,
-                our_text="" if mine is None else settings_text(mine),
-                their_text="" if other is None else settings_text(other),
+                model_path=None if mine is None else mine.label,
+                reference_path=None if other is None else other.label,
+                model_op=None if mine is None else mine.operator,
+                reference_op=None if other is None else other.operator,
+                model_settings="" if mine is None else settings_text(mine),
+                reference_settings="" if other is None else settings_text(other),
                 status=structure.status[place],
             )
         )

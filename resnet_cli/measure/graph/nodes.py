@@ -30,7 +30,7 @@ class Node:
     path: str  # of the module that runs it
     shape: tuple[int, ...]
     slots: tuple[int, ...] = ()  # which of the tensors among its arguments are activations
-    macro: str | None = None  # path of the module whose operators were taken together
+    composite: str | None = None  # path of the module whose operators were taken together
 
     @property
     def label(self) -> str:

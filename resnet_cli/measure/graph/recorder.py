@@ -106,7 +106,7 @@ class Recorder(TorchDispatchMode):
         for number in numbers:
             del self.nodes[number]
         self.nodes[last] = Node(
-            last, found.operator, found.settings, outer, leaves, path, tuple(output.shape), macro=path
+            last, found.operator, found.settings, outer, leaves, path, tuple(output.shape), composite=path
         )
 
     def _make(self, tensor: Tensor, number: int) -> None:

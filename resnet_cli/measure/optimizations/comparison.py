@@ -106,9 +106,9 @@ def compare_optimizations(
     best = best_optimization(rungs, keeping, limits.ci_width)
     return OptimizationsResult(
         batch_size=batch_size,
-        rungs=rungs,
+        rows=rungs,
         best=None if best is None else best.key,
-        advice=recommendation(rungs, best, keeping, len(truth), limits.ci_width),
+        recommendation=recommendation(rungs, best, keeping, len(truth), limits.ci_width),
         stopped=taken.stopped,
     )
 
@@ -165,7 +165,7 @@ class _Attempt:
     def fail(self, error: Exception, clock: Clock) -> None:
         """It did not run; what memory it took is given back."""
         self.status, self.reason, self.form = FAILED, in_one_line(error), None
-        clock.free()
+        clock.empty_cache()
 
 
 def _batches(image: Shape, batch_size: int, seed: int, device: torch.device) -> list[Tensor]:
@@ -279,11 +279,11 @@ def _row(
         reason=attempt.reason,
         dtype=attempt.lever.dtype,
         time=time,
-        gain=gain,
-        low=low,
-        high=high,
+        speedup=gain,
+        ci_low=low,
+        ci_high=high,
         setup_s=setup_s,
-        pays_after=pays_after,
-        difference=attempt.difference,
-        same_top1=attempt.same_top1,
+        break_even_calls=pays_after,
+        logit_difference=attempt.difference,
+        top1_agreement=attempt.same_top1,
     )

@@ -50,11 +50,11 @@ def recommendation(
 
 def _gain(rung: OptimizationResult) -> float:
     """How many times as fast, where that is sure; otherwise 1, as plain eager is."""
-    return rung.gain if rung.gain is not None and rung.low is not None and rung.low > 1 else 1.0
+    return rung.speedup if rung.speedup is not None and rung.ci_low is not None and rung.ci_low > 1 else 1.0
 
 
 def _take(rung: OptimizationResult) -> str:
-    calls = rung.pays_after
+    calls = rung.break_even_calls
     paid = f", paid for after {calls:,} call{'' if calls == 1 else 's'}" if calls else ""
     return f"take {rung.key}: {_times(rung)} as fast as plain eager{paid}"
 
@@ -70,15 +70,15 @@ def _alternative(rung: OptimizationResult, images: int) -> str:
 
 
 def _times(rung: OptimizationResult) -> str:
-    return f"{rung.gain:.2f}×"
+    return f"{rung.speedup:.2f}×"
 
 
 def _moved(rung: OptimizationResult) -> str:
     """The relative difference of the logits: as a percentage where one can imagine that."""
-    assert rung.difference is not None  # it was measured
-    return f"{rung.difference:.1e}" if rung.difference < 1e-4 else f"{100 * rung.difference:.2g} %"
+    assert rung.logit_difference is not None  # it was measured
+    return f"{rung.logit_difference:.1e}" if rung.logit_difference < 1e-4 else f"{100 * rung.logit_difference:.2g} %"
 
 
 def _top1(rung: OptimizationResult, images: int) -> str:
-    assert rung.same_top1 is not None
-    return f"the same for {round(rung.same_top1 * images)} of {images}"
+    assert rung.top1_agreement is not None
+    return f"the same for {round(rung.top1_agreement * images)} of {images}"

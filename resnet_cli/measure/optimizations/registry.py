@@ -119,11 +119,11 @@ def build_variant(lever: Optimization, model: nn.Module, image: Tensor, on: Mach
         Exception: whatever torch raises.
     """
     own = copy.deepcopy(model)
-    clock.wait()
+    clock.synchronize()
     begin = clock.now()
     form = lever.make(own, image, on)
     form.call()
-    clock.wait()
+    clock.synchronize()
     return BuiltVariant(form, clock.now() - begin)
 
 

@@ -111,9 +111,9 @@ class _exactly:  # noqa: N801  # reads as what it does
 
 def finding_key(finding: Difference) -> str:
     """What a finding is called on a list of intended changes: the same for the same change, another for any other."""
-    place = finding.ours if finding.ours is not None else f"({finding.theirs})"
-    value = "" if finding.our_value is None else f" = {finding.our_value}"
-    return f"{finding.kind} {finding.subject} {place}{value}"
+    place = finding.model_path if finding.model_path is not None else f"({finding.reference_path})"
+    value = "" if finding.model_value is None else f" = {finding.model_value}"
+    return f"{finding.category} {finding.subject} {place}{value}"
 
 
 def _result(
@@ -148,19 +148,19 @@ def _result(
         same=(worst in (BITWISE, ROUNDING) or intended) and not interrupted,
         checks=checks,
         diagnoses=tuple(comparison.diagnoses),
-        findings=findings,
-        lines=tuple(forward_checks.side_by_side(comparison, forward)),
+        differences=findings,
+        aligned_ops=tuple(forward_checks.side_by_side(comparison, forward)),
         mapping=Mapping(
             source=question.map_source,
             pairs=tuple(comparison.pairs.items()),
-            parameters=sum(name in comparison.pairs for name in comparison.used[0]),
-            our_parameters=len(comparison.used[0]),
-            their_parameters=len(comparison.used[1]),
-            unmapped_ours=lost[0],
-            unmapped_theirs=lost[1],
-            unused_ours=comparison.unused,
+            mapped_tensors=sum(name in comparison.pairs for name in comparison.used[0]),
+            model_tensors=len(comparison.used[0]),
+            reference_tensors=len(comparison.used[1]),
+            unmatched_model=lost[0],
+            unmatched_reference=lost[1],
+            unused_model=comparison.unused,
         ),
-        probe=TestInputs(
+        test_inputs=TestInputs(
             seed=question.seed,
             weights="randomised" if question.weights is None else question.weights,
             shape=question.shape,
@@ -212,15 +212,15 @@ def predict(ours: nn.Module, theirs: nn.Module, path: str, name: str) -> tuple[P
 
 def member(result: CompareResult, name: str, parameters: int) -> ArchitectureResult:
     """A comparison as one row of the family's."""
-    first = result.diagnoses[0].text if result.diagnoses else result.findings[0].text if result.findings else None
+    first = result.diagnoses[0].text if result.diagnoses else result.differences[0].text if result.differences else None
     return ArchitectureResult(
         name=name,
         verdict=result.verdict,
         same=result.same,
         parameters=parameters,
-        mapped=result.mapping.parameters,
-        tensors=result.mapping.our_parameters,
+        mapped=result.mapping.mapped_tensors,
+        tensors=result.mapping.model_tensors,
         checks=result.checks,
-        findings=len(result.findings),
-        first=first,
+        differences=len(result.differences),
+        first_difference=first,
     )

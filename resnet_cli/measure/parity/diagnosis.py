@@ -30,7 +30,7 @@ class DiffContext:
 
     def of(self, kind: str, subject: str | None = None) -> list[GraphDifference]:
         """Differences of a kind."""
-        found = [one for one in self.structure.differences if one.finding.kind == kind]
+        found = [one for one in self.structure.differences if one.finding.category == kind]
         return found if subject is None else [one for one in found if one.finding.subject == subject]
 
     @property
@@ -88,13 +88,13 @@ def _strides(case: DiffContext) -> Iterator[Match]:
         yield (
             "stride-moved",
             f"the stride stands in another convolution of the block: {_place(come[0])} has it, in {case.reference} "
-            f"{gone[0].finding.theirs} has it",
+            f"{gone[0].finding.reference_path} has it",
             [*come, *gone],
         )
 
 
 def _place(one: GraphDifference) -> str:
-    return one.finding.ours or one.finding.theirs or "the network"
+    return one.finding.model_path or one.finding.reference_path or "the network"
 
 
 def _pool(case: DiffContext) -> Iterator[Match]:
@@ -106,7 +106,7 @@ def _pool(case: DiffContext) -> Iterator[Match]:
             [*padding, *ceil],
         )
     for one in case.of("replaced", "max_pool"):
-        yield "average-pool-stem", f"the stem pools by {one.finding.our_value}, not by maximum", [one]
+        yield "average-pool-stem", f"the stem pools by {one.finding.model_value}, not by maximum", [one]
 
 
 def _eps(case: DiffContext) -> Iterator[Match]:
@@ -114,7 +114,11 @@ def _eps(case: DiffContext) -> Iterator[Match]:
     for value, origin in ((1e-3, "the default of TensorFlow and Keras"), (1.001e-5, "that of Keras's own ResNet")):
         these = [one for one in found if one.mine and one.mine.settings["eps"] == value]
         if these:
-            yield "keras-eps", f"eps {value:g} is {origin}; {case.reference} has {these[0].finding.their_value}", these
+            yield (
+                "keras-eps",
+                f"eps {value:g} is {origin}; {case.reference} has {these[0].finding.reference_value}",
+                these,
+            )
     momenta = [one for one in case.of("setting", "batch_norm.momentum") if one.mine]
     if momenta and (kept := momenta[0].mine) is not None and kept.settings["momentum"] in (0.9, 0.99, 0.01):
         m = kept.settings["momentum"]
@@ -175,9 +179,9 @@ def _activations(case: DiffContext) -> Iterator[Match]:
         elif is_in_stem:
             yield "missing-stem-relu", "the ReLU of the stem is missing", [one]
         elif "add" in before:
-            yield "missing-relu", f"the ReLU behind an addition is missing ({one.finding.theirs})", [one]
+            yield "missing-relu", f"the ReLU behind an addition is missing ({one.finding.reference_path})", [one]
         else:
-            yield "missing-inner-relu", f"a ReLU inside a block is missing ({one.finding.theirs})", [one]
+            yield "missing-inner-relu", f"a ReLU inside a block is missing ({one.finding.reference_path})", [one]
     by_kind: dict[str, list[GraphDifference]] = defaultdict(list)
     for one in case.of("replaced"):
         if one.mine and one.mine.operator in ACTIVATIONS:  # and theirs is one too: nothing else stands in its place
@@ -226,12 +230,16 @@ def _norms(case: DiffContext) -> Iterator[Match]:
     if projections and not blocks:
         yield (
             "missing-projection-bn",
-            f"no batch norm behind the projection: {case.reference} has {projections[0].finding.theirs}",
+            f"no batch norm behind the projection: {case.reference} has {projections[0].finding.reference_path}",
             projections,
         )
     if others and not blocks:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        yield "missing-bn", f"a batch norm is missing: {case.reference} has {others[0].finding.theirs}{more}", others
+        yield (
+            "missing-bn",
+            f"a batch norm is missing: {case.reference} has {others[0].finding.reference_path}{more}",
+            others,
+        )
 
 
 def _is_projection(graph: Graph, readers: dict[int, list[Node]], norm: Node) -> bool:
@@ -279,7 +287,7 @@ def _shortcut(case: DiffContext) -> Iterator[Match]:
     if adds and not convs:
         yield (
             "dropped-identity",
-            f"nothing is added to the block at {adds[0].finding.theirs}: its shortcut is lost",
+            f"nothing is added to the block at {adds[0].finding.reference_path}: its shortcut is lost",
             adds,
         )
     scaled = [
@@ -407,7 +415,7 @@ def _reflect(case: DiffContext) -> Iterator[Match]:
     these = case.of("setting", "conv.padding_mode")
     these += [one for one in case.of("extra") if one.finding.subject in ("reflection_pad", "replication_pad")]
     if these:
-        mode = these[0].finding.our_value or ""
+        mode = these[0].finding.model_value or ""
         mode = {"reflection_pad": "reflect", "replication_pad": "replicate"}.get(mode, mode)
         yield "padding-mode", f"convolutions pad by {mode}; {case.reference} pads with zeros", these
 

@@ -48,7 +48,7 @@ def compare_family(
     return CompareAllResult(
         reference_version=torchvision_models.version(),
         same=all(one.same for one in members) and not interrupted,
-        members=tuple(members),
+        architectures=tuple(members),
         environment=environment(question.device),
         notes=(),
         interrupted=interrupted,

@@ -173,8 +173,8 @@ class _Ours(_Follower):  # type: ignore[no-untyped-call]
         step.cumulative = relative_error(output, made.output)
         if node.operator != self.theirs.by_number[number].operator:
             return
-        if node.macro is not None:
-            module = self.modules[node.macro]
+        if node.composite is not None:
+            module = self.modules[node.composite]
             if made.inputs:
                 step.isolated = relative_error(module.forward(made.inputs[0].clone()), made.output)
             return

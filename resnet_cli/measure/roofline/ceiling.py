@@ -45,7 +45,7 @@ def measure_ceiling(
         compute = fastest(list(arithmetic(device, dtype)), clock, (1 - _BANDWIDTH_SHARE) * seconds, progress)
         free = available_bytes(device)
         bandwidth = fastest(list(streaming(device, dtype, free)), clock, _BANDWIDTH_SHARE * seconds, progress)
-        clock.free()
+        clock.empty_cache()
     if not compute or not bandwidth:
         return None
     return Ceiling(
@@ -124,4 +124,4 @@ def _refusals(clock: Clock) -> Iterator[None]:
     try:
         yield
     except Exception:  # torch has a dozen kinds of them
-        clock.free()
+        clock.empty_cache()

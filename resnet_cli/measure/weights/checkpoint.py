@@ -56,10 +56,10 @@ class Checkpoint:
     tensors: dict[str, Tensor]  # names as the network has them, without the wrappers' prefixes
     format: Format
     bytes: int
-    container: tuple[str, ...]  # keys that lead to them; () for a bare state dict
+    key_path: tuple[str, ...]  # keys that lead to them; () for a bare state dict
     prefix: str  # that all names had: "module._orig_mod."
-    dropped: tuple[str, ...]  # what else is in the file
-    averaged: bool  # these are EMA weights
+    ignored_entries: tuple[str, ...]  # what else is in the file
+    is_ema: bool  # these are EMA weights
     other: str | None  # key of the plain weights beside the EMA ones, or of the EMA ones beside the plain
 
 
@@ -92,10 +92,10 @@ def read_checkpoint(path: str, *, averaged: bool = False, mapped: bool = False) 
         tensors=tensors,
         format=file.format,
         bytes=file.bytes,
-        container=tuple(opened.container),
+        key_path=tuple(opened.container),
         prefix=prefix,
-        dropped=(*opened.dropped, *junk),
-        averaged=found_averaged,
+        ignored_entries=(*opened.dropped, *junk),
+        is_ema=found_averaged,
         other=next((key for key in beside if key in opened.states), None),
     )
 

@@ -83,10 +83,10 @@ def convert(
         network=model_from_spec(found.spec).described,
         source=WeightsFile(path, checkpoint.format, found.naming, checkpoint.bytes),
         target=WeightsFile(target, format, naming, 0),
-        container=checkpoint.container,
+        key_path=checkpoint.key_path,
         prefix=checkpoint.prefix,
-        averaged=checkpoint.averaged,
-        dropped=checkpoint.dropped,
+        is_ema=checkpoint.is_ema,
+        ignored_entries=checkpoint.ignored_entries,
         parameters=sum(one.numel() for name, one in moved.items() if not name.endswith(_STATISTICS)),
         renamed=sum(row.name != row.source for row in rows),
         cast=sum(row.dtype != row.source_dtype for row in rows),
@@ -191,7 +191,7 @@ def _notes(
     dtype: torch.dtype | None,
 ) -> Iterator[Note]:
     """What the reader should know of the weights that were taken, and of what they have become."""
-    if checkpoint.averaged:
+    if checkpoint.is_ema:
         beside = f"; the plain ones, under {printable(checkpoint.other)}, are left behind" if checkpoint.other else ""
         yield Note("note", f"these are the EMA weights, {_where(checkpoint)}{beside}")
     elif checkpoint.other is not None:
@@ -224,4 +224,4 @@ def _notes(
 
 
 def _where(checkpoint: Checkpoint) -> str:
-    return f"under {printable('.'.join(checkpoint.container))}"
+    return f"under {printable('.'.join(checkpoint.key_path))}"

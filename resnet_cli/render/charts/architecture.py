@@ -111,7 +111,7 @@ def _stage(marks: list[Mark], stage: Layer, x: float, look: _Look) -> float:
 
 def _block(slab: _Slab, x: float) -> list[Mark]:
     top = _MIDDLE - slab.height / 2
-    role = "conv" if slab.layer.children else role_of(slab.layer.kind)
+    role = "conv" if slab.layer.children else role_of(slab.layer.layer_type)
     if slab.skip == PROJECTION:
         role = "activation"
     marks: list[Mark] = [Box(x, top, slab.width, slab.height, f"{role} node", 3)]
@@ -135,10 +135,10 @@ def _texts(stage: Layer, slabs: list[_Slab]) -> list[str]:
     blocks = [slab.layer for slab in slabs if slab.layer.children]
     kinds: dict[str, int] = {}
     for block in blocks:
-        kinds[block.kind] = kinds.get(block.kind, 0) + 1
+        kinds[block.layer_type] = kinds.get(block.layer_type, 0) + 1
     made = [f"{count} × {kind}" if count > 1 else kind for kind, count in kinds.items()][:2]
     if not blocks or blocks == [stage]:
-        made = [stage.kind]
+        made = [stage.layer_type]
     return [
         stage.name,
         *made,
@@ -149,7 +149,7 @@ def _texts(stage: Layer, slabs: list[_Slab]) -> list[str]:
 
 def _hint(layer: Layer) -> str:
     return (
-        f"{layer.path} · {layer.kind} · {shape_text(layer.input_shape)} → {shape_text(layer.output_shape)} · "
+        f"{layer.path} · {layer.layer_type} · {shape_text(layer.input_shape)} → {shape_text(layer.output_shape)} · "
         f"{formatting.scaled(layer.parameters)} parameters · {formatting.scaled(layer.macs, 'MAC')}"
     )
 

@@ -63,7 +63,7 @@ def _latency(timing: Timing) -> tuple[float, float, float] | None:
     wall = timing.wall
     if wall is None or not positive(wall.median_s):
         return None
-    low, high = (end if positive(end) else wall.median_s for end in (wall.low_s, wall.high_s))
+    low, high = (end if positive(end) else wall.median_s for end in (wall.ci_low_s, wall.ci_high_s))
     return wall.median_s, low, high
 
 

@@ -97,9 +97,9 @@ def _y(rank: int) -> float:
 def _node(plan: _Plan, place: int) -> Mark:
     layer = plan.found.layers[place]
     x, y = _x(plan.lanes[place]), _y(plan.found.ranks[place])
-    role = "container" if layer.children else role_of(layer.kind)
+    role = "container" if layer.children else role_of(layer.layer_type)
     name = layer.name if layer.call == 1 else f"{layer.name} #{layer.call}"
-    below = settings(layer) or ("" if layer.kind == layer.name else layer.kind)
+    below = settings(layer) or ("" if layer.layer_type == layer.name else layer.layer_type)
     marks: list[Mark] = [Box(x - _WIDE / 2, y, _WIDE, _HIGH, f"{role} node", 5)]
     middle = y + _HIGH / 2 + 4
     if below:
@@ -107,7 +107,7 @@ def _node(plan: _Plan, place: int) -> Mark:
         marks.append(Label(x, middle + 8, fitted(below, _WIDE - 12, "small"), "small", "middle"))
     else:
         marks.append(Label(x, middle, fitted(name, _WIDE - 12, "strong"), "strong", "middle"))
-    return Group(tuple(marks), hint=f"{layer.path} · {layer.kind} · {shape_text(layer.output_shape)}")
+    return Group(tuple(marks), hint=f"{layer.path} · {layer.layer_type} · {shape_text(layer.output_shape)}")
 
 
 def _edges(plan: _Plan, module: Layer) -> list[Mark]:

@@ -64,7 +64,7 @@ def skip_of(module: Layer) -> str | None:
     found = connections(unwrap(module))
     for place in reversed(range(len(found.layers))):
         layer, read = found.layers[place], found.sources[place]
-        if len(read) < 2 or role_of(layer.kind) != "merge" or layer.kind == "cat":
+        if len(read) < 2 or role_of(layer.layer_type) != "merge" or layer.layer_type == "cat":
             continue
         return IDENTITY if INPUT in read else PROJECTION
     return None

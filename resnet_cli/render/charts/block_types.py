@@ -37,7 +37,7 @@ def blocks(summary: SummaryResult, prefix: str) -> tuple[Block, ...]:
         for part in blocks_of(stage):
             if not part.children:
                 continue  # one layer alone: there is no inside
-            same = (part.kind, signature(part))
+            same = (part.layer_type, signature(part))
             if same in found:
                 found[same].members.append(part)
             else:

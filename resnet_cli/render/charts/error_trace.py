@@ -26,9 +26,9 @@ def deviations(result: CompareResult) -> Drawing | None:
     Returns:
         None where no operators were laid side by side.
     """
-    if not result.lines:
+    if not result.aligned_ops:
         return None
-    lines = result.lines
+    lines = result.aligned_ops
     errors = [abs(one) for line in lines for one in (line.cumulative, line.isolated) if one is not None]
     errors = [one for one in errors if positive(one)]
     limits = _limits(result) if errors else []
@@ -49,15 +49,15 @@ def deviations(result: CompareResult) -> Drawing | None:
 
 
 def _label(result: CompareResult) -> str:
-    equal = sum(_is_equal(line) for line in result.lines)
-    first = next((line for line in result.lines if line.here), None)
+    equal = sum(_is_equal(line) for line in result.aligned_ops)
+    first = next((line for line in result.aligned_ops if line.is_first_difference), None)
     where = "" if first is None else f"; the first difference is at {fitted(path_of(first), 600)}"
     names = f"{result.network.name} against {result.reference}"
-    return f"{names}: {equal:,} of {len(result.lines):,} operators give the same, bit for bit{where}"
+    return f"{names}: {equal:,} of {len(result.aligned_ops):,} operators give the same, bit for bit{where}"
 
 
 def _verdict(result: CompareResult) -> tuple[str, str]:
-    lines = result.lines
+    lines = result.aligned_ops
     equal, alone = sum(map(_is_equal, lines)), sum(line.isolated == 0 for line in lines)
     if equal == len(lines):
         return f"all {equal:,} operators give the same, bit for bit", "strong good"
@@ -72,7 +72,10 @@ def _is_equal(line: Pair) -> bool:
 def _limits(result: CompareResult) -> list[tuple[float, str]]:
     """Up to where a difference is rounding, of the check that ran what is drawn; and the noise that it comes from."""
     check = next((one for one in result.checks if one.key == "eval"), None)
-    found = [(result.probe.noise_floor, "noise floor"), (None if check is None else check.limit, "limit of rounding")]
+    found = [
+        (result.test_inputs.noise_floor, "noise floor"),
+        (None if check is None else check.limit, "limit of rounding"),
+    ]
     return [(value, name) for value, name in found if positive(value)]
 
 
@@ -97,7 +100,9 @@ def _stages(plot: Plot) -> list[Mark]:
     bottom = plot.area.bottom + FLOOR
     cuts: list[tuple[str, tuple[float, ...]]] = []
     start = 0
-    for name, group in groupby(plot.lines, key=lambda line: (line.ours or line.theirs or "").split(".")[0]):
+    for name, group in groupby(
+        plot.lines, key=lambda line: (line.model_path or line.reference_path or "").split(".")[0]
+    ):
         end = start + len(list(group))
         left, right = plot.x(start), plot.x(end)
         wide = right - left
@@ -125,11 +130,11 @@ def _limit_lines(plot: Plot, limits: Sequence[tuple[float, str]], places: LabelL
 
 def _here(plot: Plot, places: LabelLayout) -> list[Mark]:
     """The first difference."""
-    first = next((index for index, line in enumerate(plot.lines) if line.here), None)
+    first = next((index for index, line in enumerate(plot.lines) if line.is_first_difference), None)
     if first is None:
         return []
     line, x = plot.lines[first], plot.at(first)
-    name = " ".join(part for part in (path_of(line), line.our_operator or line.their_operator) if part)
+    name = " ".join(part for part in (path_of(line), line.model_op or line.reference_op) if part)
     before = x > (plot.area.left + plot.area.right) / 2
     room = (x - 130 if before else _WIDTH - x - 60) - 10
     text = fitted(f"here: {name}", room, "small strong")

@@ -53,7 +53,7 @@ def points(plot: Plot) -> list[Mark]:
 
 def is_unknown(line: Pair) -> bool:
     """Both sides have it, and yet nothing can be said of what it gives."""
-    return line.ours is not None and line.theirs is not None and not _finite(line.cumulative)
+    return line.model_path is not None and line.reference_path is not None and not _finite(line.cumulative)
 
 
 def _finite(value: float | None) -> bool:
@@ -62,7 +62,7 @@ def _finite(value: float | None) -> bool:
 
 def path_of(line: Pair) -> str:
     """Where an operator runs: in ours, or in the other where ours has none."""
-    found = line.ours if line.ours is not None else line.theirs
+    found = line.model_path if line.model_path is not None else line.reference_path
     return found or "the network itself"
 
 
@@ -164,7 +164,7 @@ def _isolated(plot: Plot) -> list[Mark]:
 
 
 def _hint(line: Pair) -> str:
-    parts = [fitted(path_of(line), 400), line.our_operator or line.their_operator or ""]
+    parts = [fitted(path_of(line), 400), line.model_op or line.reference_op or ""]
     for name, value in (("on the same input", line.isolated), ("so far", line.cumulative)):
         if value is not None and _finite(value):
             parts.append(f"{name} {power(value)}")

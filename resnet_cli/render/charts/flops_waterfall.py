@@ -37,7 +37,7 @@ def walks(result: FlopsResult) -> Drawing | None:
     Returns:
         None where there are no walks.
     """
-    kept = result.walks[:_PANELS]
+    kept = result.reconciliations[:_PANELS]
     if not kept:
         return None
     named = {one.key: one for one in result.conventions}
@@ -50,13 +50,13 @@ def walks(result: FlopsResult) -> Drawing | None:
             heights.append(_TOP + _ROW * len(bars))
             marks += _panel(walk, bars, named, place * (_WIDTH + _GAP), y)
         y += max(heights) + _SPACE
-    if len(result.walks) > len(kept):
-        marks.append(Label(0, y + 8, f"and {len(result.walks) - len(kept):,} more", "small faint"))
+    if len(result.reconciliations) > len(kept):
+        marks.append(Label(0, y + 8, f"and {len(result.reconciliations) - len(kept):,} more", "small faint"))
         y += 16
     width = _WIDTH if len(kept) == 1 else 2 * _WIDTH + _GAP
     said = []
     for one in kept:
-        difference = _signed(one.to_figure - one.from_figure)
+        difference = _signed(one.end_value - one.start_value)
         said.append(f"{_name(one.start, named)} to {_name(one.end, named)} {difference}")
     return Drawing(width, y, tuple(marks), f"{result.network.name}, from count to count: {', '.join(said)}")
 
@@ -77,7 +77,7 @@ def _signed(value: float) -> str:
 
 def _bars(walk: Reconciliation, named: dict[str, Convention]) -> list[_Bar]:
     """The figure that it starts from, each step from where the one before ended, the figure that it ends at."""
-    at = float(walk.from_figure)
+    at = float(walk.start_value)
     bars = [_figure(walk.start, at, named)]
     steps, rest = walk.steps[:_STEPS], walk.steps[_STEPS:]
     for step in steps:
@@ -85,7 +85,7 @@ def _bars(walk: Reconciliation, named: dict[str, Convention]) -> list[_Bar]:
         at += step.difference
     if rest:
         bars.append(_step(f"and {len(rest):,} more", "", at, sum(step.difference for step in rest)))
-    return [*bars, _figure(walk.end, float(walk.to_figure), named)]
+    return [*bars, _figure(walk.end, float(walk.end_value), named)]
 
 
 def _figure(key: str, value: float, named: dict[str, Convention]) -> _Bar:

@@ -73,8 +73,8 @@ def tree(summary: SummaryResult | None, times: LayerTimes | None) -> Node | None
 def of_modules(root: ModuleFlops) -> Node:
     """The modules of a FLOP count."""
     children = tuple(map(of_modules, root.children))
-    role = "container" if children else role_of(root.kind)
-    return Node(root.name, root.path, root.kind, role, {"macs": root.macs}, children)
+    role = "container" if children else role_of(root.layer_type)
+    return Node(root.name, root.path, root.layer_type, role, {"macs": root.macs}, children)
 
 
 def measures(root: Node) -> tuple[Measure, ...]:
@@ -134,8 +134,8 @@ def _of_layer(layer: Layer, spent: Mapping[tuple[str, int], float]) -> Node:
     if (time := spent.get((layer.path, layer.call))) is not None:
         values["time"] = time
     shown = name if layer.call <= 1 else f"{name} #{layer.call}"
-    role = "container" if layer.children else role_of(layer.kind)
-    return Node(shown, path, layer.kind, role, values, tuple(children))
+    role = "container" if layer.children else role_of(layer.layer_type)
+    return Node(shown, path, layer.layer_type, role, values, tuple(children))
 
 
 def _of_operators(operators: list[Layer], parent: Layer, spent: Mapping[tuple[str, int], float]) -> Node:
@@ -143,7 +143,7 @@ def _of_operators(operators: list[Layer], parent: Layer, spent: Mapping[tuple[st
     values = _values(tuple(operators))
     if (time := spent.get((f"{parent.path}{_OWN}", parent.call))) is not None:
         values["time"] = time
-    return Node(names, operators[0].path, operators[0].kind, role_of(operators[0].kind), values, ())
+    return Node(names, operators[0].path, operators[0].layer_type, role_of(operators[0].layer_type), values, ())
 
 
 def _values(layers: tuple[Layer, ...]) -> dict[str, float]:
@@ -164,7 +164,7 @@ def _of_times(rows: list[LayerTime]) -> tuple[Node, ...]:
         while end < len(rows) and rows[end].depth > row.depth:
             end += 1
         children = _of_times(rows[index + 1 : end])
-        role = "container" if children else role_of(row.kind)
-        found.append(Node(row.name, row.path, row.kind, role, {"macs": row.macs, "time": row.time_s}, children))
+        role = "container" if children else role_of(row.layer_type)
+        found.append(Node(row.name, row.path, row.layer_type, role, {"macs": row.macs, "time": row.time_s}, children))
         index = end
     return tuple(found)

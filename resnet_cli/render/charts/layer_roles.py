@@ -41,7 +41,7 @@ def role_of(kind: str) -> str:
 def settings(layer: Layer) -> str:
     """Channels, kernel and stride: "64→128 3×3 /2"; "" where there are none."""
     blocks_of = []
-    role = role_of(layer.kind)
+    role = role_of(layer.layer_type)
     if role in ("conv", "linear") and layer.input_shape and layer.output_shape and not layer.children:
         axis = 1 if role == "conv" and len(layer.output_shape) > 1 else -1
         blocks_of.append(f"{layer.input_shape[axis]}→{layer.output_shape[axis]}")
@@ -78,7 +78,7 @@ def blocks_of(stage: Layer) -> tuple[Layer, ...]:
         return (stage,)
     found: list[Layer] = []
     for layer in inner:
-        found += blocks_of(layer) if layer.kind in PLAIN_CONTAINERS else (layer,)
+        found += blocks_of(layer) if layer.layer_type in PLAIN_CONTAINERS else (layer,)
     return tuple(found)
 
 

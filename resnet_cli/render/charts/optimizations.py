@@ -23,21 +23,23 @@ def ladder(result: BenchResult) -> Drawing | None:
     Returns:
         None where no ladder was climbed.
     """
-    if result.ladder is None or not result.ladder.rungs:
+    if result.optimizations is None or not result.optimizations.rows:
         return None
-    climbed = result.ladder
-    rungs = climbed.rungs[:_RUNGS]
-    gains = [one.gain for one in rungs if is_finite(one.gain) and one.gain >= 0]
+    climbed = result.optimizations
+    rungs = climbed.rows[:_RUNGS]
+    gains = [one.speedup for one in rungs if is_finite(one.speedup) and one.speedup >= 0]
     # A whisker may leave the scale, or the interval of a noisy run would squash all gains.
     x = linear([1.0, *gains], _BARS, _END - 46, zero=True, margin=0.02)
     bottom = _TOP + _ROW * len(rungs)
-    last = max((index for index, one in enumerate(rungs) if is_finite(one.gain)), default=-1)
+    last = max((index for index, one in enumerate(rungs) if is_finite(one.speedup)), default=-1)
     marks = _head(climbed, x, _TOP + _ROW * (last + 1))
     for index, one in enumerate(rungs):
         marks += _row(one, climbed, x, _TOP + _ROW * (index + 0.5))
-    said = _closing(result, len(climbed.rungs) - len(rungs), bottom)
-    label = f"{result.network.name}, ladder of {len(climbed.rungs)} levers at batch {climbed.batch_size:,}; "
-    return Drawing(_WIDTH, bottom + 8 + 17 * len(said), (*marks, *said), f"{label}{fitted(climbed.advice, 2000)}")
+    said = _closing(result, len(climbed.rows) - len(rungs), bottom)
+    label = f"{result.network.name}, ladder of {len(climbed.rows)} levers at batch {climbed.batch_size:,}; "
+    return Drawing(
+        _WIDTH, bottom + 8 + 17 * len(said), (*marks, *said), f"{label}{fitted(climbed.recommendation, 2000)}"
+    )
 
 
 def _head(climbed: OptimizationsResult, x: Scale, bottom: float) -> list[Mark]:
@@ -56,21 +58,21 @@ def _head(climbed: OptimizationsResult, x: Scale, bottom: float) -> list[Mark]:
 
 def _row(one: OptimizationResult, climbed: OptimizationsResult, x: Scale, y: float) -> list[Mark]:
     best = one.key == climbed.best
-    measured = is_finite(one.gain) and one.gain >= 0
+    measured = is_finite(one.speedup) and one.speedup >= 0
     role = "strong" if best else "" if measured else "faint"
     marks: list[Mark] = [Label(0, y + 4, fitted(one.title, _BARS - 30, role) + (" ◀" if best else ""), role)]
-    if one.gain is None or not measured:
+    if one.speedup is None or not measured:
         why = one.status if not one.reason else f"{one.status}: {one.reason}"
         role = "small warning" if one.status == "failed" else "small faint"
         return [*marks, Label(_BARS, y + 4, fitted(why, _WIDTH - _BARS, role), role)]
-    first = one is climbed.rungs[0]
+    first = one is climbed.rows[0]
     sure = _sure(one, first)
-    marks.append(Box(_BARS, y - _BAR / 2, max(x(one.gain) - _BARS, 0.5), _BAR, sure, 2, _hint(one)))
-    right = x(one.gain)
-    if not first and is_finite(one.low) and is_finite(one.high):
-        marks += _whisker(x(one.low), min(x(one.high), x.end), y, one.high > x.high)
-        right = max(right, x(one.high))
-    text = "1×" if first else f"{formatting.scaled(one.gain)}×"
+    marks.append(Box(_BARS, y - _BAR / 2, max(x(one.speedup) - _BARS, 0.5), _BAR, sure, 2, _hint(one)))
+    right = x(one.speedup)
+    if not first and is_finite(one.ci_low) and is_finite(one.ci_high):
+        marks += _whisker(x(one.ci_low), min(x(one.ci_high), x.end), y, one.ci_high > x.high)
+        right = max(right, x(one.ci_high))
+    text = "1×" if first else f"{formatting.scaled(one.speedup)}×"
     marks.append(Label(right + 7, y + 4, fitted(text, 70, "strong"), "strong" if best else ""))
     return [*marks, *_columns(one, y)]
 
@@ -83,9 +85,9 @@ def _whisker(low: float, high: float, y: float, beyond: bool) -> list[Mark]:
 
 def _sure(one: OptimizationResult, first: bool) -> str:
     """Coloured only where the whole interval says so."""
-    if first or not is_finite(one.low) or not is_finite(one.high):
+    if first or not is_finite(one.ci_low) or not is_finite(one.ci_high):
         return "other"
-    return "fall" if one.low > 1 else "rise" if one.high < 1 else "other node"
+    return "fall" if one.ci_low > 1 else "rise" if one.ci_high < 1 else "other node"
 
 
 def _columns(one: OptimizationResult, y: float) -> list[Mark]:
@@ -94,8 +96,8 @@ def _columns(one: OptimizationResult, y: float) -> list[Mark]:
     cells = (
         (formatting.seconds(time), _TIME, 76),
         (formatting.seconds(one.setup_s), _SETUP, 70),
-        (f"{one.pays_after:,}" if one.pays_after is not None else never, _AFTER, 58),
-        (_error(one.difference), _ERROR, 68),
+        (f"{one.break_even_calls:,}" if one.break_even_calls is not None else never, _AFTER, 58),
+        (_error(one.logit_difference), _ERROR, 68),
     )
     return [Label(right, y + 4, fitted(text, room, "small"), "small", "end") for text, right, room in cells]
 
@@ -106,12 +108,12 @@ def _error(value: float | None) -> str:
 
 def _hint(one: OptimizationResult) -> str:
     parts = [fitted(one.title, 400), one.dtype]
-    if is_finite(one.low) and is_finite(one.high):
-        parts.append(f"{formatting.scaled(one.low)}× to {formatting.scaled(one.high)}×")
+    if is_finite(one.ci_low) and is_finite(one.ci_high):
+        parts.append(f"{formatting.scaled(one.ci_low)}× to {formatting.scaled(one.ci_high)}×")
     if positive(one.setup_s):
         parts.append(f"set-up {formatting.seconds(one.setup_s)}")
-    if is_finite(one.same_top1):
-        parts.append(f"top-1 the same for {formatting.percent(one.same_top1)}")
+    if is_finite(one.top1_agreement):
+        parts.append(f"top-1 the same for {formatting.percent(one.top1_agreement)}")
     return " · ".join(parts)
 
 

@@ -90,13 +90,13 @@ def _points(layers: Sequence[LayerTime]) -> tuple[list[_Point], list[_Point]]:
 
 def _point(layer: LayerTime) -> _Point | None:
     """Where a leaf stands; operations are reckoned back from their density, which elementwise work has as well."""
-    if not layer.is_leaf or not positive(layer.intensity) or not positive(layer.time_s):
+    if not layer.is_leaf or not positive(layer.arithmetic_intensity) or not positive(layer.time_s):
         return None
-    rate = layer.intensity * layer.bytes_moved / layer.time_s
+    rate = layer.arithmetic_intensity * layer.bytes_moved / layer.time_s
     share = layer.share if positive(layer.share) else 0.0
     if not positive(rate):
         return None
-    return _Point(layer.intensity, rate, layer.time_s, share, role_of(layer.kind), layer.path)
+    return _Point(layer.arithmetic_intensity, rate, layer.time_s, share, role_of(layer.layer_type), layer.path)
 
 
 def _alike(points: Sequence[_Point]) -> list[_Point]:

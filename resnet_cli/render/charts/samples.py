@@ -94,7 +94,7 @@ def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: floa
     low, high = within_fences(samples)
     # An interval that reaches further than this would squash the samples; it is held at the edge.
     reach = (high - low) / 2
-    ends = [min(max(one, low - reach), high + reach) for one in (series.low_s, series.high_s) if is_finite(one)]
+    ends = [min(max(one, low - reach), high + reach) for one in (series.ci_low_s, series.ci_high_s) if is_finite(one)]
     middle = min(max(series.median_s, low - reach), high + reach)
     y = scale([low, high, middle, *ends], area.bottom, area.top, log=False)
     calls = "1 call" if len(samples) == 1 else f"{len(samples):,} calls"
@@ -116,9 +116,9 @@ def _drawn(panel: _Panel, left: float, top: float, groups: int, confidence: floa
 
 def _interval(series: Distribution, y: Scale, area: Area, right: float) -> list[Mark]:
     """The interval of the median, as a band through both."""
-    if not is_finite(series.low_s) or not is_finite(series.high_s):
+    if not is_finite(series.ci_low_s) or not is_finite(series.ci_high_s):
         return []
-    top, bottom = sorted((y(series.high_s), y(series.low_s)))
+    top, bottom = sorted((y(series.ci_high_s), y(series.ci_low_s)))
     return [Box(area.left, top, right - area.left, max(bottom - top, 1.0), "band")]
 
 
@@ -177,10 +177,10 @@ def _bars(samples: Sequence[float], low: float, high: float, y: Scale, left: flo
 def _summary(panel: _Panel, left: float, top: float, confidence: float) -> Label:
     """How sharp the median is, and what its interval rests on."""
     series, calls = panel.series, len(panel.samples)
-    half = (series.high_s - series.low_s) / 2 / series.median_s if series.median_s else None
+    half = (series.ci_high_s - series.ci_low_s) / 2 / series.median_s if series.median_s else None
     text = "a single call has no spread" if calls == 1 else ""
     if calls > 1 and is_finite(half) and is_finite(series.effective_samples):
-        ends = f"{formatting.seconds(series.low_s)} to {formatting.seconds(series.high_s)}"
+        ends = f"{formatting.seconds(series.ci_low_s)} to {formatting.seconds(series.ci_high_s)}"
         near = f" (±{formatting.percent(half)})" if half < 1 else ""
         text = f"{100 * confidence:g} % interval {ends}{near}, "
         text += f"as of {series.effective_samples:,.0f} independent calls"

@@ -36,7 +36,7 @@ def versus(result: BenchResult) -> Drawing | None:
     Returns:
         None where nothing was compared.
     """
-    rows = [one for one in result.comparisons if positive(one.ratio)]
+    rows = [one for one in result.versus if positive(one.ratio)]
     if not rows:
         return None
     kept = rows[:_ROWS]
@@ -44,7 +44,7 @@ def versus(result: BenchResult) -> Drawing | None:
     marks: list[Mark] = []
     spans: list[tuple[float, float]] = [(_TOP - 8, _TOP)]  # of the grid, which leaves out the titles
     y = _TOP
-    for (kind, ours, theirs), group in groupby(kept, key=lambda one: (one.kind, one.ours, one.theirs)):
+    for (kind, ours, theirs), group in groupby(kept, key=lambda one: (one.method, one.model, one.reference)):
         them = list(group)
         how = "" if kind == "baseline" else ", in turn call by call"
         title = f"{fitted(ours, 280, 'strong')} against {fitted(theirs, 280, 'strong')}{how}"
@@ -62,7 +62,7 @@ def versus(result: BenchResult) -> Drawing | None:
 
 def _label(result: BenchResult, rows: Sequence[Versus]) -> str:
     said = [f"batch {one.batch_size:,} {one.verdict} ({one.ratio:.3g})" for one in rows[:12]]
-    return f"{result.network.name}, time over the time of {fitted(rows[0].theirs, 300)}: {', '.join(said)}"
+    return f"{result.network.name}, time over the time of {fitted(rows[0].reference, 300)}: {', '.join(said)}"
 
 
 def _axis(rows: Sequence[Versus]) -> Axis:
@@ -70,9 +70,9 @@ def _axis(rows: Sequence[Versus]) -> Axis:
     values = [1.0]
     for one in rows:
         values.append(one.ratio)
-        values += [max(one.low, one.ratio / _WIDEST)] if positive(one.low) else []
-        values += [min(one.high, one.ratio * _WIDEST)] if positive(one.high) else []
-        values += [1 + one.band, 1 / (1 + one.band)] if is_finite(one.band) and 0 <= one.band < 1 else []
+        values += [max(one.ci_low, one.ratio / _WIDEST)] if positive(one.ci_low) else []
+        values += [min(one.ci_high, one.ratio * _WIDEST)] if positive(one.ci_high) else []
+        values += [1 + one.margin, 1 / (1 + one.margin)] if is_finite(one.margin) and 0 <= one.margin < 1 else []
     reach = max(*values, 1 / min(values)) ** 0.08
     return Axis(scale(values, _LEFT, _RIGHT, log=True, margin=max(reach, 1.001)), _ratio, most=5)
 
@@ -112,7 +112,7 @@ def _head(axis: Axis) -> list[Mark]:
 def _band(them: Sequence[Versus], x: Scale, top: float) -> list[Mark]:
     """Where two times are the same; one box where all of a group say so alike."""
     marks: list[Mark] = []
-    for band, group in groupby(them, key=lambda one: one.band):
+    for band, group in groupby(them, key=lambda one: one.margin):
         height = _ROW * len(list(group))
         if is_finite(band) and band >= 0:
             left, right = x(max(1 - band, x.low)), x(1 + band)
@@ -124,14 +124,14 @@ def _band(them: Sequence[Versus], x: Scale, top: float) -> list[Mark]:
 
 def _row(one: Versus, x: Scale, y: float) -> list[Mark]:
     role = _ROLES.get(one.verdict, "plain")
-    times = f"{formatting.seconds(one.our_time.median_s)} : {formatting.seconds(one.their_time.median_s)}"
+    times = f"{formatting.seconds(one.model_time.median_s)} : {formatting.seconds(one.reference_time.median_s)}"
     batch = f"batch {one.batch_size:,}"
     marks: list[Mark] = [
         Label(0, y + 4, fitted(batch, 96), ""),
         Label(100, y + 4, fitted(times, _LEFT - 110, "small faint"), "small faint"),
     ]
-    if is_finite(one.low) and is_finite(one.high):
-        marks.append(_whisker(one.low, one.high, x, y))
+    if is_finite(one.ci_low) and is_finite(one.ci_high):
+        marks.append(_whisker(one.ci_low, one.ci_high, x, y))
     marks.append(Dot(x(one.ratio), y, 4.6, role, _hint(one)))
     said = _said(one)
     return [
@@ -159,7 +159,9 @@ def _whisker(low: float, high: float, x: Scale, y: float) -> Mark:
 
 def _said(one: Versus) -> str:
     """The ratio with its interval in figures."""
-    low, high = (f"{end:.3f}" if positive(end) and end < 1e4 else formatting.UNKNOWN for end in (one.low, one.high))
+    low, high = (
+        f"{end:.3f}" if positive(end) and end < 1e4 else formatting.UNKNOWN for end in (one.ci_low, one.ci_high)
+    )
     return f"{_short(one.ratio)} ({low}…{high})"
 
 

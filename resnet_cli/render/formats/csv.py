@@ -22,7 +22,7 @@ _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts wi
 
 def every_figure(result: Result, view: ViewOptions) -> ViewOptions:
     """The view that CSV has unless the reader asked for another: all columns, all levels; never a folded row."""
-    view = replace(view, fold=False)
+    view = replace(view, collapse=False)
     if isinstance(result, SummaryResult):
         return replace(view, columns=summary_column_names() if view.columns is None else view.columns)
     if isinstance(result, FlopsResult):
@@ -45,7 +45,7 @@ def to_csv(page: Document) -> str:
     Raises:
         ResnetCliError: the page has no table of its own.
     """
-    tables = [part for part in page.parts if isinstance(part, Table) and part.key not in _BESIDE]
+    tables = [part for part in page.elements if isinstance(part, Table) and part.key not in _BESIDE]
     if not tables:
         raise ResnetCliError("there is no table to write as CSV", "ask for another table, or use --format json")
     columns = tables[0].columns

@@ -17,7 +17,7 @@ _LIST = re.compile(r"^([-+>]|[0-9]+[.)])(?=\s)")
 def to_markdown(page: Document) -> str:
     """Headings, tables and quotes."""
     blocks = [f"# {_safe(page.title)}", *([_safe(page.subtitle)] if page.subtitle else [])]
-    for part in page.parts:
+    for part in page.elements:
         blocks += (
             _facts(part) if isinstance(part, Fields) else _table(part) if isinstance(part, Table) else _remark(part)
         )
@@ -54,7 +54,7 @@ def _row(table: Table, row: Row) -> Iterator[str]:
         text = _cell(row.cells.get(column.key, Cell("")))
         if index == 0:
             text = _INDENT * row.depth + text
-        yield f"**{text}**" if text and row.role == "total" else text
+        yield f"**{text}**" if text and row.style == "total" else text
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -96,8 +96,8 @@ def cross_checks(them: Iterable[CrossCheck]) -> list[Element]:
             {
                 "tool": text_cell(one.tool if one.version is None else f"{one.tool} {one.version}"),
                 "quantity": text_cell(one.quantity),
-                "ours": exact(one.ours),
-                "theirs": exact(one.theirs),
+                "ours": exact(one.value),
+                "theirs": exact(one.tool_value),
                 "agrees": verdict(one.agrees, "agrees", "differs", "no figure"),
             }
         )

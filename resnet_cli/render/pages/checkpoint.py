@@ -23,23 +23,23 @@ def weights_page(result: CheckpointResult, view: ViewOptions) -> Document:
         title = f"the weights in {result.path}"
         subtitle = f"{formatting.scaled(result.parameters)} parameters · {formatting.scaled(result.bytes, 'B')}"
         ends = closing(result.notes, result.environment)
-        return Document(title=printable(title), subtitle=subtitle, parts=(*weights, *ends))
+        return Document(title=printable(title), subtitle=subtitle, elements=(*weights, *ends))
     summary = summary_page(result.summary, view)
     if "weights" not in wanted:
         return summary
     # What closes a page, its notes and its machine, is said once, at the end.
     ends = closing(result.summary.notes, result.summary.environment)
-    inside = summary.parts[: len(summary.parts) - len(ends)]
+    inside = summary.elements[: len(summary.elements) - len(ends)]
     notes = (*result.summary.notes, *result.notes)
     return Document(
         title=summary.title,
         subtitle=summary.subtitle,
-        parts=(*inside, *weights, *closing(notes, result.environment)),
+        elements=(*inside, *weights, *closing(notes, result.environment)),
     )
 
 
 def _weights(result: CheckpointResult, view: ViewOptions) -> list[Element]:
-    shown = [one for one in result.tensors if not (view.fold and one.name.endswith(_COUNTER))]
+    shown = [one for one in result.tensors if not (view.collapse and one.name.endswith(_COUNTER))]
     hidden = len(result.tensors) - len(shown)
     said = [one for one in (_fits(result), _found(result), _dropped(result)) if one]
     if hidden:
@@ -118,8 +118,8 @@ def _fits(result: CheckpointResult) -> str:
 
 def _found(result: CheckpointResult) -> str:
     """Where the tensors are in the file."""
-    where = [f"under {printable(' in '.join(reversed(result.container)))}"] if result.container else []
-    if result.averaged:
+    where = [f"under {printable(' in '.join(reversed(result.key_path)))}"] if result.key_path else []
+    if result.is_ema:
         where.append("averaged over training (EMA)")
     if result.prefix:
         where.append(f"with {printable(result.prefix)} before every name")
@@ -127,8 +127,8 @@ def _found(result: CheckpointResult) -> str:
 
 
 def _dropped(result: CheckpointResult) -> str:
-    if not result.dropped:
+    if not result.ignored_entries:
         return ""
-    more = len(result.dropped) - _MOST_DROPPED
-    names = printable(", ".join(result.dropped[:_MOST_DROPPED]))
+    more = len(result.ignored_entries) - _MOST_DROPPED
+    names = printable(", ".join(result.ignored_entries[:_MOST_DROPPED]))
     return f"beside them: {names}{f' and {more} more' if more > 0 else ''}"

@@ -24,7 +24,7 @@ def convert_page(result: ConvertResult, view: ViewOptions) -> Document:
     return Document(
         title=f"the weights of {printable(result.network.name)}",
         subtitle=" · ".join([f"{formatting.scaled(result.parameters)} parameters", *_given(result.network)]),
-        parts=(*parts, *closing(result.notes, result.environment)),
+        elements=(*parts, *closing(result.notes, result.environment)),
     )
 
 
@@ -84,17 +84,17 @@ def _part(number: int, of: int) -> str:
 
 def _found(result: ConvertResult) -> str:
     """Where the tensors were in the file."""
-    where = [f"under {printable(' in '.join(reversed(result.container)))}"] if result.container else []
+    where = [f"under {printable(' in '.join(reversed(result.key_path)))}"] if result.key_path else []
     if result.prefix:
         where.append(f"with {printable(result.prefix)} before every name")
     return f"found {', '.join(where)}" if where else ""
 
 
 def _dropped(result: ConvertResult) -> str:
-    if not result.dropped:
+    if not result.ignored_entries:
         return ""
-    more = len(result.dropped) - _MOST_DROPPED
-    return f"left out: {printable(', '.join(result.dropped[:_MOST_DROPPED]))}{f' and {more} more' if more > 0 else ''}"
+    more = len(result.ignored_entries) - _MOST_DROPPED
+    return f"left out: {printable(', '.join(result.ignored_entries[:_MOST_DROPPED]))}{f' and {more} more' if more > 0 else ''}"
 
 
 def _tensors(result: ConvertResult) -> Table:

@@ -11,8 +11,8 @@ from resnet_cli.results.doctor import NO, NOT_TRIED, YES, Capability, DoctorResu
 
 def doctor_page(result: DoctorResult, view: ViewOptions) -> Document:  # noqa: ARG001  # there is nothing to choose
     """All of it: it is meant to be pasted into an issue report."""
-    broken = [one.name for one in result.capabilities if one.needed and one.status == NO]
-    said = "all that commands need works here" if result.healthy else f"broken here: {printable(', '.join(broken))}"
+    broken = [one.name for one in result.capabilities if one.required and one.status == NO]
+    said = "all that commands need works here" if result.ok else f"broken here: {printable(', '.join(broken))}"
     parts: list[Element] = [_packages(result)] if result.packages else []
     parts += [] if result.torch is None else [_torch(result.torch)]
     parts += [_host(result.host), *(_gpu(index, gpu) for index, gpu in enumerate(result.gpus))]
@@ -25,7 +25,7 @@ def doctor_page(result: DoctorResult, view: ViewOptions) -> Document:  # noqa: A
     return Document(
         title=f"resnet-cli {printable(result.resnet_cli)}: {said}",
         subtitle=" · ".join(_where(result)),
-        parts=tuple(parts),
+        elements=tuple(parts),
     )
 
 
@@ -117,7 +117,7 @@ def _status(one: Capability) -> Cell:
     if one.status == YES:
         return Cell("✓ yes", one.status, "good")
     if one.status == NO:
-        return Cell("✗ broken", one.status, "bad") if one.needed else Cell("– no", one.status)
+        return Cell("✗ broken", one.status, "bad") if one.required else Cell("– no", one.status)
     return Cell(f"? {NOT_TRIED}" if one.status == NOT_TRIED else printable(one.status), one.status, "dim")
 
 

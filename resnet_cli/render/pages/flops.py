@@ -46,12 +46,12 @@ def flops_page(result: FlopsResult, view: ViewOptions) -> Document:
     return Document(
         title=formatting.printable(result.network.name),
         subtitle=subtitle(result.network, result.input, None, result.macs),
-        parts=(
+        elements=(
             facts(
                 "forward",
                 ("MACs", exact(result.macs, "strong")),
                 ("FLOPs, 2 × MACs", exact(result.flops)),
-                ("every operation", exact(result.operations)),
+                ("every operation", exact(result.ops)),
             ),
             *_backward(result),
             *(part for section in asked for part in draw[section]()),
@@ -76,24 +76,24 @@ def _share(value: int, whole: int, widest: float) -> Cell:
 
 def _operators(result: FlopsResult) -> Table:
     """Forward operators, then backward ones, and a total of each."""
-    whole = result.operations
+    whole = result.ops
     forward = [one for one in result.operators if one.phase == "forward"]
-    widest = max((one.operations / whole for one in forward), default=0.0) if whole else 0.0
+    widest = max((one.ops / whole for one in forward), default=0.0) if whole else 0.0
     phases = {one.phase for one in result.operators}
     rows = [
         Row(
             {
                 "operator": text_cell(one.name),
                 "phase": text_cell(one.phase, "dim"),
-                "part": Cell("", None) if one.part is None else text_cell(one.part),
+                "part": Cell("", None) if one.term is None else text_cell(one.term),
                 "calls": exact(one.calls),
                 "elements": exact(one.elements),
                 "macs": scaled(one.macs),
                 "flops": scaled(one.flops),
-                "operations": scaled(one.operations) if one.counted else Cell("not counted", None, "dim"),
+                "operations": scaled(one.ops) if one.counted else Cell("not counted", None, "dim"),
                 "torch_flops": scaled(one.torch_flops),
                 "fvcore": scaled(one.fvcore),
-                "share": _share(one.operations, whole, widest) if one.phase == "forward" else Cell("", None),
+                "share": _share(one.ops, whole, widest) if one.phase == "forward" else Cell("", None),
             }
         )
         for one in result.operators
@@ -119,7 +119,7 @@ def _operators(result: FlopsResult) -> Table:
 
 def _phase_total(phase: str, operators: Sequence[Operator], whole: int) -> Row:
     """The closing row of the forward or of the backward operators."""
-    operations = sum(one.operations for one in operators)
+    operations = sum(one.ops for one in operators)
     cells = {
         "operator": Cell("total", "total", "strong"),
         "phase": text_cell(phase),
@@ -131,7 +131,7 @@ def _phase_total(phase: str, operators: Sequence[Operator], whole: int) -> Row:
         "fvcore": scaled(_known_sum([one.fvcore for one in operators])),
         "share": _share(operations, whole, 1.0) if phase == "forward" else Cell("", None),
     }
-    return Row(cells, role="total")
+    return Row(cells, style="total")
 
 
 def _known_sum(values: list[int | None]) -> int | None:
@@ -148,25 +148,25 @@ def _uncounted(result: FlopsResult) -> list[Element]:
 
 def _modules(result: FlopsResult, view: ViewOptions) -> Table:
     levels = _LEVELS if view.levels is None else view.levels
-    whole = result.root.operations
-    rows = [row for top in layer_tree(result.root, fold=view.fold, levels=levels) for row in top]
+    whole = result.root.ops
+    rows = [row for top in layer_tree(result.root, fold=view.collapse, levels=levels) for row in top]
 
     def total(members: tuple[ModuleFlops, ...], name: str) -> int | None:
         values = [getattr(member, name) for member in members]
         return None if None in values else sum(values)
 
-    widest = max((sum(m.operations for m in row.members) / whole for row in rows), default=0.0) if whole else 0.0
+    widest = max((sum(m.ops for m in row.members) / whole for row in rows), default=0.0) if whole else 0.0
 
     def cells(members: tuple[ModuleFlops, ...]) -> dict[str, Cell]:
         return {
-            "kind": text_cell(members[0].kind, "dim"),
+            "kind": text_cell(members[0].layer_type, "dim"),
             "macs": scaled(total(members, "macs")),
             "flops": scaled(total(members, "flops")),
             "operations": scaled(total(members, "operations")),
             "backward": scaled(total(members, "backward_macs")),
             "torch_flops": scaled(total(members, "torch_flops")),
             "fvcore": scaled(total(members, "fvcore")),
-            "share": _share(sum(member.operations for member in members), whole, widest),
+            "share": _share(sum(member.ops for member in members), whole, widest),
         }
 
     closing_row = {**cells((result.root,)), "module": Cell("total", "total", "strong"), "kind": Cell("", None)}
@@ -187,4 +187,4 @@ def _modules(result: FlopsResult, view: ViewOptions) -> Table:
         )
         for row in rows
     )
-    return Table("modules", "modules", columns, (*drawn, Row(closing_row, role="total")), tree=True)
+    return Table("modules", "modules", columns, (*drawn, Row(closing_row, style="total")), tree=True)

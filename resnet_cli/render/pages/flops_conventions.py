@@ -59,7 +59,7 @@ def remarks(result: FlopsResult) -> list[Element]:
 
 def walks(result: FlopsResult) -> list[Element]:
     """From one figure to another, a part at a time; a table for each pair."""
-    return [_walk(result, walk) for walk in result.walks]
+    return [_walk(result, walk) for walk in result.reconciliations]
 
 
 def _walk(result: FlopsResult, walk: Reconciliation) -> Table:
@@ -73,8 +73,8 @@ def _walk(result: FlopsResult, walk: Reconciliation) -> Table:
         Column("difference", "difference"),
         Column("running", "figure"),
     )
-    rows = [_figure(walk.start, names, walk.from_figure, "")]
-    running = walk.from_figure
+    rows = [_figure(walk.start, names, walk.start_value, "")]
+    running = walk.start_value
     for step in walk.steps:
         running += step.difference
         rows.append(
@@ -90,7 +90,7 @@ def _walk(result: FlopsResult, walk: Reconciliation) -> Table:
                 }
             )
         )
-    rows.append(_figure(walk.end, names, walk.to_figure, "total"))
+    rows.append(_figure(walk.end, names, walk.end_value, "total"))
     return Table("walks", f"walk: {text_cell(walk.start).text} → {text_cell(walk.end).text}", columns, tuple(rows))
 
 
@@ -101,7 +101,7 @@ def _figure(key: str, names: Mapping[str, str], figure: int, role: str) -> Row:
         "meaning": text_cell(names.get(key, key), "strong"),
         "running": exact(figure, "strong"),
     }
-    return Row(cells, role=role)
+    return Row(cells, style=role)
 
 
 def parts(result: FlopsResult) -> Table:
@@ -113,6 +113,6 @@ def parts(result: FlopsResult) -> Table:
     )
     rows = tuple(
         Row({"symbol": text_cell(one.symbol, "strong"), "meaning": text_cell(one.meaning), "value": exact(one.value)})
-        for one in result.parts
+        for one in result.terms
     )
     return Table("parts", "parts", columns, rows)

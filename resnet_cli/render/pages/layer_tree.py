@@ -87,7 +87,7 @@ def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None
         tips = tuple(tip.children[0] for tip in tips)
         names.append(tips[0].name)
         path = f"{path}.{tips[0].name}"
-        faces = tips if faces[0].kind in PLAIN_CONTAINERS else faces
+        faces = tips if faces[0].layer_type in PLAIN_CONTAINERS else faces
     times = f" ×{len(tips)}" if len(tips) > 1 else ""
     return LayerRow(
         members=faces,
@@ -105,7 +105,7 @@ def _only_wraps(layer: N) -> bool:
     child = layer.children[0]
     if getattr(child, "is_operator", False) or getattr(child, "call", 1) != 1:
         return False
-    return layer.kind in PLAIN_CONTAINERS or child.kind in PLAIN_CONTAINERS
+    return layer.layer_type in PLAIN_CONTAINERS or child.layer_type in PLAIN_CONTAINERS
 
 
 def _complete(layer: N) -> tuple[N, ...]:
@@ -122,7 +122,7 @@ def _complete(layer: N) -> tuple[N, ...]:
     if not any(left.values()) or min(left.values()) < 0:
         return layer.children
     figures: dict[str, Any] = {**left, **_NOWHERE} if isinstance(layer, Layer) else left
-    own = replace(layer, name=OWN, path=_join(layer.path, OWN), kind="", children=(), **figures)
+    own = replace(layer, name=OWN, path=_join(layer.path, OWN), layer_type="", children=(), **figures)
     return (*layer.children, own)
 
 

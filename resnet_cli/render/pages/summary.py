@@ -20,10 +20,10 @@ def summary_page(result: SummaryResult, view: ViewOptions) -> Document:
     return Document(
         title=formatting.printable(result.network.name),
         subtitle=subtitle(result.network, result.input, result.parameters, result.macs),
-        parts=(
+        elements=(
             _tree(result, view),
             *_totals(result),
-            *cross_checks(result.witnesses),
+            *cross_checks(result.cross_checks),
             *assertions(result.assertions),
             *closing(result.notes, result.environment),
         ),
@@ -31,7 +31,7 @@ def summary_page(result: SummaryResult, view: ViewOptions) -> Document:
 
 
 def _tree(result: SummaryResult, view: ViewOptions) -> Table:
-    drawn = layer_tree(result.root, fold=view.fold, levels=view.levels)
+    drawn = layer_tree(result.root, fold=view.collapse, levels=view.levels)
     rows = [branch for top in drawn for branch in top]
     shares = [share for branch in rows if (share := share_of(branch.members, result.root)) is not None]
     whole = Whole(result.root, max(shares, default=0.0))
@@ -52,7 +52,7 @@ def _tree(result: SummaryResult, view: ViewOptions) -> Table:
                 Row({"layer": text_cell(b.name, "strong" if b.children else "", b.path), **cells(b.members)}, b.depth)
                 for b in rows
             ),
-            Row(total, role="total"),
+            Row(total, style="total"),
         ),
         tree=True,
         reveal="a wider terminal, --columns or --format json",
@@ -84,7 +84,7 @@ def _totals(result: SummaryResult) -> list[Fields]:
             "compute",
             ("MACs", exact(result.macs, "strong")),
             ("FLOPs, 2 × MACs", exact(result.flops)),
-            ("every operation", exact(result.operations)),
+            ("every operation", exact(result.ops)),
             None if root.backward_macs is None else ("MACs, backward", exact(root.backward_macs)),
             ("operations per byte", intensity((root,), Whole(root, 1.0))),
         ),
@@ -114,7 +114,7 @@ def _training(memory: Memory, weights: int) -> list[Fields]:
             ("total", scaled(memory.training_bytes, "B", "strong")),
             None if not memory.training_peak_at else ("peak in", text_cell(memory.training_peak_at)),
             ("gradients alone", scaled(memory.gradient_bytes, "B")),
-            ("saved for backward", scaled(memory.saved_bytes, "B")),
+            ("saved for backward", scaled(memory.saved_for_backward_bytes, "B")),
         )
     ]
 

@@ -37,8 +37,8 @@ def _sum(name: str, unit: str = "") -> Draw:
 def _kind(layers: Layers, _: Whole) -> Cell:
     layer = layers[0]
     if layer.is_operator:
-        return text_cell("operator" if layer.kind == layer.name else layer.kind, "dim")
-    parts = [layer.kind]
+        return text_cell("operator" if layer.layer_type == layer.name else layer.layer_type, "dim")
+    parts = [layer.layer_type]
     if layer.kernel_size:
         parts.append(formatting.dimensions(layer.kernel_size))
     if layer.stride and set(layer.stride) != {1}:

@@ -85,7 +85,9 @@ def _latency(batch: int) -> Draw:
             return None
         if row.wall is None:
             return Cell(printable(row.status), None, "warning")
-        low, middle, high = (formatting.seconds(one) for one in (row.wall.low_s, row.wall.median_s, row.wall.high_s))
+        low, middle, high = (
+            formatting.seconds(one) for one in (row.wall.ci_low_s, row.wall.median_s, row.wall.ci_high_s)
+        )
         return Cell(f"{middle} ({low} to {high})", row.wall.median_s)
 
     return draw

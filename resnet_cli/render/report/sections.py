@@ -121,7 +121,7 @@ def _inside(block: Block) -> Inside:
     return Inside(
         key=block.key,
         title=printable(block.title),
-        kind=printable(layer.kind),
+        kind=printable(layer.layer_type),
         shapes=f"{shape_text(layer.input_shape)} → {shape_text(layer.output_shape)}",
         parameters=formatting.scaled(layer.parameters),
         macs=formatting.scaled(layer.macs),

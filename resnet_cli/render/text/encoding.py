@@ -23,14 +23,14 @@ class Charset:
     def __init__(self, encoding: str | None = "utf-8") -> None:
         self.encoding = encoding or "utf-8"
         try:
-            self.rich = _ALL.encode(self.encoding).decode(self.encoding) == _ALL
+            self.unicode = _ALL.encode(self.encoding).decode(self.encoding) == _ALL
         except (UnicodeError, LookupError):
-            self.rich = False
+            self.unicode = False
         try:
             "".encode(self.encoding)
         except LookupError:
             self.encoding = "ascii"
-        self._table = str.maketrans({} if self.rich else _ASCII)
+        self._table = str.maketrans({} if self.unicode else _ASCII)
 
     def text(self, text: str) -> str:
         """A text with nothing that a terminal obeys and nothing that the encoding lacks."""
@@ -39,7 +39,7 @@ class Charset:
 
     def bar(self, fraction: float, room: int) -> str:
         """A bar of at most `room` columns; what is not zero shows."""
-        if not self.rich:
+        if not self.unicode:
             return "#" * (max(round(fraction * room), 1) if fraction > 0 else 0)
         full, eighth = divmod(max(round(fraction * room * 8), 1) if fraction > 0 else 0, 8)
         return "█" * full + (_EIGHTHS[eighth - 1] if eighth else "")

@@ -39,7 +39,7 @@ def _lines(page: Document, room: int | None, glyphs: Charset) -> Iterator[TextLi
         between = glyphs.text(" · ")
         for line in wrap(glyphs.text(page.subtitle), prose if room is None else room, between):
             yield [(line, "dim")]
-    for kind, parts in groupby(page.parts, type):
+    for kind, parts in groupby(page.elements, type):
         yield []
         if kind is Fields:
             yield from _bands([part for part in parts if isinstance(part, Fields)], room or _PROSE, glyphs)
@@ -105,7 +105,7 @@ def _facts(facts: Fields, room: int, glyphs: Charset) -> list[TextLine]:
         drawn.append(
             [
                 (pad(glyphs.cut(label, label_room), label_room) + "  ", "dim"),
-                (pad(shown, value_room, right=True), cell.role),
+                (pad(shown, value_room, right=True), cell.style),
             ]
         )
     return drawn
@@ -137,7 +137,7 @@ def _table(table: Table, room: int | None, prose: int, glyphs: Charset, told: se
     yield [(rule, "rule")]
     guides = _guides(table, texts[table.columns[0].key], places[0].width)
     for index, row in enumerate(table.rows):
-        if row.role == "total" and (not index or table.rows[index - 1].role != "total"):
+        if row.style == "total" and (not index or table.rows[index - 1].style != "total"):
             yield [(rule, "rule")]
         guide = glyphs.text(guides[index])
         for drawn in wrapped([texts[column.key][index] for column in columns], columns, places):
@@ -199,12 +199,12 @@ def _row(
         cell = row.cells.get(column.key, Cell(""))
         room = max(place.width - (width(guide) if index == 0 else 0), 0)
         shown = glyphs.cut(text, room) if column.minimum else text
-        role = cell.role if row.role != "total" or cell.role not in ("", "dim") else "strong"
+        role = cell.style if row.style != "total" or cell.style not in ("", "dim") else "strong"
         drawn.append((pad(shown, room, column.numeric), role))
-        if place.bar and row.role != "total":
+        if place.bar and row.style != "total":
             bar = "" if cell.fraction is None else glyphs.bar(cell.fraction, place.bar - 1)
             drawn.append((" " + pad(bar, place.bar - 1), "bar"))
-        drawn.append((" " * (gap + (place.bar if row.role == "total" else 0)), ""))
+        drawn.append((" " * (gap + (place.bar if row.style == "total" else 0)), ""))
     return drawn
 
 

@@ -25,11 +25,11 @@ def timing(batch_size: int, seconds: float | None, *, noise: float = 0.01, count
         batch_size=batch_size,
         status="out of memory" if seconds is None else "measured",
         reason=None,
-        start=None,
+        warm_up=None,
         wall=describe(samples) if samples else None,
         stopped="sharp",
         device=None,
-        enqueue_share=None,
+        launch_overhead=None,
         images_per_s=None,
         flops=1,
         flops_per_s=None,
@@ -52,8 +52,8 @@ def result(*timings: Timing) -> BenchResult:
         seed=0,
         timings=timings,
         ceiling=None,
-        comparisons=(),
-        ladder=None,
+        versus=(),
+        optimizations=None,
         layers=None,
         replicas=(),
         fail_above=None,
@@ -81,7 +81,7 @@ def test_only_a_sure_slowdown_fails(slower: float, noise: float, limit: float, v
     (found,) = against_baseline(now, before, limit)
     assert found.verdict == verdict
     assert fails((found,), limit) is failed
-    assert found.low <= found.ratio <= found.high
+    assert found.ci_low <= found.ratio <= found.ci_high
     assert found.ratio == pytest.approx(slower, rel=0.02)
     assert [note.level for note in found.notes] == (["note"] if verdict == "UNCLEAR" else [])
     assert fails((found,), None) is False
@@ -93,10 +93,10 @@ def test_one_slow_batch_of_many_fails_and_only_against_the_baseline() -> None:
     assert [one.verdict for one in found] == ["SAME", "SLOWER"]
     assert fails(found, 0.05)
     assert not fails(found[:1], 0.05)
-    assert not fails(tuple(replace(one, kind="interleaved") for one in found), 0.05)
-    exactly = replace(found[1], low=1.05, ratio=1.06, high=1.07)
+    assert not fails(tuple(replace(one, method="interleaved") for one in found), 0.05)
+    exactly = replace(found[1], ci_low=1.05, ratio=1.06, ci_high=1.07)
     assert not fails((exactly,), 0.05)  # as much as may be
-    assert fails((replace(exactly, low=1.0500001),), 0.05)
+    assert fails((replace(exactly, ci_low=1.0500001),), 0.05)
 
 
 def test_the_limit_that_cannot_be_told_is_named() -> None:
@@ -107,7 +107,7 @@ def test_the_limit_that_cannot_be_told_is_named() -> None:
 
 def test_without_a_limit_the_width_of_the_interval_decides() -> None:
     (found,) = against_baseline(result(timing(1, 0.0155, seed=1)), result(timing(1, 0.015)), None)
-    assert (found.band, found.verdict) == (0.01, "SLOWER")
+    assert (found.margin, found.verdict) == (0.01, "SLOWER")
 
 
 def test_batches_that_both_have_are_compared() -> None:
@@ -119,7 +119,7 @@ def test_batches_that_both_have_are_compared() -> None:
 def test_the_samples_count_and_not_what_the_file_says_of_them() -> None:
     before = timing(1, 0.015)
     assert before.wall is not None
-    forged = replace(before, wall=replace(before.wall, median_s=1.0, low_s=1.0, high_s=1.0))
+    forged = replace(before, wall=replace(before.wall, median_s=1.0, ci_low_s=1.0, ci_high_s=1.0))
     (found,) = against_baseline(result(timing(1, 0.015, seed=1)), result(forged), 0.05)
     assert found.verdict == "SAME"
 

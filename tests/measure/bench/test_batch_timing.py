@@ -64,7 +64,7 @@ def test_a_call_on_a_processor() -> None:
     assert found.flops_per_s == pytest.approx(8e11)
     assert found.ceiling_share == pytest.approx(2.0)  # an error of measurement, for the reader to be told
     assert (found.peak_memory_bytes, found.memory_kind) == (123_456, "resident")
-    assert (found.device, found.enqueue_share) == (None, None)
+    assert (found.device, found.launch_overhead) == (None, None)
     assert clock.forgotten == 1
 
 
@@ -72,9 +72,9 @@ def test_a_slow_first_call_is_told_apart() -> None:
     clock = SimulatedClock(queued=False)
     times = chain([2.0, 0.5], repeat(0.01))
     found = row(clock, workload(lambda _: SimulatedCall(clock, times, output=torch.ones(1))))
-    assert found.start is not None
-    assert found.start.first_call_s == pytest.approx(2.0)
-    assert found.start.steady
+    assert found.warm_up is not None
+    assert found.warm_up.first_call_s == pytest.approx(2.0)
+    assert found.warm_up.converged
     assert found.wall is not None
     assert found.wall.max_s == pytest.approx(0.01)
 
@@ -89,17 +89,17 @@ def test_a_queue_is_kept_full_for_the_rate() -> None:
     assert found.wall.median_s == pytest.approx(0.007)
     assert found.images_per_s == pytest.approx(4 / 0.004, rel=0.02)
     assert found.flops_per_s == pytest.approx(8e9 / 0.004, rel=0.02)
-    assert found.enqueue_share == pytest.approx(0.003 / found.device.median_s)
+    assert found.launch_overhead == pytest.approx(0.003 / found.device.median_s)
 
 
 def test_times_that_do_not_stand_still_are_told() -> None:
     clock = SimulatedClock(queued=False)
     slower = accumulate(repeat(1.1), mul, initial=0.001)
     found = row(clock, workload(lambda _: SimulatedCall(clock, slower, output=torch.ones(1))))
-    assert found.start is not None
-    assert not found.start.steady
+    assert found.warm_up is not None
+    assert not found.warm_up.converged
     assert [note.level for note in found.notes] == ["note"]
-    assert f"did not stand still within {found.start.calls} calls" in found.notes[0].text
+    assert f"did not stand still within {found.warm_up.calls} calls" in found.notes[0].text
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.01, 100), (0.5, 10), (1e-4, 1000)])
@@ -108,10 +108,10 @@ def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
     call = steps(clock, seconds, output=torch.ones(1))
     limits = Limits(max_time_s=100 * seconds, min_time_s=0.0)
     found = time_batch(workload(lambda _: call, "cuda"), 4, clock, limits, demand=DEMAND, progress=silent)
-    assert found.start is not None
+    assert found.warm_up is not None
     assert found.wall is not None
     # One more call looks at the output.
-    assert call.calls - found.start.calls - 1 - len(found.wall.samples_s) == pytest.approx(calls, abs=1)
+    assert call.calls - found.warm_up.calls - 1 - len(found.wall.samples_s) == pytest.approx(calls, abs=1)
 
 
 def test_the_host_s_share_is_that_of_most_calls() -> None:
@@ -123,7 +123,7 @@ def test_the_host_s_share_is_that_of_most_calls() -> None:
         return torch.ones(1)
 
     found = row(clock, workload(lambda _: call, "cuda"))
-    assert found.enqueue_share == pytest.approx(0.005 / 0.015)
+    assert found.launch_overhead == pytest.approx(0.005 / 0.015)
 
 
 @pytest.mark.parametrize("moment", [1, 2, 60])
@@ -205,10 +205,10 @@ def test_two_networks_on_a_restless_machine(slower: float, verdict: str) -> None
     found, comparison = compared(clock, *calls)
     assert comparison is not None
     assert comparison.verdict == verdict
-    assert comparison.low <= slower <= comparison.high
-    assert comparison.our_time == found.wall
-    assert comparison.our_time.median_s / comparison.their_time.median_s == pytest.approx(slower, rel=0.01)
-    assert (comparison.ours, comparison.theirs, comparison.kind) == ("ours", "theirs", "interleaved")
+    assert comparison.ci_low <= slower <= comparison.ci_high
+    assert comparison.model_time == found.wall
+    assert comparison.model_time.median_s / comparison.reference_time.median_s == pytest.approx(slower, rel=0.01)
+    assert (comparison.model, comparison.reference, comparison.method) == ("ours", "theirs", "interleaved")
 
 
 def test_no_comparison_where_the_other_one_fails() -> None:

@@ -79,24 +79,24 @@ def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
     assert "the ceiling: a kernel" in said
     assert found.ceiling == CEILING
     assert [row.batch_size for row in found.timings] == [2, 4]
-    for row, compared in zip(found.timings, found.comparisons, strict=True):
+    for row, compared in zip(found.timings, found.versus, strict=True):
         assert row.flops == 2 * MACS * row.batch_size
         assert row.images_per_s == pytest.approx(row.batch_size / 0.01)
         assert row.ceiling_share == pytest.approx(2 * MACS * row.batch_size / 0.01 / 2e6)
-        assert (compared.ours, compared.theirs, compared.batch_size) == ("net", "other", row.batch_size)
+        assert (compared.model, compared.reference, compared.batch_size) == ("net", "other", row.batch_size)
         assert compared.ratio == pytest.approx(0.5)
     assert [row.knee for row in found.timings] == [False, True]
     assert found.layers is not None
     assert found.layers.batch_size == 2
     assert [layer.bound for layer in found.layers.layers] == ["memory", "memory"]  # few operations per byte
-    assert found.ladder is not None
-    assert (found.ladder.batch_size, [rung.key for rung in found.ladder.rungs]) == (2, ["eager", "folded"])
+    assert found.optimizations is not None
+    assert (found.optimizations.batch_size, [rung.key for rung in found.optimizations.rows]) == (2, ["eager", "folded"])
     assert (found.fail_above, found.failed, found.interrupted) == (0.25, False, False)
 
 
 def test_no_more_than_was_asked_for_is_measured(clock: SimulatedClock) -> None:
     found = run(net(clock))
-    assert (found.ceiling, found.ladder, found.layers, found.comparisons) == (None, None, None, ())
+    assert (found.ceiling, found.optimizations, found.layers, found.versus) == (None, None, None, ())
     assert [row.ceiling_share for row in found.timings] == [None]
     assert not found.interrupted
 
@@ -104,8 +104,8 @@ def test_no_more_than_was_asked_for_is_measured(clock: SimulatedClock) -> None:
 def test_against_a_saved_run_a_sure_slowdown_fails(clock: SimulatedClock) -> None:
     saved = run(net(clock))
     found = run(net(clock, 0.02), baseline=saved, fail_above=0.5)
-    (compared,) = found.comparisons
-    assert compared.kind == "baseline"
+    (compared,) = found.versus
+    assert compared.method == "baseline"
     assert compared.ratio == pytest.approx(2.0)
     assert found.failed
     assert not run(net(clock, 0.014), baseline=saved, fail_above=0.5).failed
@@ -259,4 +259,4 @@ def test_ctrl_c_keeps_what_was_measured_before(
     assert len(found.timings) == rows
     assert found.timings[0].wall is not None
     signals.check()  # the work goes on: the result is to be shown yet
-    assert (found.layers is not None, found.ladder is not None) == (layers, ladder)
+    assert (found.layers is not None, found.optimizations is not None) == (layers, ladder)

@@ -105,8 +105,8 @@ def test_the_simulation_refuses_what_a_gpu_refuses() -> None:
 def test_time_on_the_host_goes_on() -> None:
     clock = HostClock()
     before = clock.now()
-    clock.wait()
-    assert clock.mark() is None
+    clock.synchronize()
+    assert clock.record_event() is None
     assert clock.now() >= before
 
 
@@ -124,12 +124,12 @@ needs_a_peak = pytest.mark.skipif(not can_reset_the_peak(), reason="this system 
 @needs_a_peak
 def test_a_peak_of_100_megabytes_is_seen() -> None:
     clock = HostClock()
-    clock.forget_peak()
-    before = clock.peak()
+    clock.reset_peak_memory()
+    before = clock.peak_memory()
     block = bytearray(b"\1") * (100 * MEGABYTE)
-    during = clock.peak()
+    during = clock.peak_memory()
     del block
-    after = clock.peak()
+    after = clock.peak_memory()
     assert before is not None
     assert during is not None
     assert after is not None
@@ -142,19 +142,19 @@ def test_a_peak_of_100_megabytes_is_seen() -> None:
 @needs_a_peak
 def test_a_peak_from_before_is_forgotten() -> None:
     clock = HostClock()
-    clock.forget_peak()
+    clock.reset_peak_memory()
     block = bytearray(b"\1") * (100 * MEGABYTE)
-    with_it = clock.peak()
+    with_it = clock.peak_memory()
     del block
-    clock.forget_peak()
-    without = clock.peak()
+    clock.reset_peak_memory()
+    without = clock.peak_memory()
     assert with_it is not None
     assert without is not None
     assert with_it[0] - without[0] > 90 * MEGABYTE
 
 
 def test_a_peak_that_was_never_reset_is_not_told() -> None:
-    assert HostClock().peak() is None
+    assert HostClock().peak_memory() is None
 
 
 def test_a_peak_that_cannot_be_reset_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,8 +163,8 @@ def test_a_peak_that_cannot_be_reset_is_not_told(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "write_text", refuse)
     clock = HostClock()
-    clock.forget_peak()
-    assert clock.peak() is None
+    clock.reset_peak_memory()
+    assert clock.peak_memory() is None
 
 
 @pytest.mark.parametrize("status", [None, "Name:\tpython\nVmRSS:\t  100 kB\n"])
@@ -177,30 +177,30 @@ def test_a_peak_that_cannot_be_read_is_not_told(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(Path, "write_text", lambda *args, **kwargs: 1)
     monkeypatch.setattr(Path, "read_text", read)
     clock = HostClock()
-    clock.forget_peak()
-    assert clock.peak() is None
-    clock.free()
+    clock.reset_peak_memory()
+    assert clock.peak_memory() is None
+    clock.empty_cache()
 
 
 def test_the_name_of_the_program_does_not_matter_for_its_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "status").write_bytes(b"Name:\tr\xe9seau\xff\nVmHWM:\t  2048 kB\n")
     monkeypatch.setattr(device_timer, "Path", lambda name: tmp_path / Path(name).name)
     clock = HostClock()
-    clock.forget_peak()
+    clock.reset_peak_memory()
     assert (tmp_path / "clear_refs").read_text(encoding="ascii") == "5"
-    assert clock.peak() == (2 * MEGABYTE, "resident")
+    assert clock.peak_memory() == (2 * MEGABYTE, "resident")
     (tmp_path / "clear_refs").unlink()
     (tmp_path / "clear_refs").mkdir()  # it cannot be reset a second time
-    clock.forget_peak()
-    assert clock.peak() is None
+    clock.reset_peak_memory()
+    assert clock.peak_memory() is None
 
 
 def test_a_peak_is_read_in_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "write_text", lambda *args, **kwargs: 1)
     monkeypatch.setattr(Path, "read_text", lambda *args, **kwargs: "VmPeak:\t 9 kB\nVmHWM:\t  2048 kB\nVmRSS:\t 7 kB\n")
     clock = HostClock()
-    clock.forget_peak()
-    assert clock.peak() == (2 * MEGABYTE, "resident")
+    clock.reset_peak_memory()
+    assert clock.peak_memory() == (2 * MEGABYTE, "resident")
 
 
 # CUDA and Metal, with fakes of torch's modules
@@ -273,9 +273,9 @@ def test_a_gpu_is_timed_by_its_events(cuda: FakeCuda) -> None:
 
 def test_the_peak_of_a_gpu_is_its_allocators(cuda: FakeCuda) -> None:
     clock = CudaClock(CUDA)
-    clock.forget_peak()
-    assert clock.peak() == (123, "allocated")
-    clock.free()
+    clock.reset_peak_memory()
+    assert clock.peak_memory() == (123, "allocated")
+    clock.empty_cache()
     assert cuda.asked == [("reset_peak_memory_stats", CUDA), ("max_memory_allocated", CUDA), ("empty_cache", None)]
 
 
@@ -290,9 +290,9 @@ def test_metal_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = MpsClock()
     simulated.run(5.0)
     assert timed(clock, steps(simulated, 0.25, enqueue_s=0.125)) == Sample(0.375, 0.125, None)
-    clock.forget_peak()
-    assert clock.peak() == (77, "allocated")
-    clock.free()
+    clock.reset_peak_memory()
+    assert clock.peak_memory() == (77, "allocated")
+    clock.empty_cache()
     assert freed == [True]
 
 
@@ -345,16 +345,16 @@ def test_on_a_gpu_a_call_returns_before_its_work_is_done() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_the_peak_counts_an_allocation() -> None:
     clock = CudaClock(CUDA)
-    clock.forget_peak()
-    before = clock.peak()
+    clock.reset_peak_memory()
+    before = clock.peak_memory()
     block = torch.empty(100 * MEGABYTE, dtype=torch.uint8, device=CUDA)
     del block
-    after = clock.peak()
+    after = clock.peak_memory()
     assert before is not None
     assert after is not None
     assert after[0] - before[0] >= 100 * MEGABYTE
-    clock.forget_peak()
-    forgotten = clock.peak()
+    clock.reset_peak_memory()
+    forgotten = clock.peak_memory()
     assert forgotten is not None
     assert forgotten[0] < after[0]
-    clock.free()
+    clock.empty_cache()

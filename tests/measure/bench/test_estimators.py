@@ -424,7 +424,7 @@ def test_a_description_is_that_of_python(times: list[float]) -> None:
     assert told.median_s == pytest.approx(python.median(times))
     assert told.mean_s == pytest.approx(python.fmean(times))
     assert (told.min_s, told.max_s, told.samples_s) == (min(times), max(times), tuple(times))
-    assert (told.low_s, told.high_s) == median_interval(times)
+    assert (told.ci_low_s, told.ci_high_s) == median_interval(times)
     if len(times) > 1:
         assert told.std_s == pytest.approx(python.stdev(times))
     else:
@@ -512,8 +512,8 @@ def test_coverage_of_a_ratio_of_two_runs(rho: float) -> None:
 
 
 def test_a_ratio_of_two_runs_by_hand() -> None:
-    ours = replace(describe([1.0]), median_s=2.0, low_s=2.0 / 1.03, high_s=2.0 * 1.03)
-    theirs = replace(ours, median_s=1.0, low_s=1.0 / 1.04, high_s=1.04)
+    ours = replace(describe([1.0]), median_s=2.0, ci_low_s=2.0 / 1.03, ci_high_s=2.0 * 1.03)
+    theirs = replace(ours, median_s=1.0, ci_low_s=1.0 / 1.04, ci_high_s=1.04)
     # In logarithms, of a right-angled triangle.
     reach = math.exp(math.hypot(math.log(1.03), math.log(1.04)))
     assert independent_ratio(ours, theirs) == pytest.approx((2.0, 2 / reach, 2 * reach))

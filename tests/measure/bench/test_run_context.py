@@ -48,9 +48,9 @@ def test_a_frame_says_what_was_asked_and_what_went_on_meanwhile(root: Path) -> N
     frame = RunContext(model_from_spec(SMALL), question)
     ticks(root, 70, 30)
     found = frame.close()
-    assert found.conditions.stolen == pytest.approx(0.3)
+    assert found.conditions.steal_time_share == pytest.approx(0.3)
     assert any("30 % of the time to other guests" in note.text for note in found.notes)
-    assert found.conditions.seconds == 4.0
+    assert found.conditions.duration_s == 4.0
     assert (found.conditions.mode, found.conditions.precision) == ("train", "float16")
     assert (found.conditions.threads, found.conditions.interop_threads) == (
         torch.get_num_threads(),

@@ -276,9 +276,9 @@ def test_warm_up_tells_the_first_call_apart(clock: SimulatedClock) -> None:
     call = SimulatedCall(clock, iter([3.0, *repeat(0.02, 200)]))
     start = warm_up(clock, call, Limits())
     assert start.first_call_s == pytest.approx(3.0)
-    assert start.steady
+    assert start.converged
     assert start.calls == 21 == call.calls
-    assert start.seconds == pytest.approx(3.4)
+    assert start.duration_s == pytest.approx(3.4)
 
 
 def test_warm_up_waits_for_a_compiler(clock: SimulatedClock) -> None:
@@ -287,34 +287,34 @@ def test_warm_up_waits_for_a_compiler(clock: SimulatedClock) -> None:
     durations = [2.0, 5.0, *repeat(0.05, 15), 4.0, *repeat(0.02, 300)]
     call = SimulatedCall(clock, (seconds * (1 + 0.02 * dice.gauss(0, 1)) for seconds in durations))
     start = warm_up(clock, call, Limits(max_time_s=120))
-    assert start.steady
+    assert start.converged
     assert 18 + 10 < start.calls < 60
 
 
 def test_warm_up_is_not_over_before_a_clock_can_rise(clock: SimulatedClock) -> None:
     start = warm_up(clock, steps(clock, 0.0005), Limits())
-    assert start.steady
-    assert 0.2 <= start.seconds < 0.25
+    assert start.converged
+    assert 0.2 <= start.duration_s < 0.25
 
 
 def test_warm_up_ends_though_nothing_stands_still(clock: SimulatedClock) -> None:
     call = SimulatedCall(clock, (0.01 * 1.02**index for index in count()))
     start = warm_up(clock, call, Limits(max_time_s=20))
-    assert not start.steady
-    assert 5 <= start.seconds < 5.5
+    assert not start.converged
+    assert 5 <= start.duration_s < 5.5
     assert start.calls == call.calls
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.1, 21), (0.5, 7), (1.0, 5)])
 def test_long_calls_are_told_by_fewer(clock: SimulatedClock, seconds: float, calls: int) -> None:
     start = warm_up(clock, steps(clock, seconds), Limits(max_time_s=20))
-    assert start.steady
+    assert start.converged
     assert start.calls == calls
 
 
 def test_a_call_that_takes_all_the_time_is_called_three_times(clock: SimulatedClock) -> None:
     start = warm_up(clock, steps(clock, 100.0), Limits(max_time_s=20))
-    assert not start.steady
+    assert not start.converged
     assert start.calls == 3
 
 
@@ -322,14 +322,14 @@ def test_a_first_call_takes_as_long_as_it_does(clock: SimulatedClock) -> None:
     """Compiling for longer than a warm-up may last leaves the time for the calls after it."""
     start = warm_up(clock, SimulatedCall(clock, iter([60.0, *repeat(0.02, 300)])), Limits(max_time_s=20))
     assert start.first_call_s == 60.0
-    assert start.steady
+    assert start.converged
     assert start.calls == 21
 
 
 def test_warm_up_is_quick_where_there_is_little_time(clock: SimulatedClock) -> None:
     start = warm_up(clock, steps(clock, 0.0001), Limits(max_time_s=0.1))
-    assert start.steady
-    assert start.seconds <= 0.025
+    assert start.converged
+    assert start.duration_s <= 0.025
 
 
 def test_warm_up_tells_how_it_goes(clock: SimulatedClock) -> None:
@@ -416,6 +416,6 @@ def test_the_hour_of_the_clock_does_not_matter(clock: SimulatedClock) -> None:
     clock.host_s = clock.done_s = 1000.0
     told: list[str] = []
     start = warm_up(clock, SimulatedCall(clock, iter([3.0, *repeat(0.02, 200)])), Limits(), told.append)
-    assert start.seconds == pytest.approx(3.4)
+    assert start.duration_s == pytest.approx(3.4)
     assert start.calls == 21
     assert len(told) <= 1, "it says something now and then, not at every call"

@@ -145,7 +145,7 @@ def test_a_walk_names_what_is_counted_differently() -> None:
     figures = {key: apply(rule, PARTS, None) for key, rule in ((rule.key, rule) for rule in rules(8))}
     parts = tuple(FlopTerm(symbol, f"meaning of {symbol}", count) for symbol, count in PARTS.items())
     way = reconcile(figures["torchvision"], figures["fvcore"], parts, {"B": ["b", "a"], "G": ["pool"]})
-    assert (way.start, way.end, way.from_figure, way.to_figure) == (
+    assert (way.start, way.end, way.start_value, way.end_value) == (
         *("torchvision", "fvcore"),
         *(SAID["torchvision"], SAID["fvcore"]),
     )
@@ -162,7 +162,7 @@ def test_a_walk_starts_where_the_tool_stood_and_not_at_a_rounded_figure() -> Non
     parts = (FlopTerm("C", "c", 900), FlopTerm("L", "l", 100))
     exact, odd = applied(Figure(1000)), applied(Figure(993))
     rounded = applied(Figure(1004, rounding=10))
-    assert reconcile(exact, rounded, parts, {}).to_figure == 1000
+    assert reconcile(exact, rounded, parts, {}).end_value == 1000
     (step,) = reconcile(exact, odd, parts, {}).steps
     assert (step.symbol, step.difference, step.value) == (UNEXPLAINED, -7, 7)
     assert (step.from_coefficient, step.to_coefficient) == (0.0, -1.0)

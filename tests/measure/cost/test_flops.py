@@ -71,7 +71,7 @@ def test_columns_add_up() -> None:
     forward = [row for row in result.operators if row.phase == "forward"]
     fvcore = {row.key: row.measured for row in result.conventions}["fvcore"]
     assert sum(row.macs for row in forward) == result.macs == result.root.macs
-    assert sum(row.operations for row in forward) == result.operations == result.root.operations
+    assert sum(row.ops for row in forward) == result.ops == result.root.ops
     assert sum(row.fvcore or 0 for row in forward) == fvcore == result.root.fvcore
     assert sum(row.macs for row in result.operators if row.phase == "backward") == result.backward_macs
     assert_adds_up(result.root)
@@ -89,8 +89,8 @@ def assert_adds_up(module: ModuleFlops) -> None:
 def test_any_two_figures_are_joined_by_a_walk_that_adds_up() -> None:
     result = flops_of_member("resnet50")
     for start, end in itertools.permutations(result.conventions, 2):
-        walk = conventions.reconcile(start, end, result.parts, {})
-        assert walk.from_figure + sum(step.difference for step in walk.steps) == walk.to_figure
+        walk = conventions.reconcile(start, end, result.terms, {})
+        assert walk.start_value + sum(step.difference for step in walk.steps) == walk.end_value
         assert all(step.symbol != conventions.UNEXPLAINED for step in walk.steps), (start.key, end.key)
 
 
@@ -205,7 +205,7 @@ def test_the_dtype_changes_no_count() -> None:
 
     spec = model_from_spec(FAMILY["resnet18"])
     found = [
-        count_flops(spec, shape=(1, 3, 64, 64), dtype=dtype, device=CPU).operations
+        count_flops(spec, shape=(1, 3, 64, 64), dtype=dtype, device=CPU).ops
         for dtype in (torch.float32, torch.bfloat16, torch.float64)
     ]
     assert len(set(found)) == 1

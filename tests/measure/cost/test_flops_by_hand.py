@@ -117,7 +117,7 @@ def test_figures_carry_the_version_of_their_tool(result: FlopsResult) -> None:
 
 
 def test_totals_and_parts_by_hand(result: FlopsResult) -> None:
-    pixels, parts = 2 * 16, {part.symbol: part.value for part in result.parts}
+    pixels, parts = 2 * 16, {part.symbol: part.value for part in result.terms}
     assert parts == {
         "C": pixels * 12,
         "L": 2 * 20,
@@ -136,7 +136,7 @@ def test_totals_and_parts_by_hand(result: FlopsResult) -> None:
     assert (result.macs, result.flops) == (pixels * 12 + 40, 2 * (pixels * 12 + 40))
     comparisons = 8 * pixels * 4 + 3 * 2 * 4 * 4
     additions = parts["b"] + parts["k"] + 2 * parts["B"] + parts["A"] + parts["G"]
-    assert result.operations == result.flops + comparisons + additions
+    assert result.ops == result.flops + comparisons + additions
     assert [by_key(result)[key].verdict for key in ("operations", "torch", "torchinfo", "fvcore")] == ["exact"] * 4
     # Towards both weights, and to the linear layer's input; the image needs no gradient.
     assert (result.backward_macs, result.backward_flops) == (pixels * 12 + 80, 2 * (pixels * 12 + 80))
@@ -158,17 +158,17 @@ def test_what_is_not_counted_is_named_in_order(result: FlopsResult) -> None:
 def test_comparisons_of_a_maximum(layers: tuple[int, ...], comparisons: int) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), *(nn.MaxPool2d(size) for size in layers))
     operations = by_key(flops_of(model, (1, 3, 6, 6)))["operations"]
-    assert dict(operations.terms)["m"] == comparisons
+    assert dict(operations.coefficients)["m"] == comparisons
     assert operations.verdict == "exact"
 
 
 def test_walks_are_the_usual_ones_or_those_that_were_asked_for(result: FlopsResult) -> None:
-    assert [(walk.start, walk.end) for walk in result.walks] == [
+    assert [(walk.start, walk.end) for walk in result.reconciliations] == [
         ("torch", "macs"),
         ("torchinfo", "macs"),
         ("fvcore", "macs"),
     ]
-    asked = flops_of(Net(), SHAPE, walks=(("thop", "fvcore"), ("macs", "thop"))).walks
+    asked = flops_of(Net(), SHAPE, walks=(("thop", "fvcore"), ("macs", "thop"))).reconciliations
     assert [(walk.start, walk.end) for walk in asked] == [("thop", "fvcore"), ("macs", "thop")]
     (fewer, pooled) = asked[0].steps
     assert (fewer.symbol, fewer.operators, fewer.difference) == ("B", ("batch_norm",), -2 * 2 * 16 * 4)

@@ -76,11 +76,11 @@ def forward_rows(
 
 def test_a_row_holds_all_calls_of_its_operator() -> None:
     found = {row.name: row for row in forward_rows()}
-    assert {name: row.operations for name, row in found.items()} == OPERATIONS
+    assert {name: row.ops for name, row in found.items()} == OPERATIONS
     assert {name: row.macs for name, row in found.items() if row.macs} == MACS
     assert all(row.flops == 2 * row.macs for row in found.values())
     convolution = found["convolution"]
-    assert (convolution.calls, convolution.elements, convolution.part) == (2, 2 * PIXELS * 4, "C")
+    assert (convolution.calls, convolution.elements, convolution.term) == (2, 2 * PIXELS * 4, "C")
     assert (convolution.torch_flops, found["relu"].torch_flops) == (14, 7)
     assert {name for name, row in found.items() if not row.counted} == {"cumsum"}
     assert {row.phase for row in found.values()} == {"forward"}
@@ -118,8 +118,8 @@ def test_figures_of_fvcore_stand_at_the_operators_that_it_means() -> None:
         "odd": 17,
     }
     odd = found["odd"]
-    assert (odd.phase, odd.calls, odd.part, odd.counted) == ("forward", 0, None, True)
-    assert (odd.elements, odd.macs, odd.flops, odd.operations, odd.torch_flops) == (0, 0, 0, 0, None)
+    assert (odd.phase, odd.calls, odd.term, odd.counted) == ("forward", 0, None, True)
+    assert (odd.elements, odd.macs, odd.flops, odd.ops, odd.torch_flops) == (0, 0, 0, 0, None)
     assert {row.fvcore for row in forward_rows(None)} == {None}
 
 
@@ -151,11 +151,11 @@ def test_modules_hold_what_runs_inside_them() -> None:
         "lin": 40,
     }
     assert all(row.flops == 2 * row.macs for row in found.values())
-    assert found[""].operations == sum(OPERATIONS.values())
-    assert found["body"].operations == OPERATIONS["convolution"] + OPERATIONS["relu"]
+    assert found[""].ops == sum(OPERATIONS.values())
+    assert found["body"].ops == OPERATIONS["convolution"] + OPERATIONS["relu"]
     # Seven each: three inside of body, one in lin, and an addition, a mean and a sum of the network's own.
     assert [found[path].torch_flops for path in ("", "body", "lin")] == [7 * 7, 3 * 7, 7]
-    assert {path: (row.name, row.kind, row.depth) for path, row in found.items()} == {
+    assert {path: (row.name, row.layer_type, row.depth) for path, row in found.items()} == {
         "": ("net", "Net", 0),
         "body": ("body", "Sequential", 1),
         "body.0": ("0", "Conv2d", 2),
@@ -205,5 +205,5 @@ def test_work_backward_stands_at_the_modules_that_make_it() -> None:
 )
 def test_a_head_of_train_mode_costs_nothing_at_inference(path: str, name: str, kind: str, depth: int) -> None:
     row = modules(step(), {"": 3})[path]
-    assert (row.name, row.kind, row.depth) == (name, f"{kind} (train mode only)", depth)
-    assert (row.macs, row.flops, row.operations, row.torch_flops, row.fvcore) == (0, 0, 0, 0, None)
+    assert (row.name, row.layer_type, row.depth) == (name, f"{kind} (train mode only)", depth)
+    assert (row.macs, row.flops, row.ops, row.torch_flops, row.fvcore) == (0, 0, 0, 0, None)

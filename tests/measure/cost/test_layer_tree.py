@@ -50,7 +50,7 @@ def assert_adds_up(result: SummaryResult) -> None:
             assert layer.peak_bytes == max(child.peak_bytes for child in layer.children)
     paths = [(layer.path, layer.call) for layer in rows(result.root)]
     assert len(set(paths)) == len(paths)
-    assert result.memory.saved_bytes == result.root.saved_bytes
+    assert result.memory.saved_for_backward_bytes == result.root.saved_for_backward_bytes
     assert result.memory.inference_peak_bytes == result.root.peak_bytes
     for name in ("parameters", "trainable_parameters", "frozen_parameters", "buffers", "macs", "flops", "operations"):
         assert getattr(result, name) == getattr(result.root, name)
@@ -103,7 +103,7 @@ def test_rows_add_up_in_networks_of_any_make(index: int) -> None:
 
 def test_a_row_of_a_convolution() -> None:
     conv = row(summary_of_member("resnet18"), "head.conv")
-    assert (conv.name, conv.kind, conv.is_operator, conv.call) == ("conv", "Conv2d", False, 1)
+    assert (conv.name, conv.layer_type, conv.is_operator, conv.call) == ("conv", "Conv2d", False, 1)
     assert (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups) == (
         *((7, 7), (2, 2), (3, 3), (1, 1)),
         1,
@@ -113,8 +113,10 @@ def test_a_row_of_a_convolution() -> None:
     assert conv.macs == conv.backward_macs == 9408 * 112 * 112  # no gradient goes towards the image
     outputs = 64 * 112 * 112
     assert conv.activation_bytes == conv.peak_bytes == 4 * outputs
-    assert conv.saved_bytes == 0  # it keeps its input, which is the image; its output is kept by the batch norm
-    assert row(summary_of_member("resnet18"), "head.bn").saved_bytes == 4 * outputs + 2 * 4 * 64
+    assert (
+        conv.saved_for_backward_bytes == 0
+    )  # it keeps its input, which is the image; its output is kept by the batch norm
+    assert row(summary_of_member("resnet18"), "head.bn").saved_for_backward_bytes == 4 * outputs + 2 * 4 * 64
     assert conv.bytes_moved == 4 * (3 * 224 * 224 + 9408 + outputs)
     assert conv.receptive_field == (7, 7)
 
@@ -129,7 +131,7 @@ def test_pooling_shows_its_kernel_and_grouped_convolutions_their_groups() -> Non
 def test_a_residual_addition_is_a_row_of_its_block() -> None:
     block = row(summary_of_member("resnet18"), "l1.block.ResSkip")
     (add,) = (child for child in block.children if child.is_operator)
-    assert (add.name, add.kind, add.operations) == ("add", "add", 128 * 28 * 28)
+    assert (add.name, add.layer_type, add.ops) == ("add", "add", 128 * 28 * 28)
     assert (add.activation_bytes, add.macs) == (0, 0)  # it is in place
     assert [child.name for child in block.children].index("add") == len(block.children) - 2  # before the last relu
     assert row(summary_of(Residual(in_place=False)), ":add").activation_bytes == 4 * 2 * 3 * 16 * 16
@@ -179,7 +181,7 @@ def test_modules_that_are_not_called_are_shown_as_such() -> None:
         ("spare", 0, 25),
         ("statistics", 0, 0),
     ]
-    assert row(result, "spare").kind == "Sequential (not called)"
+    assert row(result, "spare").layer_type == "Sequential (not called)"
 
 
 def test_frozen_parameters_are_told_from_trainable_ones() -> None:
@@ -215,7 +217,7 @@ def test_changed_networks(options: dict[str, object], parameters: int, logits: i
 
 def test_four_hundred_blocks() -> None:
     result = summary_of(resolve(depth=18, repeat="100,100,100,100"), (2, 3, 32, 32))
-    assert sum(layer.kind in ("ResIdentity", "ResSkip") for layer in rows(result.root)) == 400
+    assert sum(layer.layer_type in ("ResIdentity", "ResSkip") for layer in rows(result.root)) == 400
     assert_adds_up(result)
 
 
@@ -231,7 +233,7 @@ def test_work_grows_with_the_batch_and_weights_do_not() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_halves_bytes_and_leaves_counts(dtype: torch.dtype) -> None:
     single, half = (summary_of(FAMILY["resnet18"], (2, 3, 64, 64), kind) for kind in (torch.float32, dtype))
-    assert (single.macs, single.operations, single.parameters) == (half.macs, half.operations, half.parameters)
+    assert (single.macs, single.ops, single.parameters) == (half.macs, half.ops, half.parameters)
     assert (half.input.bytes, half.input.dtype) == (single.input.bytes // 2, str(dtype).removeprefix("torch."))
     trackers = 8 * 20  # int64
     for first, second in zip(rows(single.root), rows(half.root), strict=True):

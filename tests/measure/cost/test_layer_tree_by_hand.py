@@ -14,7 +14,7 @@ from tests.helpers.models import row, rows, summary_of
 
 
 def shown(result: SummaryResult) -> list[tuple[str, str, int, int]]:
-    return [(layer.path, layer.kind, layer.call, layer.parameters) for layer in rows(result.root)]
+    return [(layer.path, layer.layer_type, layer.call, layer.parameters) for layer in rows(result.root)]
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
@@ -208,7 +208,7 @@ def test_buffers_and_moves_of_a_container_have_rows() -> None:
     own, cat = row(result, ":own"), row(result, ":cat")
     assert (own.buffers, own.buffer_bytes, own.parameters, own.peak_bytes, own.is_operator) == (3, 24, 0, 0, True)
     assert (result.buffers, result.memory.buffer_bytes) == (3, 24)
-    assert (cat.operations, cat.activation_bytes, cat.output_shape) == (0, 4 * 2 * 6 * 16, (2, 6, 4, 4))
+    assert (cat.ops, cat.activation_bytes, cat.output_shape) == (0, 4 * 2 * 6 * 16, (2, 6, 4, 4))
     assert cat.input_shape == (2, 3, 4, 4)
 
 
@@ -240,7 +240,7 @@ class Trained(nn.Module):
 def test_a_head_of_train_mode_has_rows_for_all_that_it_holds() -> None:
     result = summary_of(Trained(), (2, 3, 4, 4))
     aux = row(result, "aux")
-    assert (aux.kind, aux.name, aux.call) == ("Second (train mode only)", "aux", 0)
+    assert (aux.layer_type, aux.name, aux.call) == ("Second (train mode only)", "aux", 0)
     assert aux.is_operator is False
     assert (aux.input_shape, aux.output_shape) == ((2, 4, 4, 4), (2, 7))
     assert [(layer.path, layer.name, layer.parameters) for layer in aux.children] == [
@@ -249,7 +249,7 @@ def test_a_head_of_train_mode_has_rows_for_all_that_it_holds() -> None:
     ]
     assert aux.parameters == 32
     # It keeps the means for the scale's gradient, and the scaled means for the weight's.
-    assert [layer.saved_bytes for layer in aux.children] == [4 * 2 * 4, 4 * 2 * 4]
+    assert [layer.saved_for_backward_bytes for layer in aux.children] == [4 * 2 * 4, 4 * 2 * 4]
     assert row(result, "aux.lin").backward_macs == aux.backward_macs == 2 * 2 * 28
     assert (aux.macs, aux.activation_bytes, aux.peak_bytes, aux.bytes_moved) == (0, 0, 0, 0)
     assert result.parameters == 12 + 20 + 32
@@ -269,14 +269,14 @@ def test_what_a_forward_keeps_and_computes_itself_stands_at_its_first_operator()
     product = row(result, ":mm")
     assert product.macs == 3 * 2 * 3
     assert product.backward_macs == 2 * product.macs  # towards both
-    assert product.saved_bytes == 2 * (4 * 2 * 3)
+    assert product.saved_for_backward_bytes == 2 * (4 * 2 * 3)
     assert result.root.backward_macs == 2 * product.macs + 2 * (2 * 4 * 3)
 
 
 def test_without_a_training_step_there_are_no_training_figures() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
     result = summary_of(model, (1, 3, 4, 4))
-    assert {(layer.saved_bytes, layer.backward_macs) for layer in rows(result.root)} == {(None, None)}
+    assert {(layer.saved_for_backward_bytes, layer.backward_macs) for layer in rows(result.root)} == {(None, None)}
     assert any(note.text.startswith("no training figures: Expected more than 1 value") for note in result.notes)
 
 

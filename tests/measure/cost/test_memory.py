@@ -115,7 +115,7 @@ def test_what_cannot_be_trained_has_a_largest_batch_at_inference_alone(monkeypat
     monkeypatch.setattr(devices, "memory_bytes", lambda device: 10**9)
     # A batch norm over a single value cannot be trained; the twice as large batch of two could.
     memory = summarize(subject(build(18)), shape=(1, 3, 32, 32), dtype=torch.float32, device=CPU).memory
-    assert memory.training_peak_bytes is memory.training_bytes is memory.saved_bytes is None
+    assert memory.training_peak_bytes is memory.training_bytes is memory.saved_for_backward_bytes is None
     assert memory.largest_batch_training is None
     assert memory.largest_batch_inference
 

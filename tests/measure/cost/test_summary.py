@@ -29,7 +29,7 @@ def with_torchinfo(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> SummaryRe
 
 def test_torchinfo_agrees() -> None:
     release = version("torchinfo")
-    assert summary_of(network()).witnesses == (
+    assert summary_of(network()).cross_checks == (
         CrossCheck("torchinfo", release, "parameters", 24, 24, True, None),
         CrossCheck("torchinfo", release, "layers with their output shapes", 4, 4, True, None),
     )
@@ -38,9 +38,9 @@ def test_torchinfo_agrees() -> None:
 def test_where_torchinfo_says_something_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     image = (2, 4, 16, 16)
     leaves = (("Conv2d", image), ("ReLU", image), ("BatchNorm2d", (1,)), ("Flatten", (2, 1024)))
-    parameters, layers = with_torchinfo(monkeypatch, parameters=25, leaves=leaves).witnesses
-    assert (parameters.ours, parameters.theirs, parameters.agrees, parameters.note) == (24, 25, False, None)
-    assert (layers.ours, layers.theirs, layers.agrees) == (4, 3, False)
+    parameters, layers = with_torchinfo(monkeypatch, parameters=25, leaves=leaves).cross_checks
+    assert (parameters.value, parameters.tool_value, parameters.agrees, parameters.note) == (24, 25, False, None)
+    assert (layers.value, layers.tool_value, layers.agrees) == (4, 3, False)
     assert layers.note == "first difference at BatchNorm2d"
 
 
@@ -49,7 +49,7 @@ def test_without_torchinfo_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -
         other_counters, "torchinfo", lambda *_: other_counters.TorchinfoReport("1.0", failure="it broke")
     )
     result = summary_of(network())
-    assert [(one.theirs, one.agrees, one.note) for one in result.witnesses] == [(None, None, "it broke")] * 2
+    assert [(one.tool_value, one.agrees, one.note) for one in result.cross_checks] == [(None, None, "it broke")] * 2
     assert result.parameters == 24
 
 
@@ -65,8 +65,8 @@ def test_heads_of_train_mode_are_none_of_the_layers() -> None:
 
     result = summary_of(Trained())
     assert [layer.path for layer in rows(result.root)] == ["", "body", ":mul", "aux"]
-    layers = result.witnesses[1]
-    assert (layers.ours, layers.theirs, layers.agrees) == (1, 1, True)
+    layers = result.cross_checks[1]
+    assert (layers.value, layers.tool_value, layers.agrees) == (1, 1, True)
 
 
 def test_operators_that_are_not_counted_are_named_in_order() -> None:

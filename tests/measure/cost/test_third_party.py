@@ -135,7 +135,7 @@ def test_the_tree_adds_up(name: str) -> None:
             for figure in ("parameters", "buffers", "macs", "operations", "backward_macs", "saved_bytes"):
                 assert getattr(layer, figure) == sum(getattr(child, figure) or 0 for child in layer.children)
     assert summary.root.backward_macs == flops.backward_macs == flops.root.backward_macs
-    assert summary.memory.saved_bytes == summary.root.saved_bytes
+    assert summary.memory.saved_for_backward_bytes == summary.root.saved_for_backward_bytes
 
 
 class Auxiliary(nn.Module):
@@ -313,7 +313,7 @@ def test_attention_keeps_no_matrix_of_scores() -> None:
     flops = flops_of(Attending(), shape, backward=True)
     assert "_scaled_dot_product_flash_attention_for_cpu" in {op.name for op in flops.operators}
     scores = 4 * 2 * tokens**2  # bytes of one such matrix
-    saved = summary_of(Attending(), shape).memory.saved_bytes
+    saved = summary_of(Attending(), shape).memory.saved_for_backward_bytes
     assert saved is not None
     assert saved < scores
     assert nn.functional.scaled_dot_product_attention.__module__ != "resnet_cli.measure.ops.attention_on_meta"

@@ -97,7 +97,7 @@ def test_one_of_one_reaches_what_it_reaches_alone(mode: str, wrapper: str, run: 
     assert [row.batch_size for row in rows] == [2, 5]
     for row in rows:
         assert (row.backend, row.wrapper, row.threads) == ("gloo", wrapper, 1)
-        assert row.alone_images_per_s == pytest.approx(row.batch_size / 0.01)
+        assert row.single_process_images_per_s == pytest.approx(row.batch_size / 0.01)
         assert row.efficiency == pytest.approx(1.0)
         (rank,) = row.ranks
         assert (rank.rank, rank.host, rank.device) == (0, socket.gethostname(), "cpu")

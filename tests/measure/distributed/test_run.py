@@ -109,8 +109,8 @@ def test_their_rows_are_the_result_under_their_own_conditions(root: Path, monkey
     assert found.replicas == rows
     assert not found.interrupted
     assert found.conditions.threads == 4
-    assert found.conditions.other_load is None  # what is busy is ours
-    assert found.conditions.stolen == 0.1
+    assert found.conditions.background_cpu_load is None  # what is busy is ours
+    assert found.conditions.steal_time_share == 0.1
     assert [note.text for note in found.notes] == [
         "each process has 4 threads, the one that was measured alone too",
         "the hypervisor gave 10 % of the time to other guests of this machine",

@@ -66,8 +66,8 @@ def test_two_processes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
         assert (row.backend, row.wrapper, row.threads) == ("gloo", "replicas", 1)
         assert [(rank.rank, rank.device) for rank in row.ranks] == [(0, "cpu"), (1, "cpu")]
         assert row.images_per_s == pytest.approx(sum(rank.images_per_s for rank in row.ranks))
-        assert row.efficiency == pytest.approx(row.images_per_s / (2 * row.alone_images_per_s))
-        assert row.ranks[row.slowest].images_per_s == min(rank.images_per_s for rank in row.ranks)
+        assert row.efficiency == pytest.approx(row.images_per_s / (2 * row.single_process_images_per_s))
+        assert row.ranks[row.slowest_rank].images_per_s == min(rank.images_per_s for rank in row.ranks)
         for rank in row.ranks:  # its rate has what lies between two calls in it, too
             assert 0 < rank.images_per_s <= row.batch_size / rank.time.mean_s
         assert row.ranks[0].time.samples_s != row.ranks[1].time.samples_s
@@ -129,7 +129,7 @@ def test_a_process_per_gpu(mode: str) -> None:
     (row,) = launch(processes, replace(QUESTION, device="cuda", mode=mode))
     assert row.backend == "nccl"
     assert [rank.device for rank in row.ranks] == [f"cuda:{index}" for index in range(processes)]
-    assert row.efficiency == pytest.approx(row.images_per_s / (processes * row.alone_images_per_s))
+    assert row.efficiency == pytest.approx(row.images_per_s / (processes * row.single_process_images_per_s))
 
 
 # In figures
@@ -144,16 +144,16 @@ def test_rates_add_up_and_the_slowest_is_named() -> None:
     each = [found([0.125], 16, 2.0), found([0.25], 10, 2.5), found([0.2], 10, 2.0)]
     row = combined(4, "gloo", REPLICAS, 2, alone, each, 0.95)
     assert [rank.images_per_s for rank in row.ranks] == [32, 16, 20]
-    assert (row.images_per_s, row.alone_images_per_s) == (68, 40)
+    assert (row.images_per_s, row.single_process_images_per_s) == (68, 40)
     assert row.efficiency == 68 / (3 * 40)
-    assert row.slowest == 1
-    assert row.alone.median_s == 0.1
+    assert row.slowest_rank == 1
+    assert row.single_process.median_s == 0.1
 
 
 def test_of_equal_rates_the_one_with_slower_calls_is_the_slowest() -> None:
     alone = RankSamples(samples_s=[0.1], calls=10, seconds=1.0)
     row = combined(1, "gloo", DDP, 1, alone, [found([0.1], 10, 1.0), found([0.11], 10, 1.0)], 0.95)
-    assert row.slowest == 1
+    assert row.slowest_rank == 1
 
 
 def test_notes_say_the_threads_and_what_lockstep_means() -> None:

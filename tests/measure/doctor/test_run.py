@@ -121,7 +121,7 @@ def test_the_result_is_the_verdict_on_what_was_found_and_nothing_personal_is_in_
     assert [one.value for one in result.variables] == ["~/torch"]
     assert result.packages == host.packages()
     assert result.resnet_cli == resnet_cli.__version__
-    assert examine().healthy
+    assert examine().ok
     assert asked[1] == (False, None)
 
 

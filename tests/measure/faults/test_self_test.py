@@ -76,7 +76,7 @@ def planting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SelfTestResult]:
 
 def test_each_fault_is_a_row_and_all_of_them_a_count(planting: Callable[..., SelfTestResult]) -> None:
     result = planting(NAMED, UNNAMED, UNSEEN, PLACELESS, FAILING)
-    rows = [(row.key, row.group, row.title, row.planted, row.detected, row.named) for row in result.rows]
+    rows = [(row.key, row.group, row.title, row.injected, row.detected, row.diagnosed) for row in result.faults]
     assert rows == [
         ("missing-stem-relu", "wiring", "no ReLU in the stem", True, True, True),
         ("one-weight", "weights", "called by another's name", True, True, False),
@@ -84,18 +84,18 @@ def test_each_fault_is_a_row_and_all_of_them_a_count(planting: Callable[..., Sel
         ("gelu", "wiring", "nowhere", False, False, False),
         ("kernel", "convolution and pooling", "does not run", True, False, False),
     ]
-    assert [row.checks for row in result.rows] == [("settings",), ("settings",), (), (), ()]
-    assert [row.text for row in result.rows[:4]] == [
+    assert [row.checks for row in result.faults] == [("settings",), ("settings",), (), (), ()]
+    assert [row.text for row in result.faults[:4]] == [
         "the ReLU of the stem is missing", "the ReLU of the stem is missing", "", "no such layer was found",
     ]  # fmt: skip
-    assert "the forward of ours failed" in result.rows[4].text
-    assert (result.planted, result.detected, result.named, result.same) == (4, 2, 1, False)
+    assert "the forward of ours failed" in result.faults[4].text
+    assert (result.injected, result.detected, result.diagnosed, result.same) == (4, 2, 1, False)
     assert (result.network.name, result.reference, result.notes, result.interrupted) == ("ours", "theirs", (), False)
 
 
 def test_all_found_and_named_is_the_same_whatever_has_no_place(planting: Callable[..., SelfTestResult]) -> None:
     result = planting(NAMED, PLACELESS)
-    assert (result.planted, result.detected, result.named, result.same) == (1, 1, 1, True)
+    assert (result.injected, result.detected, result.diagnosed, result.same) == (1, 1, 1, True)
     assert not planting(NAMED, UNNAMED).same
     assert not planting(NAMED, UNSEEN).same
 
@@ -106,15 +106,15 @@ def test_a_finding_is_told_where_no_pattern_has_a_name(planting: Callable[..., S
         return model
 
     result = planting(Fault("eps-1e-6", "batch norm", "eps", narrower))
-    assert result.rows[0].text == "norm: eps 1e-06, torchvision has 1e-05"
+    assert result.faults[0].text == "norm: eps 1e-06, torchvision has 1e-05"
     assert result.same
 
 
 def test_a_network_that_is_not_in_parity_is_held_against_itself(planting: Callable[..., SelfTestResult]) -> None:
     result = planting(NAMED, UNSEEN, ours=network(act=nn.GELU()))
     assert result.reference == "ours"
-    assert [row.detected for row in result.rows] == [True, False]
-    assert result.rows[0].text == "the ReLU of the stem is missing"
+    assert [row.detected for row in result.faults] == [True, False]
+    assert result.faults[0].text == "the ReLU of the stem is missing"
     (note,) = result.notes
     assert note.level == "warning"
     assert note.text.startswith("ours is not theirs to begin with")
@@ -178,8 +178,8 @@ def test_ctrl_c_keeps_the_rows_that_there_are(
     monkeypatch.setattr(signals, "acknowledge", lambda: heard.append(True))
     stopping = Fault("gelu", "wiring", "Ctrl-C", interrupt)
     result = planting(NAMED, stopping, NAMED)
-    assert [row.key for row in result.rows] == ["missing-stem-relu"]
-    assert (result.interrupted, result.same, result.planted) == (True, False, 1)
+    assert [row.key for row in result.faults] == ["missing-stem-relu"]
+    assert (result.interrupted, result.same, result.injected) == (True, False, 1)
     assert heard == [True]
     with pytest.raises(KeyboardInterrupt):
         planting(stopping, NAMED)
@@ -196,7 +196,7 @@ def test_a_comparison_that_broke_off_says_nothing(
 
     monkeypatch.setattr(module, "compare", breaking)
     result = planting(NAMED, NAMED, NAMED)
-    assert (len(result.rows), result.interrupted) == (1, True)
+    assert (len(result.faults), result.interrupted) == (1, True)
 
 
 @pytest.mark.parametrize(

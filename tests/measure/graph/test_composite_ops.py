@@ -182,7 +182,7 @@ def test_a_convolution_that_pads_otherwise_is_one_operator(
     assert node.settings == plain.settings | {"padding_mode": mode}
     assert (node.operator, node.inputs, node.shape, node.path) == ("conv", (0,), plain.shape, "call")
     assert node.leaves == plain.leaves
-    assert (node.macro, plain.macro) == ("call", None)
+    assert (node.composite, plain.composite) == ("call", None)
 
 
 def test_padding_by_a_word_stands_for_both_axes() -> None:
@@ -240,7 +240,7 @@ def test_a_norm_by_hand_is_a_batch_norm(
     assert {role: leaf.name for role, leaf in node.leaves.items()} == {
         role: f"call.{name}" for role, name in zip(names, roles, strict=True)
     }
-    assert (node.operator, node.path, node.macro, node.inputs) == ("batch_norm", "call", "call", (0,))
+    assert (node.operator, node.path, node.composite, node.inputs) == ("batch_norm", "call", "call", (0,))
     assert node.settings == {"channels": 4, "affine": True, "track_running_stats": True}
 
 
@@ -308,11 +308,11 @@ OTHERS: dict[str, nn.Module] = {
 def test_torchs_own_norms_stay_what_they_are() -> None:
     nodes = graph_of(nn.RMSNorm(3), 2, 3).nodes
     assert {"rsqrt", "_fused_rms_norm"} & {node.operator for node in nodes}
-    assert all(node.macro is None for node in nodes)
+    assert all(node.composite is None for node in nodes)
 
 
 @pytest.mark.parametrize("case", OTHERS)
 def test_what_is_no_norm_stays_as_it_is_written(case: str) -> None:
     nodes = behind_conv(OTHERS[case])
     assert len(nodes) + (case in ("no spread", "another shape")) > 1
-    assert all(node.macro is None and node.operator != "batch_norm" for node in nodes)
+    assert all(node.composite is None and node.operator != "batch_norm" for node in nodes)

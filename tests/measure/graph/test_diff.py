@@ -30,7 +30,7 @@ def norm(**options: Any) -> nn.BatchNorm2d:
 
 def findings(structure: GraphDiff) -> list[tuple[str, str, str | None, str | None]]:
     found = [one.finding for one in structure.differences]
-    return [(one.kind, one.subject, one.our_value, one.their_value) for one in found]
+    return [(one.category, one.subject, one.model_value, one.reference_value) for one in found]
 
 
 def texts(structure: GraphDiff) -> list[str]:
@@ -127,7 +127,7 @@ def test_a_norm_by_hand_is_held_to_what_it_calls_by_a_name(options: dict[str, fl
     """Its momentum may be what is taken, as in torch, or what is kept, as in TensorFlow."""
     structure = structure_of(behind(OwnNorm(**options)), behind(norm()))
     assert structure.pairs[1][0] is not None
-    assert structure.pairs[1][0].macro == "1"
+    assert structure.pairs[1][0].composite == "1"
     assert statuses(structure) == ["equal", "equal"]
     assert not structure_of(behind(norm()), behind(OwnNorm(eps=1e-5))).differences
 
@@ -307,7 +307,7 @@ def test_one_operator_moves_to_one_place() -> None:
     pairs: list[Pair] = [(relu(1), None), (relu(2), None), (None, relu(1))]
     structure = diff_graphs(chain(relu(1), relu(2)), chain(relu(1)), pairs, "torchvision")
     assert statuses(structure) == ["moved", "extra", "moved"]
-    assert [one.finding.ours for one in structure.differences] == ["relu1", "relu2"]
+    assert [one.finding.model_path for one in structure.differences] == ["relu1", "relu2"]
     pairs = [(None, relu(1)), (relu(1), None), (None, relu(2))]
     structure = diff_graphs(chain(relu(1)), chain(relu(1), relu(2)), pairs, "torchvision")
     assert statuses(structure) == ["moved", "moved", "missing"]
@@ -345,7 +345,15 @@ def test_settings_in_a_few_words(layer: nn.Module, text: str) -> None:
 def test_both_networks_side_by_side() -> None:
     ours, theirs = behind(nn.ReLU(), norm(eps=1e-3)), behind(norm(), nn.Dropout(0.3))
     shown = [
-        (one.ours, one.our_operator, one.our_text, one.theirs, one.their_operator, one.their_text, one.status)
+        (
+            one.model_path,
+            one.model_op,
+            one.model_settings,
+            one.reference_path,
+            one.reference_op,
+            one.reference_settings,
+            one.status,
+        )
         for one in lines(structure_of(ours, theirs))
     ]
     assert shown == [

@@ -105,26 +105,26 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Climb:
 
 
 def by_key(result: OptimizationsResult) -> dict[str, OptimizationResult]:
-    return {rung.key: rung for rung in result.rungs}
+    return {rung.key: rung for rung in result.rows}
 
 
 def test_gain_and_break_even(climbed: Climb) -> None:
     result = climbed(folded=Fake(0.008), compile=Fake(0.004, setup_s=6.0))
     rungs = by_key(result)
-    assert [rung.key for rung in result.rungs] == ["eager", "folded", "compile"]
+    assert [rung.key for rung in result.rows] == ["eager", "folded", "compile"]
     eager, compiled = rungs["eager"], rungs["compile"]
-    assert (eager.gain, eager.low, eager.high, eager.setup_s, eager.pays_after) == (1, 1, 1, None, None)
-    assert compiled.gain == pytest.approx(2.5)
-    assert compiled.low == pytest.approx(2.5)
-    assert compiled.high == pytest.approx(2.5)
+    assert (eager.speedup, eager.ci_low, eager.ci_high, eager.setup_s, eager.break_even_calls) == (1, 1, 1, None, None)
+    assert compiled.speedup == pytest.approx(2.5)
+    assert compiled.ci_low == pytest.approx(2.5)
+    assert compiled.ci_high == pytest.approx(2.5)
     assert compiled.setup_s == pytest.approx(6.004)
-    assert compiled.pays_after == math.ceil(6.004 / 0.006)
+    assert compiled.break_even_calls == math.ceil(6.004 / 0.006)
     assert compiled.time is not None
     assert compiled.time.median_s == pytest.approx(0.004)
-    assert rungs["folded"].gain == pytest.approx(1.25)
+    assert rungs["folded"].speedup == pytest.approx(1.25)
     assert result.best == "compile"
     assert result.stopped == "sharp"
-    assert result.advice == (
+    assert result.recommendation == (
         "take compile: 2.50× as fast as plain eager, paid for after 1,001 calls, "
         "logits within 0.0e+00 (top-1 the same for 8 of 8)"
     )
@@ -137,11 +137,11 @@ def test_plain_eager_says_where_it_is_not_all_float32(
     climbed: Climb, precision: str, title: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resnet_cli.measure.bench.conditions.precision", lambda dtype, device: precision)
-    assert [rung.title for rung in climbed(folded=Fake()).rungs] == [title, "folded"]
+    assert [rung.title for rung in climbed(folded=Fake()).rows] == [title, "folded"]
 
 
 def test_all_rungs_are_sampled_in_turn(climbed: Climb) -> None:
-    rungs = climbed(folded=Fake(0.02), compile=Fake(0.02)).rungs
+    rungs = climbed(folded=Fake(0.02), compile=Fake(0.02)).rows
     counts = {len(rung.time.samples_s) for rung in rungs if rung.time is not None}
     assert len(counts) == 1
 
@@ -149,25 +149,25 @@ def test_all_rungs_are_sampled_in_turn(climbed: Climb) -> None:
 def test_a_slower_rung_never_pays_and_nothing_is_taken(climbed: Climb) -> None:
     result = climbed(folded=Fake(0.02, setup_s=1.0))
     rung = by_key(result)["folded"]
-    assert rung.gain == pytest.approx(0.5)
-    assert rung.pays_after is None
+    assert rung.speedup == pytest.approx(0.5)
+    assert rung.break_even_calls is None
     assert result.best is None
-    assert result.advice == "stay with plain eager: nothing else in this precision is surely faster"
+    assert result.recommendation == "stay with plain eager: nothing else in this precision is surely faster"
 
 
 def test_fewer_bits_are_named_but_not_taken(climbed: Climb) -> None:
     result = climbed(folded=Fake(0.005), bfloat16=Fake(0.002, change=lambda logits: logits * 1.01))
     assert result.best == "folded"
-    assert by_key(result)["bfloat16"].difference == pytest.approx(0.01, rel=1e-4)
-    assert result.advice.endswith(
+    assert by_key(result)["bfloat16"].logit_difference == pytest.approx(0.01, rel=1e-4)
+    assert result.recommendation.endswith(
         "; bfloat16 is 5.00× as fast, but moves the logits by 1 % (top-1 the same for 8 of 8)"
     )
 
 
 def test_another_likeliest_class_is_counted(climbed: Climb) -> None:
     rung = by_key(climbed(bfloat16=Fake(change=lambda logits: logits.roll(1, 1))))["bfloat16"]
-    assert rung.same_top1 is not None
-    assert rung.same_top1 < 1
+    assert rung.top1_agreement is not None
+    assert rung.top1_agreement < 1
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_a_rung_that_does_not_run_is_a_row_that_says_why(climbed: Climb, fake: F
     assert rung.reason is not None
     assert reason in rung.reason
     assert "/some" not in rung.reason
-    assert (rung.time, rung.gain, rung.pays_after) == (None, None, None)
-    assert rungs["compile"].gain == pytest.approx(2.0)
+    assert (rung.time, rung.speedup, rung.break_even_calls) == (None, None, None)
+    assert rungs["compile"].speedup == pytest.approx(2.0)
     assert result.best == "compile"
 
 
@@ -221,7 +221,7 @@ def test_a_network_that_takes_no_such_image_is_an_error_of_the_user() -> None:
 def test_ctrl_c_keeps_the_whole_rounds(climbed: Climb) -> None:
     result = climbed(folded=Fake(0.005, breaks=(150, KeyboardInterrupt())))
     assert result.stopped == "interrupted"
-    counts = {len(rung.time.samples_s) for rung in result.rungs if rung.time is not None}
+    counts = {len(rung.time.samples_s) for rung in result.rows if rung.time is not None}
     assert len(counts) == 1
     assert counts.pop() > 20
     assert result.best == "folded"
@@ -236,7 +236,7 @@ def test_the_time_is_for_all_rungs_together(climbed: Climb) -> None:
     fakes = {key.replace("-", "_"): Fake(0.05 * number) for number, key in enumerate(OPTIMIZATIONS, 1)}
     result = climbed(limits=Limits(max_time_s=10.0, ci_width=1e-9, min_time_s=100.0), **fakes)
     assert result.stopped == "time"
-    total = sum(sum(rung.time.samples_s) for rung in result.rungs if rung.time is not None)
+    total = sum(sum(rung.time.samples_s) for rung in result.rows if rung.time is not None)
     assert total < 10.0 + 2  # the last round is finished
 
 
@@ -250,7 +250,7 @@ def test_logits_are_compared_on_whole_batches(climbed: Climb, batch_size: int, i
 
     result = climbed(folded=Fake(0.001, change=note), batch_size=batch_size)
     assert set(sizes) == {batch_size}
-    assert f"the same for {images} of {images}" in result.advice
+    assert f"the same for {images} of {images}" in result.recommendation
 
 
 def row(key: str, gain: float, setup_s: float = 1.0, low: float | None = None) -> OptimizationResult:
@@ -261,13 +261,13 @@ def row(key: str, gain: float, setup_s: float = 1.0, low: float | None = None) -
         reason=None,
         dtype="float32",
         time=None,
-        gain=gain,
-        low=gain if low is None else low,
-        high=gain,
+        speedup=gain,
+        ci_low=gain if low is None else low,
+        ci_high=gain,
         setup_s=setup_s,
-        pays_after=1,
-        difference=2e-6,
-        same_top1=1.0,
+        break_even_calls=1,
+        logit_difference=2e-6,
+        top1_agreement=1.0,
     )
 
 
@@ -312,12 +312,12 @@ def test_on_this_machine() -> None:
     )
     rungs = by_key(result)
     assert list(rungs) == ["eager", "channels-last", "folded", "bfloat16", "tf32", "cuda-graph"]
-    assert rungs["eager"].difference == 0
+    assert rungs["eager"].logit_difference == 0
     for key in ("channels-last", "folded"):
-        difference = rungs[key].difference
+        difference = rungs[key].logit_difference
         assert difference is not None
         assert difference < 1e-5
-        assert rungs[key].same_top1 == 1
+        assert rungs[key].top1_agreement == 1
     assert rungs["bfloat16"].dtype == "bfloat16"
     assert [rungs[key].status for key in ("tf32", "cuda-graph")] == ["unavailable"] * 2
     assert any("conv-bn folded" in text for text in told)
@@ -343,6 +343,6 @@ def test_on_a_gpu() -> None:
     for key in ("channels-last", "folded", "channels-last-folded", "bfloat16", "float16", "cuda-graph"):
         assert rungs[key].status == "measured", rungs[key].reason
     graph = rungs["cuda-graph"]
-    assert graph.difference is not None
-    assert graph.difference < 1e-2
+    assert graph.logit_difference is not None
+    assert graph.logit_difference < 1e-2
     assert rungs["compile"].status == "measured" or rungs["compile"].reason

@@ -63,10 +63,10 @@ def test_of_several_outputs_each_is_compared(monkeypatch: pytest.MonkeyPatch) ->
         return {**output, "more": output["more"] * 1.01}
 
     clock = SimulatedClock(queued=False)
-    rung: OptimizationResult = climbed(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01, change)).rungs[1]
+    rung: OptimizationResult = climbed(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01, change)).rows[1]
     assert rung.status == "measured"
-    assert rung.difference is not None
-    assert 0.001 < rung.difference < 0.01
+    assert rung.logit_difference is not None
+    assert 0.001 < rung.logit_difference < 0.01
 
 
 def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) 
         return Variant(lambda images: model(image), image)
 
     result = climbed(clock, monkeypatch, taking(clock, 0.01), deaf)
-    assert [rung.status for rung in result.rungs] == ["measured", "failed"]
+    assert [rung.status for rung in result.rows] == ["measured", "failed"]
     assert clock.freed == 0
 
 
@@ -98,7 +98,7 @@ def test_memory_of_a_rung_that_fails_is_given_back(monkeypatch: pytest.MonkeyPat
     def fail(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         raise RuntimeError("no memory")
 
-    assert climbed(clock, monkeypatch, taking(clock, 0.01), fail).rungs[1].reason == "no memory"
+    assert climbed(clock, monkeypatch, taking(clock, 0.01), fail).rows[1].reason == "no memory"
     assert clock.freed == 1
 
 
@@ -109,10 +109,10 @@ def test_a_gain_of_a_third_pays_after_a_while(monkeypatch: pytest.MonkeyPatch) -
         clock.run(1.0)
         return taking(clock, 3 / 256)(model, image, on)
 
-    rung = climbed(clock, monkeypatch, taking(clock, 4 / 256), dear).rungs[1]
-    assert rung.gain == pytest.approx(4 / 3)
+    rung = climbed(clock, monkeypatch, taking(clock, 4 / 256), dear).rows[1]
+    assert rung.speedup == pytest.approx(4 / 3)
     assert rung.setup_s == 1 + 3 / 256
-    assert rung.pays_after == 256 + 3  # a call saves 1 / 256 s
+    assert rung.break_even_calls == 256 + 3  # a call saves 1 / 256 s
 
 
 def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

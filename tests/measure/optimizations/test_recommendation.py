@@ -10,12 +10,12 @@ from resnet_cli.measure.optimizations.recommendation import best_optimization, r
 from resnet_cli.results.bench import OptimizationResult
 
 PLAIN = OptimizationResult("folded", "folded", "measured", None, "float32", None, 2.0, 2.0, 2.0, 1.0, 7, 2e-6, 1.0)
-HALF = replace(PLAIN, key="bfloat16", dtype="bfloat16", difference=0.004, same_top1=0.75)
+HALF = replace(PLAIN, key="bfloat16", dtype="bfloat16", logit_difference=0.004, top1_agreement=0.75)
 KEEPING = {"eager", "folded", "compile"}
 
 
 def faster(rung: OptimizationResult, gain: float) -> OptimizationResult:
-    return replace(rung, gain=gain, low=gain, high=gain)
+    return replace(rung, speedup=gain, ci_low=gain, ci_high=gain)
 
 
 def sentence(*rungs: OptimizationResult, as_good: float = 0.01) -> str:
@@ -39,13 +39,13 @@ def test_fewer_bits_have_to_be_faster_than_the_best_by_more_than_the_measurement
 
 @pytest.mark.parametrize(("gain", "named"), [(1.005, False), (1.02, True)])
 def test_where_nothing_gains_fewer_bits_are_held_against_plain_eager(gain: float, named: bool) -> None:
-    said = sentence(replace(PLAIN, gain=0.9, low=0.9), faster(HALF, gain))
+    said = sentence(replace(PLAIN, speedup=0.9, ci_low=0.9), faster(HALF, gain))
     assert said.startswith("stay with plain eager")
     assert ("bfloat16" in said) == named
 
 
 def test_fewer_bits_that_are_faster_by_chance_are_not_named() -> None:
-    assert "bfloat16" not in sentence(PLAIN, replace(HALF, gain=5.0, low=0.99, high=25.0))
+    assert "bfloat16" not in sentence(PLAIN, replace(HALF, speedup=5.0, ci_low=0.99, ci_high=25.0))
 
 
 def test_without_any_tolerance_the_fastest_is_taken_and_only_what_is_faster_is_named() -> None:
@@ -56,7 +56,7 @@ def test_without_any_tolerance_the_fastest_is_taken_and_only_what_is_faster_is_n
 
 def test_what_takes_no_time_to_make_is_not_paid_for() -> None:
     for calls in (None, 0):
-        assert "paid" not in sentence(replace(PLAIN, pays_after=calls))
+        assert "paid" not in sentence(replace(PLAIN, break_even_calls=calls))
 
 
 def test_of_equally_fast_rungs_one_that_took_no_time_is_taken() -> None:
@@ -70,7 +70,7 @@ def test_of_equally_fast_rungs_one_that_took_no_time_is_taken() -> None:
     ("difference", "said"), [(9.9e-5, "9.9e-05"), (1e-4, "0.01 %"), (0.0312, "3.1 %"), (0.5, "50 %")]
 )
 def test_a_difference_is_a_percentage_where_one_can_imagine_it(difference: float, said: str) -> None:
-    assert f"logits within {said} (top-1" in sentence(replace(PLAIN, difference=difference))
+    assert f"logits within {said} (top-1" in sentence(replace(PLAIN, logit_difference=difference))
 
 
 def test_nothing_is_advised_where_nothing_ran() -> None:

@@ -94,9 +94,9 @@ def test_our_network_is_torchvisions_bit_for_bit(depth: int) -> None:
     assert {one.verdict for one in result.checks} == {BITWISE}
     assert result.same
     assert result.verdict == BITWISE
-    assert not result.findings
+    assert not result.differences
     assert not result.diagnoses
-    assert all(line.cumulative == line.isolated == 0 and line.status == "equal" for line in result.lines)
+    assert all(line.cumulative == line.isolated == 0 and line.status == "equal" for line in result.aligned_ops)
     assert from_json(to_json(result)) == result
 
 
@@ -110,13 +110,13 @@ def test_counts_are_those_that_torchvision_publishes() -> None:
 @pytest.mark.parametrize("name", HARMLESS)
 def test_no_false_alarm(name: str) -> None:
     result = compare(ModelUnderTest(HARMLESS[name](18), name), theirs(18), SMALL)
-    assert result.same, [one.text for one in result.findings]
+    assert result.same, [one.text for one in result.differences]
     assert result.verdict in (BITWISE, ROUNDING)
-    assert not result.findings
+    assert not result.differences
     expected = truth(name, 18)
     mapped = dict(result.mapping.pairs)
     assert {ours: other for ours, other in expected.items() if ours in mapped} == mapped
-    assert result.mapping.parameters == result.mapping.our_parameters == result.mapping.their_parameters == 102
+    assert result.mapping.mapped_tensors == result.mapping.model_tensors == result.mapping.reference_tensors == 102
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.key)
@@ -127,9 +127,9 @@ def test_every_fault_is_found_and_called_by_its_name(mutation: object) -> None:
     result = compare(ModelUnderTest(faulty, "faulty"), theirs(depth), question(transfer="none"))
     assert not result.same
     assert result.verdict != ROUNDING
-    assert result.findings
+    assert result.differences
     assert is_named(mutation.key, result), [one.text for one in (*result.diagnoses, *result.findings)]  # type: ignore[attr-defined]
-    assert sum(line.here for line in result.lines) <= 1
+    assert sum(line.is_first_difference for line in result.aligned_ops) <= 1
     assert from_json(to_json(result)) == result
 
 
@@ -151,11 +151,11 @@ def test_three_faults_are_three_findings_and_no_more() -> None:
         model.get_submodule("l1.block.ResIdentity0.conv2").weight[0, 0, 0, 0] += 0.5  # type: ignore[index, operator]
         model.get_submodule("l2.block.ResSkip.bn2").running_mean[3] += 0.5  # type: ignore[index, operator]
     result = compare(ModelUnderTest(model, "three"), theirs(18), question(transfer="none"))
-    apart = [line.ours for line in result.lines if line.isolated]
+    apart = [line.model_path for line in result.aligned_ops if line.isolated]
     assert apart == ["l0.block.ResIdentity0.bn1", "l1.block.ResIdentity0.conv2", "l2.block.ResSkip.bn2"]
-    assert sum(bool(line.cumulative) for line in result.lines) > 40
-    assert [line.ours for line in result.lines if line.here] == ["l0.block.ResIdentity0.bn1"]
-    assert [(one.kind, one.ours) for one in result.findings] == [
+    assert sum(bool(line.cumulative) for line in result.aligned_ops) > 40
+    assert [line.model_path for line in result.aligned_ops if line.is_first_difference] == ["l0.block.ResIdentity0.bn1"]
+    assert [(one.category, one.model_path) for one in result.differences] == [
         ("setting", "l0.block.ResIdentity0.bn1"),
         ("value", "l1.block.ResIdentity0.conv2.weight"),
         ("value", "l2.block.ResSkip.bn2.running_mean"),
@@ -212,7 +212,7 @@ class Looking(nn.Module):
 @pytest.mark.parametrize("kind", [Channels, Looking])
 def test_other_harmless_networks(kind: type[nn.Module]) -> None:
     result = compare(ModelUnderTest(kind(), kind.__name__), theirs(18), SMALL)
-    assert result.same, [one.text for one in result.findings]
+    assert result.same, [one.text for one in result.differences]
 
 
 def test_another_number_of_threads_is_harmless() -> None:
@@ -242,10 +242,10 @@ def test_a_gradient_that_is_cut_off_is_found_although_the_outputs_agree() -> Non
     result = compare(ModelUnderTest(Detached(), "Detached"), theirs(18), SMALL)
     assert [check(result, key).verdict for key in ("settings", "eval", "train", "statistics")] == [BITWISE] * 4
     assert check(result, "gradients").verdict == DIFFERENT
-    assert {one.kind for one in result.findings} == {"gradients", "step"} or {one.kind for one in result.findings} == {
-        "gradients"
-    }
-    assert "n.conv1.weight" not in result.mapping.unmapped_ours
+    assert {one.category for one in result.differences} == {"gradients", "step"} or {
+        one.category for one in result.differences
+    } == {"gradients"}
+    assert "n.conv1.weight" not in result.mapping.unmatched_model
 
 
 def test_a_network_of_another_kind_is_refused() -> None:
@@ -269,7 +269,7 @@ def test_intended_changes_are_let_through_and_nothing_else() -> None:
     changed = ModelUnderTest(model, "changed")
     only = question(checks=("settings", "eval"))
     found = compare(changed, theirs(18), only)
-    keys = [finding_key(one) for one in found.findings]
+    keys = [finding_key(one) for one in found.differences]
     assert keys == ["setting batch_norm.eps l1.block.ResSkip.bn1 = 0.001"]
     assert not found.same
     assert compare(changed, theirs(18), only, expected=keys).same
@@ -318,7 +318,7 @@ def test_a_thousand_layers_are_aligned_in_no_time() -> None:
         ours, other = build(spec), TheirResNet(Bottleneck, [84, 84, 84, 83])
     made = prepare(ours, other, question(transfer="none", keep=False), names=("ours", "theirs"))
     assert len(made.graphs[0].nodes) > 3000
-    kinds = [(one.kind, one.subject) for one in made.findings]
+    kinds = [(one.category, one.subject) for one in made.findings]
     assert sorted(kinds) == sorted(
         [("missing", kind) for kind in ("conv", "batch_norm", "relu") * 3] + [("missing", "add")]
     )

@@ -44,20 +44,20 @@ def test_all_checks_of_equal_networks() -> None:
     assert (result.network.name, result.reference) == ("net", "theirs")
     assert (result.reference_version or "").startswith(torchvision.__version__.partition("+")[0])
     mapping = result.mapping
-    assert (mapping.parameters, mapping.our_parameters, mapping.their_parameters) == (
+    assert (mapping.mapped_tensors, mapping.model_tensors, mapping.reference_tensors) == (
         8,
         8,
         8,
     )  # the counter is not read
     assert len(mapping.pairs) == 9
     assert mapping.source == "alignment"
-    assert (mapping.unmapped_ours, mapping.unmapped_theirs, mapping.unused_ours) == ((), (), ())
-    probe = result.probe
+    assert (mapping.unmatched_model, mapping.unmatched_reference, mapping.unused_model) == ((), (), ())
+    probe = result.test_inputs
     assert (probe.seed, probe.weights, probe.noise_floor) == (0, "randomised", None)
     assert (probe.shape, probe.training_shape) == ((2, 3, 16, 16), (4, 3, 16, 16))
     assert probe.other_shapes == ((2, 3, 97, 161), (2, 3, 32, 32))
     assert (result.image, result.predictions) == (None, ())
-    assert len(result.lines) == 5
+    assert len(result.aligned_ops) == 5
 
 
 def test_what_is_not_asked_for_is_skipped_and_says_why() -> None:
@@ -72,10 +72,10 @@ def test_what_is_not_asked_for_is_skipped_and_says_why() -> None:
 def test_tensors_that_are_not_mapped_are_counted() -> None:
     ours = network(norm=nn.GroupNorm(1, 4), relu=nn.PReLU())
     result = compared(ours, network(), transfer="none", checks=STATIC, weights="w.pth")
-    assert (result.mapping.parameters, result.mapping.our_parameters, result.mapping.their_parameters) == (6, 7, 8)
-    assert result.mapping.unmapped_ours == ("relu.weight",)
-    assert result.mapping.unmapped_theirs == ("norm.running_mean", "norm.running_var")
-    assert result.probe.weights == "w.pth"
+    assert (result.mapping.mapped_tensors, result.mapping.model_tensors, result.mapping.reference_tensors) == (6, 7, 8)
+    assert result.mapping.unmatched_model == ("relu.weight",)
+    assert result.mapping.unmatched_reference == ("norm.running_mean", "norm.running_var")
+    assert result.test_inputs.weights == "w.pth"
 
 
 class Chatty(nn.Module):
@@ -97,21 +97,21 @@ def test_a_comparison_says_nothing_aside_and_draws_nothing() -> None:
         ours, theirs = Chatty(), Chatty()
     result = compared(ours, theirs, checks=(*STATIC, "eval"))
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert result.mapping.unused_ours == ("spare.weight",)
+    assert result.mapping.unused_model == ("spare.weight",)
     result = compared(ours, network(), checks=STATIC)
-    assert (result.mapping.parameters, result.mapping.our_parameters) == (8, 8)
+    assert (result.mapping.mapped_tensors, result.mapping.model_tensors) == (8, 8)
 
 
 def test_the_noise_floor_is_told_where_it_was_measured() -> None:
     doubled = nn.Sequential(nn.Linear(4, 5), nn.Threshold(-1e9, 1.0))
     result = compared(network(fc=doubled), network(), checks=("eval",))
-    assert result.probe.noise_floor is None or result.probe.noise_floor < 1e-5
+    assert result.test_inputs.noise_floor is None or result.test_inputs.noise_floor < 1e-5
     wrong = network()
     with torch.no_grad():
         wrong.get_parameter("fc.weight").mul_(2)
     result = compared(wrong, network(), checks=("eval",), transfer="none")
-    assert result.probe.noise_floor is not None
-    assert 1e-9 < result.probe.noise_floor < 1e-5
+    assert result.test_inputs.noise_floor is not None
+    assert 1e-9 < result.test_inputs.noise_floor < 1e-5
 
 
 class At:
@@ -163,11 +163,11 @@ KEY = "setting batch_norm.eps norm = 0.001"
 def test_what_is_intended_makes_networks_the_same() -> None:
     result = compared(changed(eps=1e-3), network(), checks=("settings", "eval"), expected=[KEY])
     assert (result.verdict, result.same) == (DIFFERENT, True)
-    assert [one.expected for one in result.findings] == [True]
+    assert [one.expected for one in result.differences] == [True]
     assert not result.notes or all("expected" not in note.text for note in result.notes)
     result = compared(changed(eps=1e-3, momentum=0.2), network(), checks=STATIC, expected=[KEY])
     assert not result.same
-    assert [one.expected for one in result.findings] == [True, False]
+    assert [one.expected for one in result.differences] == [True, False]
     assert not compared(changed(eps=1e-3), network(), checks=STATIC, expected=[]).same
 
 
@@ -196,7 +196,10 @@ def test_a_diagnosis_of_the_structure_stands_before_one_of_values() -> None:
     wrong.get_submodule("conv").load_state_dict(other.get_submodule("conv").state_dict())
     result = compared(wrong, other, checks=STATIC, transfer="none")
     assert [one.key for one in result.diagnoses] == ["padding-mode", "weight-values"]
-    assert [[result.findings[i].kind for i in one.findings] for one in result.diagnoses] == [["setting"], ["value"]]
+    assert [[result.differences[i].category for i in one.differences] for one in result.diagnoses] == [
+        ["setting"],
+        ["value"],
+    ]
 
 
 def found(**values: str | None) -> Difference:
@@ -238,13 +241,13 @@ def test_a_row_of_the_family_is_a_comparison_in_short() -> None:
     result = compared(changed(eps=1e-3), network(), checks=STATIC)
     row = parity.member(result, "net", 123)
     assert (row.name, row.verdict, row.same, row.parameters) == ("net", DIFFERENT, False, 123)
-    assert (row.mapped, row.tensors, row.findings) == (8, 8, 1)
+    assert (row.mapped, row.tensors, row.differences) == (8, 8, 1)
     assert row.checks == result.checks
-    assert row.first == result.diagnoses[0].text
-    assert parity.member(compared(changed(eps=1e-4), network(), checks=STATIC), "net", 1).first == (
+    assert row.first_difference == result.diagnoses[0].text
+    assert parity.member(compared(changed(eps=1e-4), network(), checks=STATIC), "net", 1).first_difference == (
         "norm: eps 0.0001, torchvision has 1e-05"
     )
-    assert parity.member(compared(network(), network(), checks=STATIC), "net", 1).first is None
+    assert parity.member(compared(network(), network(), checks=STATIC), "net", 1).first_difference is None
 
 
 class Says(nn.Module):
@@ -270,8 +273,8 @@ def test_predictions_are_the_five_most_likely_classes(tmp_path: Path) -> None:
     ours, theirs = Says(1000, {7: 1.0, 3: 0.0, 5: -40.0}), Says(1001, {1000: 2.0, 0: 2.0 - 40})
     rows = parity.predict(ours.train(), theirs, str(path), "resnet18")
     assert [one.rank for one in rows] == [1, 2, 3, 4, 5]
-    assert [one.our_label for one in rows][:3] == [labels[7], labels[3], labels[5]]
-    assert [one.our_probability for one in rows[:2]] == pytest.approx([0.7310585786, 0.2689414214], rel=1e-6)
-    assert [one.their_label for one in rows][:2] == ["1000", labels[0]]
-    assert rows[0].their_probability == pytest.approx(1.0)
+    assert [one.model_label for one in rows][:3] == [labels[7], labels[3], labels[5]]
+    assert [one.model_probability for one in rows[:2]] == pytest.approx([0.7310585786, 0.2689414214], rel=1e-6)
+    assert [one.reference_label for one in rows][:2] == ["1000", labels[0]]
+    assert rows[0].reference_probability == pytest.approx(1.0)
     assert copy.copy(rows[0]) == rows[0]

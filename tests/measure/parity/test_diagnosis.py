@@ -106,7 +106,7 @@ def named(ours: nn.Module | None, theirs: nn.Module | None = None) -> Said:
     found = diagnose(structure, findings)
     assert len({one.key for one in found}) == len(found)
     return {
-        one.key: (one.text, [(findings[i].kind, findings[i].subject) for i in one.findings])
+        one.key: (one.text, [(findings[i].category, findings[i].subject) for i in one.differences])
         for one in found
     }  # fmt: skip
 

@@ -202,8 +202,8 @@ def test_another_padding(layer: nn.Module, mode: str) -> None:
 def test_a_name_points_at_its_findings_among_all() -> None:
     structure = structure_of(changed(relu=IDENTITY, fc=nn.Linear(8, 5, bias=False)), network())
     found = [one.finding for one in structure.differences]
-    value = replace(found[0], kind="value")
-    assert [one.findings for one in diagnose(structure, [value, *found])] == [(1,), (2,)]
-    assert [one.findings for one in diagnose(structure, found[1:])] == [(), (0,)]
+    value = replace(found[0], category="value")
+    assert [one.differences for one in diagnose(structure, [value, *found])] == [(1,), (2,)]
+    assert [one.differences for one in diagnose(structure, found[1:])] == [(), (0,)]
     other: list[Difference] = []
     assert [one.key for one in diagnose(structure, other)] == ["missing-stem-relu", "no-head-bias"]

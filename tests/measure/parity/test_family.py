@@ -31,13 +31,13 @@ def test_members_of_the_family_are_torchvisions_bit_for_bit(monkeypatch: pytest.
 
     result = family.compare_family(SMALL, 10, progress=tell)
     assert result.same
-    assert [(one.name, one.verdict, one.findings) for one in result.members] == [
+    assert [(one.name, one.verdict, one.differences) for one in result.architectures] == [
         ("resnet18", "bitwise", 0),
         ("resnext50_32x4d", "bitwise", 0),
     ]
     # Of torchvision's metadata, less the classes that are not there: 990 x (512 or 2048 weights and a bias).
-    assert [one.parameters for one in result.members] == [11_689_512 - 990 * 513, 25_028_904 - 990 * 2049]
-    assert all(one.mapped == one.tensors for one in result.members)
+    assert [one.parameters for one in result.architectures] == [11_689_512 - 990 * 513, 25_028_904 - 990 * 2049]
+    assert all(one.mapped == one.tensors for one in result.architectures)
     assert told[0] == ("resnet18: building both networks", 0, 2)
     assert {(done, of) for _, done, of in told} == {(0, 2), (1, 2)}
 
@@ -82,12 +82,12 @@ def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatc
     compared = Compared(monkeypatch, "same", "different", "same")
     told: list[str] = []
     result = family.compare_family(replace(SMALL, seed=5, keep=True), 7, progress=lambda text, *_: told.append(text))
-    assert [one.same for one in result.members] == [True, False, True]
+    assert [one.same for one in result.architectures] == [True, False, True]
     assert (result.same, result.interrupted, result.reference_version) == (False, False, "0")
     # Nobody needs our network any more, so it is not copied; and what the last pair had is given back.
     assert compared.asked == [(name, False, 5) for name in ("resnet18", "resnet34", "resnet50")]
     assert compared.given_back == 3
-    assert [one.parameters for one in result.members] == [4 * 7] * 3
+    assert [one.parameters for one in result.architectures] == [4 * 7] * 3
     assert told[:2] == ["resnet18: building both networks", "resnet18: checking"]
 
 
@@ -95,7 +95,7 @@ def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatc
 def test_an_interruption_keeps_the_members_that_are_whole(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = Compared(monkeypatch, "same", how)
     result = family.compare_family(SMALL)
-    assert [one.name for one in result.members] == ["resnet18"]
+    assert [one.name for one in result.architectures] == ["resnet18"]
     assert (result.same, result.interrupted, compared.heard) == (False, True, 1)
     again = Compared(monkeypatch, how)
     with pytest.raises(KeyboardInterrupt):
@@ -109,11 +109,11 @@ def test_planted_faults_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(self_test, "MUTATIONS", some)
     pair = model_pair(FAMILY["resnet18"])
     result = self_test.self_test(pair.ours, pair.theirs, SMALL)
-    assert [row.key for row in result.rows] == [one.key for one in some]
-    planted = [row for row in result.rows if row.planted]
-    assert (result.planted, result.detected, result.named) == (len(planted),) * 3
+    assert [row.key for row in result.faults] == [one.key for one in some]
+    planted = [row for row in result.faults if row.injected]
+    assert (result.injected, result.detected, result.diagnosed) == (len(planted),) * 3
     assert result.same
     assert planted
-    for row in result.rows:
-        assert row.detected == row.planted
+    for row in result.faults:
+        assert row.detected == row.injected
         assert row.text

@@ -280,7 +280,7 @@ def test_a_norm_by_hand_is_run_as_one_on_the_references_input() -> None:
     """Over a variance of 1 + 3, the output is half of what it should be."""
     ours, theirs = chain(OwnNorm(3.0)), chain(nn.BatchNorm2d(4, eps=1e-12))
     _, graph = side_by_side(ours, theirs)
-    assert [node.macro for node in graph.nodes if node.label == "4"] == ["4"]
+    assert [node.composite for node in graph.nodes if node.label == "4"] == ["4"]
     found = errors(ours, theirs)
     assert found["batch_norm 4"] == pytest.approx((0.5, 0.5))
     with torch.no_grad():

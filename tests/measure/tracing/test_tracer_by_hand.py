@@ -235,7 +235,7 @@ def test_rows_of_a_summary_are_these_figures() -> None:
     result = summary_of(Small(), (2, 3, 2, 2))
     assert [child.path for child in result.root.children] == ["conv", "relu", ":mul", "lin"]
     assert row(result, ":mul").input_shape == (2, 4, 2, 2)
-    assert row(result, ":mul").saved_bytes == 16
+    assert row(result, ":mul").saved_for_backward_bytes == 16
     assert row(result, ":mul").receptive_field == row(result, ":mul").total_stride == (1, 1)
     assert row(result, "lin").bytes_moved == MAP + 4 * (80 + 5) + LOGITS
     assert row(result, "relu").peak_bytes == MAP

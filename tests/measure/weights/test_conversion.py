@@ -212,13 +212,13 @@ def test_the_notes_say_which_weights_were_taken(tmp_path: Path) -> None:
     source, target = tmp_path / "a.pth", tmp_path / "b.pth"
     torch.save({"model": renamed(state), "ema": {k: v * 0 for k, v in state.items()}, "optimizer": {}}, source)
     result = converted(source, target)
-    assert result.container == ("model",)
+    assert result.key_path == ("model",)
     assert result.prefix == "module._orig_mod."
-    assert result.dropped == ("ema", "optimizer")
+    assert result.ignored_entries == ("ema", "optimizer")
     assert "--ema takes the EMA ones, under ema" in result.notes[0].text
     assert same(torch.load(target, weights_only=True), state)
     result = converted(source, target, averaged=True)
-    assert result.averaged
+    assert result.is_ema
     assert "these are the EMA weights, under ema; the plain ones, under model" in result.notes[0].text
     assert not torch.load(target, weights_only=True)["fc.weight"].any()
 

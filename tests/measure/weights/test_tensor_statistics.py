@@ -124,7 +124,7 @@ def test_what_is_in_the_file_besides_is_told(tmp_path: Path) -> None:
     path = written(content, tmp_path / "x.pth")
     view, _ = view_weights(path)
     assert (view.path, view.format, view.file_bytes) == (path, "torch", Path(path).stat().st_size)
-    assert (view.container, view.prefix, view.averaged, view.dropped) == (("ema",), "module.", True, ("epoch",))
+    assert (view.key_path, view.prefix, view.is_ema, view.ignored_entries) == (("ema",), "module.", True, ("epoch",))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])

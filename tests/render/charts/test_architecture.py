@@ -53,7 +53,7 @@ def test_a_slab_for_each_block_and_an_arc_for_each_skip(name: str) -> None:
 
 
 def tip_kind(stage: Layer) -> str:
-    return unwrap(stage).kind
+    return unwrap(stage).layer_type
 
 
 def test_shapes_stand_on_the_arrows() -> None:
@@ -93,7 +93,9 @@ def within(drawing: Drawing) -> None:
 
 def test_the_inside_of_a_projection_block() -> None:
     result = ours("resnet50", 224)
-    block = next(one for one in blocks(result, "b") if one.layer.kind == "BottleneckSkip" and "l1" in one.layer.path)
+    block = next(
+        one for one in blocks(result, "b") if one.layer.layer_type == "BottleneckSkip" and "l1" in one.layer.path
+    )
     found = connections(block.layer)
     names = [layer.name for layer in found.layers]
     assert [names[place] for place in found.main] == "conv1 bn1 relu conv2 bn2 relu conv3 bn3 add relu".split()
@@ -108,7 +110,7 @@ def test_the_inside_of_a_projection_block() -> None:
 
 
 def test_the_inside_of_an_identity_block() -> None:
-    block = next(one for one in blocks(ours("resnet18"), "b") if one.layer.kind == "ResIdentity")
+    block = next(one for one in blocks(ours("resnet18"), "b") if one.layer.layer_type == "ResIdentity")
     drawing = block_flow(block.layer)
     assert drawing is not None
     assert "identity" in texts(drawing)

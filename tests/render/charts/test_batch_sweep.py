@@ -23,7 +23,7 @@ def faster(result: BenchResult, factor: float) -> BenchResult:
             timings.append(one)
             continue
         middle = one.wall.median_s / factor
-        wall = replace(one.wall, median_s=middle, low_s=middle * 0.7, high_s=middle * 1.4)
+        wall = replace(one.wall, median_s=middle, ci_low_s=middle * 0.7, ci_high_s=middle * 1.4)
         timings.append(replace(one, wall=wall, images_per_s=one.images_per_s * factor))
     return replace(result, timings=tuple(timings))
 
@@ -83,7 +83,7 @@ WALL = distribution(series(0.01, 30))
         st.builds(
             lambda batch, middle, low, high, rate, knee: replace(
                 timing(batch, WALL),
-                wall=replace(WALL, median_s=middle, low_s=low, high_s=high),
+                wall=replace(WALL, median_s=middle, ci_low_s=low, ci_high_s=high),
                 images_per_s=rate,
                 knee=knee,
             ),

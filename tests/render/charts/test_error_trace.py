@@ -88,12 +88,17 @@ def test_the_first_difference_and_the_limits_are_named() -> None:
 
 @pytest.mark.parametrize("first", [0, 5, 60, 69])
 def test_the_first_difference_is_named_wherever_it_is(first: int) -> None:
-    lines = [replace(one, cumulative=0.5 if i >= first else 0.0, here=i == first) for i, one in enumerate(network(70))]
+    lines = [
+        replace(one, cumulative=0.5 if i >= first else 0.0, is_first_difference=i == first)
+        for i, one in enumerate(network(70))
+    ]
     assert "here: l" in words(sound(deviations(of(*lines))))
 
 
 def test_what_is_no_number_is_marked_and_not_drawn_as_equal() -> None:
-    lines = [one if i < 9 else replace(one, cumulative=None, here=i == 9) for i, one in enumerate(network(20))]
+    lines = [
+        one if i < 9 else replace(one, cumulative=None, is_first_difference=i == 9) for i, one in enumerate(network(20))
+    ]
     drawing = sound(deviations(of(*lines)))
     boxes = [mark for mark in having(drawing, "unknown") if isinstance(mark, Box) and mark.hint]
     assert len(boxes) == 1
@@ -125,7 +130,13 @@ def test_stages_stand_along_the_axis() -> None:
 @pytest.mark.parametrize("count", [174, 519])
 def test_a_network_that_differs_everywhere_stays_small(count: int) -> None:
     lines = [
-        replace(one, cumulative=0.01 * (1 + i % 7), isolated=1e-3 * (1 + i % 5), here=i == 0, status="setting")
+        replace(
+            one,
+            cumulative=0.01 * (1 + i % 7),
+            isolated=1e-3 * (1 + i % 5),
+            is_first_difference=i == 0,
+            status="setting",
+        )
         for i, one in enumerate(network(count))
     ]
     assert size(sound(deviations(of(*lines)))) < 25_000

@@ -20,7 +20,7 @@ def step(difference: int, meaning: str = "elements through batch norm") -> Recon
 
 
 def of(*them: Reconciliation) -> FlopsResult:
-    return replace(flops_result(), walks=them)
+    return replace(flops_result(), reconciliations=them)
 
 
 def walk(start: int, *differences: int) -> Reconciliation:

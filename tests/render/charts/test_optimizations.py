@@ -17,7 +17,7 @@ from tests.helpers.results_summary_flops import HOSTILE
 
 
 def of(*rungs: OptimizationResult, best: str | None = None) -> BenchResult:
-    return replace(BARE, ladder=OptimizationsResult(1, rungs, best, "take it", "sharp"))
+    return replace(BARE, optimizations=OptimizationsResult(1, rungs, best, "take it", "sharp"))
 
 
 def bars(result: BenchResult) -> list[Box]:
@@ -49,7 +49,7 @@ def test_costs_stand_beside_the_gain() -> None:
 
 
 def test_an_interval_around_1_has_no_colour() -> None:
-    unsure = replace(rung("a", "a", 1.2, 0.1, None, 0.0), low=0.8, high=900.0)
+    unsure = replace(rung("a", "a", 1.2, 0.1, None, 0.0), ci_low=0.8, ci_high=900.0)
     drawing = sound(ladder(of(rung("eager", "eager", 1.0, None, None, 0.0), unsure)))
     assert not having(drawing, "fall")
     assert not having(drawing, "rise")
@@ -75,10 +75,10 @@ FIGURES = st.none() | st.floats()
     st.lists(
         st.builds(
             replace,
-            st.just(climbed().ladder.rungs[2]),  # type: ignore[union-attr]
+            st.just(climbed().optimizations.rungs[2]),  # type: ignore[union-attr]
             title=st.text(max_size=320),
             reason=st.none() | st.text(),
-            time=st.none() | st.just(climbed().ladder.rungs[1].time),  # type: ignore[union-attr]
+            time=st.none() | st.just(climbed().optimizations.rungs[1].time),  # type: ignore[union-attr]
             gain=FIGURES,
             low=FIGURES,
             high=FIGURES,

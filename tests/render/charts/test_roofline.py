@@ -31,7 +31,7 @@ def test_a_dot_per_leaf_that_does_something() -> None:
 
 
 def test_elementwise_work_has_a_point_by_its_density() -> None:
-    norm = replace(layer("head.bn", "BatchNorm2d", 1, 1e-3, 0, 10**6, leaf=True), intensity=0.25)
+    norm = replace(layer("head.bn", "BatchNorm2d", 1, 1e-3, 0, 10**6, leaf=True), arithmetic_intensity=0.25)
     drawing = sound(roofline(of(norm)))
     (dot,) = dots(drawing)
     assert dot.role == "norm dot"
@@ -47,7 +47,9 @@ def test_roofs_are_labelled_with_figure_and_kernel() -> None:
 def test_a_layer_at_its_roof_touches_it() -> None:
     """The flat roof and a point of its rate are at one height."""
     moved = 10**6
-    at_peak = replace(layer("a", "Conv2d", 1, 1e-3, 0, moved, leaf=True), intensity=CEILING.flops_per_s * 1e-3 / moved)
+    at_peak = replace(
+        layer("a", "Conv2d", 1, 1e-3, 0, moved, leaf=True), arithmetic_intensity=CEILING.flops_per_s * 1e-3 / moved
+    )
     drawing = sound(roofline(of(at_peak)))
     (roof,) = having(drawing, "roof")
     assert abs(dots(drawing)[0].y - roof.segments[-1][1][1]) < 0.5  # type: ignore[union-attr]

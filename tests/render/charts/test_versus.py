@@ -17,7 +17,7 @@ from tests.helpers.results_summary_flops import HOSTILE
 
 
 def of(*them: Versus) -> BenchResult:
-    return replace(BARE, comparisons=them)
+    return replace(BARE, versus=them)
 
 
 def test_a_row_for_each_batch_under_its_opponent() -> None:

@@ -95,7 +95,7 @@ def test_csv_keeps_negative_figures(flops: FlopsResult) -> None:
 
 
 def test_csv_of_walks_holds_all_of_them(flops: FlopsResult) -> None:
-    twice = replace(flops, walks=flops.walks * 2)
+    twice = replace(flops, reconciliations=flops.reconciliations * 2)
     once, both = (rows(render(result, Format.CSV, ViewOptions(sections=("walks",)))) for result in (flops, twice))
     assert both == once * 2
     assert once[1]["coefficient"] == "2 → 1"
@@ -103,7 +103,7 @@ def test_csv_of_walks_holds_all_of_them(flops: FlopsResult) -> None:
 
 def test_csv_of_a_table_that_there_is_none_of(flops: FlopsResult) -> None:
     with pytest.raises(ResnetCliError, match="no table to write as CSV"):
-        render(replace(flops, walks=()), Format.CSV, ViewOptions(sections=("walks",)))
+        render(replace(flops, reconciliations=()), Format.CSV, ViewOptions(sections=("walks",)))
 
 
 # Markdown
@@ -169,7 +169,7 @@ def test_svg_shows_what_the_page_says(summary: SummaryResult) -> None:
 
 @given(st.text(st.characters(codec=None)))
 def test_svg_of_any_text_is_xml(text: str) -> None:
-    table = Table("t", text, (Column("a", text, numeric=False, minimum=4),), (Row({"a": Cell(text, role="bad")}),))
+    table = Table("t", text, (Column("a", text, numeric=False, minimum=4),), (Row({"a": Cell(text, style="bad")}),))
     ET.fromstring(to_svg(Document(text, (table, Paragraph("warning", text)), subtitle=text)))
 
 

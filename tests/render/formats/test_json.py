@@ -168,7 +168,7 @@ def test_as_deep_as_it_reads_it_draws(summary: SummaryResult) -> None:
     deep = replace(summary, root=layer)
     assert from_json(to_json(deep)) == deep
     for fold in (True, False):
-        to_text(page(deep, ViewOptions(fold=fold)), 80)
+        to_text(page(deep, ViewOptions(collapse=fold)), 80)
 
 
 @given(st.text() | st.binary())

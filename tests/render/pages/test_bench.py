@@ -63,11 +63,11 @@ SHOWN = r"\x1b[31m[red]<b>"
 
 
 def drawn(result: BenchResult, key: str, view: ViewOptions = PLAIN) -> Table:
-    return next(part for part in page(result, view).parts if isinstance(part, Table) and part.key == key)
+    return next(part for part in page(result, view).elements if isinstance(part, Table) and part.key == key)
 
 
 def said(result: BenchResult, view: ViewOptions = PLAIN) -> str:
-    return "\n".join(part.text for part in page(result, view).parts if isinstance(part, Paragraph))
+    return "\n".join(part.text for part in page(result, view).elements if isinstance(part, Paragraph))
 
 
 def column(table: Table, key: str) -> list[str]:
@@ -75,7 +75,7 @@ def column(table: Table, key: str) -> list[str]:
 
 
 def listed(result: BenchResult) -> dict[str, dict[str, str]]:
-    parts = page(result, ViewOptions()).parts
+    parts = page(result, ViewOptions()).elements
     return {p.title: {label: cell.text for label, cell in p.items} for p in parts if isinstance(p, Fields)}
 
 
@@ -98,7 +98,7 @@ def test_golden_ascii(golden: Callable[[str, str], None]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_figure_is_cut_at_any_width(name: str) -> None:
     for view in (ViewOptions(), ViewOptions(sections=bench_sections())):
-        for part in page(SAMPLES[name](), view).parts:
+        for part in page(SAMPLES[name](), view).elements:
             if isinstance(part, Table) and not wraps(part):
                 for room in (40, 80, 120, 200):
                     assert_figures_are_whole(part, room)
@@ -137,14 +137,14 @@ def test_what_comes_from_outside_is_spelled_out() -> None:
         everything(),
         network=replace(BARE.network, name=HOSTILE),
         timings=(*sweep().timings, replace(without_memory(512), status=HOSTILE, reason=HOSTILE, notes=(note,))),
-        comparisons=(comparison(1, HOSTILE, 0.9, 1.0, 1.1, ours=HOSTILE, theirs=HOSTILE, notes=(note,)),),
+        versus=(comparison(1, HOSTILE, 0.9, 1.0, 1.1, ours=HOSTILE, theirs=HOSTILE, notes=(note,)),),
         conditions=replace(
             BARE.conditions, mode=HOSTILE, precision=HOSTILE, instructions=HOSTILE, libraries=(HOSTILE,),
             throttled=(HOSTILE,),
         ),
         notes=(note,),
     )  # fmt: skip
-    for view in (ViewOptions(), ViewOptions(fold=False), ViewOptions(sections=bench_sections())):
+    for view in (ViewOptions(), ViewOptions(collapse=False), ViewOptions(sections=bench_sections())):
         text = to_text(page(hostile, view))
         assert all(character.isprintable() or character == "\n" for character in text)
     assert to_text(page(hostile, ViewOptions())).startswith(f"bench: {SHOWN}\n{SHOWN} · {SHOWN} · image")
@@ -201,7 +201,7 @@ def test_at_80_columns_the_essentials_stay() -> None:
 def test_a_network_that_no_batch_size_ran_of() -> None:
     result = replace(BARE, timings=(without_memory(8),))
     assert column(drawn(result, "timings"), "median_s") == ["out of memory"]
-    assert [part.key for part in page(result, ViewOptions()).parts if isinstance(part, Table)] == ["timings"]
+    assert [part.key for part in page(result, ViewOptions()).elements if isinstance(part, Table)] == ["timings"]
 
 
 def test_one_sample_is_enough_to_draw() -> None:
@@ -248,13 +248,13 @@ def test_what_is_out_of_the_ordinary_is_a_sentence(
     if "device" in changes:
         changes = {**changes, "device": wall}
     result = replace(BARE, timings=(timing(4, wall, **changes),))  # type: ignore[arg-type]
-    remarks = [part for part in page(result, ViewOptions()).parts if isinstance(part, Paragraph)]
+    remarks = [part for part in page(result, ViewOptions()).elements if isinstance(part, Paragraph)]
     found = [remark for remark in remarks if re.match(f"batch 4: {sentence}", remark.text)]
     assert [remark.level for remark in found] == [level]
 
 
 def test_nothing_is_said_of_what_is_as_it_should_be() -> None:
-    sharp_at_the_end = replace(one_batch().timings[0], stopped="time", enqueue_share=0.9, ceiling_share=1.0)
+    sharp_at_the_end = replace(one_batch().timings[0], stopped="time", launch_overhead=0.9, ceiling_share=1.0)
     for row in (one_batch().timings[0], sharp_at_the_end):
         assert "batch 1:" not in said(replace(one_batch(), timings=(row,)))
 
@@ -266,7 +266,7 @@ def test_notes_are_drawn_once_each() -> None:
 
 
 def test_an_interrupted_run_says_so_at_the_top() -> None:
-    first = page(replace(one_batch(), interrupted=True), ViewOptions()).parts[0]
+    first = page(replace(one_batch(), interrupted=True), ViewOptions()).elements[0]
     assert isinstance(first, Paragraph)
     assert (first.level, first.text[:11]) == ("warning", "interrupted")
     assert "interrupted" not in said(one_batch())
@@ -284,13 +284,13 @@ def test_conditions_are_told_where_they_are_known() -> None:
 
 
 def test_every_verdict_reads_without_colour() -> None:
-    tables = [part for part in page(compared(), ViewOptions()).parts if isinstance(part, Table)]
+    tables = [part for part in page(compared(), ViewOptions()).elements if isinstance(part, Table)]
     assert [table.title for table in tables] == [
         "resnet18 against torchvision resnet18, in turn call by call",
         "this run against the baseline",
     ]
     verdicts = [row.cells["verdict"] for table in tables for row in table.rows]
-    assert [(cell.text, cell.role) for cell in verdicts] == [
+    assert [(cell.text, cell.style) for cell in verdicts] == [
         ("✓ FASTER", "good"), ("≈ SAME", "good"), ("? UNCLEAR", "warning"), ("✗ SLOWER", "bad"),
         ("? UNCLEAR", "warning"),
     ]  # fmt: skip
@@ -311,14 +311,14 @@ def test_every_verdict_reads_without_colour() -> None:
     ],
 )
 def test_a_verdict_in_words(verdict: str, figures: tuple[float, float, float], sentence: str) -> None:
-    result = replace(BARE, comparisons=(comparison(1, verdict, *figures, ours="a", theirs="b"),))
+    result = replace(BARE, versus=(comparison(1, verdict, *figures, ours="a", theirs="b"),))
     assert sentence in said(result)
     assert ("--max-time" in said(result)) == (verdict == "UNCLEAR")
 
 
 def test_whether_the_run_has_failed() -> None:
-    baseline = compared().comparisons[3:]
-    unclear = replace(BARE, comparisons=baseline[1:], fail_above=0.05)
+    baseline = compared().versus[3:]
+    unclear = replace(BARE, versus=baseline[1:], fail_above=0.05)
     assert "✗ failed: surely slower than the baseline by more than 5 %" in said(compared())
     assert "? unclear, so it passes" in said(unclear)
     assert "✓ passed" in said(replace(unclear, fail_above=0.08))
@@ -329,26 +329,26 @@ def test_whether_the_run_has_failed() -> None:
 
 
 def test_the_ladder_has_a_row_for_every_rung_and_ends_with_advice() -> None:
-    ladder = climbed().ladder
+    ladder = climbed().optimizations
     assert ladder is not None
     table, missing = drawn(climbed(), "ladder"), drawn(climbed(), "missing")
-    assert column(table, "title") + column(missing, "title") == [one.title for one in ladder.rungs]
+    assert column(table, "title") + column(missing, "title") == [one.title for one in ladder.rows]
     assert column(table, "best") == ["", "", "", "", "", "◀"]
     assert column(table, "interval") == ["–", *["±1.2 %"] * 5]
     assert column(table, "pays_after") == ["–", "1", "never", "5", "3,010", "5"]
-    assert [row.cells["gain"].role for row in table.rows] == ["", "good", "bad", "good", "good", "good"]
+    assert [row.cells["gain"].style for row in table.rows] == ["", "good", "bad", "good", "good", "good"]
     assert column(missing, "reason")[0].startswith("only on CUDA")
     *_, time, advice, _, _ = said(climbed()).splitlines()
     assert time.startswith("time was up")
-    assert advice == f"→ {ladder.advice}"
+    assert advice == f"→ {ladder.recommendation}"
 
 
 def test_a_gain_that_may_be_none_has_no_colour() -> None:
-    ladder = climbed().ladder
+    ladder = climbed().optimizations
     assert ladder is not None
-    unsure = replace(ladder.rungs[1], gain=1.003, low=0.99, high=1.02)
-    result = replace(BARE, ladder=replace(ladder, rungs=(ladder.rungs[0], unsure), stopped="sharp"))
-    assert drawn(result, "ladder").rows[1].cells["gain"].role == ""
+    unsure = replace(ladder.rows[1], speedup=1.003, ci_low=0.99, ci_high=1.02)
+    result = replace(BARE, optimizations=replace(ladder, rows=(ladder.rows[0], unsure), stopped="sharp"))
+    assert drawn(result, "ladder").rows[1].cells["gain"].style == ""
     assert "time was up" not in said(result)
 
 
@@ -409,7 +409,7 @@ def test_memory_bound_layers_stand_out() -> None:
     bn, conv = bounds["bn"], bounds["conv"]
     assert bn is not None
     assert conv is not None
-    assert (bn.text, bn.role, conv.text, conv.role) == ("memory", "warning", "compute", "")
+    assert (bn.text, bn.style, conv.text, conv.style) == ("memory", "warning", "compute", "")
 
 
 # Replicas and the ceiling
@@ -424,7 +424,7 @@ def test_replicas_have_a_row_each_and_the_slowest_is_marked() -> None:
 
 
 def test_hosts_are_named_where_there_are_several() -> None:
-    tables = [part for part in page(replicated(), ViewOptions()).parts if isinstance(part, Table)]
+    tables = [part for part in page(replicated(), ViewOptions()).elements if isinstance(part, Table)]
     assert [any(each.key == "host" for each in table.columns) for table in tables] == [False, True]
 
 
@@ -441,7 +441,7 @@ def test_sections_are_drawn_alone() -> None:
     for section, key in zip(
         bench_sections(), ("timings", "comparison", "ladder", "layers", "replicas", "ceiling"), strict=True
     ):
-        parts = page(everything(), ViewOptions(sections=(section,))).parts
+        parts = page(everything(), ViewOptions(sections=(section,))).elements
         keys = {part.key for part in parts if isinstance(part, Table)}
         assert key in keys
         assert keys <= {
@@ -646,8 +646,8 @@ def test_progress_shows_a_long_text_on_one_line(monkeypatch: pytest.MonkeyPatch)
 
 def test_rows_of_one_table_have_cells_of_its_columns() -> None:
     for name in NAMES:
-        for view in (ViewOptions(), ViewOptions(fold=False)):
-            for part in page(SAMPLES[name](), view).parts:
+        for view in (ViewOptions(), ViewOptions(collapse=False)):
+            for part in page(SAMPLES[name](), view).elements:
                 if isinstance(part, Table):
                     keys = [each.key for each in part.columns]
                     assert len(keys) == len(set(keys)), part.key

@@ -125,10 +125,10 @@ def same() -> CompareResult:
         same=True,
         checks=checks(),
         diagnoses=(),
-        findings=(),
-        lines=network_lines(),
+        differences=(),
+        aligned_ops=network_lines(),
         mapping=Mapping("alignment", names(62), 62, 62, 62, (), ()),
-        probe=TestInputs(0, "randomised", (2, 3, 224, 224), (4, 3, 112, 112), ((1, 3, 97, 129),), None),
+        test_inputs=TestInputs(0, "randomised", (2, 3, 224, 224), (4, 3, 112, 112), ((1, 3, 97, 129),), None),
         image=None,
         predictions=(),
         environment=CPU,
@@ -140,30 +140,30 @@ def setting(result: CompareResult, path: str, ours: str, theirs: str) -> Compare
     """The same result with a setting of one of our operators changed."""
     name, _, our_value = ours.rpartition(" ")
     _, _, their_value = theirs.rpartition(" ")
-    index = next(i for i, line in enumerate(result.lines) if line.ours == path)
-    line = result.lines[index]
-    text = line.their_text.replace(theirs, ours)
-    changed = replace(line, our_text=text, status="setting", isolated=0.2)
-    finding = Difference("settings", "setting", f"{line.our_operator}.{name}", path, line.theirs, our_value, their_value,
+    index = next(i for i, line in enumerate(result.aligned_ops) if line.model_path == path)
+    line = result.aligned_ops[index]
+    text = line.reference_settings.replace(theirs, ours)
+    changed = replace(line, model_settings=text, status="setting", isolated=0.2)
+    finding = Difference("settings", "setting", f"{line.model_op}.{name}", path, line.reference_path, our_value, their_value,
                       f"{path}: {ours}, torchvision has {their_value}")  # fmt: skip
-    lines = (*result.lines[:index], changed, *result.lines[index + 1 :])
-    return replace(result, lines=lines, findings=(*result.findings, finding))
+    lines = (*result.aligned_ops[:index], changed, *result.aligned_ops[index + 1 :])
+    return replace(result, aligned_ops=lines, differences=(*result.differences, finding))
 
 
 def spread(result: CompareResult, error: float = 0.31) -> CompareResult:
     """With errors that grow from the first difference on, which is marked."""
-    first = next(i for i, line in enumerate(result.lines) if line.status != "equal")
+    first = next(i for i, line in enumerate(result.aligned_ops) if line.status != "equal")
     lines = [
-        line if i < first else replace(line, cumulative=error * (1 + i / 100), here=i == first)
-        for i, line in enumerate(result.lines)
+        line if i < first else replace(line, cumulative=error * (1 + i / 100), is_first_difference=i == first)
+        for i, line in enumerate(result.aligned_ops)
     ]
-    return replace(result, lines=tuple(lines))
+    return replace(result, aligned_ops=tuple(lines))
 
 
 def stride() -> CompareResult:
     """ResNet-50 of the paper against torchvision's."""
     lines = network_lines((3, 4, 6, 3), bottleneck=True)
-    result = replace(same(), lines=lines, network=replace(RESNET18, name="resnet50", block="bottleneck",
+    result = replace(same(), aligned_ops=lines, network=replace(RESNET18, name="resnet50", block="bottleneck",
                      repeat=(3, 4, 6, 3)), reference="torchvision resnet50", verdict=DIFFERENT, same=False)  # fmt: skip
     for stage in (1, 2, 3):
         result = setting(result, f"l{stage}.block.BottleneckSkip.conv1", "stride 2", "stride 1")
@@ -181,19 +181,19 @@ def stride() -> CompareResult:
                       shapes=(NOT_COMPARABLE, None, "a stage would be empty at 1×3×8×8")),
         diagnoses=(Diagnosis("resnet-v1", text, tuple(range(6))),),
         mapping=Mapping("alignment", names(161), 161, 161, 161, (), ()),
-        probe=replace(same().probe, noise_floor=4.7e-07),
+        test_inputs=replace(same().test_inputs, noise_floor=4.7e-07),
     )  # fmt: skip
 
 
 def missing() -> CompareResult:
     """A skip block without its batch norm, an activation of another kind, a module that nothing reads."""
     result = same()
-    lines = list(result.lines)
-    at = next(i for i, line in enumerate(lines) if line.ours == "l2.block.ResSkip.skip_bn1")
-    lines[at] = replace(lines[at], ours=None, our_operator=None, our_text="", status="missing", cumulative=None,
+    lines = list(result.aligned_ops)
+    at = next(i for i, line in enumerate(lines) if line.model_path == "l2.block.ResSkip.skip_bn1")
+    lines[at] = replace(lines[at], model_path=None, model_op=None, model_settings="", status="missing", cumulative=None,
                         isolated=None)  # fmt: skip
-    relu = next(i for i, line in enumerate(lines) if line.ours == "l3.block.ResIdentity0.relu")
-    lines[relu] = replace(lines[relu], our_operator="gelu", our_text="tanh", status="replaced")
+    relu = next(i for i, line in enumerate(lines) if line.model_path == "l3.block.ResIdentity0.relu")
+    lines[relu] = replace(lines[relu], model_op="gelu", model_settings="tanh", status="replaced")
     lines.insert(len(lines) - 1, AlignedOp("tail.drop", None, "dropout", None, "p 0.5", "", "extra", None, None))
     findings = (
         Difference("settings", "missing", "batch_norm", None, "layer3.0.downsample.1", None, "256",
@@ -205,10 +205,10 @@ def missing() -> CompareResult:
     )  # fmt: skip
     gone = tuple(f"layer3.0.downsample.1.{name}" for name in ("weight", "bias"))
     return replace(
-        spread(replace(result, lines=tuple(lines))),
+        spread(replace(result, aligned_ops=tuple(lines))),
         verdict=DIFFERENT,
         same=False,
-        findings=findings,
+        differences=findings,
         checks=checks(parameters=(DIFFERENT, None, "60 of 62 mapped"), eval=(DIFFERENT, 0.08, "the logits differ")),
         mapping=Mapping("alignment", names(60), 60, 60, 62, (), gone, tuple(f"spare.{i}.weight" for i in range(7))),
         image="cat.jpg",
@@ -224,10 +224,10 @@ def epsilon() -> CompareResult:
     """Another epsilon in every batch norm, as expected."""
     result = same()
     for line in network_lines():
-        if line.our_operator == "batch_norm" and line.ours is not None:
-            result = setting(result, line.ours, "eps 0.001", "eps 1e-05")
-    findings = tuple(replace(one, expected=True) for one in result.findings)
-    return replace(spread(result, 1e-3), findings=findings, verdict=DIFFERENT, same=True)
+        if line.model_op == "batch_norm" and line.model_path is not None:
+            result = setting(result, line.model_path, "eps 0.001", "eps 1e-05")
+    findings = tuple(replace(one, expected=True) for one in result.differences)
+    return replace(spread(result, 1e-3), differences=findings, verdict=DIFFERENT, same=True)
 
 
 def rounding() -> CompareResult:
@@ -238,42 +238,55 @@ def rounding() -> CompareResult:
     )
     near = (ROUNDING, 3.5e-07, "within 10 × the noise floor of float32")
     return replace(
-        same(), lines=lines, verdict=ROUNDING, checks=checks(eval=near, train=near, gradients=near),
-        probe=replace(same().probe, noise_floor=4.7e-07),
+        same(), aligned_ops=lines, verdict=ROUNDING, checks=checks(eval=near, train=near, gradients=near),
+        test_inputs=replace(same().test_inputs, noise_floor=4.7e-07),
     )  # fmt: skip
 
 
 def nan() -> CompareResult:
     """A weight that is no number: equal by its settings, and nothing can be said behind it."""
     lines = tuple(
-        line if i < 9 else replace(line, cumulative=None, isolated=None if i == 9 else 0.0, here=i == 9)
+        line if i < 9 else replace(line, cumulative=None, isolated=None if i == 9 else 0.0, is_first_difference=i == 9)
         for i, line in enumerate(network_lines())
     )
     finding = Difference("parameters", "value", "weight", "l0.block.ResIdentity0.bn2.weight", "layer1.0.bn2.weight",
                       "nan", "0.93", "l0.block.ResIdentity0.bn2.weight: 1 of 64 values is not finite")  # fmt: skip
     broken = (DIFFERENT, None, "the logits are not finite (NaN)")
-    return replace(same(), lines=lines, verdict=DIFFERENT, same=False, findings=(finding,), checks=checks(eval=broken))
+    return replace(
+        same(), aligned_ops=lines, verdict=DIFFERENT, same=False, differences=(finding,), checks=checks(eval=broken)
+    )
 
 
 def many() -> CompareResult:
     """A thousand operators, each of them different, with names that nobody would want."""
     path = f"{HOSTILE}.{'deep.' * 12}名前"
     lines = tuple(
-        AlignedOp(f"{path}.{i}", f"x.{i}", "conv", "conv", f"groups {i}", "groups 0", "setting", 0.5, 0.5, here=i == 0)
+        AlignedOp(
+            f"{path}.{i}",
+            f"x.{i}",
+            "conv",
+            "conv",
+            f"groups {i}",
+            "groups 0",
+            "setting",
+            0.5,
+            0.5,
+            is_first_difference=i == 0,
+        )
         for i in range(1000)
     )
     findings = tuple(
         Difference("settings", "setting", f"conv.groups{HOSTILE}", f"{path}.{i}", f"x.{i}", str(i), "0",
                 f"{path}.{i}: groups {i}, torchvision has 0") for i in range(1000)
     )  # fmt: skip
-    return replace(same(), lines=lines, findings=findings, verdict=DIFFERENT, same=False)
+    return replace(same(), aligned_ops=lines, differences=findings, verdict=DIFFERENT, same=False)
 
 
 def unable() -> CompareResult:
     """A network that takes another input."""
     why = (NOT_COMPARABLE, None, "ours takes 1 channel, torchvision takes 3")
     return replace(
-        same(), verdict=NOT_COMPARABLE, same=False, lines=(), checks=checks(**dict.fromkeys(CHECKS, why)),
+        same(), verdict=NOT_COMPARABLE, same=False, aligned_ops=(), checks=checks(**dict.fromkeys(CHECKS, why)),
         mapping=Mapping("alignment", (), 0, 62, 62, (), ()),
     )  # fmt: skip
 
@@ -286,7 +299,7 @@ def family() -> CompareAllResult:
     return CompareAllResult(
         reference_version="0.29.2",
         same=False,
-        members=(
+        architectures=(
             ArchitectureResult("resnet18", BITWISE, True, 11_689_512, 62, 62, good, 0, None),
             ArchitectureResult("resnet34", ROUNDING, True, 21_797_672, 110, 110, rounding().checks, 0, None),
             ArchitectureResult("resnet50", DIFFERENT, False, 25_557_032, 161, 161, bad, 6, stride().diagnoses[0].text),
@@ -325,7 +338,7 @@ def drawn(name: str, room: int, view: ViewOptions = VIEW) -> str:
 
 
 def tables(result: Result, view: ViewOptions = VIEW) -> dict[str, Table]:
-    return {part.key: part for part in page(result, view).parts if isinstance(part, Table)}
+    return {part.key: part for part in page(result, view).elements if isinstance(part, Table)}
 
 
 def texts(table: Table, key: str) -> list[str]:
@@ -459,7 +472,7 @@ def test_figures_that_differ_from_place_to_place_are_one_kind() -> None:
         )
         for i in range(62)
     )
-    result = replace(same(), findings=found, same=False, verdict=DIFFERENT)
+    result = replace(same(), differences=found, same=False, verdict=DIFFERENT)
     assert texts(tables(result)["findings"], "text") == ["l0: 0.0; a difference too in 61 more, the last l61.weight"]
     assert "✗ not the same network: 62 differences of 1 kind\n" in to_text(page(result, ViewOptions()))
 
@@ -467,18 +480,18 @@ def test_figures_that_differ_from_place_to_place_are_one_kind() -> None:
 def test_of_many_findings_twenty_are_drawn() -> None:
     assert len(tables(many())["findings"].rows) == 20
     assert "980 more findings not drawn: --format json has them all" in drawn("many", 80)
-    assert len(tables(many(), ViewOptions(fold=False))["findings"].rows) == 1000
+    assert len(tables(many(), ViewOptions(collapse=False))["findings"].rows) == 1000
 
 
 # The two trees
 
-FLAT = ViewOptions(fold=False)
+FLAT = ViewOptions(collapse=False)
 
 
 @pytest.mark.parametrize("room", [80, 120, None])
 @pytest.mark.parametrize("name", RESULTS)
 def test_the_first_divergence_is_marked_once(name: str, room: int | None) -> None:
-    marked = any(line.here for line in RESULTS[name]().lines)
+    marked = any(line.is_first_difference for line in RESULTS[name]().aligned_ops)
     for view in (ViewOptions(), ViewOptions(levels=4), FLAT):
         assert to_text(page(RESULTS[name](), view), room).count("◀ HERE") == marked
 
@@ -548,17 +561,17 @@ def test_the_setting_that_differs_is_never_cut(room: int) -> None:
     ],
 )
 def test_what_differs_between_two_settings_stands_first(ours: str, theirs: str, drawn_as: tuple[str, str]) -> None:
-    line = AlignedOp("a", "b", "conv", "conv", ours, theirs, "setting", here=True)
-    tree = tables(replace(same(), lines=(line,)))["tree"]
+    line = AlignedOp("a", "b", "conv", "conv", ours, theirs, "setting", is_first_difference=True)
+    tree = tables(replace(same(), aligned_ops=(line,)))["tree"]
     assert (texts(tree, "our_layer")[0], texts(tree, "their_layer")[0]) == drawn_as
 
 
 def test_an_operator_that_gives_something_else_is_no_equal_one() -> None:
-    lines = [replace(line, isolated=1e-3) if i == 20 else line for i, line in enumerate(same().lines)]
-    tree = tables(replace(same(), lines=tuple(lines)))["tree"]
+    lines = [replace(line, isolated=1e-3) if i == 20 else line for i, line in enumerate(same().aligned_ops)]
+    tree = tables(replace(same(), aligned_ops=tuple(lines)))["tree"]
     assert texts(tree, "status").count("!") == 1
     lines[20] = replace(lines[20], rounding=True)
-    assert "!" not in texts(tables(replace(same(), lines=tuple(lines)))["tree"], "status")
+    assert "!" not in texts(tables(replace(same(), aligned_ops=tuple(lines)))["tree"], "status")
 
 
 def test_rounding_is_marked() -> None:
@@ -583,10 +596,10 @@ def test_folding_hides_nothing(given_lines: list[tuple[str, str, str, float | No
     found = list(hunks(lines, levels, lambda line: line.status != "equal"))
     assert tuple(line for hunk in found for line in hunk.lines) == lines
     assert all(line.status == "equal" for hunk in found if len(hunk.lines) > 1 for line in hunk.lines)
-    tree = tables(replace(same(), lines=lines), ViewOptions(levels=levels)).get("tree")
+    tree = tables(replace(same(), aligned_ops=lines), ViewOptions(levels=levels)).get("tree")
     signs = [] if tree is None else [sign for sign in texts(tree, "status") if sign not in ("", "=")]
     assert len(signs) >= sum(line.status != "equal" for line in lines)
-    drawn_text = to_text(page(replace(same(), lines=lines), ViewOptions(levels=levels)), 80)
+    drawn_text = to_text(page(replace(same(), aligned_ops=lines), ViewOptions(levels=levels)), 80)
     assert max(map(width, drawn_text.splitlines())) <= 80
 
 
@@ -594,9 +607,9 @@ def test_folding_hides_nothing(given_lines: list[tuple[str, str, str, float | No
 def test_csv_has_every_operator(name: str) -> None:
     result = RESULTS[name]()
     found = rows(render(result, Format.CSV))
-    assert len(found) == len(result.lines)
-    assert [row["status"] for row in found] == [line.status for line in result.lines]
-    for row, line in zip(found, result.lines, strict=True):
+    assert len(found) == len(result.aligned_ops)
+    assert [row["status"] for row in found] == [line.status for line in result.aligned_ops]
+    for row, line in zip(found, result.aligned_ops, strict=True):
         for side in ("cumulative", "isolated"):
             assert row[side] == ("" if getattr(line, side) is None else str(getattr(line, side)))
 
@@ -609,7 +622,7 @@ def test_csv_of_the_other_parts() -> None:
     assert len(rows(render(missing(), Format.CSV, ViewOptions(sections=("mapping",))))) == 62
     assert len(rows(render(missing(), Format.CSV, ViewOptions(sections=("predictions",))))) == 2
     assert rows(render(family(), Format.CSV))[2]["check_gradients"] == DIFFERENT
-    assert [row["key"] for row in rows(render(self_test(), Format.CSV))] == [one.key for one in self_test().rows]
+    assert [row["key"] for row in rows(render(self_test(), Format.CSV))] == [one.key for one in self_test().faults]
 
 
 # Mapping, predictions, sections
@@ -644,20 +657,20 @@ def test_a_choice_that_there_is_not() -> None:
 def test_a_member_is_judged_by_the_checks_that_were_made() -> None:
     assert texts(tables(family())["members"], "verdict") == ["✓", "≈", "✗", "✓", "✗"]
     assert "✗ 2 of 5 members are not the same: resnet50, wide_resnet101_2" in drawn("family", 80)
-    good = replace(family(), members=family().members[:1], same=True)
+    good = replace(family(), architectures=family().architectures[:1], same=True)
     assert "✓ it is the same network as torchvision's, bit for bit" in to_text(page(good, ViewOptions()))
-    expected = replace(family().members[2], same=True, checks=epsilon().checks)
-    assert texts(tables(replace(good, members=(expected,)))["members"], "verdict") == ["✓"]
-    assert "? nothing was compared" in to_text(page(replace(good, members=()), ViewOptions()))
+    expected = replace(family().architectures[2], same=True, checks=epsilon().checks)
+    assert texts(tables(replace(good, architectures=(expected,)))["members"], "verdict") == ["✓"]
+    assert "? nothing was compared" in to_text(page(replace(good, architectures=()), ViewOptions()))
 
 
 def test_faults_that_were_missed_are_named() -> None:
     text = drawn("self_test", 120)
     assert "✗ of 4 planted faults, 3 found and 2 named; to look at: ceil-mode, relu-before-add" in text
     assert "1 fault without a place in this network: groups in the 3×3" in text
-    good = replace(self_test(), planted=1, detected=1, named=1, same=True, rows=self_test().rows[:1])
+    good = replace(self_test(), injected=1, detected=1, diagnosed=1, same=True, faults=self_test().faults[:1])
     assert "✓ all planted faults found and named: 1 of 1" in to_text(page(good, ViewOptions()))
-    assert "? nothing was planted" in to_text(page(replace(good, planted=0, rows=()), ViewOptions()))
+    assert "? nothing was planted" in to_text(page(replace(good, injected=0, faults=()), ViewOptions()))
 
 
 # Texts that are wider than their cell

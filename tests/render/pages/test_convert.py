@@ -25,10 +25,10 @@ RESULT = ConvertResult(
     network=NETWORK,
     source=WeightsFile("run.pth", "torch", "torchvision", 46_830_000),
     target=WeightsFile("ours.safetensors", "safetensors", "ours", 23_410_000),
-    container=("model", "state_dict"),
+    key_path=("model", "state_dict"),
     prefix="module.",
-    averaged=False,
-    dropped=("optimizer", "epoch"),
+    is_ema=False,
+    ignored_entries=("optimizer", "epoch"),
     parameters=11_689_512,
     renamed=2,
     cast=1,
@@ -62,7 +62,7 @@ def test_what_was_read_and_written() -> None:
 
 
 def test_what_is_not_there_is_not_said() -> None:
-    plain = replace(RESULT, container=(), prefix="", dropped=(), renamed=0, cast=0, notes=())
+    plain = replace(RESULT, key_path=(), prefix="", ignored_entries=(), renamed=0, cast=0, notes=())
     said = text(plain)
     assert "2 tensors, none renamed, every value bit for bit as it was (float16, int64)" in said
     assert "found" not in said
@@ -70,13 +70,13 @@ def test_what_is_not_there_is_not_said() -> None:
 
 
 def test_many_things_left_out_are_counted() -> None:
-    said = text(replace(RESULT, dropped=tuple(f"entry{number}" for number in range(20))))
+    said = text(replace(RESULT, ignored_entries=tuple(f"entry{number}" for number in range(20))))
     assert "entry7 and 12 more" in said
     assert "entry8" not in said
 
 
 def test_the_tensors_on_request_and_in_csv() -> None:
-    tables = [part for part in page(RESULT, ViewOptions(sections=("tensors",))).parts if isinstance(part, Table)]
+    tables = [part for part in page(RESULT, ViewOptions(sections=("tensors",))).elements if isinstance(part, Table)]
     assert [table.key for table in tables] == ["tensors"]
     assert [row.cells["shape"].text for row in tables[0].rows] == ["64×3×3×3", "scalar"]
     assert render(RESULT, Format.CSV).splitlines() == [
@@ -97,9 +97,9 @@ def test_names_from_outside_are_made_safe(kind: Format) -> None:
         RESULT,
         network=replace(NETWORK, name=HOSTILE),
         source=WeightsFile(HOSTILE, HOSTILE, HOSTILE, 1),
-        container=(HOSTILE,),
+        key_path=(HOSTILE,),
         prefix=HOSTILE,
-        dropped=(HOSTILE,),
+        ignored_entries=(HOSTILE,),
         tensors=(replace(TENSORS[0], source=HOSTILE, dtype=HOSTILE),),
     )
     for sections in (("files", "tensors"), None):
@@ -114,7 +114,7 @@ def test_it_survives_json(number: int, name: str, shape: list[int]) -> None:
         RESULT,
         overflowed=number,
         prefix=name,
-        dropped=(name,),
+        ignored_entries=(name,),
         tensors=(replace(TENSORS[0], name=name, shape=tuple(shape)),),
     )
     assert from_json(to_json(changed)) == changed

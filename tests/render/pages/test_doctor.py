@@ -109,7 +109,7 @@ def test_it_reads_back_as_it_was(result: DoctorResult) -> None:
 def test_it_survives_json(name: str, number: int | None, flag: bool) -> None:
     changed = replace(
         BROKEN,
-        healthy=flag,
+        ok=flag,
         host=replace(HOST, memory_bytes=number, usable_cores=number, features=(name,) if flag else None),
         torch=None if flag else BROKEN.torch,
         capabilities=(Capability(name, name, name, name, name if flag else None, flag),),

@@ -18,13 +18,13 @@ ADDITIVE = (
     "moved", "share",
 )  # fmt: skip
 VIEWS = [
-    ViewOptions(columns=ADDITIVE, fold=fold, levels=levels)
+    ViewOptions(columns=ADDITIVE, collapse=fold, levels=levels)
     for fold, levels in itertools.product((True, False), (None, 1, 2, 3, 9))
 ]
 
 
 def table(result: SummaryResult | FlopsResult, view: ViewOptions, key: str) -> Table:
-    return next(part for part in page(result, view).parts if isinstance(part, Table) and part.key == key)
+    return next(part for part in page(result, view).elements if isinstance(part, Table) and part.key == key)
 
 
 def layers(result: SummaryResult, view: ViewOptions) -> Table:
@@ -38,7 +38,7 @@ def names(drawn: Table) -> list[str]:
 def leaves(drawn: Table) -> tuple[list[Row], Row]:
     """The rows with nothing drawn below them, and the closing total."""
     *rows, total = drawn.rows
-    assert total.role == "total"
+    assert total.style == "total"
     deeper = [row.depth for row in rows[1:]] + [0]
     return [row for row, after in zip(rows, deeper, strict=True) if after <= row.depth], total
 
@@ -91,7 +91,7 @@ def test_a_folded_row_has_sums_a_range_of_fields_and_the_highest_peak(summary: S
 
 
 def test_without_folding_every_layer_is_drawn_under_its_own_path(summary: SummaryResult) -> None:
-    drawn = layers(summary, ViewOptions(fold=False))
+    drawn = layers(summary, ViewOptions(collapse=False))
     paths = [row.cells["layer"].value for row in drawn.rows]
     assert {"l0", "l0.block", "l0.block.ResIdentity2.conv2"} <= set(paths)
     assert paths.count("l0.block.ResIdentity1.relu") == 2  # it is called twice
@@ -123,20 +123,20 @@ def test_settings_stand_beside_the_class(summary: SummaryResult) -> None:
 def test_an_empty_network_can_be_drawn(summary: SummaryResult) -> None:
     root = replace(summary.root, children=(), macs=0)
     drawn = layers(replace(summary, root=root, macs=0), ViewOptions(columns=summary_column_names()))
-    assert [row.role for row in drawn.rows] == ["total"]
+    assert [row.style for row in drawn.rows] == ["total"]
     assert drawn.rows[0].cells["share"].value is None
 
 
 def test_unknown_figures_stay_unknown(summary: SummaryResult) -> None:
-    head = replace(summary.root.children[0], saved_bytes=None, backward_macs=None)
-    root = replace(summary.root, saved_bytes=None, backward_macs=None, children=(head,))
+    head = replace(summary.root.children[0], saved_for_backward_bytes=None, backward_macs=None)
+    root = replace(summary.root, saved_for_backward_bytes=None, backward_macs=None, children=(head,))
     drawn = layers(replace(summary, root=root), ViewOptions(columns=("saved", "backward")))
     assert {row.cells["saved"].text for row in drawn.rows} == {"–"}
     assert {row.cells["saved"].value for row in drawn.rows} == {None}
 
 
 def test_memory_of_each_phase_adds_up(summary: SummaryResult) -> None:
-    lists = {part.title: dict(part.items) for part in page(summary, ViewOptions()).parts if isinstance(part, Fields)}
+    lists = {part.title: dict(part.items) for part in page(summary, ViewOptions()).elements if isinstance(part, Fields)}
     memory = summary.memory
     weights = memory.parameter_bytes + memory.buffer_bytes + memory.input_bytes
     assert lists["memory, inference"]["total"].value == weights + memory.inference_peak_bytes
@@ -146,7 +146,7 @@ def test_memory_of_each_phase_adds_up(summary: SummaryResult) -> None:
 
 
 def test_flops_modules_fold_and_add_up(flops: FlopsResult) -> None:
-    for view in (ViewOptions(), ViewOptions(fold=False, levels=9), ViewOptions(levels=1), ViewOptions(levels=3)):
+    for view in (ViewOptions(), ViewOptions(collapse=False, levels=9), ViewOptions(levels=1), ViewOptions(levels=3)):
         rows, total = leaves(table(flops, view, "modules"))
         for key in ("macs", "flops", "operations", "torch_flops", "share"):
             values = [row.cells[key].value for row in rows]
@@ -158,7 +158,7 @@ def test_flops_operators_have_a_total_of_each_phase(flops: FlopsResult) -> None:
     drawn = table(flops, ViewOptions(), "operators")
     forward, backward = drawn.rows[-2:]
     assert (forward.cells["macs"].value, backward.cells["macs"].value) == (flops.macs, flops.backward_macs)
-    assert forward.cells["operations"].value == flops.operations
+    assert forward.cells["operations"].value == flops.ops
     assert drawn.rows[4].cells["operations"].text == "not counted"
 
 
@@ -177,7 +177,7 @@ def test_verdicts_read_without_colour(flops: FlopsResult) -> None:
 
 
 def test_sections_choose_the_tables_and_their_order(flops: FlopsResult) -> None:
-    parts = page(flops, ViewOptions(sections=("parts", "operators"))).parts
+    parts = page(flops, ViewOptions(sections=("parts", "operators"))).elements
     assert [part.key for part in parts if isinstance(part, Table)][:2] == ["parts", "operators"]
 
 

@@ -127,14 +127,18 @@ def hostile() -> list[Result]:
     def renamed(layer: Layer) -> Layer:
         path = f"{layer.path}.{HOSTILE}" if layer.path else ""
         children = tuple(map(renamed, layer.children))
-        return replace(layer, name=HOSTILE, kind=HOSTILE, path=path, children=children)
+        return replace(layer, name=HOSTILE, layer_type=HOSTILE, path=path, children=children)
 
     network = replace(summary.network, name=HOSTILE)
     found = parity.missing()
-    lines = tuple(replace(line, ours=HOSTILE, theirs=HOSTILE, our_text=HOSTILE) for line in found.lines)
+    lines = tuple(
+        replace(line, model_path=HOSTILE, reference_path=HOSTILE, model_settings=HOSTILE) for line in found.aligned_ops
+    )
     bench = results_bench.everything()
     assert bench.layers is not None
-    times = replace(bench.layers, layers=tuple(replace(one, name=HOSTILE, kind=HOSTILE) for one in bench.layers.layers))
+    times = replace(
+        bench.layers, layers=tuple(replace(one, name=HOSTILE, layer_type=HOSTILE) for one in bench.layers.layers)
+    )
     return [
         replace(
             summary,
@@ -144,7 +148,7 @@ def hostile() -> list[Result]:
             environment=replace(summary.environment, device_name=HOSTILE, torch=HOSTILE),
         ),
         replace(results_summary_flops.flops_result(), network=network),
-        replace(found, network=network, lines=lines, reference=HOSTILE),
+        replace(found, network=network, aligned_ops=lines, reference=HOSTILE),
         replace(bench, network=network, layers=times),
     ]
 

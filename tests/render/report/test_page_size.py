@@ -28,8 +28,8 @@ def test_resnet152_with_everything_is_small() -> None:
     )
     lines = parity.network_lines((3, 8, 36, 3), bottleneck=True)
     assert len(lines) > 500
-    other = replace(lines[4], status="setting", our_text="64→64 1×1 stride 2")
-    compared = replace(parity.stride(), lines=(*lines[:4], other, *lines[5:]))
+    other = replace(lines[4], status="setting", model_settings="64→64 1×1 stride 2")
+    compared = replace(parity.stride(), aligned_ops=(*lines[:4], other, *lines[5:]))
     bench = replace(results_bench.everything(), layers=times(summary))
     results = [replace(one, network=summary.network) for one in (flops, parity.spread(compared), bench)]
     page = to_html([summary, *results])

@@ -43,7 +43,7 @@ def test_golden_ascii(summary: SummaryResult, golden: Callable[[str, str], None]
 
 
 def tables(result: SummaryResult | FlopsResult, view: ViewOptions) -> list[Table]:
-    return [part for part in page(result, view).parts if isinstance(part, Table)]
+    return [part for part in page(result, view).elements if isinstance(part, Table)]
 
 
 def assert_figures_are_whole(table: Table, room: int) -> None:

@@ -71,7 +71,7 @@ def layer_times(
         batch_size=batch_size,
         forward_s=_median([one.wall_s if one.device_s is None else one.device_s for one in sampled.series[0]]),
         instrumented_s=whole,
-        outside_s=max(0.0, whole - sum(row.time_s for row in rows if row.is_leaf)),
+        other_s=max(0.0, whole - sum(row.time_s for row in rows if row.is_leaf)),
         forwards=rounds,
         layers=tuple(replace(row, share=row.time_s / whole if whole else 0.0) for row in rows),
         stopped=sampled.stopped,
@@ -143,7 +143,7 @@ class _Rows:
         if operators and self._ran(own := (own_ops(layer.path), layer.call)):
             names = ", ".join(dict.fromkeys(child.name for child in operators))
             below.append([self._row(own, names, names, operators, depth + 1)])
-        row = self._row(place, layer.name, layer.kind, [layer], depth)
+        row = self._row(place, layer.name, layer.layer_type, [layer], depth)
         if not below:
             return [row]
         parts = [(rows[0].path, rows[0].call) for rows in below]
@@ -160,26 +160,26 @@ class _Rows:
         """Of a leaf, as its own clock says."""
         times = [one.get(place, 0.0) for one in self.spent]
         low, high = median_interval(times, self.confidence)
-        moved, operations = sum(part.bytes_moved for part in parts), sum(part.operations for part in parts)
+        moved, operations = sum(part.bytes_moved for part in parts), sum(part.ops for part in parts)
         macs = sum(part.macs for part in parts)
         intensity = operations / moved if moved else None
         row = LayerTime(
             path=place[0],
             name=name,
-            kind=kind,
+            layer_type=kind,
             depth=depth,
             call=place[1],
             is_leaf=True,
             time_s=0.0,
-            low_s=low,
-            high_s=high,
+            ci_low_s=low,
+            ci_high_s=high,
             share=0.0,
             macs=macs,
             macs_share=macs / self.macs,
             flops_per_s=None,
             bytes_moved=moved,
             bytes_per_s=None,
-            intensity=intensity,
+            arithmetic_intensity=intensity,
             bound=self._bound(intensity),
         )
         return self._timed(row, _median(times))
@@ -196,8 +196,8 @@ class _Rows:
         return replace(
             row,
             time_s=time_s,
-            low_s=min(row.low_s, time_s),
-            high_s=max(row.high_s, time_s),
+            ci_low_s=min(row.ci_low_s, time_s),
+            ci_high_s=max(row.ci_high_s, time_s),
             flops_per_s=2 * row.macs / time_s if time_s and row.macs else None,
             bytes_per_s=row.bytes_moved / time_s if time_s else None,
         )

@@ -90,7 +90,7 @@ class ModuleTimers:
 
         def enter(_: nn.Module, __: Any) -> None:
             number = recording.calls[path] = recording.calls.get(path, 0) + 1
-            span = _Span((path, number), clock.mark())
+            span = _Span((path, number), clock.record_event())
             recording.running.append((span, has_more))
             span.begin = clock.now()  # the last thing before the module, as the other one is the first after it
 
@@ -100,7 +100,7 @@ class ModuleTimers:
         now = self._clock.now()
         if self._recording.running:
             span, _has_more = self._recording.running.pop()
-            span.end, span.end_mark = now, self._clock.mark()
+            span.end, span.end_mark = now, self._clock.record_event()
             self._recording.spans.append(span)
 
     def operator(self, call: Callable[[], Any]) -> Any:
@@ -109,12 +109,12 @@ class ModuleTimers:
         if not running or not running[-1][1]:
             return call()
         path, number = running[-1][0].place
-        span = _Span((own_ops(path), number), self._clock.mark())
+        span = _Span((own_ops(path), number), self._clock.record_event())
         span.begin = self._clock.now()
         try:
             return call()
         finally:
-            span.end, span.end_mark = self._clock.now(), self._clock.mark()
+            span.end, span.end_mark = self._clock.now(), self._clock.record_event()
             self._recording.spans.append(span)
 
 

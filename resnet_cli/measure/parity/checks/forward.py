@@ -174,8 +174,10 @@ def _judge(comparison: ParityRun, error: float, exact: float, limit: float) -> s
 def _blame(comparison: ParityRun, forward: Forward) -> None:
     """Operators that differ by themselves and that nothing has accused yet; or else the wiring."""
     accused = {one.mine.label for one in comparison.structure.differences if one.mine is not None}
-    accused |= {one.ours.rpartition(".")[0] for one in comparison.findings if one.kind == "value" and one.ours}
-    accused |= {one.ours for one in comparison.findings if one.kind == "value" and one.ours}
+    accused |= {
+        one.model_path.rpartition(".")[0] for one in comparison.findings if one.category == "value" and one.model_path
+    }
+    accused |= {one.model_path for one in comparison.findings if one.category == "value" and one.model_path}
     apart = []
     for mine, other in forward.pairs:
         if mine is None or other is None or mine.number not in forward.exact:
@@ -235,7 +237,7 @@ def side_by_side(comparison: ParityRun, forward: Forward | None) -> list[Aligned
     seen: dict[tuple[str, str, str], int] = {}
     done = False
     for place, line in enumerate(found):
-        key = (line.ours or "", line.theirs or "", line.our_operator or "")
+        key = (line.model_path or "", line.reference_path or "", line.model_op or "")
         seen[key] = seen.get(key, 0) + 1
         step, rounding = steps.get((key[0], key[1], f"{key[2]}#{seen[key]}"), (None, True))
         here = not done and (line.status != "equal" or not rounding)
@@ -245,7 +247,7 @@ def side_by_side(comparison: ParityRun, forward: Forward | None) -> list[Aligned
             cumulative=None if step is None or step.cumulative is None else finite(step.cumulative),
             isolated=None if step is None or step.isolated is None else finite(step.isolated),
             rounding=rounding,
-            here=here,
+            is_first_difference=here,
         )
     return found
 

@@ -136,7 +136,7 @@ def settings(comparison: ParityRun) -> None:
     equal = sum(status == "equal" for status in structure.status.values())
     by_kind: dict[str, int] = defaultdict(int)
     for one in findings:
-        by_kind[one.kind] += 1
+        by_kind[one.category] += 1
     if findings:
         said = f"{equal} of {operators} operators are the same; " + ", ".join(
             f"{count} {_plural(kind, count)}" for kind, count in by_kind.items()
@@ -204,12 +204,12 @@ def name_values(comparison: ParityRun) -> list[Diagnosis]:
     names = {"nan": "nan", "swapped": "swapped-weights", "weight": "weight-values", "buffer": "buffer-values"}
     found = []
     for subject, key in names.items():
-        places = [i for i, one in enumerate(comparison.findings) if one.kind == "value" and one.subject == subject]
+        places = [i for i, one in enumerate(comparison.findings) if one.category == "value" and one.subject == subject]
         if places:
             first = comparison.findings[places[0]]
             more = f"; {len(places) - 1} more like it" if len(places) > 1 else ""
             found.append(Diagnosis(key, first.text + more, tuple(places)))
-    frozen = [i for i, one in enumerate(comparison.findings) if one.kind == "frozen"]
+    frozen = [i for i, one in enumerate(comparison.findings) if one.category == "frozen"]
     if frozen:
         first = comparison.findings[frozen[0]]
         more = f"; {len(frozen) - 1} more like it" if len(frozen) > 1 else ""

@@ -131,17 +131,19 @@ def _add(comparison: ParityRun, key: str, worst: float, errors: Sequence[float],
 
 def _accuse(comparison: ParityRun, key: str, apart: list[TensorError]) -> None:
     """A finding for each tensor that differs although the outputs agree, and that no other finding explains."""
-    explained = {one.ours for one in comparison.findings if one.kind in ("frozen", "value")}
+    explained = {one.model_path for one in comparison.findings if one.category in ("frozen", "value")}
     owners = {
-        one.ours
+        one.model_path
         for one in comparison.findings
-        if one.kind == "setting" and one.subject in ("batch_norm.momentum", "batch_norm.track_running_stats")
+        if one.category == "setting" and one.subject in ("batch_norm.momentum", "batch_norm.track_running_stats")
     }
     words = {"statistics": "running statistics", "gradients": "gradient", "step": "value after the step"}
     for one in apart:
         if one.ours in explained or one.ours.rpartition(".")[0] in owners:
             continue
-        if key == "step" and any(found.kind == "gradients" and found.ours == one.ours for found in comparison.findings):
+        if key == "step" and any(
+            found.category == "gradients" and found.model_path == one.ours for found in comparison.findings
+        ):
             continue
         far = f"relative error {one.error:.1e}" if math.isfinite(one.error) else "one of the two has none"
         text = f"{one.ours}: its {words[key]} differs although the outputs agree ({far})"
@@ -151,7 +153,7 @@ def _accuse(comparison: ParityRun, key: str, apart: list[TensorError]) -> None:
 
 def _name_variance(comparison: ParityRun, ours: Trained, theirs: Trained, shape: Shape) -> None:
     """Running variances that took the biased variance of the batch have a name."""
-    if not any(one.kind == "statistics" for one in comparison.findings):
+    if not any(one.category == "statistics" for one in comparison.findings):
         return
     graph = graph_of(comparison.ours, shape, training=True, name=comparison.name)
     norms = {
@@ -163,11 +165,11 @@ def _name_variance(comparison: ParityRun, ours: Trained, theirs: Trained, shape:
     }
     biased = []
     for index, one in enumerate(comparison.findings):
-        if one.kind != "statistics" or one.ours not in norms or one.theirs is None:
+        if one.category != "statistics" or one.model_path not in norms or one.reference_path is None:
             continue
-        if train_step.is_biased_variance(ours, theirs, one.ours, one.theirs, norms[one.ours]):
+        if train_step.is_biased_variance(ours, theirs, one.model_path, one.reference_path, norms[one.model_path]):
             biased.append(index)
     if biased:
-        first = comparison.findings[biased[0]].ours
+        first = comparison.findings[biased[0]].model_path
         text = f"{first} is kept from the biased variance (divided by n); torch keeps the unbiased one (n − 1)"
         comparison.diagnoses.append(Diagnosis("biased-running-variance", text, tuple(biased)))

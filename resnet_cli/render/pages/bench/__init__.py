@@ -22,15 +22,15 @@ def bench_page(result: BenchResult, view: ViewOptions) -> Document:
     draw: dict[str, Callable[[], list[Element]]] = {
         "timings": lambda: timings(result, view),
         "comparison": lambda: comparisons(result, view),
-        "ladder": lambda: ladder(result.ladder, result.confidence, view),
+        "ladder": lambda: ladder(result.optimizations, result.confidence, view),
         "layers": lambda: layer_times(result.layers, view),
         "replicas": lambda: replicas(result.replicas, view),
-        "ceiling": lambda: _ceiling(result.ceiling, whole=view.sections is not None or not view.fold),
+        "ceiling": lambda: _ceiling(result.ceiling, whole=view.sections is not None or not view.collapse),
     }
     return Document(
         title=f"bench: {text_cell(result.network.name).text}",
         subtitle=_subtitle(result),
-        parts=(
+        elements=(
             *interrupted(result.interrupted),
             *(part for section in asked for part in draw[section]()),
             *(Paragraph(note.level, note.text, apart=not index) for index, note in enumerate(result.notes)),
@@ -63,11 +63,13 @@ def _conditions(conditions: Conditions, seed: int) -> str:
         conditions.instructions,
         *conditions.libraries,
         None if conditions.clock_hz is None else f"clock {formatting.scaled(conditions.clock_hz, 'Hz')}",
-        None if conditions.other_load is None else f"other load {conditions.other_load:.1f} processors",
-        None if conditions.stolen is None else f"stolen {formatting.percent(conditions.stolen)}",
+        None
+        if conditions.background_cpu_load is None
+        else f"other load {conditions.background_cpu_load:.1f} processors",
+        None if conditions.steal_time_share is None else f"stolen {formatting.percent(conditions.steal_time_share)}",
         f"throttled: {', '.join(conditions.throttled)}" if conditions.throttled else None,
         f"seed {seed}",
-        f"measured in {formatting.seconds(conditions.seconds)}",
+        f"measured in {formatting.seconds(conditions.duration_s)}",
     ]
     return f"conditions: {' · '.join(text_cell(part).text for part in parts if part)}"
 

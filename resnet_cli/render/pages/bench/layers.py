@@ -33,17 +33,17 @@ def layer_times(result: LayerTimes | None, view: ViewOptions) -> list[Element]:
     """By kind of layer and layer by layer; unfolded the layers alone, under their paths."""
     if result is None:
         return []
-    branches = _branches(result.layers, view.fold)
+    branches = _branches(result.layers, view.collapse)
     widest = max((max(one.share, one.macs_share) for one in result.layers if one.path), default=1.0)
     tree = Table(
         "layers",
-        f"layers at batch {result.batch_size:,}" if view.fold else "",
-        _columns(result, ("layer", "layer"), view.fold),
+        f"layers at batch {result.batch_size:,}" if view.collapse else "",
+        _columns(result, ("layer", "layer"), view.collapse),
         (*_tree(branches, 0, view, widest), _total(result)),
         tree=True,
         reveal="a wider terminal or --format json",
     )
-    if not view.fold:
+    if not view.collapse:
         return [tree]
     return [_kinds(result), tree, Paragraph("dim", _cost(result))]
 
@@ -65,18 +65,22 @@ def _columns(result: LayerTimes, name: tuple[str, str], fold: bool) -> tuple[Col
 def _cells(one: LayerTime, widest: float) -> dict[str, Cell]:
     bound = Cell("", None) if one.bound is None else text_cell(one.bound, "warning" if one.bound == "memory" else "")
     return {
-        "kind": text_cell(one.kind, "dim"),
+        "kind": text_cell(one.layer_type, "dim"),
         "call": exact(one.call),
         "time_s": seconds(one.time_s),
-        "low_s": seconds(one.low_s),
-        "high_s": seconds(one.high_s),
+        "low_s": seconds(one.ci_low_s),
+        "high_s": seconds(one.ci_high_s),
         "share": share(one.share, widest),
         "macs": scaled(one.macs),
         "bytes_moved": scaled(one.bytes_moved, "B"),
         "macs_share": share(one.macs_share, widest),
         "flops_per_s": scaled(one.flops_per_s),
         "bytes_per_s": scaled(one.bytes_per_s),
-        "intensity": Cell(formatting.ratio(one.intensity), one.intensity, "" if one.intensity else "dim"),
+        "intensity": Cell(
+            formatting.ratio(one.arithmetic_intensity),
+            one.arithmetic_intensity,
+            "" if one.arithmetic_intensity else "dim",
+        ),
         "bound": bound,
     }
 
@@ -119,7 +123,7 @@ def _total(result: LayerTimes) -> Row:
         "share": share(1.0),
         "macs_share": share(whole),
     }
-    return Row(cells, role="total")
+    return Row(cells, style="total")
 
 
 # By kind
@@ -130,11 +134,11 @@ def _kinds(result: LayerTimes) -> Table:
     kinds: dict[str, list[LayerTime]] = {}
     for one in result.layers:
         if one.is_leaf:
-            kinds.setdefault(one.kind, []).append(one)
+            kinds.setdefault(one.layer_type, []).append(one)
     whole = result.instrumented_s
     shares = {kind: sum(one.time_s for one in them) / whole if whole else 0.0 for kind, them in kinds.items()}
     macs = {kind: sum(one.macs_share for one in them) for kind, them in kinds.items()}
-    outside = result.outside_s / whole if whole else 0.0
+    outside = result.other_s / whole if whole else 0.0
     widest = max([*shares.values(), *macs.values(), outside], default=1.0)
     rows = [
         Row({**_sums(kinds[kind]), "share": share(shares[kind], widest), "macs_share": share(macs[kind], widest)})
@@ -142,7 +146,7 @@ def _kinds(result: LayerTimes) -> Table:
     ]
     beside = {
         "kind": Cell("outside of layers", None, "dim"),
-        "time_s": seconds(result.outside_s),
+        "time_s": seconds(result.other_s),
         "share": share(outside, widest),
     }
     columns = (
@@ -156,14 +160,14 @@ def _kinds(result: LayerTimes) -> Table:
     )
     title = f"where the time goes, at batch {result.batch_size:,}"
     total = {**_total(result).cells, "kind": Cell("forward", "forward", "strong")}
-    return Table("kinds", title, columns, (*rows, Row(beside), Row(total, role="total")))
+    return Table("kinds", title, columns, (*rows, Row(beside), Row(total, style="total")))
 
 
 def _sums(them: Sequence[LayerTime]) -> dict[str, Cell]:
     spent = sum(one.time_s for one in them)
     macs = sum(one.macs for one in them)
     return {
-        "kind": text_cell(them[0].kind),
+        "kind": text_cell(them[0].layer_type),
         "calls": exact(len(them)),
         "time_s": seconds(spent),
         "flops_per_s": scaled(2 * macs / spent if spent and macs else None),

@@ -16,19 +16,19 @@ def ladder(result: OptimizationsResult | None, confidence: float, view: ViewOpti
     """The rungs that were measured, the others with their reason, and the advice; unfolded one table."""
     if result is None:
         return []
-    if not view.fold:
+    if not view.collapse:
         columns = (
             Column("key", "key", numeric=False),
             *_columns(confidence, fold=False),
             *(Column(key, key, numeric=False) for key in ("dtype", "status", "reason")),
         )
-        return [Table("ladder", "", columns, tuple(Row(_cells(one, result)) for one in result.rungs))]
-    measured = [one for one in result.rungs if one.status == _MEASURED]
+        return [Table("ladder", "", columns, tuple(Row(_cells(one, result)) for one in result.rows))]
+    measured = [one for one in result.rows if one.status == _MEASURED]
     return [
         *_table(measured, result, confidence),
-        *_missing([one for one in result.rungs if one.status != _MEASURED]),
+        *_missing([one for one in result.rows if one.status != _MEASURED]),
         *_stopped(result),
-        Paragraph("strong", f"→ {text_cell(result.advice).text}"),
+        Paragraph("strong", f"→ {text_cell(result.recommendation).text}"),
     ]
 
 
@@ -71,19 +71,19 @@ def _columns(confidence: float, fold: bool) -> tuple[Column, ...]:
 
 def _cells(one: OptimizationResult, result: OptimizationsResult) -> dict[str, Cell]:
     best = one.key == result.best
-    widest = max((rung.gain for rung in result.rungs if rung.gain is not None), default=0.0)
+    widest = max((rung.speedup for rung in result.rows if rung.speedup is not None), default=0.0)
     return {
         "key": text_cell(one.key),
         "title": text_cell(one.title, "strong" if best else ""),
         "time_s": seconds(None if one.time is None else one.time.median_s),
         "gain": _gain(one, widest),
         "interval": _half(one, result),
-        "low": _factor(one.low),
-        "high": _factor(one.high),
+        "low": _factor(one.ci_low),
+        "high": _factor(one.ci_high),
         "setup_s": seconds(one.setup_s),
         "pays_after": _pays_after(one),
-        "difference": error(one.difference),
-        "same_top1": percent(one.same_top1),
+        "difference": error(one.logit_difference),
+        "same_top1": percent(one.top1_agreement),
         "best": Cell("◀" if best else "", best, "good"),
         "dtype": text_cell(one.dtype),
         "status": text_cell(one.status),
@@ -93,18 +93,18 @@ def _cells(one: OptimizationResult, result: OptimizationsResult) -> dict[str, Ce
 
 def _gain(one: OptimizationResult, widest: float) -> Cell:
     """Good or bad only where the whole interval says so."""
-    if one.gain is None:
+    if one.speedup is None:
         return Cell(formatting.UNKNOWN, None, "dim")
-    faster, slower = one.low is not None and one.low > 1, one.high is not None and one.high < 1
+    faster, slower = one.ci_low is not None and one.ci_low > 1, one.ci_high is not None and one.ci_high < 1
     role = "good" if faster else "bad" if slower else ""
-    return Cell(f"{one.gain:.2f}×", one.gain, role, min(one.gain / widest, 1.0) if widest else None)
+    return Cell(f"{one.speedup:.2f}×", one.speedup, role, min(one.speedup / widest, 1.0) if widest else None)
 
 
 def _half(one: OptimizationResult, result: OptimizationsResult) -> Cell:
     """Half the interval; plain eager is what the others are held against, so its own gain is 1 and has none."""
-    if one is result.rungs[0] or one.gain is None or one.low is None or one.high is None:
+    if one is result.rows[0] or one.speedup is None or one.ci_low is None or one.ci_high is None:
         return Cell(formatting.UNKNOWN, None, "dim")
-    return relative_ci(one.low, one.gain, one.high)
+    return relative_ci(one.ci_low, one.speedup, one.ci_high)
 
 
 def _factor(value: float | None) -> Cell:
@@ -112,9 +112,9 @@ def _factor(value: float | None) -> Cell:
 
 
 def _pays_after(one: OptimizationResult) -> Cell:
-    if one.setup_s is not None and one.pays_after is None:
+    if one.setup_s is not None and one.break_even_calls is None:
         return Cell("never", None, "dim")
-    return exact(one.pays_after)
+    return exact(one.break_even_calls)
 
 
 def _missing(them: Sequence[OptimizationResult]) -> list[Element]:

@@ -12,7 +12,7 @@ from resnet_cli.results.bench import Distribution, Replicas
 
 def replicas(them: Sequence[Replicas], view: ViewOptions) -> list[Element]:
     """A table for each batch size, and how efficient it is; unfolded one table of all."""
-    if not view.fold:
+    if not view.collapse:
         rows = tuple(row for one in them for row in _rows(one))
         return [Table("replicas", "", (*_NAMES, *_COLUMNS), rows)] if rows else []
     return [part for one in them for part in _drawn(one)]
@@ -41,7 +41,7 @@ def _drawn(one: Replicas) -> Iterator[Element]:
     places = {"host": {rank.host for rank in one.ranks}, "device": {rank.device for rank in one.ranks}}
     columns = tuple(column for column in _COLUMNS if len(places.get(column.key, "ab")) > 1)
     yield Table("replicas", f"batch {one.batch_size:,} in each of {_setting(one)}", columns, tuple(_rows(one)))
-    times = one.images_per_s / one.alone_images_per_s if one.alone_images_per_s else 0.0
+    times = one.images_per_s / one.single_process_images_per_s if one.single_process_images_per_s else 0.0
     yield Paragraph(
         "plain",
         f"batch {one.batch_size:,}: {_processes(one)} together give {times:.2f} times the images/s of one alone: "
@@ -59,7 +59,7 @@ def _processes(one: Replicas) -> str:
 
 
 def _rows(one: Replicas) -> Iterator[Row]:
-    alone = one.alone_images_per_s
+    alone = one.single_process_images_per_s
     several = len(one.ranks) > 1
     shared = {
         "batch_size": exact(one.batch_size),
@@ -68,7 +68,7 @@ def _rows(one: Replicas) -> Iterator[Row]:
         "threads": exact(one.threads),
     }
     for rank in one.ranks:
-        slowest = several and rank.rank == one.slowest
+        slowest = several and rank.rank == one.slowest_rank
         yield Row(
             {
                 **shared,
@@ -88,18 +88,18 @@ def _rows(one: Replicas) -> Iterator[Row]:
             "images_per_s": rate(one.images_per_s),
             "of_alone": share(one.images_per_s / alone if alone else None),
         },
-        role="total",
+        style="total",
     )
     yield Row(
         {
             **shared,
             "rank": Cell("alone", "alone", "strong"),
-            **_time(one.alone),
+            **_time(one.single_process),
             "images_per_s": rate(alone),
         },
-        role="total",
+        style="total",
     )
 
 
 def _time(time: Distribution) -> dict[str, Cell]:
-    return {"median_s": seconds(time.median_s), "interval": relative_ci(time.low_s, time.median_s, time.high_s)}
+    return {"median_s": seconds(time.median_s), "interval": relative_ci(time.ci_low_s, time.median_s, time.ci_high_s)}

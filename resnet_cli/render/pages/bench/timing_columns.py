@@ -117,11 +117,11 @@ def figures(row: Timing, wall: Distribution) -> dict[str, Cell]:
     """The figures that it is all about."""
     return {
         "median_s": seconds(wall.median_s, "strong"),
-        "interval": relative_ci(wall.low_s, wall.median_s, wall.high_s),
-        "low_s": seconds(wall.low_s),
-        "high_s": seconds(wall.high_s),
+        "interval": relative_ci(wall.ci_low_s, wall.median_s, wall.ci_high_s),
+        "low_s": seconds(wall.ci_low_s),
+        "high_s": seconds(wall.ci_high_s),
         "device_median_s": seconds(None if row.device is None else row.device.median_s),
-        "enqueue_share": percent(row.enqueue_share),
+        "enqueue_share": percent(row.launch_overhead),
         "images_per_s": rate(row.images_per_s),
         "flops_per_s": scaled(row.flops_per_s),
         "ceiling_share": of_ceiling(row),
@@ -163,13 +163,13 @@ def sampling(row: Timing, wall: Distribution) -> dict[str, Cell]:
         "drift": percent(wall.drift),
         "stopped": stopped(row),
     }
-    if row.start is not None:
+    if row.warm_up is not None:
         cells |= {
-            "warm_up_calls": exact(row.start.calls),
-            "warm_up_s": seconds(row.start.seconds),
-            "steady": Cell("yes" if row.start.steady else "no", row.start.steady),
-            "first_call_s": seconds(row.start.first_call_s),
-            "first_call_ratio": times(row.start.first_call_s, wall.median_s),
+            "warm_up_calls": exact(row.warm_up.calls),
+            "warm_up_s": seconds(row.warm_up.duration_s),
+            "steady": Cell("yes" if row.warm_up.converged else "no", row.warm_up.converged),
+            "first_call_s": seconds(row.warm_up.first_call_s),
+            "first_call_ratio": times(row.warm_up.first_call_s, wall.median_s),
         }
     return cells
 

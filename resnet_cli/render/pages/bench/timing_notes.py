@@ -28,7 +28,7 @@ def _about(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
         reason = "" if row.reason is None else f": {text_cell(row.reason).text}"
         yield "warning", f"{text_cell(row.status).text}{reason}"
         return
-    wide = (wall.high_s - wall.low_s) / wall.median_s if wall.median_s else 0.0
+    wide = (wall.ci_high_s - wall.ci_low_s) / wall.median_s if wall.median_s else 0.0
     if row.stopped == "time" and wide > result.ci_width:
         yield (
             "note",
@@ -45,10 +45,10 @@ def _about(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
             "warning",
             f"{percent(row.ceiling_share)} of the ceiling is an error of measurement, of the time or of the ceiling",
         )
-    if row.device is not None and row.enqueue_share is not None and row.enqueue_share > _LAUNCH_BOUND:
+    if row.device is not None and row.launch_overhead is not None and row.launch_overhead > _LAUNCH_BOUND:
         yield (
             "note",
-            f"launch-bound: to enqueue a call takes the host {percent(row.enqueue_share)} of the "
+            f"launch-bound: to enqueue a call takes the host {percent(row.launch_overhead)} of the "
             f"{seconds(row.device.median_s)} that the device needs for it; --ladder tries a CUDA graph, and a larger "
             "--batch-size helps too",
         )

@@ -19,7 +19,7 @@ def timings(result: BenchResult, view: ViewOptions) -> list[Element]:
     rows = result.timings
     if not rows:
         return []
-    if not view.fold:
+    if not view.collapse:
         return [Table("timings", "", column.EVERY, tuple(Row(column.every_cell(row)) for row in rows))]
     if len(rows) == 1 and rows[0].wall is not None:
         return [*_one(rows[0], rows[0].wall, result.confidence), *remarks(result)]
@@ -49,9 +49,9 @@ def _latency(row: Timing, wall: Distribution, confidence: float) -> Fields:
     return facts(
         f"batch {row.batch_size:,}" if row.device is None else f"batch {row.batch_size:,}, a request",
         ("median", seconds(wall.median_s, "strong")),
-        (f"{100 * confidence:g} % interval", relative_ci(wall.low_s, wall.median_s, wall.high_s)),
-        ("from", seconds(wall.low_s)),
-        ("to", seconds(wall.high_s)),
+        (f"{100 * confidence:g} % interval", relative_ci(wall.ci_low_s, wall.median_s, wall.ci_high_s)),
+        ("from", seconds(wall.ci_low_s)),
+        ("to", seconds(wall.ci_high_s)),
         ("mean", seconds(wall.mean_s)),
         ("std", seconds(wall.std_s)),
         ("p90", seconds(wall.p90_s)),
@@ -68,10 +68,10 @@ def _on_device(row: Timing, confidence: float) -> list[Fields]:
         facts(
             "on the device",
             ("median", seconds(device.median_s, "strong")),
-            (f"{100 * confidence:g} % interval", relative_ci(device.low_s, device.median_s, device.high_s)),
+            (f"{100 * confidence:g} % interval", relative_ci(device.ci_low_s, device.median_s, device.ci_high_s)),
             ("min", seconds(device.min_s)),
             ("max", seconds(device.max_s)),
-            ("enqueue", percent(row.enqueue_share)),
+            ("enqueue", percent(row.launch_overhead)),
         )
     ]
 

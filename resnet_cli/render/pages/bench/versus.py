@@ -40,21 +40,21 @@ def _columns(confidence: float) -> tuple[Column, ...]:
 
 def comparisons(result: BenchResult, view: ViewOptions) -> list[Element]:
     """A table for each opponent, what it says in words, and whether the run has failed."""
-    if not view.fold:
-        rows = tuple(Row(_cells(one)) for one in result.comparisons)
+    if not view.collapse:
+        rows = tuple(Row(_cells(one)) for one in result.versus)
         return [Table("comparison", "", (*_NAMES, *_columns(result.confidence)[1:]), rows)] if rows else []
     found: list[Element] = []
-    for _, group in groupby(result.comparisons, key=lambda one: (one.kind, one.ours, one.theirs)):
+    for _, group in groupby(result.versus, key=lambda one: (one.method, one.model, one.reference)):
         found += _against(list(group), result)
     return [*found, *_failure(result)]
 
 
 def _against(them: Sequence[Versus], result: BenchResult) -> Iterator[Element]:
     first = them[0]
-    how = "" if first.kind == BASELINE else ", in turn call by call"
+    how = "" if first.method == BASELINE else ", in turn call by call"
     yield Table(
         "comparison",
-        f"{text_cell(first.ours).text} against {text_cell(first.theirs).text}{how}",
+        f"{text_cell(first.model).text} against {text_cell(first.reference).text}{how}",
         _columns(result.confidence),
         tuple(Row(_cells(one)) for one in them),
     )
@@ -66,30 +66,30 @@ def _against(them: Sequence[Versus], result: BenchResult) -> Iterator[Element]:
 def _cells(one: Versus) -> dict[str, Cell]:
     said, role = _VERDICTS.get(one.verdict, (one.verdict, ""))
     return {
-        "kind": text_cell(one.kind),
-        "our_name": text_cell(one.ours),
-        "their_name": text_cell(one.theirs),
-        "band": Cell(percent(one.band), one.band),
+        "kind": text_cell(one.method),
+        "our_name": text_cell(one.model),
+        "their_name": text_cell(one.reference),
+        "band": Cell(percent(one.margin), one.margin),
         "batch_size": exact(one.batch_size),
-        "our_time_s": seconds(one.our_time.median_s),
-        "their_time_s": seconds(one.their_time.median_s),
+        "our_time_s": seconds(one.model_time.median_s),
+        "their_time_s": seconds(one.reference_time.median_s),
         "ratio": Cell(f"{one.ratio:.3f}", one.ratio, "strong"),
-        "low": Cell(f"{one.low:.3f}", one.low),
-        "high": Cell(f"{one.high:.3f}", one.high),
+        "low": Cell(f"{one.ci_low:.3f}", one.ci_low),
+        "high": Cell(f"{one.ci_high:.3f}", one.ci_high),
         "verdict": text_cell(said, role, one.verdict),
     }
 
 
 def _sentence(one: Versus) -> str:
     """The verdict and its interval in words."""
-    batch, band = f"batch {one.batch_size:,}", f"{100 * one.band:g} %"
-    ours, theirs = text_cell(one.ours).text, text_cell(one.theirs).text
-    between = _between(one.low, one.high)
+    batch, band = f"batch {one.batch_size:,}", f"{100 * one.margin:g} %"
+    ours, theirs = text_cell(one.model).text, text_cell(one.reference).text
+    between = _between(one.ci_low, one.ci_high)
     if one.verdict == "SAME":
         return f"{batch}: no difference beyond {band} ({between})"
     if one.verdict == "UNCLEAR":
         # A baseline's notes say why.
-        why = "" if one.kind == BASELINE else f": too wide to tell at {band}; a longer --max-time makes it narrower"
+        why = "" if one.method == BASELINE else f": too wide to tell at {band}; a longer --max-time makes it narrower"
         return f"{batch}: {ours} takes {between} time than {theirs}{why}"
     return f"{batch}: {ours} takes {_change(one.ratio)} time than {theirs} ({between})"
 
@@ -114,6 +114,6 @@ def _failure(result: BenchResult) -> list[Element]:
     limit = f"{100 * result.fail_above:g} %"
     if result.failed:
         return [Paragraph("bad", f"✗ failed: surely slower than the baseline by more than {limit}")]
-    if any(one.kind == BASELINE and one.high > 1 + result.fail_above for one in result.comparisons):
+    if any(one.method == BASELINE and one.ci_high > 1 + result.fail_above for one in result.versus):
         return [Paragraph("plain", f"? unclear, so it passes: it may be slower than the baseline by more than {limit}")]
     return [Paragraph("good", f"✓ passed: not slower than the baseline by more than {limit}")]

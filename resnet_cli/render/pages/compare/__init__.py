@@ -21,20 +21,20 @@ def parity_page(result: CompareResult, view: ViewOptions) -> Document:
     asked = SECTIONS if view.sections is None else view.sections
     draw: dict[str, Callable[[], Sequence[Element]]] = {
         "checks": lambda: _checks(result.checks),
-        "findings": lambda: findings(result.findings) if view.fold else every_finding(result.findings),
+        "findings": lambda: findings(result.differences) if view.collapse else every_finding(result.differences),
         "tree": lambda: side_by_side(result, view),
-        "mapping": lambda: _mapping(result.mapping) if view.fold else _pairs(result.mapping),
+        "mapping": lambda: _mapping(result.mapping) if view.collapse else _pairs(result.mapping),
         "predictions": lambda: _predictions(result),
     }
     return Document(
         title=f"{text_cell(result.network.name).text} against {text_cell(result.reference).text}",
         subtitle=_subtitle(result),
-        parts=(
+        elements=(
             *interrupted(result.interrupted),
             _verdict(result),
             *_diagnoses(result),
             *(part for section in asked for part in draw[section]()),
-            Paragraph("dim", _probe(result.probe)),
+            Paragraph("dim", _probe(result.test_inputs)),
             *closing(result.notes, result.environment),
         ),
     )
@@ -54,7 +54,7 @@ def _verdict(result: CompareResult) -> Paragraph:
     """One line that says it, with a sign of its own for each answer."""
     skipped = [one for one in result.checks if one.verdict == SKIPPED]
     left = f"; {counted(len(skipped), 'check')} skipped" if skipped else ""
-    unexpected = [one for one in result.findings if not one.expected]
+    unexpected = [one for one in result.differences if not one.expected]
     failed = [one for one in result.checks if one.verdict == DIFFERENT]
     unable = [one for one in result.checks if one.verdict == NOT_COMPARABLE]
     if unexpected or (failed and not result.same):
@@ -71,8 +71,8 @@ def _verdict(result: CompareResult) -> Paragraph:
         if result.interrupted:
             return Paragraph("warning", f"? nothing differs so far{left}")
         return Paragraph("bad", f"✗ not the same network{left}")
-    if result.findings:
-        return Paragraph("good", f"✓ the same but for {counted(len(result.findings), 'expected change')}{left}")
+    if result.differences:
+        return Paragraph("good", f"✓ the same but for {counted(len(result.differences), 'expected change')}{left}")
     rounding = result.verdict == ROUNDING or any(one.verdict == ROUNDING for one in result.checks)
     how = "; differences are rounding" if rounding else ", bit for bit"
     return Paragraph("good", f"✓ the same network{how}{left}")
@@ -83,10 +83,10 @@ def _diagnoses(result: CompareResult) -> list[Element]:
         return []
     columns = (
         Column("diagnosis", "what it looks like", numeric=False, minimum=16, comfort=40, wrap=True),
-        Column("findings", "findings", legend=f"how many of the {len(result.findings)} findings it explains"),
+        Column("findings", "findings", legend=f"how many of the {len(result.differences)} findings it explains"),
     )
     rows = tuple(
-        Row({"diagnosis": text_cell(one.text, "strong"), "findings": exact(len(one.findings))})
+        Row({"diagnosis": text_cell(one.text, "strong"), "findings": exact(len(one.differences))})
         for one in result.diagnoses
     )
     return [Table("diagnoses", "", columns, rows)]
@@ -121,13 +121,13 @@ def _checks(checks: Iterable[Check]) -> list[Element]:
 def _mapping(mapping: Mapping) -> list[Element]:
     """How many tensors have a counterpart, and which have none."""
     parts: list[Element] = []
-    said = f"{mapping.parameters:,} of {mapping.our_parameters:,} parameters mapped (by {mapping.source})"
-    if mapping.their_parameters != mapping.our_parameters:
-        said += f"; the reference has {mapping.their_parameters:,}"
+    said = f"{mapping.mapped_tensors:,} of {mapping.model_tensors:,} parameters mapped (by {mapping.source})"
+    if mapping.reference_tensors != mapping.model_tensors:
+        said += f"; the reference has {mapping.reference_tensors:,}"
     lists = (
-        ("ours alone", mapping.unmapped_ours),
-        ("theirs alone", mapping.unmapped_theirs),
-        ("ours, unused", mapping.unused_ours),
+        ("ours alone", mapping.unmatched_model),
+        ("theirs alone", mapping.unmatched_reference),
+        ("ours, unused", mapping.unused_model),
     )
     rows = tuple(
         Row({"side": Cell(side), "count": exact(len(names), "strong"), "names": text_cell(_some(names))})
@@ -141,7 +141,7 @@ def _mapping(mapping: Mapping) -> list[Element]:
             Column("names", "names", numeric=False, minimum=16, comfort=30, wrap=True),
         )
         parts.append(Table("mapping", "mapping", columns, rows))
-    whole = mapping.parameters == mapping.our_parameters == mapping.their_parameters
+    whole = mapping.mapped_tensors == mapping.model_tensors == mapping.reference_tensors
     return [*parts, Paragraph("plain" if whole else "strong", said)]
 
 
@@ -154,8 +154,8 @@ def _pairs(mapping: Mapping) -> list[Element]:
     """Every tensor of both networks; the side that has no counterpart is empty."""
     pairs: list[tuple[str | None, str | None]] = [
         *mapping.pairs,
-        *((name, None) for name in mapping.unmapped_ours),
-        *((None, name) for name in mapping.unmapped_theirs),
+        *((name, None) for name in mapping.unmatched_model),
+        *((None, name) for name in mapping.unmatched_reference),
     ]
     columns = tuple(Column(side, side, numeric=False, minimum=10, comfort=24) for side in ("ours", "theirs"))
     rows = tuple(Row({"ours": text_cell(ours), "theirs": text_cell(theirs)}) for ours, theirs in pairs)
@@ -177,11 +177,13 @@ def _predictions(result: CompareResult) -> list[Element]:
         Row(
             {
                 "rank": exact(one.rank),
-                "our_label": text_cell(one.our_label),
-                "our_probability": Cell(formatting.percent(one.our_probability), one.our_probability),
-                "their_label": text_cell(one.their_label),
-                "their_probability": Cell(formatting.percent(one.their_probability), one.their_probability),
-                "agrees": Cell("✓", True, "good") if one.our_label == one.their_label else Cell("✗", False, "bad"),
+                "our_label": text_cell(one.model_label),
+                "our_probability": Cell(formatting.percent(one.model_probability), one.model_probability),
+                "their_label": text_cell(one.reference_label),
+                "their_probability": Cell(formatting.percent(one.reference_probability), one.reference_probability),
+                "agrees": Cell("✓", True, "good")
+                if one.model_label == one.reference_label
+                else Cell("✗", False, "bad"),
             }
         )
         for one in result.predictions

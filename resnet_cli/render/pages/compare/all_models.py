@@ -17,7 +17,7 @@ _LEGEND = (
 
 def family_page(result: CompareAllResult, view: ViewOptions) -> Document:
     """Every member and every check; what differs stands below, unfolded in its row."""
-    members = result.members
+    members = result.architectures
     columns = [
         Column("verdict", "", numeric=False),
         Column("name", "network", numeric=False, minimum=8, comfort=16),
@@ -25,7 +25,7 @@ def family_page(result: CompareAllResult, view: ViewOptions) -> Document:
         Column("mapped", "mapped", priority=2, legend="tensors that have a counterpart"),
         *(Column(f"check_{key}", _TITLES.get(key, key), numeric=False) for key in _keys(result)),
     ]
-    if not view.fold:
+    if not view.collapse:
         columns.append(Column("findings", "findings"))
         columns.append(Column("first", "first difference", numeric=False, minimum=16, comfort=24, wrap=True))
     rows = tuple(Row(_member(one)) for one in members)
@@ -34,11 +34,11 @@ def family_page(result: CompareAllResult, view: ViewOptions) -> Document:
     return Document(
         title="the family against torchvision",
         subtitle=f"{version}{counted(len(members), 'member')}",
-        parts=(
+        elements=(
             *interrupted(result.interrupted),
             _verdict(result),
             *table,
-            *(_differences(result) if view.fold else []),
+            *(_differences(result) if view.collapse else []),
             *closing(result.notes, result.environment),
         ),
     )
@@ -46,7 +46,7 @@ def family_page(result: CompareAllResult, view: ViewOptions) -> Document:
 
 def _keys(result: CompareAllResult) -> list[str]:
     """The checks that were made of any member, in their order; unknown ones last."""
-    made = dict.fromkeys(check.key for member in result.members for check in member.checks)
+    made = dict.fromkeys(check.key for member in result.architectures for check in member.checks)
     return [*(key for key in CHECKS if key in made), *(key for key in made if key not in CHECKS)]
 
 
@@ -59,18 +59,18 @@ def _member(member: ArchitectureResult) -> dict[str, Cell]:
         verdict = DIFFERENT
     whole = member.mapped == member.tensors
     return {
-        "verdict": Cell(sign(verdict).text, member.verdict, sign(verdict).role),
+        "verdict": Cell(sign(verdict).text, member.verdict, sign(verdict).style),
         "name": text_cell(member.name),
         "parameters": scaled(member.parameters),
         "mapped": Cell(f"{member.mapped}/{member.tensors}", member.mapped, "" if whole else "bad"),
         **{f"check_{check.key}": sign(check.verdict) for check in member.checks},
-        "findings": exact(member.findings),
-        "first": Cell("", None) if member.first is None else text_cell(member.first),
+        "findings": exact(member.differences),
+        "first": Cell("", None) if member.first_difference is None else text_cell(member.first_difference),
     }
 
 
 def _verdict(result: CompareAllResult) -> Paragraph:
-    members = result.members
+    members = result.architectures
     if not members:
         return Paragraph("bad", "? nothing was compared: the family has no member")
     wrong = [one.name for one in members if not one.same]
@@ -88,7 +88,7 @@ def _verdict(result: CompareAllResult) -> Paragraph:
 
 def _differences(result: CompareAllResult) -> list[Element]:
     """What the first difference of a member is, in full."""
-    found = [one for one in result.members if one.first is not None]
+    found = [one for one in result.architectures if one.first_difference is not None]
     if not found:
         return []
     columns = (
@@ -97,7 +97,7 @@ def _differences(result: CompareAllResult) -> list[Element]:
         Column("first", "the first difference", numeric=False, minimum=16, comfort=30, wrap=True),
     )
     rows = tuple(
-        Row({"name": text_cell(one.name), "findings": exact(one.findings), "first": text_cell(one.first)})
+        Row({"name": text_cell(one.name), "findings": exact(one.differences), "first": text_cell(one.first_difference)})
         for one in found
     )
     return [Table("differences", "differences", columns, rows)]

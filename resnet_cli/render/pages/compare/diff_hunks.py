@@ -30,7 +30,7 @@ def hunks(lines: Sequence[AlignedOp], levels: int, stands_out: Callable[[Aligned
         levels: how deep equal parts are drawn.
         stands_out: a line that must be seen.
     """
-    sides = _Side([line.ours for line in lines]), _Side([line.theirs for line in lines])
+    sides = _Side([line.model_path for line in lines]), _Side([line.reference_path for line in lines])
     equal: list[AlignedOp] = []
     for block, run in groupby(zip(lines, _blocks(lines, *sides), strict=True), key=lambda pair: pair[1]):
         members = [line for line, _ in run]
@@ -99,8 +99,8 @@ def _common(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _blocks(lines: Sequence[AlignedOp], ours: _Side, theirs: _Side) -> list[str]:
     """The block of ours that each line belongs to; a line of theirs alone goes with its neighbours there."""
-    found = [None if line.ours is None else ours.block(line.ours) for line in lines]
-    homes = [None if line.theirs is None else theirs.block(line.theirs) for line in lines]
+    found = [None if line.model_path is None else ours.block(line.model_path) for line in lines]
+    homes = [None if line.reference_path is None else theirs.block(line.reference_path) for line in lines]
     following: list[tuple[str | None, str | None]] = []
     after: tuple[str | None, str | None] = (None, None)
     for block, home in zip(reversed(found), reversed(homes), strict=True):
@@ -131,16 +131,25 @@ def _opened(
     block: str, lines: Sequence[AlignedOp], shown: Sequence[bool], sides: tuple[_Side, _Side]
 ) -> Iterator[Hunk]:
     ours, theirs = sides
-    homes = [tuple(filter(None, theirs.block(line.theirs).split("."))) for line in lines if line.theirs is not None]
+    homes = [
+        tuple(filter(None, theirs.block(line.reference_path).split(".")))
+        for line in lines
+        if line.reference_path is not None
+    ]
     home = ".".join(_common(homes)) if homes else ""
     if block or home:
         yield Hunk((), block, home)
     for seen, run in groupby(zip(lines, shown, strict=True), key=lambda pair: pair[1]):
         members = tuple(line for line, _ in run)
         if seen:
-            yield from (Hunk((line,), _inside(line.ours, block), _inside(line.theirs, home)) for line in members)
+            yield from (
+                Hunk((line,), _inside(line.model_path, block), _inside(line.reference_path, home)) for line in members
+            )
         else:
-            names = ours.label([line.ours for line in members]), theirs.label([line.theirs for line in members])
+            names = (
+                ours.label([line.model_path for line in members]),
+                theirs.label([line.reference_path for line in members]),
+            )
             yield Hunk(members, _inside(names[0], block), _inside(names[1], home))
 
 
@@ -156,11 +165,13 @@ def _inside(path: str | None, block: str) -> str:
 def _folded(lines: Sequence[AlignedOp], levels: int, sides: tuple[_Side, _Side]) -> Iterator[Hunk]:
     """Equal lines, a row for each part of the network."""
     ours, theirs = sides
-    for _, run in groupby(lines, key=lambda line: ours.part(line.ours, levels)):
+    for _, run in groupby(lines, key=lambda line: ours.part(line.model_path, levels)):
         members = tuple(run)
         if len(members) == 1:
-            yield Hunk(members, members[0].ours or FORWARD, members[0].theirs or FORWARD)
+            yield Hunk(members, members[0].model_path or FORWARD, members[0].reference_path or FORWARD)
         else:
             yield Hunk(
-                members, ours.label([line.ours for line in members]), theirs.label([line.theirs for line in members])
+                members,
+                ours.label([line.model_path for line in members]),
+                theirs.label([line.reference_path for line in members]),
             )

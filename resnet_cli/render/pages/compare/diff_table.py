@@ -38,17 +38,17 @@ _HERE = Column("here", "", numeric=False)
 
 def side_by_side(result: CompareResult, view: ViewOptions) -> list[Table]:
     """The two networks as one table; unfolded, it has every operator and every column."""
-    if not result.lines and view.fold:
+    if not result.aligned_ops and view.collapse:
         return []
     drawn = _Drawn(result)
-    return [drawn.folded(_LEVELS if view.levels is None else view.levels) if view.fold else drawn.whole()]
+    return [drawn.folded(_LEVELS if view.levels is None else view.levels) if view.collapse else drawn.whole()]
 
 
 class _Drawn:
     """The rows of one comparison."""
 
     def __init__(self, result: CompareResult) -> None:
-        self.lines = result.lines
+        self.lines = result.aligned_ops
         self.limit = next((one.limit for one in result.checks if one.key == "eval" and one.limit is not None), 0.0)
         self.role = "warning" if result.same else "bad"
 
@@ -89,7 +89,7 @@ class _Drawn:
             yield _CUMULATIVE
         if any(line.isolated is not None for line in self.lines):
             yield _ISOLATED
-        if any(line.here for line in self.lines):
+        if any(line.is_first_difference for line in self.lines):
             yield _HERE
 
     def _sign(self, line: AlignedOp) -> str:
@@ -98,7 +98,7 @@ class _Drawn:
         return _SIGNS.get(line.status, "?")
 
     def _own_fault(self, line: AlignedOp) -> bool:
-        return line.here or ((line.isolated or 0.0) > self.limit and not line.rounding)
+        return line.is_first_difference or ((line.isolated or 0.0) > self.limit and not line.rounding)
 
     def _stands_out(self, line: AlignedOp) -> bool:
         return self._sign(line) != "="
@@ -127,13 +127,13 @@ class _Drawn:
         ours, theirs = _layers(line)
         cells = {
             "status": Cell(sign, line.status, role or "dim"),
-            "ours": text_cell(hunk.ours, role if line.theirs is None else ""),
+            "ours": text_cell(hunk.ours, role if line.reference_path is None else ""),
             "our_layer": text_cell(ours, role if sign != "!" else ""),
-            "theirs": text_cell(hunk.theirs, role if line.ours is None else ""),
+            "theirs": text_cell(hunk.theirs, role if line.model_path is None else ""),
             **self._figures(hunk.lines),
         }
         cells["their_layer"] = text_cell("same", "dim") if ours == theirs else text_cell(theirs, "strong")
-        if line.here:
+        if line.is_first_difference:
             cells["here"] = Cell(HERE, True, self.role)
         return Row(cells)
 
@@ -143,16 +143,16 @@ class _Drawn:
         cells = {
             "status": Cell(sign, line.status, role or "dim"),
             "rounding": Cell("≈" if line.rounding else "", line.rounding),
-            "here": Cell(HERE if line.here else "", line.here, self.role),
+            "here": Cell(HERE if line.is_first_difference else "", line.is_first_difference, self.role),
             **self._figures((line,)),
         }
         texts = {
-            "ours": line.ours,
-            "our_operator": line.our_operator,
-            "our_text": line.our_text,
-            "theirs": line.theirs,
-            "their_operator": line.their_operator,
-            "their_text": line.their_text,
+            "ours": line.model_path,
+            "our_operator": line.model_op,
+            "our_text": line.model_settings,
+            "theirs": line.reference_path,
+            "their_operator": line.reference_op,
+            "their_text": line.reference_settings,
         }
         return Row(
             {
@@ -170,7 +170,7 @@ class _Drawn:
         rounding = all(line.rounding or not (line.cumulative or line.isolated) for line in lines)
         worst = {name: _worst([getattr(line, name) for line in lines]) for name in ("cumulative", "isolated")}
         roles = {
-            "cumulative": self.role if any(line.here for line in lines) else "",
+            "cumulative": self.role if any(line.is_first_difference for line in lines) else "",
             "isolated": self.role if faulty else "",
         }
         cells = {name: error(value, roles[name]) for name, value in worst.items()}
@@ -178,7 +178,7 @@ class _Drawn:
 
 
 def _rounded(cell: Cell) -> Cell:
-    return replace(cell, text=f"≈{cell.text}", role="dim")
+    return replace(cell, text=f"≈{cell.text}", style="dim")
 
 
 def _worst(values: list[float | None]) -> float | None:
@@ -197,12 +197,12 @@ def _layers(line: AlignedOp) -> tuple[str, str]:
 
     What differs stands first, so that no narrow column cuts it off.
     """
-    ours, theirs = line.our_text, line.their_text
-    if line.our_operator != line.their_operator or ours == theirs:
-        return f"{line.our_operator or ''} {ours}".strip(), f"{line.their_operator or ''} {theirs}".strip()
+    ours, theirs = line.model_settings, line.reference_settings
+    if line.model_op != line.reference_op or ours == theirs:
+        return f"{line.model_op or ''} {ours}".strip(), f"{line.reference_op or ''} {theirs}".strip()
     left, right = _settings(ours), _settings(theirs)
     mine, other = [one for one in left if one not in right], [one for one in right if one not in left]
-    rest = " ".join((line.our_operator or "", *(one for one in left if one in right))).strip()
+    rest = " ".join((line.model_op or "", *(one for one in left if one in right))).strip()
     mine, other = mine or [f"without {one}" for one in other], other or [f"without {one}" for one in mine]
     return ", ".join((*mine, rest)), ", ".join(other) or theirs
 

@@ -15,15 +15,15 @@ def grouped(them: Iterable[Difference]) -> list[list[Difference]]:
     """Findings that say the same of different places, in the order of the first."""
     groups: dict[object, list[Difference]] = {}
     for one in them:
-        sides = one.ours is None, one.theirs is None
-        values = () if _measured(one) else (one.our_value, one.their_value)
-        groups.setdefault((one.check, one.kind, one.subject, one.expected, sides, values), []).append(one)
+        sides = one.model_path is None, one.reference_path is None
+        values = () if _measured(one) else (one.model_value, one.reference_value)
+        groups.setdefault((one.check, one.category, one.subject, one.expected, sides, values), []).append(one)
     return list(groups.values())
 
 
 def _measured(finding: Difference) -> bool:
     """Whether its values are figures, which are others at each place."""
-    return finding.kind == "value" or finding.check not in ("parameters", "settings")
+    return finding.category == "value" or finding.check not in ("parameters", "settings")
 
 
 def findings(them: Sequence[Difference]) -> list[Element]:
@@ -41,7 +41,7 @@ def findings(them: Sequence[Difference]) -> list[Element]:
         first, expected = group[0], group[0].expected
         text = f"expected · {first.text}" if expected else first.text
         if len(group) > 1:
-            last = group[-1].ours if group[-1].ours is not None else group[-1].theirs
+            last = group[-1].model_path if group[-1].model_path is not None else group[-1].reference_path
             alike = "a difference too" if _measured(first) else "the same"
             text += f"; {alike} in {len(group) - 1} more" + (f", the last {last}" if last else "")
         rows.append(

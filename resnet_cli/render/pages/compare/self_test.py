@@ -21,17 +21,17 @@ _COLUMNS = (
 
 def self_test_page(result: SelfTestResult, view: ViewOptions) -> Document:
     """The faults by group and a total; unfolded, a plain table with the keys."""
-    nowhere = [one for one in result.rows if not one.planted]
+    nowhere = [one for one in result.faults if not one.injected]
     columns = (
         _COLUMNS
-        if view.fold
+        if view.collapse
         else (Column("key", "key", numeric=False), Column("group", "group", numeric=False), *_COLUMNS)
     )
-    rows = tuple(_rows(result)) if view.fold else tuple(Row(_fault(one)) for one in result.rows)
+    rows = tuple(_rows(result)) if view.collapse else tuple(Row(_fault(one)) for one in result.faults)
     return Document(
         title=f"self-test: faults planted in {text_cell(result.network.name).text}",
-        subtitle=f"{text_cell(result.reference).text} · {counted(len(result.rows), 'fault')}",
-        parts=(
+        subtitle=f"{text_cell(result.reference).text} · {counted(len(result.faults), 'fault')}",
+        elements=(
             *interrupted(result.interrupted),
             _verdict(result),
             *([Table("faults", "", columns, rows)] if rows else []),
@@ -42,32 +42,32 @@ def self_test_page(result: SelfTestResult, view: ViewOptions) -> Document:
 
 
 def _verdict(result: SelfTestResult) -> Paragraph:
-    if not result.planted:
+    if not result.injected:
         return Paragraph("bad", "? nothing was planted")
     if result.same:
-        return Paragraph("good", f"✓ all planted faults found and named: {result.named} of {result.planted}")
-    missed = [one.key for one in result.rows if one.planted and not (one.detected and one.named)]
+        return Paragraph("good", f"✓ all planted faults found and named: {result.diagnosed} of {result.injected}")
+    missed = [one.key for one in result.faults if one.injected and not (one.detected and one.diagnosed)]
     if result.interrupted and not missed:
-        return Paragraph("warning", f"? all faults planted so far were found and named: {result.named}")
+        return Paragraph("warning", f"? all faults planted so far were found and named: {result.diagnosed}")
     return Paragraph(
         "bad",
-        f"✗ of {counted(result.planted, 'planted fault')}, {result.detected} found and {result.named} named; "
+        f"✗ of {counted(result.injected, 'planted fault')}, {result.detected} found and {result.diagnosed} named; "
         f"to look at: {', '.join(missed)}",
     )
 
 
 def _rows(result: SelfTestResult) -> Iterator[Row]:
-    for group, members in groupby(result.rows, key=lambda one: one.group):
+    for group, members in groupby(result.faults, key=lambda one: one.group):
         yield Row({"fault": text_cell(group, "strong")})
         yield from (Row(_fault(one)) for one in members)
     yield Row(
         {
             "fault": Cell("total", "total", "strong"),
-            "planted": exact(result.planted),
+            "planted": exact(result.injected),
             "detected": exact(result.detected),
-            "named": exact(result.named),
+            "named": exact(result.diagnosed),
         },
-        role="total",
+        style="total",
     )
 
 
@@ -75,12 +75,12 @@ def _fault(fault: FaultResult) -> dict[str, Cell]:
     return {
         "key": text_cell(fault.key),
         "group": text_cell(fault.group),
-        "fault": text_cell(fault.title, "" if fault.planted else "dim"),
-        "planted": Cell("yes" if fault.planted else "no", fault.planted, "" if fault.planted else "dim"),
-        "detected": _mark(fault.planted, fault.detected),
-        "named": _mark(fault.planted, fault.named),
+        "fault": text_cell(fault.title, "" if fault.injected else "dim"),
+        "planted": Cell("yes" if fault.injected else "no", fault.injected, "" if fault.injected else "dim"),
+        "detected": _mark(fault.injected, fault.detected),
+        "named": _mark(fault.injected, fault.diagnosed),
         "checks": text_cell(", ".join(fault.checks)),
-        "text": text_cell(fault.text, "" if fault.planted else "dim"),
+        "text": text_cell(fault.text, "" if fault.injected else "dim"),
     }
 
 

@@ -47,7 +47,7 @@ def test_a_time_is_the_median_of_the_forwards() -> None:
     found = measured(Step(lambda: clock.run(dice.choice([0.001, 0.001, 0.002, 0.009, 0.009]))), clock)
     assert found.forwards > 300
     assert found.forward_s == found.instrumented_s == found.layers[0].time_s == pytest.approx(0.002)
-    assert found.layers[0].low_s <= 0.002 <= found.layers[0].high_s
+    assert found.layers[0].ci_low_s <= 0.002 <= found.layers[0].ci_high_s
 
 
 def test_an_interval_reaches_to_what_the_parts_add_up_to() -> None:
@@ -62,8 +62,8 @@ def test_an_interval_reaches_to_what_the_parts_add_up_to() -> None:
     assert [part.time_s for part in parts] == pytest.approx([0.005] * 3)
     assert found.forward_s == pytest.approx(0.01001)
     assert whole.time_s == pytest.approx(0.015)
-    assert whole.low_s <= 0.01001 * (1 + 1e-9)
-    assert whole.high_s == whole.time_s
+    assert whole.ci_low_s <= 0.01001 * (1 + 1e-9)
+    assert whole.ci_high_s == whole.time_s
 
 
 class Sometimes(nn.Module):

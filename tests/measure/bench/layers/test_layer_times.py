@@ -124,10 +124,10 @@ def hooks(model: nn.Module) -> int:
 
 def assert_adds_up(found: LayerTimes) -> None:
     leaves = [row for row in found.layers if row.is_leaf]
-    assert sum(row.time_s for row in leaves) + found.outside_s == pytest.approx(found.instrumented_s)
-    assert sum(row.share for row in leaves) + found.outside_s / found.instrumented_s == pytest.approx(1.0)
+    assert sum(row.time_s for row in leaves) + found.other_s == pytest.approx(found.instrumented_s)
+    assert sum(row.share for row in leaves) + found.other_s / found.instrumented_s == pytest.approx(1.0)
     assert sum(row.macs_share for row in leaves) == pytest.approx(1.0)
-    assert all(row.low_s <= row.time_s <= row.high_s for row in found.layers)
+    assert all(row.ci_low_s <= row.time_s <= row.ci_high_s for row in found.layers)
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -148,7 +148,7 @@ def test_every_layer_has_its_time(queued: bool) -> None:
     }
     assert found.instrumented_s == pytest.approx(21e-3)
     assert found.forward_s == pytest.approx(21e-3)
-    assert found.outside_s == pytest.approx(0.0, abs=1e-9)
+    assert found.other_s == pytest.approx(0.0, abs=1e-9)
     assert_adds_up(found)
 
 
@@ -156,7 +156,7 @@ def test_rows_stand_in_the_order_of_the_forward_with_their_names() -> None:
     clock = SimulatedClock(queued=False)
     with Machine(clock):
         found = measure(Net(), clock)
-    shown = [(row.depth, row.name, row.kind, row.is_leaf) for row in found.layers]
+    shown = [(row.depth, row.name, row.layer_type, row.is_leaf) for row in found.layers]
     block = [(3, "conv", "Conv2d", True), (3, "relu", "ReLU", True), (3, "relu", "ReLU", True), (3, "add", "add", True)]
     assert shown == [
         (0, "net", "Net", False),
@@ -185,7 +185,7 @@ def test_rates_and_bounds_follow_from_the_trace() -> None:
     root = layers(ModelUnderTest(model, "net"), (2, *IMAGE), torch.float32)
     clock = SimulatedClock(queued=False)
     stem = root.children[0]
-    ridge = stem.operations / stem.bytes_moved
+    ridge = stem.ops / stem.bytes_moved
     bounds = []
     for flops in (0.99 * ridge, 1.01 * ridge):
         with Machine(clock):
@@ -196,7 +196,7 @@ def test_rates_and_bounds_follow_from_the_trace() -> None:
         assert row.macs_share == pytest.approx(stem.macs / root.macs)
         assert row.flops_per_s == pytest.approx(2 * stem.macs / 4e-3)
         assert row.bytes_per_s == pytest.approx(stem.bytes_moved / 4e-3)
-        assert row.intensity == pytest.approx(ridge)
+        assert row.arithmetic_intensity == pytest.approx(ridge)
     assert bounds == ["compute", "memory"]
     assert found.batch_size == 2
 
@@ -216,7 +216,7 @@ def test_what_the_clocks_cost_is_told() -> None:
     assert found.forward_s == pytest.approx(21e-3 + 1e-4, abs=2e-4)
     looks = 2 * len(found.layers)
     assert found.instrumented_s == pytest.approx(21e-3 + looks * 1e-4, abs=3e-4)
-    assert found.outside_s > 0
+    assert found.other_s > 0
     assert_adds_up(found)
 
 
@@ -317,7 +317,7 @@ def test_networks_with_odd_outputs(model: nn.Module) -> None:
     assert found.layers[0].path == ""
     assert found.forwards > 0
     leaves = sum(row.time_s for row in found.layers if row.is_leaf)
-    assert leaves + found.outside_s == pytest.approx(found.instrumented_s)
+    assert leaves + found.other_s == pytest.approx(found.instrumented_s)
 
 
 def test_work_by_hand_is_the_containers_own() -> None:
@@ -331,7 +331,7 @@ def test_work_by_hand_is_the_containers_own() -> None:
         "listed.1": 0.0,
         ":own": 6e-3,
     }
-    assert rows(found)[":own", 1].kind == "conv, mul"
+    assert rows(found)[":own", 1].layer_type == "conv, mul"
     assert_adds_up(found)
 
 
@@ -366,7 +366,7 @@ def test_a_real_network() -> None:
     for layer in walk(root):
         if not layer.is_operator:
             row = known[layer.path, layer.call]
-            assert (row.kind, row.macs, row.bytes_moved) == (layer.kind, layer.macs, layer.bytes_moved)
+            assert (row.layer_type, row.macs, row.bytes_moved) == (layer.kind, layer.macs, layer.bytes_moved)
             assert row.time_s > 0
     assert found.layers[0].macs == root.macs
     assert hooks(model) == 0

@@ -50,7 +50,7 @@ ROCM = with_facts("torch", cuda=None, hip="6.4")
 
 def test_a_machine_where_everything_works() -> None:
     result = verdict(GOOD, ())
-    assert result.healthy
+    assert result.ok
     assert {one.key: one.status for one in result.capabilities if one.status != YES} == {
         "mps": NO,
         "xpu": NO,
@@ -195,14 +195,14 @@ NEEDED = ("torch", "torchvision", "safetensors")
 def test_only_what_a_command_needs_makes_the_whole_broken(key: str, found: Findings) -> None:
     result = verdict(found, ())
     broken = {one.key for one in result.capabilities if one.status == NO}
-    assert result.healthy is (not broken & set(NEEDED))
-    assert {one.key for one in result.capabilities if one.needed} == set(NEEDED)
+    assert result.ok is (not broken & set(NEEDED))
+    assert {one.key for one in result.capabilities if one.required} == set(NEEDED)
 
 
 def test_without_torch_nothing_is_claimed_of_what_hangs_on_it() -> None:
     result = verdict(replace(NO_TORCH, weights_folder=weights_folder(NO_TORCH)), ())
     assert result.torch is None
-    assert not result.healthy
+    assert not result.ok
     told = {one.key: one for one in result.capabilities}
     untold = {key for key, one in told.items() if one.status == NOT_TRIED}
     assert untold == set(told) - {"torch", "safetensors", "nvml", "browser", "unicode", "colour"}
@@ -558,4 +558,4 @@ def test_a_torch_that_computes_wrongly_is_no_torch(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_broken_sample_is_broken() -> None:
-    assert not broken_result().healthy
+    assert not broken_result().ok

@@ -14,7 +14,7 @@ from tests.helpers.results_doctor import GOOD, NO_TORCH, TORCHVISION, row, with_
 
 @pytest.mark.parametrize("found", [GOOD, NO_TORCH, replace(GOOD, answers={})], ids=["all", "no torch", "nobody asked"])
 def test_what_commands_need_is_marked_as_needed_whatever_came_of_it(found: Findings) -> None:
-    needed = {one.key for one in verdict(found, ()).capabilities if one.needed}
+    needed = {one.key for one in verdict(found, ()).capabilities if one.required}
     assert needed == {"torch", "torchvision", "safetensors"}
 
 

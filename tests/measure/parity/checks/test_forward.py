@@ -97,7 +97,7 @@ def test_an_operator_that_is_wrong_by_itself_is_named() -> None:
         check.text == "output of 2 × 3 × 16 × 16 differs; 4 of 5 operators give something else, 1 of them by themselves"
     )
     (found,) = made.findings
-    assert (found.check, found.kind, found.subject, found.ours, found.theirs) == (
+    assert (found.check, found.category, found.subject, found.model_path, found.reference_path) == (
         "eval", "operator", "batch_norm", "norm", "norm",
     )  # fmt: skip
     assert found.text.startswith("norm: on the reference's own inputs it gives something else (relative error ")
@@ -108,7 +108,7 @@ def test_an_operator_that_is_wrong_by_itself_is_named() -> None:
 
 def test_what_is_accused_already_is_not_accused_again() -> None:
     made, _ = evaluated(network(norm=nn.BatchNorm2d(4, eps=0.1)), network())
-    assert [one.kind for one in made.findings] == ["setting"]
+    assert [one.category for one in made.findings] == ["setting"]
     assert only_check(made).verdict == DIFFERENT
     ours = network()
     with torch.no_grad():
@@ -116,9 +116,9 @@ def test_what_is_accused_already_is_not_accused_again() -> None:
     made = prepared(ours, network(), transfer="none")
     static.parameters(made)
     forward_checks.evaluate(made, lambda _: None)
-    assert [one.kind for one in made.findings] == ["value"]
+    assert [one.category for one in made.findings] == ["value"]
     made, _ = evaluated(ours, network(), transfer="none")  # nobody has looked at the values
-    assert [(one.kind, one.ours) for one in made.findings] == [("operator", "fc")]
+    assert [(one.category, one.model_path) for one in made.findings] == [("operator", "fc")]
 
 
 class Functional(nn.Module):
@@ -141,9 +141,9 @@ def test_a_value_accuses_its_operator_wherever_it_stands(layer: Callable[[], nn.
     made = prepared(ours, theirs, transfer="none")
     static.parameters(made)
     forward_checks.evaluate(made, lambda _: None)
-    assert [one.kind for one in made.findings] == ["value"]
+    assert [one.category for one in made.findings] == ["value"]
     made, _ = evaluated(ours, theirs, transfer="none")
-    assert [one.kind for one in made.findings] == ["operator"]
+    assert [one.category for one in made.findings] == ["operator"]
 
 
 def test_operators_of_other_sizes_are_no_obstacle() -> None:
@@ -183,10 +183,10 @@ def test_where_each_operator_is_right_it_is_the_wiring() -> None:
     made.structure.differences.clear()
     forward_checks.evaluate(made, lambda _: None)
     (found,) = made.findings
-    assert (found.check, found.kind, found.ours) == ("eval", "wiring", "")
+    assert (found.check, found.category, found.model_path) == ("eval", "wiring", "")
     assert "it is the wiring, from the network on (add)" in found.text
     (named,) = made.diagnoses
-    assert (named.key, named.text, named.findings) == ("wiring", found.text, (0,))
+    assert (named.key, named.text, named.differences) == ("wiring", found.text, (0,))
 
 
 def test_values_without_a_counterpart_make_a_difference_not_comparable() -> None:
@@ -194,7 +194,7 @@ def test_values_without_a_counterpart_make_a_difference_not_comparable() -> None
     assert only_check(made).verdict == NOT_COMPARABLE
     assert only_check(made).text == "relu.weight of ours have no counterpart, so their values are arbitrary"
     assert forward is not None
-    assert "operator" not in {one.kind for one in made.findings}
+    assert "operator" not in {one.category for one in made.findings}
 
 
 @pytest.mark.parametrize(

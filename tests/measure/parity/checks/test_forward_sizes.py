@@ -70,7 +70,7 @@ def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[
     assert only_check(made).verdict == DIFFERENT
     assert only_check(made).text == said
     (found,) = made.findings
-    assert (found.check, found.kind) == ("shapes", "shape")
+    assert (found.check, found.category) == ("shapes", "shape")
     assert found.text.endswith(f"at other sizes of the image only: {said}")
 
 
@@ -99,20 +99,25 @@ def drawn(ours: nn.Module, theirs: nn.Module, **asked: Any) -> list[AlignedOp]:
 
 def test_lines_have_what_each_operator_gave() -> None:
     lines = drawn(network(), network())
-    assert [(one.cumulative, one.isolated, one.rounding, one.here) for one in lines] == [(0.0, 0.0, True, False)] * 5
+    assert [(one.cumulative, one.isolated, one.rounding, one.is_first_difference) for one in lines] == [
+        (0.0, 0.0, True, False)
+    ] * 5
     lines = drawn(network(norm=OwnNorm(4)), network())
-    assert not any(one.here for one in lines)
+    assert not any(one.is_first_difference for one in lines)
     assert all(one.rounding for one in lines)
     assert lines[-1].cumulative
 
 
 def test_the_first_difference_is_marked_and_no_other() -> None:
     lines = drawn(network(norm=OwnNorm(4, 0.1)), network())
-    assert [one.here for one in lines] == [False, True, False, False, False]
+    assert [one.is_first_difference for one in lines] == [False, True, False, False, False]
     assert [one.rounding for one in lines] == [True, False, False, False, False]
     assert [bool(one.isolated and one.isolated > 1e-5) for one in lines] == [False, True, False, False, False]
     lines = drawn(network(norm=nn.Identity(), fc=nn.Linear(4, 5, bias=False)), network())
-    assert [(one.status, one.here) for one in lines if one.status != "equal"] == [("missing", True), ("setting", False)]
+    assert [(one.status, one.is_first_difference) for one in lines if one.status != "equal"] == [
+        ("missing", True),
+        ("setting", False),
+    ]
     missing = next(one for one in lines if one.status == "missing")
     assert (missing.cumulative, missing.isolated, missing.rounding) == (None, None, True)
     assert lines[-1].cumulative
@@ -122,13 +127,13 @@ def test_operators_of_one_name_keep_their_own_figures() -> None:
     """Twice the same function, of which the second doubles: 1 is its error, and none that of the first."""
     twice = Does(lambda x: (x + 1.0) + 1.0)
     lines = drawn(network(relu=twice), network(relu=Does(lambda x: (x + 1.0) + 3.0)))
-    added = [one for one in lines if one.our_operator == "add"]
+    added = [one for one in lines if one.model_op == "add"]
     assert [bool(one.cumulative) for one in added] == [False, True]
-    assert [one.here for one in added] == [False, True]
+    assert [one.is_first_difference for one in added] == [False, True]
 
 
 def test_lines_without_a_forward_have_no_figures() -> None:
     made = prepared(network(norm=nn.BatchNorm2d(4, eps=0.1)), network())
     lines = forward_checks.side_by_side(made, None)
     assert {(one.cumulative, one.isolated) for one in lines} == {(None, None)}
-    assert [one.here for one in lines] == [False, True, False, False, False]
+    assert [one.is_first_difference for one in lines] == [False, True, False, False, False]

@@ -118,7 +118,7 @@ def test_a_shared_parameter_may_be_mapped_by_its_other_name() -> None:
     theirs.conv.weight.requires_grad_(False)
     made = comparison(ours, theirs, key_map={"alias.weight": "alias.weight"})
     static.parameters(made)
-    told = [(one.kind, one.subject) for one in values(made) if one.ours == "alias.weight"]
+    told = [(one.category, one.subject) for one in values(made) if one.model_path == "alias.weight"]
     assert told == [("value", "weight"), ("frozen", "requires_grad")]
 
 
@@ -160,7 +160,7 @@ def test_values_that_differ_are_counted_and_measured() -> None:
         tensor(ours, "norm.running_mean")[1] += 0.5
 
     made = edited(change)
-    assert [(one.kind, one.subject, one.ours, one.theirs) for one in values(made)] == [
+    assert [(one.category, one.subject, one.model_path, one.reference_path) for one in values(made)] == [
         ("value", "weight", "conv.weight", "conv.weight"),
         ("value", "buffer", "norm.running_mean", "norm.running_mean"),
     ]
@@ -220,7 +220,7 @@ def test_frozen_parameters_are_told_whoevers_they_are() -> None:
     ours.get_parameter("conv.weight").requires_grad_(False)
     theirs.get_parameter("fc.bias").requires_grad_(False)
     made = counted(ours, theirs)
-    assert [(one.kind, one.ours, one.our_value, one.their_value, one.text) for one in values(made)] == [
+    assert [(one.category, one.model_path, one.model_value, one.reference_value, one.text) for one in values(made)] == [
         ("frozen", "conv.weight", "frozen", "trainable", "conv.weight is frozen, torchvision's is trainable"),
         ("frozen", "fc.bias", "trainable", "frozen", "fc.bias is trainable, torchvision's is frozen"),
     ]
@@ -237,7 +237,7 @@ def test_a_buffer_in_the_place_of_a_parameter() -> None:
     ours, theirs = sound()
     bury(ours)
     (found,) = values(counted(ours, theirs))
-    assert (found.kind, found.text) == ("parameter", "norm.weight is a buffer, torchvision's norm.weight is not")
+    assert (found.category, found.text) == ("parameter", "norm.weight is a buffer, torchvision's norm.weight is not")
     ours, theirs = sound()
     bury(theirs)
     (found,) = values(counted(ours, theirs))
@@ -281,7 +281,7 @@ def test_findings_on_values_have_names() -> None:
 
     made = edited(change)
     named = static.name_values(made)
-    told = {one.key: [made.findings[i].ours for i in one.findings] for one in named}
+    told = {one.key: [made.findings[i].model_path for i in one.differences] for one in named}
     assert told == {
         "nan": ["two.weight"],
         "weight-values": ["conv.weight", "fc.weight"],

@@ -115,7 +115,7 @@ def test_a_network_in_single_precision_is_not_judged_by_a_step() -> None:
     assert not made.findings
     made = trained(network(relu=nn.Sequential(nn.ReLU(), Single(1.001))), network())
     assert verdicts(made)[0] == DIFFERENT  # more than rounding
-    assert [one.kind for one in made.findings] == ["train"]
+    assert [one.category for one in made.findings] == ["train"]
     made = trained(network(relu=nn.Sequential(nn.ReLU(), Single())), network(), rtol=1e-3)
     assert set(verdicts(made)) == {ROUNDING, BITWISE}
 
@@ -131,7 +131,7 @@ def test_an_output_that_differs_in_train_mode_is_one_finding() -> None:
     made = trained(network(relu=nn.Sequential(nn.ReLU(), TrainingOnly())), network())
     assert verdicts(made)[0] == DIFFERENT
     assert by_key(made)["train"].text == "output differs, float64"
-    assert [(one.check, one.kind, one.text) for one in made.findings] == [
+    assert [(one.check, one.category, one.text) for one in made.findings] == [
         ("train", "train", "the forward differs in train mode only")
     ]
     # What follows from it accuses nothing.
@@ -171,8 +171,8 @@ def test_a_gradient_that_is_cut_off_is_a_finding_for_each_parameter() -> None:
     assert verdicts(made) == [BITWISE, BITWISE, DIFFERENT, DIFFERENT]
     assert by_key(made)["gradients"].error is None  # infinitely far
     gone = ["conv.weight", "conv.bias", "norm.weight", "norm.bias"]
-    assert sorted(one.ours or "" for one in made.findings) == sorted(gone)  # and none for the step that follows
-    assert {(one.check, one.kind) for one in made.findings} == {("gradients", "gradients")}
+    assert sorted(one.model_path or "" for one in made.findings) == sorted(gone)  # and none for the step that follows
+    assert {(one.check, one.category) for one in made.findings} == {("gradients", "gradients")}
     assert {one.subject for one in made.findings} == {"weight", "bias"}
     assert all(
         (one.text or "").endswith("although the outputs agree (one of the two has none)") for one in made.findings
@@ -181,17 +181,18 @@ def test_a_gradient_that_is_cut_off_is_a_finding_for_each_parameter() -> None:
 
 def test_a_gradient_that_is_wrong_is_told_with_its_error() -> None:
     made = trained(network(relu=nn.Sequential(nn.ReLU(), Doubling())), network())
-    texts = {one.ours: one.text for one in made.findings}
+    texts = {one.model_path: one.text for one in made.findings}
     assert texts["conv.weight"] == (
         "conv.weight: its gradient differs although the outputs agree (relative error 1.0e+00)"
     )
     assert by_key(made)["gradients"].error == pytest.approx(1.0)
     assert by_key(made)["step"].verdict == DIFFERENT
-    assert {one.kind for one in made.findings} == {"gradients"}
+    assert {one.category for one in made.findings} == {"gradients"}
     only = trained(network(relu=nn.Sequential(nn.ReLU(), Doubling())), network(), ("step",))
-    assert {one.kind for one in only.findings} == {"step"}
+    assert {one.category for one in only.findings} == {"step"}
     assert all(
-        f"{one.ours}: its value after the step differs although the outputs agree" in one.text for one in only.findings
+        f"{one.model_path}: its value after the step differs although the outputs agree" in one.text
+        for one in only.findings
     )
 
 
@@ -206,7 +207,7 @@ def test_a_wrong_gradient_and_the_step_that_follows_are_one_finding() -> None:
     odd = OddLinear(4, 5)
     odd.load_state_dict(network().get_submodule("fc").state_dict())
     made = trained(network(fc=odd), network())
-    assert [(one.kind, one.ours) for one in made.findings] == [("gradients", "fc.weight")]
+    assert [(one.category, one.model_path) for one in made.findings] == [("gradients", "fc.weight")]
     assert by_key(made)["step"].text == "1 of 6 parameters after the step differ"
 
 
@@ -219,7 +220,7 @@ def test_other_running_statistics_are_findings() -> None:
     made = trained(network(norm=nn.BatchNorm2d(4, momentum=0.2)), network())
     assert verdicts(made) == [BITWISE, DIFFERENT, BITWISE, BITWISE]
     assert by_key(made)["statistics"].text == "2 of 3 buffers after the forward differ"
-    assert [(one.check, one.ours) for one in made.findings] == [
+    assert [(one.check, one.model_path) for one in made.findings] == [
         ("statistics", "norm.running_mean"), ("statistics", "norm.running_var")
     ]  # fmt: skip
     assert not made.diagnoses
@@ -241,10 +242,10 @@ def behind(norm: nn.Module) -> nn.Module:
 
 def test_what_a_setting_explains_is_no_finding_of_its_own() -> None:
     made = explained(network(norm=nn.BatchNorm2d(4, momentum=0.2)), network())
-    assert [one.kind for one in made.findings] == ["setting"]
+    assert [one.category for one in made.findings] == ["setting"]
     assert by_key(made)["statistics"].verdict == DIFFERENT
     made = explained(network(norm=nn.BatchNorm2d(4, eps=0.1)), network())
-    assert [one.kind for one in made.findings] == ["setting"]
+    assert [one.category for one in made.findings] == ["setting"]
     assert by_key(made)["train"].verdict == DIFFERENT
 
 
@@ -252,26 +253,26 @@ def test_what_is_frozen_explains_the_gradient_that_is_not_there() -> None:
     ours = network()
     ours.get_parameter("conv.weight").requires_grad_(False)
     made = explained(ours, network())
-    assert [(one.kind, one.ours) for one in made.findings] == [("frozen", "0.conv.weight")]
+    assert [(one.category, one.model_path) for one in made.findings] == [("frozen", "0.conv.weight")]
     assert by_key(made)["gradients"].text == "1 of 7 gradients, float64 differ"
 
 
 def test_a_setting_explains_its_own_norm_alone() -> None:
     ours = network(norm=nn.BatchNorm2d(4, momentum=0.2), relu=behind(BiasedBatchNorm2d(nn.BatchNorm2d(4))))
     made = explained(ours, network(relu=behind(nn.BatchNorm2d(4))))
-    assert [(one.kind, one.subject, one.ours) for one in made.findings if one.kind != "setting"] == [
+    assert [(one.category, one.subject, one.model_path) for one in made.findings if one.category != "setting"] == [
         ("statistics", "running_var", "0.relu.1.running_var")
     ]
     assert [one.key for one in made.diagnoses] == ["biased-running-variance"]
-    assert made.diagnoses[0].findings == (len(made.findings) - 1,)
+    assert made.diagnoses[0].differences == (len(made.findings) - 1,)
 
 
 def test_a_biased_variance_has_a_name() -> None:
     made = trained(network(norm=BiasedBatchNorm2d(nn.BatchNorm2d(4))), network())
     assert verdicts(made) == [ROUNDING, DIFFERENT, ROUNDING, ROUNDING]
-    assert [one.ours for one in made.findings] == ["norm.running_var"]
+    assert [one.model_path for one in made.findings] == ["norm.running_var"]
     (diagnosis,) = made.diagnoses
-    assert (diagnosis.key, diagnosis.findings) == ("biased-running-variance", (0,))
+    assert (diagnosis.key, diagnosis.differences) == ("biased-running-variance", (0,))
     assert diagnosis.text.startswith("norm.running_var is kept from the biased variance")
 
 
