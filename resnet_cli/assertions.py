@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import parse, printable
-from resnet_cli.results.common import Assertion, FlopsResult, SummaryResult
+from resnet_cli.results.common import Assertion
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 
 Comparison = Callable[[float, float], bool]
 Result = TypeVar("Result", SummaryResult, FlopsResult)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from resnet_cli.results.common import FlopsResult, SummaryResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 from tests.helpers.results_summary_flops import flops_result, summary_result
 
 # Threads that wait for work must not spin where another test's process needs the core; read when torch is loaded.

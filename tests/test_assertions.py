@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from resnet_cli.assertions import evaluate, parse_assertions, quantities
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.results.common import FlopsResult, SummaryResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 
 
 @pytest.mark.parametrize(

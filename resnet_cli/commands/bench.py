@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_cli.commands import model_selection, options, parsing, path_conflicts
-from resnet_cli.commands.completion import one_of, some_of
+from resnet_cli.commands import options
+from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.formatting import printable

@@ -5,14 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from resnet_cli.commands import model_selection, options, parsing, path_conflicts
-from resnet_cli.commands.completion import one_of, some_of
+from resnet_cli.commands import options
+from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.network.architectures import FAMILY, resolve
 from resnet_cli.render.pages import parity_sections
 from resnet_cli.render.progress import is_interactive, progress, status
-from resnet_cli.verdicts import CHECKS
+from resnet_cli.results.compare import CHECKS
 
 EPILOG = """\b
 Examples:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from resnet_cli.commands import options, parsing
-from resnet_cli.commands.completion import one_of
+from resnet_cli.commands import options
+from resnet_cli.commands.options import parsing
+from resnet_cli.commands.options.completion import one_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_through
 from resnet_cli.formatting import printable

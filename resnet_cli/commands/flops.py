@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from resnet_cli.assertions import evaluate, parse_assertions
-from resnet_cli.commands import model_selection, options, parsing, path_conflicts
-from resnet_cli.commands.completion import pair_of
+from resnet_cli.commands import options
+from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options.completion import pair_of
 from resnet_cli.measure.cost.conventions import keys, parse_reconciliation
 from resnet_cli.render.pages import flops_sections
 

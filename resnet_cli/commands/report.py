@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from resnet_cli import signals
-from resnet_cli.commands import model_selection, options, parsing, path_conflicts
-from resnet_cli.commands.completion import one_of, some_of
+from resnet_cli.commands import options
+from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.output import notes_to
 from resnet_cli.render.pages.sections import FIGURES, MEASUREMENTS, REPORT_FORMATS, USUAL_MEASUREMENTS

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_cli.assertions import evaluate, parse_assertions
-from resnet_cli.commands import model_selection, options, parsing, path_conflicts
-from resnet_cli.commands.completion import file_or, some_of
+from resnet_cli.commands import options
+from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options.completion import file_or, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.pages import summary_column_names
 from resnet_cli.render.progress import is_interactive, progress
@@ -76,7 +77,7 @@ def summary(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
     shape = parsing.input_shape(batch_size, in_channels, image_size)
-    kind = "summary" if weights is None else "weights"
+    kind = "summary" if weights is None else "checkpoint"
     drawing = options.drawing(kind, output_format, output, levels=levels, columns=columns, fold=fold)
     path_conflicts.check_paths_differ({"--output": output}, {"--weights": weights, "--model": model})
     budgets = parse_assertions(assertions or (), "summary")

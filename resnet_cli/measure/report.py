@@ -21,10 +21,11 @@ from resnet_cli.measure.parity.config import ParityConfig as ParityQuestion
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.results.bench import OPTIMIZATIONS, BenchResult
-from resnet_cli.results.common import FlopsResult, Note, Shape, SummaryResult
-from resnet_cli.results.compare import CompareResult
+from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.compare import CHECKS, CompareResult
+from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.report import ReportResult
-from resnet_cli.verdicts import CHECKS
+from resnet_cli.results.summary import SummaryResult
 
 Progress = Callable[..., None]
 

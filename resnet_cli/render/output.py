@@ -12,11 +12,12 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import STDOUT, check_file, check_stdout, guarded, is_stdout, write_file, write_stdout
 from resnet_cli.formatting import printable
 from resnet_cli.render.document import ViewOptions
-from resnet_cli.render.pages import kind_of, page, validate_view
+from resnet_cli.render.pages import page, validate_view
+from resnet_cli.results.registry import kind_of
 
 if TYPE_CHECKING:
-    from resnet_cli.render.pages import Result
     from resnet_cli.results.common import Note
+    from resnet_cli.results.registry import Result
 
 # A renderer is imported when it is needed: `--help` needs none of them.
 # ruff: noqa: PLC0415

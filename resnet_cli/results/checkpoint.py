@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resnet_cli.results.common import Environment, Network, Note, Shape, SummaryResult
+from resnet_cli.results.common import Environment, Network, Note, Shape
+from resnet_cli.results.summary import SummaryResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,13 @@ from dataclasses import dataclass
 
 from resnet_cli.results.common import Environment, Network, Note, Shape
 
+# The verdicts, best first. "skipped": the user left the check out.
+BITWISE, ROUNDING, DIFFERENT, NOT_COMPARABLE, SKIPPED = "bitwise", "rounding", "different", "not comparable", "skipped"
+VERDICTS = (BITWISE, ROUNDING, DIFFERENT, NOT_COMPARABLE, SKIPPED)
+
+# The checks, in the order in which they are made and shown.
+CHECKS = ("parameters", "settings", "eval", "train", "statistics", "gradients", "step", "shapes")
+
 
 @dataclass(frozen=True, slots=True)
 class Check:

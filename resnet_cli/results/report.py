@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_cli.results.bench import BenchResult
-from resnet_cli.results.common import Environment, FlopsResult, Note, SummaryResult
+from resnet_cli.results.common import Environment, Note
 from resnet_cli.results.compare import CompareResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 
 
 @dataclass(frozen=True, slots=True)

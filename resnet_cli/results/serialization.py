@@ -7,27 +7,15 @@ import json
 import math
 import types
 from collections.abc import Iterator
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.pages import KINDS, kind_of
-from resnet_cli.results import bench, checkpoint, common, compare, convert, doctor, report
+from resnet_cli.results.registry import KINDS, kind_of, result_type
 
-Result = (
-    common.SummaryResult
-    | common.FlopsResult
-    | compare.CompareResult
-    | compare.CompareAllResult
-    | compare.SelfTestResult
-    | bench.BenchResult
-    | convert.ConvertResult
-    | checkpoint.CheckpointResult
-    | report.ReportResult
-    | doctor.DoctorResult
-)
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
-_VERSION = 1
-_TYPES = {KINDS[kind.__name__]: kind for kind in get_args(Result)}
+_VERSION = 2
 _LARGEST_TEXT = 64 * 10**6  # a summary of ResNet-152 has 0.6 MB
 _DEEPEST = 200  # modules within modules; to draw more, Python's own stack is too short
 _LARGEST_NUMBER = 2**100  # beyond every count, and still a float
@@ -81,10 +69,14 @@ def from_json(text: str | bytes) -> Result:
             f"schema {schema[:60]} is newer than this resnet-cli, which reads version {_VERSION}",
             "upgrade it: pip install --upgrade resnet-cli",
         )
-    if kind not in _TYPES or int(version) != _VERSION:
+    if int(version) < _VERSION:
+        raise ResnetCliError(
+            f"schema {schema[:60]} is of an older resnet-cli; this one reads version {_VERSION}", "measure again"
+        )
+    if kind not in KINDS:
         raise ResnetCliError(f"schema {schema[:60]!r} is unknown", _HINT)
     try:
-        result: Result = _object(document, _TYPES[kind], "")
+        result: Result = _object(document, result_type(kind), "")
     except RecursionError:
         raise ResnetCliError("the JSON is nested too deeply", _HINT) from None
     return result

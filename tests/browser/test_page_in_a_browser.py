@@ -16,8 +16,8 @@ import pytest
 
 from resnet_cli.cli import main
 from resnet_cli.render.report.html import to_html
-from resnet_cli.results.common import Layer
-from resnet_cli.results.serialization import Result
+from resnet_cli.results.registry import Result
+from resnet_cli.results.summary import Layer
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages import test_compare as parity
 

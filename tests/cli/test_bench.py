@@ -96,7 +96,7 @@ def measured(*arguments: str) -> dict[str, Any]:
 
 def test_a_row_for_each_batch_size() -> None:
     result = measured("--batch-size", "1,4")
-    assert result["schema"] == "resnet-cli/bench/1"
+    assert result["schema"] == "resnet-cli/bench/2"
     assert [row["batch_size"] for row in result["timings"]] == [1, 4]
     for row in result["timings"]:
         wall = row["wall"]
@@ -227,7 +227,7 @@ def test_a_baseline_of_something_else_is_an_error(
         ("{}", "no schema"),
         ('{"schema": "resnet-cli/bench/2"}', "newer than this resnet-cli"),
         ('{"schema": "other/bench/1"}', "no result of resnet-cli"),
-        ('{"schema": "resnet-cli/bench/1"}', "lacks network"),
+        ('{"schema": "resnet-cli/bench/2"}', "lacks network"),
         ("\x00\x01", "this is no JSON"),
         ("[" * 100_000, "nested too deeply"),
     ],

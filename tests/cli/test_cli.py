@@ -97,7 +97,7 @@ def test_json_on_stdout_is_nothing_but_json(capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert err == ""
     result = json.loads(out)
-    assert result["schema"] == "resnet-cli/summary/1"
+    assert result["schema"] == "resnet-cli/summary/2"
     assert result["parameters"] == 21_797_672  # torchvision's num_params
 
 

@@ -109,7 +109,7 @@ def test_another_network_is_not_the_same_and_json_says_why(capsys: pytest.Captur
     model = written("mine.py", V1) + ":v1"
     assert main([*STATIC, "--model", model, "--format", "json"]) == 1
     result = json.loads(capsys.readouterr().out)
-    assert result["schema"] == "resnet-cli/compare-torchvision/1"
+    assert result["schema"] == "resnet-cli/compare-torchvision/2"
     assert result["verdict"] == "different"
     assert [one["key"] for one in result["diagnoses"]] == ["resnet-v1"]
     assert {one["text"] for one in result["findings"]} >= {

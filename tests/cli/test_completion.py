@@ -14,7 +14,7 @@ from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.pages import summary_column_names
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
-from resnet_cli.verdicts import CHECKS
+from resnet_cli.results.compare import CHECKS
 
 SHELLS = ("bash", "zsh", "fish")
 HEAVY = "{'torch', 'torchvision', 'numpy'}"

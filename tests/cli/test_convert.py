@@ -69,7 +69,7 @@ def test_the_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     result = json.loads(out)
-    assert result["schema"] == "resnet-cli/convert/1"
+    assert result["schema"] == "resnet-cli/convert/2"
     assert result["target"]["bytes"] == Path("x.safetensors").stat().st_size
     assert result["source"]["bytes"] == Path("small.pth").stat().st_size
     assert result["cast"] == sum(tensor.is_floating_point() for tensor in content().values())

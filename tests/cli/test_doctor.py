@@ -58,7 +58,7 @@ def test_an_installation_that_works(healthy: subprocess.CompletedProcess[str]) -
 
     assert (healthy.returncode, healthy.stderr) == (0, "")
     document = json.loads(healthy.stdout)
-    assert document["schema"] == "resnet-cli/doctor/1"
+    assert document["schema"] == "resnet-cli/doctor/2"
     assert document["healthy"] is True
     assert document["torch"]["version"] == torch.__version__
     assert document["torch"]["git_version"] == torch.version.git_version

@@ -21,9 +21,8 @@ from resnet_cli.measure.faults import self_test
 from resnet_cli.measure.parity import family
 from resnet_cli.measure.parity.checks import forward
 from resnet_cli.render.output import Format, render
-from resnet_cli.results.compare import ArchitectureResult, Check, FaultResult
+from resnet_cli.results.compare import BITWISE, CHECKS, SKIPPED, ArchitectureResult, Check, FaultResult
 from resnet_cli.results.serialization import from_json
-from resnet_cli.verdicts import BITWISE, CHECKS, SKIPPED
 from tests.helpers.processes import wait_for_end
 from tests.helpers.results_bench import replicated
 from tests.tools.signal_stress import session

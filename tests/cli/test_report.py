@@ -14,8 +14,9 @@ import pytest
 
 from resnet_cli.cli import main
 from resnet_cli.render.pages.sections import FIGURES
+from resnet_cli.results.registry import Result
 from resnet_cli.results.report import ReportResult
-from resnet_cli.results.serialization import Result, from_json, to_json
+from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages import test_compare as parity
 
@@ -107,7 +108,7 @@ def test_a_picture_without_a_name_is_the_first_figure(
 def test_results_in_one_file_read_back(saved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle, one, other = (tmp_path / name for name in ("all.json", "one.html", "other.html"))
     assert run([*saved, "-o", str(bundle)], capsys)[0] == 0
-    assert json.loads(bundle.read_text())["schema"] == "resnet-cli/report/1"
+    assert json.loads(bundle.read_text())["schema"] == "resnet-cli/report/2"
     assert isinstance(from_json(bundle.read_text()), ReportResult)
     assert run([*saved, "-o", str(one)], capsys)[0] == 0
     assert run([str(bundle), "-o", str(other)], capsys)[0] == 0
@@ -237,7 +238,7 @@ def test_bad_input_is_one_error_with_a_hint(
 
 def damaged() -> dict[str, bytes]:
     whole = to_json(results_summary_flops.summary_result()).encode()
-    newer = whole.replace(b"resnet-cli/summary/1", b"resnet-cli/summary/2", 1)
+    newer = whole.replace(b"resnet-cli/summary/2", b"resnet-cli/summary/3", 1)
     return {
         "empty": b"",
         "truncated": whole[: len(whole) // 2],

@@ -14,7 +14,8 @@ import torch
 
 from resnet_cli import build
 from resnet_cli.cli import main
-from resnet_cli.results.common import FlopsResult, SummaryResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 from tests.helpers.results_bench import one_batch
 
 ROOT = Path(__file__).parents[2]

@@ -219,7 +219,7 @@ def test_the_architecture_is_found_from_the_shapes(path: Path, capsys: pytest.Ca
     code, out, err = run(capsys, "--weights", file, "--image-size", "32", "--format", "json")
     assert code == 0, err
     found = json.loads(out)
-    assert found["schema"] == "resnet-cli/weights/1"
+    assert found["schema"] == "resnet-cli/checkpoint/2"
     assert found["summary"]["input"]["shape"] == [1, 1, 32, 32]
     assert found["summary"]["parameters"] == found["parameters"]
     assert found["network"]["num_classes"] == 3

@@ -16,7 +16,7 @@ from resnet_cli.formatting import width
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.formats.terminal import to_terminal, to_text
 from resnet_cli.render.pages import page
-from resnet_cli.results.serialization import Result
+from resnet_cli.results.registry import Result
 from tests.helpers import terminal
 from tests.helpers.results_bench import everything
 from tests.helpers.results_summary_flops import flops_result, summary_result
@@ -132,6 +132,6 @@ def test_json_in_a_file_is_whole_while_a_terminal_watches(tmp_path: Path) -> Non
             stdout=file,
         )
     assert shown.code == 0
-    assert json.loads(path.read_bytes())["schema"] == "resnet-cli/bench/1"
+    assert json.loads(path.read_bytes())["schema"] == "resnet-cli/bench/2"
     assert "…\r\x1b[K" in shown.screen  # progress was drawn, so it had the occasion
     assert "schema" not in shown.screen

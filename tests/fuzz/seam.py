@@ -28,9 +28,8 @@ from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import ModelPair
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.results.bench import BenchResult
-from resnet_cli.results.compare import CompareAllResult, CompareResult, FaultResult, SelfTestResult
+from resnet_cli.results.compare import CHECKS, CompareAllResult, CompareResult, FaultResult, SelfTestResult
 from resnet_cli.results.report import ReportResult
-from resnet_cli.verdicts import CHECKS
 from tests.helpers.results_bench import everything, replicated
 from tests.helpers.results_doctor import broken_result
 from tests.helpers.results_summary_flops import flops_result, summary_result

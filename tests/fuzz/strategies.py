@@ -18,7 +18,7 @@ from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.render.pages import summary_column_names
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FIGURES, FLOPS, MEASUREMENTS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
-from resnet_cli.verdicts import CHECKS
+from resnet_cli.results.compare import CHECKS
 from tests.fuzz.sandbox import DEVICES, NOWHERE, PLACES
 
 

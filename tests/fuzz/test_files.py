@@ -26,7 +26,8 @@ from resnet_cli.measure.weights.conversion import convert
 from resnet_cli.measure.weights.tensor_statistics import view_weights
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.output import Format, render
-from resnet_cli.results.serialization import Result, from_json, to_json
+from resnet_cli.results.registry import Result
+from resnet_cli.results.serialization import from_json, to_json
 from tests.fuzz.mutations import damaged, reworked, written
 from tests.fuzz.runner import RAN, check, run
 from tests.fuzz.sandbox import NETWORK, fill_beside, weights
@@ -188,7 +189,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def deep(levels: int) -> bytes:
-    return b'{"schema": "resnet-cli/bench/1", "network": ' + b"[" * levels + b"]" * levels + b"}"
+    return b'{"schema": "resnet-cli/bench/2", "network": ' + b"[" * levels + b"]" * levels + b"}"
 
 
 NET = b"from torch import nn\nclass Net(nn.Module):\n"
@@ -211,7 +212,7 @@ HOSTILE: dict[str, list[bytes]] = {
         deep(10**5),
         b"[" * 10**6,
         b'{"schema": ' + b"9" * 10**5 + b"}",
-        b'{"schema": "resnet-cli/bench/1", "a": 1e999}',
+        b'{"schema": "resnet-cli/bench/2", "a": 1e999}',
         b"\xff\xfe{}",
         b"\0" * 1000,
         b'{"schema": "\\ud800\\u001b[2J"}',

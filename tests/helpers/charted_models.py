@@ -13,7 +13,7 @@ from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models import model as networks
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.results.bench import LayerTime, LayerTimes
-from resnet_cli.results.common import Layer, SummaryResult
+from resnet_cli.results.summary import Layer, SummaryResult
 from tests.helpers import results_bench
 
 

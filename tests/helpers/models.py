@@ -22,8 +22,10 @@ from resnet_cli.measure.models import model
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.config import ParityRun, graph_of
 from resnet_cli.network.architectures import FAMILY, ModelSpec
-from resnet_cli.results.common import FlopsResult, Layer, Shape, SummaryResult
+from resnet_cli.results.common import Shape
 from resnet_cli.results.compare import Check
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import Layer, SummaryResult
 
 CPU = torch.device("cpu")
 IMAGE: Shape = (1, 3, 224, 224)

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from resnet_cli.results.common import (
-    Assertion,
+from resnet_cli.results.common import Assertion, Environment, Input, Network, Note
+from resnet_cli.results.flops import (
     Convention,
-    CrossCheck,
-    Environment,
     FlopsResult,
     FlopTerm,
-    Input,
-    Layer,
-    Memory,
     ModuleFlops,
-    Network,
-    Note,
     Operator,
     Reconciliation,
     ReconciliationStep,
-    SummaryResult,
 )
+from resnet_cli.results.summary import CrossCheck, Layer, Memory, SummaryResult
 
 ENVIRONMENT = Environment("0.1.0", "3.11.7", "2.15.0", "Linux x86_64", "cuda:0", "GPU [bold]X[/bold]", 16 * 10**9, 8)
 NETWORK = Network("résnet[red]tiny", "basic", (3, 1), 1, 64, "cifar", 3, 10)

@@ -15,7 +15,7 @@ from resnet_cli.measure.report import Asked, Named, measure
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.common import Note
-from resnet_cli.verdicts import CHECKS
+from resnet_cli.results.compare import CHECKS
 from tests.helpers import results_bench, results_summary_flops
 from tests.helpers.models import CPU
 from tests.render.pages import test_compare as parity_samples

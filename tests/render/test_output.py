@@ -21,8 +21,10 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.output import Format, check_output, choose_format, notes_to, render, write
 from resnet_cli.render.progress import status
-from resnet_cli.results.common import FlopsResult, Note, SummaryResult
+from resnet_cli.results.common import Note
+from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.serialization import from_json, to_json
+from resnet_cli.results.summary import SummaryResult
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the devices of Linux")
 

@@ -13,7 +13,8 @@ from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.models.input_errors import larger_input
 from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
-from resnet_cli.results.common import Layer, Shape
+from resnet_cli.results.common import Shape
+from resnet_cli.results.summary import Layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.results.common import Convention, FlopTerm, Reconciliation, ReconciliationStep
+from resnet_cli.results.flops import Convention, FlopTerm, Reconciliation, ReconciliationStep
 
 Terms = tuple[tuple[str, float], ...]
 

@@ -23,14 +23,8 @@ from resnet_cli.measure.ops.cost import PARTS
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.tracer import OperatorCall, Trace
 from resnet_cli.network.architectures import FAMILY
-from resnet_cli.results.common import (
-    Convention,
-    FlopsResult,
-    FlopTerm,
-    Note,
-    Reconciliation,
-    Shape,
-)
+from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.flops import Convention, FlopsResult, FlopTerm, Reconciliation
 
 _DEFAULT_WALKS = (("torch", "macs"), ("torchinfo", "macs"), ("fvcore", "macs"), ("paper", "macs"))
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
-from resnet_cli.results.common import ModuleFlops, Operator
+from resnet_cli.results.flops import ModuleFlops, Operator
 
 # fvcore's names of the operators that the dispatcher calls otherwise.
 _FVCORE_NAMES = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from resnet_cli.measure.tracing.tracer import Trace
-from resnet_cli.results.common import Input, Layer, Memory
+from resnet_cli.results.common import Input
+from resnet_cli.results.summary import Layer, Memory
 
 
 def memory(

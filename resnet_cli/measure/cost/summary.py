@@ -12,7 +12,8 @@ from resnet_cli.measure.cost.memory import memory
 from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest, describe_input, mode_notes
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.tracer import OperatorCall
-from resnet_cli.results.common import CrossCheck, Layer, Note, Shape, SummaryResult
+from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
 
 
 def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, device: torch.device) -> SummaryResult:

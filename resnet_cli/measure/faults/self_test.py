@@ -14,8 +14,7 @@ from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig, prepare
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
-from resnet_cli.results.compare import CompareResult, FaultResult, SelfTestResult
-from resnet_cli.verdicts import BITWISE, ROUNDING, SKIPPED
+from resnet_cli.results.compare import BITWISE, ROUNDING, SKIPPED, CompareResult, FaultResult, SelfTestResult
 
 # A fault is named by a diagnosis, or by a finding whose kind and subject say it: any of these will do.
 NAMES: dict[str, frozenset[str]] = {

@@ -19,6 +19,12 @@ from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
+    BITWISE,
+    CHECKS,
+    DIFFERENT,
+    NOT_COMPARABLE,
+    ROUNDING,
+    SKIPPED,
     ArchitectureResult,
     Check,
     CompareResult,
@@ -27,7 +33,6 @@ from resnet_cli.results.compare import (
     Prediction,
     TestInputs,
 )
-from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
 
 _TITLES = {
     "parameters": "parameters and buffers",

@@ -18,8 +18,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.results.common import Note, Shape
-from resnet_cli.results.compare import Check, Diagnosis, Difference
-from resnet_cli.verdicts import CHECKS
+from resnet_cli.results.compare import CHECKS, Check, Diagnosis, Difference
 
 REFERENCE = "torchvision"  # what sentences call the other network
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from resnet_cli.verdicts import BITWISE, DIFFERENT, ROUNDING
+from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING
 
 
 def relative_error(ours: Tensor, theirs: Tensor, scale: float | None = None) -> float:

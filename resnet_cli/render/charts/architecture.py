@@ -21,7 +21,8 @@ from resnet_cli.render.charts.drawing.primitives import (
     text_width,
 )
 from resnet_cli.render.charts.layer_roles import blocks_of, role_of, shape_text, stages
-from resnet_cli.results.common import Layer, Shape, SummaryResult
+from resnet_cli.results.common import Shape
+from resnet_cli.results.summary import Layer, SummaryResult
 
 _MIDDLE = 122.0  # y that everything stands on the middle of
 _TALLEST, _LOWEST = 168.0, 30.0

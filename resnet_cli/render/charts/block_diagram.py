@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from resnet_cli.render.charts.block_graph import INPUT, Connections, connections
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Group, Label, Mark, bounds, fitted
 from resnet_cli.render.charts.layer_roles import role_of, settings, shape_text, unwrap
-from resnet_cli.results.common import Layer
+from resnet_cli.results.summary import Layer
 
 _WIDE, _HIGH, _STEP = 168.0, 36.0, 62.0
 _LANE = 196.0  # from the middle of one lane to the next

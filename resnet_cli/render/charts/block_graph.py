@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_cli.render.charts.layer_roles import role_of, unwrap
-from resnet_cli.results.common import Layer
+from resnet_cli.results.summary import Layer
 
 INPUT = -1
 IDENTITY = "identity"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resnet_cli.render.charts.layer_roles import blocks_of, stages
 from resnet_cli.render.pages.layer_tree import signature, span
-from resnet_cli.results.common import Layer, SummaryResult
+from resnet_cli.results.summary import Layer, SummaryResult
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from resnet_cli import formatting
 from resnet_cli.render.charts.drawing.axes import amount, is_finite, path, scale
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, LineMark, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale
-from resnet_cli.results.common import Convention, FlopsResult, Reconciliation, ReconciliationStep
+from resnet_cli.results.flops import Convention, FlopsResult, Reconciliation, ReconciliationStep
 
 _WIDTH, _GAP = 530.0, 30.0  # of a panel, between two of them
 _BARS, _END = 270.0, 392.0  # where the bars begin and end

@@ -9,7 +9,8 @@ from resnet_cli import formatting
 from resnet_cli.render.charts.drawing.primitives import Box, Drawing, Label, Mark, fitted
 from resnet_cli.render.charts.layer_roles import role_of
 from resnet_cli.results.bench import LayerTime, LayerTimes
-from resnet_cli.results.common import Layer, ModuleFlops, SummaryResult
+from resnet_cli.results.flops import ModuleFlops
+from resnet_cli.results.summary import Layer, SummaryResult
 
 WIDTH = 1080.0
 ROW = 25.0

@@ -6,7 +6,7 @@ import re
 
 from resnet_cli import formatting
 from resnet_cli.render.pages.layer_tree import PLAIN_CONTAINERS
-from resnet_cli.results.common import Layer
+from resnet_cli.results.summary import Layer
 
 # Parts of the names of classes and operators, lower case without separators; the first that fits decides.
 _ROLES = (

@@ -11,10 +11,11 @@ from resnet_cli.formatting import printable
 from resnet_cli.render.document import Cell, Document, Table, Value, ViewOptions
 from resnet_cli.render.pages import summary_column_names
 from resnet_cli.results.checkpoint import CheckpointResult
-from resnet_cli.results.common import FlopsResult, SummaryResult
 from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.convert import ConvertResult
-from resnet_cli.results.serialization import Result
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.registry import Result
+from resnet_cli.results.summary import SummaryResult
 
 _BESIDE = ("witnesses", "assertions", "diagnoses", "variables")  # tables that stand beside what was asked for
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one

@@ -7,51 +7,14 @@ from typing import TYPE_CHECKING, Any
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.document import Document, ViewOptions
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY, WEIGHTS
+from resnet_cli.results.registry import kind_of
 from resnet_cli.suggest import validate_names
 
 # A page is imported when it is drawn: `--help` needs none of them.
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from resnet_cli.results.bench import BenchResult
-    from resnet_cli.results.checkpoint import CheckpointResult
-    from resnet_cli.results.common import FlopsResult, SummaryResult
-    from resnet_cli.results.compare import CompareAllResult, CompareResult, SelfTestResult
-    from resnet_cli.results.convert import ConvertResult
-    from resnet_cli.results.doctor import DoctorResult
-    from resnet_cli.results.report import ReportResult
-
-    Result = (
-        SummaryResult
-        | FlopsResult
-        | CompareResult
-        | CompareAllResult
-        | SelfTestResult
-        | BenchResult
-        | ConvertResult
-        | CheckpointResult
-        | ReportResult
-        | DoctorResult
-    )
-
-# What a result is called in the schema of its JSON.
-KINDS = {
-    "SummaryResult": "summary",
-    "FlopsResult": "flops",
-    "CompareResult": "compare-torchvision",
-    "CompareAllResult": "compare-torchvision-all",
-    "SelfTestResult": "self-test",
-    "BenchResult": "bench",
-    "ConvertResult": "convert",
-    "CheckpointResult": "weights",
-    "ReportResult": "report",
-    "DoctorResult": "doctor",
-}
-
-
-def kind_of(result: Result) -> str:
-    """What a result is called in the schema of its JSON."""
-    return KINDS[type(result).__name__]
+    from resnet_cli.results.registry import Result
 
 
 def page(result: Result, view: ViewOptions) -> Document:
@@ -85,7 +48,7 @@ def _pages() -> dict[str, Any]:
         "self-test": self_test_page,
         "bench": bench_page,
         "convert": convert_page,
-        "weights": weights_page,
+        "checkpoint": weights_page,
         "doctor": doctor_page,
     }
 
@@ -112,7 +75,7 @@ def bench_sections() -> tuple[str, ...]:
     return BENCH
 
 
-_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY, "bench": BENCH, "convert": CONVERT, "weights": WEIGHTS}
+_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY, "bench": BENCH, "convert": CONVERT, "checkpoint": WEIGHTS}
 
 
 def validate_view(kind: str, view: ViewOptions) -> None:
@@ -129,7 +92,7 @@ def validate_view(kind: str, view: ViewOptions) -> None:
         raise ResnetCliError(
             f"a tree of {view.levels} levels shows nothing", "the smallest number of levels is 1, the stages"
         )
-    has_tree = kind in ("summary", "weights")
+    has_tree = kind in ("summary", "checkpoint")
     for noun, asked, known in (
         (
             "column",

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
 from resnet_cli.render.document import Cell, Column, Element, Fields, Paragraph, Row, Table, Value
-from resnet_cli.results.common import Assertion, CrossCheck, Environment, Input, Network, Note
-from resnet_cli.results.compare import Check
-from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, VERDICTS
+from resnet_cli.results.common import Assertion, Environment, Input, Network, Note
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, VERDICTS, Check
+from resnet_cli.results.summary import CrossCheck
 
 
 def text_cell(text: str | None, role: str = "", value: Value = None) -> Cell:

@@ -94,7 +94,8 @@ def _dropped(result: ConvertResult) -> str:
     if not result.ignored_entries:
         return ""
     more = len(result.ignored_entries) - _MOST_DROPPED
-    return f"left out: {printable(', '.join(result.ignored_entries[:_MOST_DROPPED]))}{f' and {more} more' if more > 0 else ''}"
+    names = printable(", ".join(result.ignored_entries[:_MOST_DROPPED]))
+    return f"left out: {names}{f' and {more} more' if more > 0 else ''}"
 
 
 def _tensors(result: ConvertResult) -> Table:

@@ -18,7 +18,7 @@ from resnet_cli.render.pages.cells import (
 from resnet_cli.render.pages.flops_conventions import conventions, parts, remarks, walks
 from resnet_cli.render.pages.layer_tree import layer_tree
 from resnet_cli.render.pages.sections import FLOPS as SECTIONS
-from resnet_cli.results.common import FlopsResult, ModuleFlops, Operator
+from resnet_cli.results.flops import FlopsResult, ModuleFlops, Operator
 
 _LEVELS = 2  # stages and blocks
 

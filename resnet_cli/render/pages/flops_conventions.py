@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from resnet_cli import formatting
 from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table
 from resnet_cli.render.pages.cells import difference, exact, text_cell
-from resnet_cli.results.common import Convention, FlopsResult, Reconciliation
+from resnet_cli.results.flops import Convention, FlopsResult, Reconciliation
 
 
 def conventions(result: FlopsResult) -> Table:

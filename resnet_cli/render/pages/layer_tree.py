@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import chain, groupby
 from typing import Any, Generic, TypeVar
 
-from resnet_cli.results.common import Layer, ModuleFlops
+from resnet_cli.results.flops import ModuleFlops
+from resnet_cli.results.summary import Layer
 
 PLAIN_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 # What follows from a layer's place alone does not make it another layer. To the place belongs what it saves:

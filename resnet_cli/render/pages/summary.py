@@ -9,7 +9,7 @@ from resnet_cli.render.document import Cell, Column, Document, Fields, Row, Tabl
 from resnet_cli.render.pages.cells import assertions, closing, cross_checks, exact, facts, scaled, subtitle, text_cell
 from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.render.pages.summary_columns import COLUMNS, Layers, Whole, intensity, share_of
-from resnet_cli.results.common import Layer, Memory, SummaryResult
+from resnet_cli.results.summary import Layer, Memory, SummaryResult
 
 DEFAULT = ("kind", "output", "parameters", "macs", "activation", "receptive_field", "share")
 _NAME = Column("layer", "layer", numeric=False, minimum=8, comfort=24)

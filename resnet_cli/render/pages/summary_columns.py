@@ -9,7 +9,7 @@ from resnet_cli import formatting
 from resnet_cli.formatting import UNKNOWN
 from resnet_cli.render.document import Cell, Column
 from resnet_cli.render.pages.cells import scaled, text_cell
-from resnet_cli.results.common import Layer
+from resnet_cli.results.summary import Layer
 
 Layers = tuple[Layer, ...]
 

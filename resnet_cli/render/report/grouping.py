@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from resnet_cli.formatting import printable
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.checkpoint import CheckpointResult
-from resnet_cli.results.common import Environment, FlopsResult, Network, SummaryResult
+from resnet_cli.results.common import Environment, Network
 from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.doctor import DoctorResult
-from resnet_cli.results.serialization import Result
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.registry import Result
+from resnet_cli.results.summary import SummaryResult
 
 
 @dataclass(slots=True)

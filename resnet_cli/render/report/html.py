@@ -18,7 +18,7 @@ from resnet_cli.render.report.grouping import entries
 from resnet_cli.render.report.overview import environment_lines, overview, part_kind
 from resnet_cli.render.report.sections import chapters
 from resnet_cli.results.common import Note
-from resnet_cli.results.serialization import Result
+from resnet_cli.results.registry import Result
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

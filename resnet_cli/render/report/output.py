@@ -9,13 +9,14 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, is_stdout, write_bytes, write_file
 from resnet_cli.formatting import printable
 from resnet_cli.render.output import Format, choose_format
-from resnet_cli.render.pages import kind_of
 from resnet_cli.render.pages.sections import REPORT_FORMATS
 from resnet_cli.results.bench import BenchResult
-from resnet_cli.results.common import FlopsResult, Note, SummaryResult
+from resnet_cli.results.common import Note
 from resnet_cli.results.compare import CompareResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.registry import Result, kind_of
 from resnet_cli.results.report import ReportResult
-from resnet_cli.results.serialization import Result
+from resnet_cli.results.summary import SummaryResult
 
 # A renderer is imported when it is needed.
 # ruff: noqa: PLC0415

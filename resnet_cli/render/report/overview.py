@@ -9,8 +9,8 @@ from resnet_cli.formatting import printable
 from resnet_cli.render.document import Cell, Column, Fields, Paragraph, Row, Table
 from resnet_cli.render.report.grouping import NetworkResults, environment_of
 from resnet_cli.results.bench import Timing
-from resnet_cli.results.serialization import Result
-from resnet_cli.verdicts import BITWISE
+from resnet_cli.results.compare import BITWISE
+from resnet_cli.results.registry import Result
 
 
 def part_kind(part: object, kind: str) -> bool:

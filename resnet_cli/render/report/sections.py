@@ -21,7 +21,7 @@ from resnet_cli.render.charts.layer_roles import LEGEND, shape_text
 from resnet_cli.render.document import Document, ViewOptions
 from resnet_cli.render.pages import page
 from resnet_cli.render.report.grouping import NetworkResults
-from resnet_cli.results.serialization import Result
+from resnet_cli.results.registry import Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def test_times_of_a_call_are_in_order(device_s: float, enqueue_s: float) -> None
 def test_the_host_clock_is_read_after_a_wait_at_both_ends() -> None:
     clock = SimulatedClock()
     timed(clock, steps(clock, 1.0, name="call"))
-    assert clock.log == ["wait", "mark", "now", "call", "now", "mark", "wait", "now"]
+    assert clock.log == ["synchronize", "record_event", "now", "call", "now", "mark", "wait", "now"]
     # The one look at the clock while the device works is the one for the enqueue time.
     assert clock.read_while_busy == 1
 
@@ -71,7 +71,7 @@ def test_calls_in_a_row_are_waited_for_once() -> None:
     clock = SimulatedClock()
     clock.run(5.0)
     row = time_back_to_back(clock, steps(clock, 0.010, enqueue_s=0.002, name="call"), 4)
-    assert clock.log == ["wait", "now", *["call"] * 4, "now", "wait", "now"]
+    assert clock.log == ["synchronize", "now", *["call"] * 4, "now", "wait", "now"]
     assert row.calls == 4
     assert row.wall_s == pytest.approx(0.002 + 4 * 0.010)  # the host enqueues while the device works
     assert row.enqueue_s == pytest.approx(4 * 0.002)
@@ -88,14 +88,14 @@ def test_calls_in_a_row_on_a_processor() -> None:
 def test_the_simulation_refuses_what_a_gpu_refuses() -> None:
     """A mark that has not been reached has no time: to read it before a wait is found."""
     clock = SimulatedClock()
-    before = clock.mark()
+    before = clock.record_event()
     clock.run(1.0)
-    after = clock.mark()
+    after = clock.record_event()
     assert before is not None
     assert after is not None
     with pytest.raises(RuntimeError, match="not ready"):
         before.elapsed_time(after)
-    clock.wait()
+    clock.synchronize()
     assert before.elapsed_time(after) == 1000
 
 
@@ -215,7 +215,7 @@ class FakeCuda:
 
     def synchronize(self, device: object) -> None:
         self.asked.append(("synchronize", device))
-        self.simulated.wait()
+        self.simulated.synchronize()
 
     def current_stream(self, device: object) -> str:
         return f"stream of {device}"
@@ -241,7 +241,7 @@ class FakeEvent:
 
     def record(self, stream: object) -> None:
         self.cuda.asked.append(("record", stream))
-        self.mark = self.cuda.simulated.mark()
+        self.mark = self.cuda.simulated.record_event()
 
     def elapsed_time(self, end: FakeEvent) -> float:
         assert self.mark is not None
@@ -283,7 +283,7 @@ def test_metal_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     simulated = SimulatedClock()
     freed: list[bool] = []
     fake = SimpleNamespace(
-        synchronize=simulated.wait, driver_allocated_memory=lambda: 77, empty_cache=lambda: freed.append(True)
+        synchronize=simulated.synchronize, driver_allocated_memory=lambda: 77, empty_cache=lambda: freed.append(True)
     )
     monkeypatch.setattr(torch, "mps", fake)
     monkeypatch.setattr(device_timer, "time", SimpleNamespace(perf_counter=simulated.now))

@@ -19,7 +19,7 @@ from resnet_cli.measure.cost.conventions import (
     rules,
     value,
 )
-from resnet_cli.results.common import Convention, FlopTerm
+from resnet_cli.results.flops import Convention, FlopTerm
 
 # At 224 x 224, block by block: (64, 56), (128, 28), (256, 14) and (512, 7) are channels and side of the four stages.
 STAGES = ((64, 56), (128, 28), (256, 14), (512, 7))

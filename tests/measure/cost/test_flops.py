@@ -14,7 +14,7 @@ from resnet_cli.measure.models import torchvision_figures as published
 from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.network.architectures import FAMILY, resolve
-from resnet_cli.results.common import FlopsResult, FlopTerm, ModuleFlops
+from resnet_cli.results.flops import FlopsResult, FlopTerm, ModuleFlops
 from tests.helpers.models import (
     CPU,
     DEPTHS,

@@ -15,7 +15,8 @@ from resnet_cli.measure.cost import flops, other_counters
 from resnet_cli.measure.cost.conventions import Figure
 from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
 from resnet_cli.network.architectures import FAMILY, ModelSpec
-from resnet_cli.results.common import Convention, FlopsResult, Shape
+from resnet_cli.results.common import Shape
+from resnet_cli.results.flops import Convention, FlopsResult
 from tests.helpers.models import IMAGE, flops_of, subject
 
 

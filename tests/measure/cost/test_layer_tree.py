@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resnet_cli.network.architectures import FAMILY, resolve
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import to_torchvision
-from resnet_cli.results.common import Layer, SummaryResult
+from resnet_cli.results.summary import Layer, SummaryResult
 from tests.helpers.models import (
     IMAGE,
     MEMBERS,

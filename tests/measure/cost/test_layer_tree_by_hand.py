@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.cost.layer_tree import op_title
-from resnet_cli.results.common import Layer, SummaryResult
+from resnet_cli.results.summary import Layer, SummaryResult
 from tests.helpers.models import row, rows, summary_of
 
 

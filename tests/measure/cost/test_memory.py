@@ -13,7 +13,7 @@ from resnet_cli.measure.cost.memory import _largest_batch
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.system import devices
 from resnet_cli.network.resnet import build
-from resnet_cli.results.common import Memory
+from resnet_cli.results.summary import Memory
 from tests.helpers.models import CPU, Scale, subject
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from resnet_cli.measure.cost import other_counters
 from resnet_cli.measure.system import devices
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.results.common import CrossCheck, SummaryResult
+from resnet_cli.results.summary import CrossCheck, SummaryResult
 from tests.helpers.models import CPU, rows, summary_of
 
 

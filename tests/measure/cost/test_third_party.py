@@ -16,7 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import cpu_copy, meta_copy
 from resnet_cli.measure.tracing import tracer
-from resnet_cli.results.common import FlopsResult, ModuleFlops, Shape, SummaryResult
+from resnet_cli.results.common import Shape
+from resnet_cli.results.flops import FlopsResult, ModuleFlops
+from resnet_cli.results.summary import SummaryResult
 from tests.helpers.models import flops_of, row, rows, summary_of, torchvision_models
 
 SHAPE: Shape = (2, 3, 32, 32)

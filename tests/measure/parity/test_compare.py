@@ -27,9 +27,8 @@ from resnet_cli.measure.parity.config import ParityConfig, prepare
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
-from resnet_cli.results.compare import Check, CompareResult
+from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING, Check, CompareResult
 from resnet_cli.results.serialization import from_json, to_json
-from resnet_cli.verdicts import BITWISE, DIFFERENT, ROUNDING
 from tests.helpers.equivalent_resnets import HARMLESS, truth
 
 SMALL = ParityConfig(shape=(2, 3, 64, 64), keep=True)
@@ -354,7 +353,7 @@ def test_json_is_plain(tmp_path: object) -> None:
     result = compare(ModelUnderTest(model, "nan"), theirs(18), question(transfer="none", checks=("parameters", "eval")))
     assert check(result, "eval").error is None
     assert check(result, "eval").verdict == DIFFERENT
-    assert json.loads(to_json(result))["schema"] == "resnet-cli/compare-torchvision/1"
+    assert json.loads(to_json(result))["schema"] == "resnet-cli/compare-torchvision/2"
 
 
 def test_a_step_in_pieces_is_the_step_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,17 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import compare as parity
 from resnet_cli.measure.parity.compare import compare, finding_key
 from resnet_cli.measure.parity.config import ParityConfig
-from resnet_cli.results.compare import Check, CompareResult, Difference
-from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+from resnet_cli.results.compare import (
+    BITWISE,
+    CHECKS,
+    DIFFERENT,
+    NOT_COMPARABLE,
+    ROUNDING,
+    SKIPPED,
+    Check,
+    CompareResult,
+    Difference,
+)
 from tests.helpers.models import network
 
 STATIC = ("parameters", "settings")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
-from resnet_cli.verdicts import BITWISE, DIFFERENT, ROUNDING
+from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=8)
 

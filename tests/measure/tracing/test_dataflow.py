@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from resnet_cli.network.resnet import BottleneckIdentity, BottleneckSkip, ResIdentity, ResSkip, build
-from resnet_cli.results.common import Layer
+from resnet_cli.results.summary import Layer
 from tests.helpers.models import summary_of, torchvision_models
 
 VIEWS = ("flatten", "view", "size", "getitem", "chunk")

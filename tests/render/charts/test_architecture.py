@@ -16,7 +16,7 @@ from resnet_cli.render.charts.block_graph import INPUT, connections, skip_of
 from resnet_cli.render.charts.block_types import blocks
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Group, Label, Mark, bounds
 from resnet_cli.render.charts.layer_roles import blocks_of, role_of, settings, stages, unwrap
-from resnet_cli.results.common import Layer, SummaryResult
+from resnet_cli.results.summary import Layer, SummaryResult
 from tests.helpers.charted_models import ours, summary_of, theirs
 
 

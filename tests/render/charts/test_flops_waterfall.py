@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing.primitives import Box, Drawing
 from resnet_cli.render.charts.flops_waterfall import walks
-from resnet_cli.results.common import FlopsResult, Reconciliation, ReconciliationStep
+from resnet_cli.results.flops import FlopsResult, Reconciliation, ReconciliationStep
 from tests.helpers.chart_checks import having, outside, size, sound, words
 from tests.helpers.results_summary_flops import HOSTILE, flops_result
 

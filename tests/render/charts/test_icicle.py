@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from resnet_cli.render.charts.drawing.primitives import Box, Label
 from resnet_cli.render.charts.icicle import MEASURES, WIDTH, icicle, measures, of_modules, tree
-from resnet_cli.results.common import FlopsResult
+from resnet_cli.results.flops import FlopsResult
 from tests.helpers.charted_models import ours, summary_of, times
 
 

@@ -20,7 +20,8 @@ from resnet_cli.render.formats.markdown import to_markdown
 from resnet_cli.render.formats.svg import to_svg
 from resnet_cli.render.output import Format, render
 from resnet_cli.render.pages import flops_sections, summary_column_names
-from resnet_cli.results.common import FlopsResult, SummaryResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 
 
 @pytest.mark.parametrize(

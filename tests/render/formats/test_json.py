@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.results import serialization as module
-from resnet_cli.results.common import FlopsResult, Layer, SummaryResult
+from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.serialization import from_json, to_json
+from resnet_cli.results.summary import Layer, SummaryResult
 
 
 def test_golden(summary: SummaryResult, flops: FlopsResult, golden: Callable[[str, str], None]) -> None:
@@ -33,8 +34,8 @@ def test_it_reads_back_as_it_was(summary: SummaryResult, flops: FlopsResult) -> 
 
 def test_it_is_ascii_and_names_its_schema(summary: SummaryResult, flops: FlopsResult) -> None:
     assert to_json(summary).isascii()
-    assert json.loads(to_json(summary))["schema"] == "resnet-cli/summary/1"
-    assert json.loads(to_json(flops))["schema"] == "resnet-cli/flops/1"
+    assert json.loads(to_json(summary))["schema"] == "resnet-cli/summary/2"
+    assert json.loads(to_json(flops))["schema"] == "resnet-cli/flops/2"
 
 
 @given(st.integers(0, 10**30), st.text(st.characters(codec=None)), st.floats(-1e30, 1e30))
@@ -81,8 +82,8 @@ def refusal(text: str | bytes) -> str:
         ('{"schema": "resnet-cli/summary/x\\u001b"}', "its schema is"),
         ('{"schema": "resnet-cli/summary/2"}', "newer than this resnet-cli"),
         ('{"schema": "resnet-cli/summary/0"}', "is unknown"),
-        ('{"schema": "resnet-cli/other/1"}', "is unknown"),
-        ('{"schema": "resnet-cli/summary/1"}', "lacks network"),
+        ('{"schema": "resnet-cli/other/2"}', "is unknown"),
+        ('{"schema": "resnet-cli/summary/2"}', "lacks network"),
         ('{"schema": NaN}', "NaN is no JSON number"),
         ('{"a": 1, "a": 2}', "'a' is there twice"),
         ("[" * 100_000, "nested too deeply"),

@@ -474,7 +474,7 @@ def test_json_reads_back_as_it_was(name: str) -> None:
     result = SAMPLES[name]()
     text = to_json(result)
     assert from_json(text) == result
-    assert '"schema": "resnet-cli/bench/1"' in text
+    assert '"schema": "resnet-cli/bench/2"' in text
 
 
 def rows(text: str) -> list[dict[str, str]]:

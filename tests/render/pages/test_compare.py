@@ -20,6 +20,12 @@ from resnet_cli.render.pages import page, parity_sections, validate_view
 from resnet_cli.render.pages.compare.diff_hunks import hunks
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
+    BITWISE,
+    CHECKS,
+    DIFFERENT,
+    NOT_COMPARABLE,
+    ROUNDING,
+    SKIPPED,
     AlignedOp,
     ArchitectureResult,
     Check,
@@ -33,8 +39,8 @@ from resnet_cli.results.compare import (
     SelfTestResult,
     TestInputs,
 )
-from resnet_cli.results.serialization import Result, from_json, to_json
-from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+from resnet_cli.results.registry import Result
+from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers.results_summary_flops import ENVIRONMENT, HOSTILE, NETWORK
 
 CPU = replace(ENVIRONMENT, device="cpu", device_name="", device_memory_bytes=None)
@@ -404,9 +410,9 @@ def test_json_reads_back_as_it_was(name: str) -> None:
 
 def test_the_schemas() -> None:
     for result, schema in (
-        (same(), "resnet-cli/compare-torchvision/1"),
-        (family(), "resnet-cli/compare-torchvision-all/1"),
-        (self_test(), "resnet-cli/self-test/1"),
+        (same(), "resnet-cli/compare-torchvision/2"),
+        (family(), "resnet-cli/compare-torchvision-all/2"),
+        (self_test(), "resnet-cli/self-test/2"),
     ):
         assert f'"schema": "{schema}"' in to_json(result)
 

@@ -11,7 +11,8 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import parse
 from resnet_cli.render.document import Fields, Row, Table, ViewOptions
 from resnet_cli.render.pages import flops_sections, page, summary_column_names, validate_view
-from resnet_cli.results.common import FlopsResult, SummaryResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 
 ADDITIVE = (
     "parameters", "trainable", "frozen", "buffers", "macs", "flops", "operations", "backward", "activation", "saved",

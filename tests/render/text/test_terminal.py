@@ -21,7 +21,8 @@ from resnet_cli.render.document import Cell, Column, Document, Row, Table, ViewO
 from resnet_cli.render.formats.terminal import to_terminal, to_text
 from resnet_cli.render.pages import page, summary_column_names
 from resnet_cli.render.text.encoding import Charset, wrap
-from resnet_cli.results.common import FlopsResult, SummaryResult
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import SummaryResult
 
 WIDTHS = range(20, 251)
 

@@ -17,7 +17,7 @@ from resnet_cli.measure.bench.layers.module_timers import CallSite, ModuleTimers
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits, Progress, sample, warm_up
 from resnet_cli.measure.bench.workload import INFERENCE, Workload
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
-from resnet_cli.results.common import Layer
+from resnet_cli.results.summary import Layer
 
 
 def layer_times(

@@ -22,8 +22,17 @@ from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relati
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE, computes_in_float32
 from resnet_cli.measure.tracing.tracer import tensors_in
 from resnet_cli.results.common import Shape
-from resnet_cli.results.compare import AlignedOp, Check, Diagnosis, Difference
-from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+from resnet_cli.results.compare import (
+    BITWISE,
+    DIFFERENT,
+    NOT_COMPARABLE,
+    ROUNDING,
+    SKIPPED,
+    AlignedOp,
+    Check,
+    Diagnosis,
+    Difference,
+)
 
 NOISE = 10.0  # times the measured noise floor is still rounding
 

@@ -15,8 +15,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.parity.config import REFERENCE, ParityRun, counts
 from resnet_cli.results.common import Note
-from resnet_cli.results.compare import Check, Diagnosis, Difference
-from resnet_cli.verdicts import BITWISE, DIFFERENT
+from resnet_cli.results.compare import BITWISE, DIFFERENT, Check, Diagnosis, Difference
 
 _USUAL = (0.9, 1.1)  # how far the standard deviation of a random weight may be from its rule
 

@@ -13,8 +13,7 @@ from resnet_cli.measure.parity.config import REFERENCE, ParityRun, graph_of
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, TensorError, Trained
 from resnet_cli.results.common import Shape
-from resnet_cli.results.compare import Check, Diagnosis, Difference
-from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE
+from resnet_cli.results.compare import DIFFERENT, NOT_COMPARABLE, Check, Diagnosis, Difference
 
 TITLES = {
     "train": "forward, train mode",

@@ -10,8 +10,16 @@ from resnet_cli.render.pages.cells import closing, counted, error, exact, interr
 from resnet_cli.render.pages.compare.diff_table import side_by_side
 from resnet_cli.render.pages.compare.findings import every_finding, findings, grouped
 from resnet_cli.render.pages.sections import PARITY as SECTIONS
-from resnet_cli.results.compare import Check, CompareResult, Mapping, TestInputs
-from resnet_cli.verdicts import DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+from resnet_cli.results.compare import (
+    DIFFERENT,
+    NOT_COMPARABLE,
+    ROUNDING,
+    SKIPPED,
+    Check,
+    CompareResult,
+    Mapping,
+    TestInputs,
+)
 
 _NAMES = 4  # of a list that are drawn
 

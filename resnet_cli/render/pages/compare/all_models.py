@@ -5,8 +5,7 @@ from __future__ import annotations
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.document import Cell, Column, Document, Element, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.pages.cells import closing, counted, exact, interrupted, overall, scaled, sign, text_cell
-from resnet_cli.results.compare import ArchitectureResult, CompareAllResult
-from resnet_cli.verdicts import BITWISE, CHECKS, DIFFERENT, ROUNDING
+from resnet_cli.results.compare import BITWISE, CHECKS, DIFFERENT, ROUNDING, ArchitectureResult, CompareAllResult
 
 _TITLES = {"parameters": "param", "settings": "set", "statistics": "stat", "gradients": "grad", "shapes": "size"}
 _LEGEND = (

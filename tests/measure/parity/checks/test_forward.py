@@ -16,7 +16,7 @@ from resnet_cli.measure.parity.checks import forward as forward_checks
 from resnet_cli.measure.parity.checks import static
 from resnet_cli.measure.parity.checks.forward import Forward
 from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
-from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
 from tests.helpers.models import network, only_check
 
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from resnet_cli.measure.parity.checks import forward as forward_checks
 from resnet_cli.measure.parity.checks.forward import Forward
 from resnet_cli.measure.parity.config import ParityRun
-from resnet_cli.results.compare import AlignedOp
-from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, AlignedOp
 from tests.helpers.models import network, only_check
 from tests.measure.parity.checks.test_forward import Does, OwnNorm, evaluated, prepared
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import static
 from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
-from resnet_cli.results.compare import Difference
-from resnet_cli.verdicts import BITWISE, DIFFERENT
+from resnet_cli.results.compare import BITWISE, DIFFERENT, Difference
 from tests.helpers.models import only_check
 
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import static
 from resnet_cli.measure.parity.config import ParityRun
-from resnet_cli.results.compare import Check
-from resnet_cli.verdicts import BITWISE, DIFFERENT
+from resnet_cli.results.compare import BITWISE, DIFFERENT, Check
 from tests.helpers.models import only_check
 from tests.measure.parity.checks.test_static import comparison, network, renamed, sound
 

@@ -15,8 +15,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.faults.layers import BiasedBatchNorm2d
 from resnet_cli.measure.parity.checks import static, training
 from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
-from resnet_cli.results.compare import Check
-from resnet_cli.verdicts import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, Check
 from tests.helpers.models import network
 
 STEP = ("train", "statistics", "gradients", "step")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_cli import signals
-from resnet_cli.commands.completion import file_or, one_of, some_of
-from resnet_cli.commands.parsing import checked, names
+from resnet_cli.commands.options.completion import file_or, one_of, some_of
+from resnet_cli.commands.options.parsing import checked, names
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
 from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
@@ -22,8 +22,8 @@ from resnet_cli.render.progress import status
 if TYPE_CHECKING:
     import torch
 
-    from resnet_cli.render.pages import Result
     from resnet_cli.results.common import Assertion
+    from resnet_cli.results.registry import Result
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 FORMATS = ("terminal", "json", "csv", "markdown", "svg", "html")

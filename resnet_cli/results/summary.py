@@ -1,0 +1,113 @@
+"""What `summary` measures: the layer tree of a network, its totals and its memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_cli.results.common import Assertion, Environment, Input, Network, Note, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One call of a module, or one operator that a forward runs outside any leaf module (a residual add).
+
+    Every figure covers the layer and all that is below it, so the children (and what they leave to their
+    parent's own operators, which are children too) add up to the parent; `peak_bytes` alone is a maximum.
+    """
+
+    path: str  # "l1.block.ResSkip.conv1"; "" is the network itself
+    name: str  # last part of the path; for the network its name
+    layer_type: str  # class of the module ("Conv2d"), or the operator's name ("add")
+    is_operator: bool  # an operator that stands in a forward without a module of its own
+    call: int  # 1 for the first call of this module; parameters are counted with the first call only
+    kernel_size: tuple[int, ...] | None
+    stride: tuple[int, ...] | None
+    padding: tuple[int, ...] | None
+    dilation: tuple[int, ...] | None
+    groups: int | None
+    input_shape: Shape | None
+    output_shape: Shape | None
+    trainable_parameters: int
+    frozen_parameters: int
+    buffers: int  # elements
+    parameter_bytes: int
+    buffer_bytes: int
+    macs: int  # multiply-accumulates of convolutions and matrix products
+    flops: int  # 2 x macs, torch's own convention
+    ops: int  # every arithmetic operation, elementwise ones and pooling included
+    backward_macs: int | None  # None where the backward pass was not counted
+    activation_bytes: int  # newly allocated by its operators; an in-place operator allocates nothing
+    saved_for_backward_bytes: int | None  # kept by autograd for the backward pass, each storage counted once
+    peak_bytes: int  # most activation memory alive at once while it ran, inference, the input not counted
+    bytes_moved: int  # read (inputs, parameters) and written (outputs) by its operators
+    receptive_field: tuple[int, int] | None  # in input pixels (height, width), where it is defined
+    total_stride: tuple[int, int] | None  # input pixels per output pixel
+    children: tuple[Layer, ...]
+    # What it reads: the indices of its siblings (its parent's other children), and -1 for its parent's own input.
+    # None: not known, as for what no forward calls.
+    sources: tuple[int, ...] | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Trainable and frozen parameters together."""
+        return self.trainable_parameters + self.frozen_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Memory by phase, in bytes, found without allocating it.
+
+    Not in it: the workspaces of convolution libraries, the allocator's rounding, the CUDA context.
+    """
+
+    parameter_bytes: int
+    buffer_bytes: int
+    input_bytes: int
+    inference_peak_bytes: int  # activations alive at once, the input not counted
+    inference_peak_at: str  # path of the layer that ran then
+    inference_bytes: int  # all of it: weights, input, activations
+    saved_for_backward_bytes: (
+        int | None
+    )  # kept by autograd after the forward, parameters, buffers and input not counted
+    training_peak_bytes: int | None  # activations and all gradients alive at once, forward and backward
+    training_peak_at: str | None  # path of the layer whose forward or backward ran then
+    training_bytes: int | None  # all of it: weights, input, activations, gradients, the optimizer's state
+    gradient_bytes: int  # one per trainable parameter
+    optimizer_bytes: int  # SGD with momentum: one more per trainable parameter
+    largest_batch_inference: int | None  # that fits device_memory_bytes
+    largest_batch_training: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """What another tool says of the same network, held against ours."""
+
+    tool: str  # "torchinfo"
+    version: str | None
+    quantity: str  # "parameters"
+    value: int
+    tool_value: int | None  # None: the tool gave no figure, and `note` says why
+    agrees: bool | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryResult:
+    """The layer tree of a network and its totals."""
+
+    network: Network
+    input: Input
+    root: Layer
+    # The totals, as fields so that a saved result can be checked by re-adding its rows.
+    parameters: int
+    trainable_parameters: int
+    frozen_parameters: int
+    buffers: int
+    macs: int
+    flops: int
+    ops: int
+    memory: Memory
+    cross_checks: tuple[CrossCheck, ...]
+    assertions: tuple[Assertion, ...]
+    environment: Environment
+    notes: tuple[Note, ...]
