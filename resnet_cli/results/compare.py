@@ -88,7 +88,7 @@ class Mapping:
 
 
 @dataclass(frozen=True, slots=True)
-class TestInputs:
+class CompareInputs:
     """What the networks were given, so that nothing hides behind a fresh initialisation."""
 
     seed: int
@@ -124,7 +124,7 @@ class CompareResult:
     differences: tuple[Difference, ...]
     aligned_ops: tuple[AlignedOp, ...]
     mapping: Mapping
-    test_inputs: TestInputs
+    test_inputs: CompareInputs
     image: str | None
     predictions: tuple[Prediction, ...]
     environment: Environment

@@ -16,10 +16,12 @@ import pytest
 
 from resnet_cli.cli import main
 from resnet_cli.render.report.html import to_html
-from resnet_cli.results.registry import Result
 from resnet_cli.results.summary import Layer
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages import test_compare as parity
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

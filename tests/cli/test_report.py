@@ -14,7 +14,6 @@ import pytest
 
 from resnet_cli.cli import main
 from resnet_cli.render.pages.sections import FIGURES
-from resnet_cli.results.registry import Result
 from resnet_cli.results.report import ReportResult
 from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers import results_bench, results_summary_flops
@@ -22,6 +21,9 @@ from tests.render.pages import test_compare as parity
 
 MODEL = """
 from torch import nn
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 class Tiny(nn.Sequential):
     def __init__(self, num_classes=1000):

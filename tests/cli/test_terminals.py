@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,10 +17,12 @@ from resnet_cli.formatting import width
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.formats.terminal import to_terminal, to_text
 from resnet_cli.render.pages import page
-from resnet_cli.results.registry import Result
 from tests.helpers import terminal
 from tests.helpers.results_bench import everything
 from tests.helpers.results_summary_flops import flops_result, summary_result
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 WIDTHS = (40, 80, 120, 200)
 RESULTS: dict[str, Callable[[], Result]] = {"summary": summary_result, "flops": flops_result, "bench": everything}

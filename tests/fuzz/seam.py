@@ -102,17 +102,17 @@ def _refused(*_: Any, **__: Any) -> None:
 
 
 _REPLACED: dict[str, Any] = {
-    "models.model.subject": functools.cache(really_subject),
+    "models.model.model_from_spec": functools.cache(really_subject),
     "cost.summary.summarize": lambda *_, **__: summary_result(),
     "cost.flops.count_flops": lambda *_, **__: flops_result(),
-    "parity.model_pair.contenders": _contenders,
+    "parity.model_pair.model_pair": _contenders,
     "parity.compare.compare": _compare,
     "parity.family.compare_family": lambda *_, **__: family(),
     "faults.self_test.self_test": lambda *_, **__: self_test(),
     "bench.config.build": _build,
     "bench.config.torchvision": lambda *_: OtherModel(tiny(), "theirs"),
     "bench.benchmark.bench": lambda *_, **__: saved_bench(),
-    "distributed.run.bench_many": lambda *_, **__: replicated(),
+    "distributed.run.bench_multi_process": lambda *_, **__: replicated(),
     "report.measure": lambda *_, **__: reported(),
     "doctor.run.examine": lambda *_, **__: broken_result(),
 }

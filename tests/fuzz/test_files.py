@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 import pytest
@@ -26,7 +26,6 @@ from resnet_cli.measure.weights.conversion import convert
 from resnet_cli.measure.weights.tensor_statistics import view_weights
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.output import Format, render
-from resnet_cli.results.registry import Result
 from resnet_cli.results.serialization import from_json, to_json
 from tests.fuzz.mutations import damaged, reworked, written
 from tests.fuzz.runner import RAN, check, run
@@ -34,6 +33,9 @@ from tests.fuzz.sandbox import NETWORK, fill_beside, weights
 from tests.fuzz.seam import compared, family, nothing_is_downloaded, nothing_is_measured, saved_bench, self_test, tiny
 from tests.helpers.results_bench import everything
 from tests.helpers.results_summary_flops import flops_result, summary_result
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 ASKED = os.environ.get("FUZZ_CASES")
 CASES = int(ASKED or 200)

@@ -10,13 +10,15 @@ import torch
 from safetensors.torch import save_file
 
 from resnet_cli.measure import report as _report  # noqa: F401  # before anything is replaced that it imports by name
-from resnet_cli.results.registry import Result
 from resnet_cli.results.serialization import to_json
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages import test_compare as parity
 
 MODEL = """
 from torchvision.models import resnet18, resnet50
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 def ResNet18(num_classes=1000):
     return resnet18(num_classes=num_classes)
@@ -32,7 +34,7 @@ SEAMS = (
     "cost.summary.summarize",
     "cost.flops.count_flops",
     "bench.benchmark.bench",
-    "distributed.run.bench_many",
+    "distributed.run.bench_multi_process",
     "parity.compare.compare",
     "parity.family.compare_family",
     "faults.self_test.self_test",

@@ -47,7 +47,7 @@ class SimulatedClock:
     read_while_busy: int = 0  # looks at the clock while the device worked
     freed: int = 0
     forgotten: int = 0
-    log: list[str] = field(default_factory=list)  # "now", "wait", "mark" and what the test adds
+    log: list[str] = field(default_factory=list)  # "now", "synchronize", "record_event" and what the test adds
 
     def now(self) -> float:
         self.log.append("now")
@@ -56,11 +56,11 @@ class SimulatedClock:
         return self.host_s
 
     def synchronize(self) -> None:
-        self.log.append("wait")
+        self.log.append("synchronize")
         self.host_s = max(self.host_s, self.done_s)
 
     def record_event(self) -> Mark | None:
-        self.log.append("mark")
+        self.log.append("record_event")
         return Mark(self, max(self.host_s, self.done_s)) if self.queued else None
 
     def reset_peak_memory(self) -> None:

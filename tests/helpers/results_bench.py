@@ -172,7 +172,7 @@ def on_cuda() -> BenchResult:
         1,
         distribution(series(0.00182, 900)),
         device=distribution(series(0.00124, 900)),
-        enqueue_share=0.93,
+        launch_overhead=0.93,
         memory_kind="allocated",
         ceiling_share=0.031,
         flops_per_s=2.1e12,
@@ -225,7 +225,7 @@ def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, 
 
 def compared() -> BenchResult:
     """Every verdict, against another network and against a saved run that was faster."""
-    saved = {"kind": "baseline", "ours": "this run", "theirs": "the baseline", "band": 0.05, "stopped": None}
+    saved = {"method": "baseline", "model": "this run", "reference": "the baseline", "margin": 0.05, "stopped": None}
     note = Note("note", "batch 8: the interval reaches across the limit of 5 %, so it cannot be told")
     return replace(
         BARE,

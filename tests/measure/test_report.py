@@ -46,7 +46,7 @@ class Calls:
             "count_flops": results_summary_flops.flops_result(),
             "subject": "ours",
             "load_subject": "the user's",
-            "model_pair.contenders": type("Pair", (), {"ours": "a", "theirs": "b", "notes": (Note("note", "first"),)}),
+            "model_pair.model_pair": type("Pair", (), {"ours": "a", "theirs": "b", "notes": (Note("note", "first"),)}),
             "compare.compare": replace(parity_samples.stride(), notes=(Note("note", "second"),)),
             "config.build": "built",
             "config.users_own": "the user's own",
@@ -93,7 +93,7 @@ def test_a_network_of_the_users_is_loaded_with_its_arguments(calls: Calls) -> No
     assert calls.named("summarize")[0] == ("the user's",)
     assert calls.named("config.users_own")[0] == ("mine.py:Net", {"width": 3}, 7)
     assert calls.named("benchmark.bench")[0][0] == "the user's own"
-    args, options = calls.named("model_pair.contenders")
+    args, options = calls.named("model_pair.model_pair")
     assert args == (FAMILY["resnet50"], "mine.py:Net", None)
     assert options == {"is_default": True, "arguments": {"width": 3}, "seed": 7}
 
@@ -102,7 +102,7 @@ def test_a_network_of_the_users_is_loaded_with_its_arguments(calls: Calls) -> No
 def test_a_comparison_is_of_all_checks_and_two_images_at_least(calls: Calls, batch: int, compared: int) -> None:
     device = torch.device("cuda:1")
     result = measure([OURS], asked("parity", batch_sizes=(batch, 9), device=device), told)
-    args, options = calls.named("model_pair.contenders")
+    args, options = calls.named("model_pair.model_pair")
     assert (args, options) == ((OURS.spec, None, None), {"is_default": False, "arguments": {}, "seed": 7})
     (ours, theirs, question), options = calls.named("compare.compare")
     assert options == {"progress": told}

@@ -37,10 +37,10 @@ class _Figures:
     buffer_bytes: int = 0
     macs: int = 0
     flops: int = 0
-    operations: int = 0
+    ops: int = 0
     backward_macs: int = 0
     activation_bytes: int = 0
-    saved_bytes: int = 0
+    saved_for_backward_bytes: int = 0
     bytes_moved: int = 0
 
     def __add__(self, other: _Figures) -> _Figures:
@@ -73,7 +73,7 @@ class _Tree:
         has_rows = bool(inner or self._only_trained(call))
         own = _held(call.module, self.counted, recurse=not has_rows and call.call == 1)
         kept, back = self._training_share(call)
-        figures = own + _Figures(saved_bytes=kept, backward_macs=back)
+        figures = own + _Figures(saved_for_backward_bytes=kept, backward_macs=back)
         if has_rows:
             children = self._children(call, figures)
             figures = _total(children)
@@ -85,7 +85,7 @@ class _Tree:
             figures,
             path=call.path,
             name=name,
-            kind=type(call.module).__name__,
+            layer_type=type(call.module).__name__,
             is_operator=False,
             call=call.call,
             kernel_size=kernel,
@@ -149,7 +149,7 @@ class _Tree:
         inner = [child for child in call.children if isinstance(child, ModuleCall)]
         kept = call.saved - sum(child.saved for child in inner)
         own = _held(call.module, self.counted, recurse=False)
-        own = own + _Figures(saved_bytes=kept, backward_macs=call.backward_macs)
+        own = own + _Figures(saved_for_backward_bytes=kept, backward_macs=call.backward_macs)
         children = [self._trained_layer(child, call.path) for child in inner]
         if children and own != _Figures():
             children.append(self._held_by(call, own))
@@ -157,7 +157,7 @@ class _Tree:
             _total(children) if children else own,
             path=call.path,
             name=_below(parent, call.path),
-            kind=f"{type(call.module).__name__} (train mode only)",
+            layer_type=f"{type(call.module).__name__} (train mode only)",
             is_operator=False,
             call=0,
             input_shape=call.input_shape,
@@ -171,7 +171,7 @@ class _Tree:
             _total_of_operators([op]),
             path=path,
             name=name,
-            kind=name,
+            layer_type=name,
             is_operator=True,
             input_shape=op.input_shapes[0] if op.input_shapes else None,
             output_shape=op.output_shape,
@@ -185,7 +185,7 @@ class _Tree:
             own,
             path=f"{call.path}:own",
             name="own",
-            kind="parameters of its own",
+            layer_type="parameters of its own",
             is_operator=True,
             peak_bytes=0,
         )
@@ -205,7 +205,7 @@ class _Tree:
                 held,
                 path=path,
                 name=_below(call.path, path),
-                kind=f"{type(module).__name__} (not called)",
+                layer_type=f"{type(module).__name__} (not called)",
                 is_operator=False,
                 call=0,
                 peak_bytes=0,
@@ -214,7 +214,7 @@ class _Tree:
     def _row(self, figures: _Figures, **facts: object) -> Layer:
         values: dict[str, object] = {name: getattr(figures, name) for name in _SUMMED}
         if self.trained is None:
-            values["saved_bytes"] = values["backward_macs"] = None
+            values["saved_for_backward_bytes"] = values["backward_macs"] = None
         blank: dict[str, object] = dict.fromkeys(
             ("kernel_size", "stride", "padding", "dilation", "groups", "input_shape", "output_shape")
         )
@@ -226,7 +226,7 @@ def _with_more(row: Layer, own: _Figures, trained: bool) -> Layer:
     """An operator's row with what its container's forward kept and computes backward."""
     values = {name: getattr(row, name) for name in row.__slots__}
     if trained:
-        values["saved_bytes"] += own.saved_bytes
+        values["saved_for_backward_bytes"] += own.saved_for_backward_bytes
         values["backward_macs"] += own.backward_macs
     return Layer(**values)
 
@@ -257,7 +257,7 @@ def _total_of_operators(operators: Sequence[OperatorCall]) -> _Figures:
     return _Figures(
         macs=macs,
         flops=2 * macs,
-        operations=sum(op.counted.operations for op in operators),
+        ops=sum(op.counted.operations for op in operators),
         activation_bytes=sum(op.allocated for op in operators),
         bytes_moved=sum(op.moved for op in operators),
     )

@@ -27,11 +27,11 @@ from resnet_cli.results.compare import (
     SKIPPED,
     ArchitectureResult,
     Check,
+    CompareInputs,
     CompareResult,
     Difference,
     Mapping,
     Prediction,
-    TestInputs,
 )
 
 _TITLES = {
@@ -165,7 +165,7 @@ def _result(
             unmatched_reference=lost[1],
             unused_model=comparison.unused,
         ),
-        test_inputs=TestInputs(
+        test_inputs=CompareInputs(
             seed=question.seed,
             weights="randomised" if question.weights is None else question.weights,
             shape=question.shape,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
@@ -14,8 +15,10 @@ from resnet_cli.results.checkpoint import CheckpointResult
 from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.convert import ConvertResult
 from resnet_cli.results.flops import FlopsResult
-from resnet_cli.results.registry import Result
 from resnet_cli.results.summary import SummaryResult
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 _BESIDE = ("witnesses", "assertions", "diagnoses", "variables")  # tables that stand beside what was asked for
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet would run a text that starts with one

@@ -162,7 +162,7 @@ def _modules(result: FlopsResult, view: ViewOptions) -> Table:
             "kind": text_cell(members[0].layer_type, "dim"),
             "macs": scaled(total(members, "macs")),
             "flops": scaled(total(members, "flops")),
-            "operations": scaled(total(members, "operations")),
+            "operations": scaled(total(members, "ops")),
             "backward": scaled(total(members, "backward_macs")),
             "torch_flops": scaled(total(members, "torch_flops")),
             "fvcore": scaled(total(members, "fvcore")),

@@ -15,8 +15,9 @@ PLAIN_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 # What follows from a layer's place alone does not make it another layer. To the place belongs what it saves:
 # an input that the layer before saved already is not counted again.
 _OF_THE_PLACE = {
-    "path", "name", "depth", "receptive_field", "total_stride", "peak_bytes", "saved_bytes", "sources", "children",
-}  # fmt: skip
+    *("path", "name", "depth", "receptive_field", "total_stride", "peak_bytes"),
+    *("saved_for_backward_bytes", "sources", "children"),
+}
 _ADDITIVE = (
     "trainable_parameters",
     "frozen_parameters",
@@ -25,10 +26,10 @@ _ADDITIVE = (
     "buffer_bytes",
     "macs",
     "flops",
-    "operations",
+    "ops",
     "backward_macs",
     "activation_bytes",
-    "saved_bytes",
+    "saved_for_backward_bytes",
     "bytes_moved",
     "torch_flops",
     "fvcore",

@@ -78,7 +78,7 @@ def _peak(layers: Layers, _: Whole) -> Cell:
 
 def intensity(layers: Layers, _: Whole) -> Cell:
     """Operations per byte that is read or written."""
-    moved, operations = _total(layers, "bytes_moved"), _total(layers, "operations")
+    moved, operations = _total(layers, "bytes_moved"), _total(layers, "ops")
     value = operations / moved if moved and operations is not None else None
     return Cell(formatting.ratio(value), value, "" if value else "dim")
 
@@ -140,7 +140,7 @@ COLUMNS: dict[str, tuple[Column, Draw]] = {
                 "operations",
                 legend="every arithmetic operation: batch norm, ReLU, adds and pooling included",
             ),
-            _sum("operations"),
+            _sum("ops"),
         ),
         (Column("backward", "backward", legend="MACs of the backward pass"), _sum("backward_macs")),
         (
@@ -152,7 +152,10 @@ COLUMNS: dict[str, tuple[Column, Draw]] = {
             ),
             _sum("activation_bytes", "B"),
         ),
-        (Column("saved", "saved", legend="bytes that autograd keeps for the backward pass"), _sum("saved_bytes", "B")),
+        (
+            Column("saved", "saved", legend="bytes kept by autograd for backward"),
+            _sum("saved_for_backward_bytes", "B"),
+        ),
         (
             Column("peak", "peak", legend="most activation bytes alive at once in inference, the input not counted"),
             _peak,

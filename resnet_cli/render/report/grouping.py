@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from resnet_cli.formatting import printable
 from resnet_cli.results.bench import BenchResult
@@ -12,8 +13,10 @@ from resnet_cli.results.common import Environment, Network
 from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.doctor import DoctorResult
 from resnet_cli.results.flops import FlopsResult
-from resnet_cli.results.registry import Result
 from resnet_cli.results.summary import SummaryResult
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 
 @dataclass(slots=True)

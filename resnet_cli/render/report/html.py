@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
@@ -18,7 +18,9 @@ from resnet_cli.render.report.grouping import entries
 from resnet_cli.render.report.overview import environment_lines, overview, part_kind
 from resnet_cli.render.report.sections import chapters
 from resnet_cli.results.common import Note
-from resnet_cli.results.registry import Result
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

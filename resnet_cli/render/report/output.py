@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, is_stdout, write_bytes, write_file
@@ -14,9 +15,12 @@ from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.flops import FlopsResult
-from resnet_cli.results.registry import Result, kind_of
+from resnet_cli.results.registry import kind_of
 from resnet_cli.results.report import ReportResult
 from resnet_cli.results.summary import SummaryResult
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 # A renderer is imported when it is needed.
 # ruff: noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
@@ -10,7 +11,9 @@ from resnet_cli.render.document import Cell, Column, Fields, Paragraph, Row, Tab
 from resnet_cli.render.report.grouping import NetworkResults, environment_of
 from resnet_cli.results.bench import Timing
 from resnet_cli.results.compare import BITWISE
-from resnet_cli.results.registry import Result
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 
 def part_kind(part: object, kind: str) -> bool:

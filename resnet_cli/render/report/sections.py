@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -21,7 +22,9 @@ from resnet_cli.render.charts.layer_roles import LEGEND, shape_text
 from resnet_cli.render.document import Document, ViewOptions
 from resnet_cli.render.pages import page
 from resnet_cli.render.report.grouping import NetworkResults
-from resnet_cli.results.registry import Result
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 
 @dataclass(frozen=True, slots=True)

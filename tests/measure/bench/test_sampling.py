@@ -153,7 +153,7 @@ def test_nothing_is_told_while_a_sample_is_taken() -> None:
     sample(clock, [call, call], Limits(max_time_s=5, min_time_s=5), progress)
     assert clock.log.count("told") >= 5
     # Two samples a round, two marks a sample: between two words there are whole rounds.
-    assert all(part.count("mark") % 4 == 0 for part in " ".join(clock.log).split("told"))
+    assert all(part.count("record_event") % 4 == 0 for part in " ".join(clock.log).split("told"))
 
 
 def test_progress_says_what_there_is_and_how_long_it_may_take(clock: SimulatedClock) -> None:

@@ -30,7 +30,7 @@ from tests.helpers.models import (
 
 SUMMED = (
     *("trainable_parameters", "frozen_parameters", "buffers", "parameter_bytes", "buffer_bytes", "macs", "flops"),
-    *("operations", "backward_macs", "activation_bytes", "saved_bytes", "bytes_moved"),
+    *("ops", "backward_macs", "activation_bytes", "saved_for_backward_bytes", "bytes_moved"),
 )
 
 

@@ -215,6 +215,6 @@ def test_a_name_is_a_diagnosis_or_a_finding_that_says_it(
 ) -> None:
     said = SimpleNamespace(
         diagnoses=[Diagnosis(name, "", ()) for name in diagnoses],
-        findings=[Difference("settings", "setting", name, "", "", None, None, "") for name in findings],
+        differences=[Difference("settings", "setting", name, "", "", None, None, "") for name in findings],
     )
     assert is_named(key, said) is expected  # type: ignore[arg-type]

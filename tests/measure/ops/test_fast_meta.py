@@ -374,7 +374,7 @@ import sys, torch
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.measure.cost import flops, summary
 from resnet_cli.measure.models import model
-subject = model.subject(FAMILY["resnet18"])
+subject = model.model_from_spec(FAMILY["resnet18"])
 how = {"shape": (1, 3, 64, 64), "dtype": torch.float32, "device": torch.device("cpu")}
 summary.summarize(subject, **how)
 print(sorted({"sympy", "torch._dynamo", "torchvision", "fvcore"} & set(sys.modules)))

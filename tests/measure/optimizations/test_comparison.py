@@ -88,7 +88,7 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Climb:
         clock = SimulatedClock(queued=False)
         named = {key.replace("_", "-"): fake for key, fake in fakes.items()}
         eager = named.pop("eager", Fake())
-        monkeypatch.setattr(comparison, "EAGER_LEVER", eager.lever(clock, "eager"))
+        monkeypatch.setattr(comparison, "EAGER_OPTIMIZATION", eager.lever(clock, "eager"))
         monkeypatch.setattr(comparison, "BY_KEY", {key: fake.lever(clock, key) for key, fake in named.items()})
         return compare_optimizations(
             Net(),

@@ -41,7 +41,7 @@ def climbed(
     model: nn.Module | None = None,
     **options: Any,
 ) -> OptimizationsResult:
-    monkeypatch.setattr(comparison, "EAGER_LEVER", Optimization("eager", "eager", eager))
+    monkeypatch.setattr(comparison, "EAGER_OPTIMIZATION", Optimization("eager", "eager", eager))
     monkeypatch.setattr(comparison, "BY_KEY", {"folded": Optimization("folded", "folded", folded)})
     options = {"image": (3, 4, 4), "batch_size": 2, "seed": 5, **options}
     return compare_optimizations(model or Net(), device=CPU, limits=limits, clock=clock, chosen=("folded",), **options)

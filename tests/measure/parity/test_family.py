@@ -51,7 +51,7 @@ class Compared:
         self.heard = self.given_back = 0
         names = ("resnet18", "resnet34", "resnet50")
         monkeypatch.setattr(family, "FAMILY", {name: FAMILY[name] for name in names})
-        monkeypatch.setattr(family, "contenders", self.contenders)
+        monkeypatch.setattr(family, "model_pair", self.contenders)
         monkeypatch.setattr(family, "compare", self.compare)
         monkeypatch.setattr(family, "give_back", self.give_back)
         monkeypatch.setattr("resnet_cli.measure.models.torchvision_models.version", lambda: "0")

@@ -58,16 +58,16 @@ def same(found: Checkpoint, state: dict[str, Tensor] = STATE) -> bool:
 def test_containers(read: Any, content: Any, container: tuple[str, ...], dropped: tuple[str, ...]) -> None:
     found = read(content)
     assert same(found)
-    assert found.container == container
-    assert found.dropped == dropped
-    assert not found.averaged
+    assert found.key_path == container
+    assert found.ignored_entries == dropped
+    assert not found.is_ema
     assert found.other is None
 
 
 def test_keys_of_any_length_are_left_behind(read: Any) -> None:
     found = read({"state_dict": STATE, "x" * 10_000: 1, 3: "a number"})
-    assert found.dropped == ("x" * 200, "3")
-    assert read({**STATE, "y" * 10_000: "text"}).dropped == ("y" * 200,)
+    assert found.ignored_entries == ("x" * 200, "3")
+    assert read({**STATE, "y" * 10_000: "text"}).ignored_entries == ("y" * 200,)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_marks_of_real_wrappers(read: Any) -> None:
     assert same(read({"model": parallel}), state)
     found = read({"model_ema": averaged})
     assert same(found, state)
-    assert found.averaged
-    assert found.dropped == ("n_averaged",)
+    assert found.is_ema
+    assert found.ignored_entries == ("n_averaged",)
 
 
 @pytest.mark.parametrize("key", ["model_ema", "ema", "state_dict_ema"])
@@ -144,10 +144,10 @@ def test_plain_weights_are_taken_and_the_averaged_ones_on_request(read: Any, key
     content = {"model": STATE, key: prefixed(AVERAGED, "module."), "optimizer": OPTIMIZER}
     plain = read(content)
     assert same(plain)
-    assert (plain.averaged, plain.other) == (False, key)
+    assert (plain.is_ema, plain.other) == (False, key)
     averaged = read(content, averaged=True)
     assert same(averaged, AVERAGED)
-    assert (averaged.averaged, averaged.other, averaged.container) == (True, "model", (key,))
+    assert (averaged.is_ema, averaged.other, averaged.key_path) == (True, "model", (key,))
     assert same(read({key: {"module": AVERAGED, "decay": 0.9}}), AVERAGED)
 
 
@@ -166,13 +166,13 @@ def test_more_than_one_set_of_weights_beside_a_figure(read: Any) -> None:
     """The best accuracy, which is a tensor too, says nothing about which of them is meant."""
     with pytest.raises(ResnetCliError, match=r"more than one set of weights: generator, critic"):
         read({"generator": STATE, "critic": STATE, "best_acc1": torch.tensor(76.1)})
-    assert read({"model": STATE, "critic": STATE, "best_acc1": torch.tensor(76.1)}).container == ("model",)
+    assert read({"model": STATE, "critic": STATE, "best_acc1": torch.tensor(76.1)}).key_path == ("model",)
 
 
 def test_sets_of_tensors_beside_a_whole_network(read: Any) -> None:
     found = read({**STATE, "means": {"a": torch.ones(1)}, "spreads": {"a": torch.ones(1)}})
     assert same(found)
-    assert found.dropped == ("means", "spreads")
+    assert found.ignored_entries == ("means", "spreads")
 
 
 def test_a_great_many_sets_of_weights_do_not_fill_the_screen(read: Any) -> None:
@@ -192,7 +192,7 @@ def test_no_tensors(read: Any, content: Any) -> None:
 def test_counters_that_tools_leave_behind(read: Any) -> None:
     found = read(prefixed({**STATE, "conv1.total_ops": torch.ones(1), "total_params": torch.ones(1)}, "module."))
     assert same(found)
-    assert found.dropped == ("module.conv1.total_ops", "module.total_params")
+    assert found.ignored_entries == ("module.conv1.total_ops", "module.total_params")
 
 
 @pytest.mark.parametrize(

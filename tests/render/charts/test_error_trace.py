@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot
 from resnet_cli.render.charts.drawing.primitives import LineMark as Stroke
 from resnet_cli.render.charts.error_trace import deviations
-from resnet_cli.results.compare import AlignedOp, Check, CompareResult, Mapping, TestInputs
+from resnet_cli.results.compare import AlignedOp, Check, CompareInputs, CompareResult, Mapping
 from tests.helpers.chart_checks import having, outside, size, sound, words
 from tests.helpers.results_summary_flops import ENVIRONMENT, HOSTILE, NETWORK
 
@@ -25,7 +25,7 @@ def of(*lines: AlignedOp, noise: float | None = 4.7e-7, limit: float | None = 4.
     return CompareResult(
         NETWORK, "torchvision resnet18", "0.29", "different", False,
         (Check("eval", "forward, eval mode", "different", 0.1, limit, ""),), (), (), lines,
-        Mapping("alignment", (), 0, 0, 0, (), ()), TestInputs(0, "randomised", (1,), (1,), (), noise),
+        Mapping("alignment", (), 0, 0, 0, (), ()), CompareInputs(0, "randomised", (1,), (1,), (), noise),
         None, (), ENVIRONMENT, (),
     )  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_a_larger_error_stands_higher() -> None:
 
 
 def test_the_first_difference_and_the_limits_are_named() -> None:
-    drawing = sound(deviations(of(line(), line("l1.block.ResSkip.conv1", 0.3, here=True))))
+    drawing = sound(deviations(of(line(), line("l1.block.ResSkip.conv1", 0.3, is_first_difference=True))))
     said = words(drawing)
     assert "here: l1.block.ResSkip.conv1 conv" in said
     assert "noise floor" in said
@@ -143,7 +143,10 @@ def test_a_network_that_differs_everywhere_stays_small(count: int) -> None:
 
 
 def test_names_from_outside() -> None:
-    lines = [line(f"{HOSTILE * 30}.{i}", 0.5, isolated=0.5, here=i == 3, status="setting") for i in range(1000)]
+    lines = [
+        line(f"{HOSTILE * 30}.{i}", 0.5, isolated=0.5, is_first_difference=i == 3, status="setting")
+        for i in range(1000)
+    ]
     assert size(sound(deviations(of(*lines)))) < 40_000
 
 

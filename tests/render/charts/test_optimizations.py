@@ -75,10 +75,10 @@ FIGURES = st.none() | st.floats()
     st.lists(
         st.builds(
             replace,
-            st.just(climbed().optimizations.rungs[2]),  # type: ignore[union-attr]
+            st.just(climbed().optimizations.rows[2]),  # type: ignore[union-attr]
             title=st.text(max_size=320),
             reason=st.none() | st.text(),
-            time=st.none() | st.just(climbed().optimizations.rungs[1].time),  # type: ignore[union-attr]
+            time=st.none() | st.just(climbed().optimizations.rows[1].time),  # type: ignore[union-attr]
             gain=FIGURES,
             low=FIGURES,
             high=FIGURES,

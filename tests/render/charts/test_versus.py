@@ -66,7 +66,7 @@ def test_nothing_compared() -> None:
 
 
 def test_names_from_outside_and_many_rows() -> None:
-    them = [comparison(i + 1, "FASTER", 0.8, 0.9, 0.95, ours=HOSTILE * 30, theirs=HOSTILE * 30) for i in range(100)]
+    them = [comparison(i + 1, "FASTER", 0.8, 0.9, 0.95, model=HOSTILE * 30, reference=HOSTILE * 30) for i in range(100)]
     drawing = sound(versus(of(*them)))
     assert "and 40 more" in words(drawing)
 
@@ -80,7 +80,7 @@ FIGURES = st.floats()
             replace,
             st.just(comparison(1, "SAME", 0.9, 1.0, 1.1)),
             batch_size=st.integers(),
-            ours=st.text(max_size=320),
+            model=st.text(max_size=320),
             ratio=FIGURES,
             low=FIGURES,
             high=FIGURES,

@@ -137,7 +137,7 @@ def test_what_comes_from_outside_is_spelled_out() -> None:
         everything(),
         network=replace(BARE.network, name=HOSTILE),
         timings=(*sweep().timings, replace(without_memory(512), status=HOSTILE, reason=HOSTILE, notes=(note,))),
-        versus=(comparison(1, HOSTILE, 0.9, 1.0, 1.1, ours=HOSTILE, theirs=HOSTILE, notes=(note,)),),
+        versus=(comparison(1, HOSTILE, 0.9, 1.0, 1.1, model=HOSTILE, reference=HOSTILE, notes=(note,)),),
         conditions=replace(
             BARE.conditions, mode=HOSTILE, precision=HOSTILE, instructions=HOSTILE, libraries=(HOSTILE,),
             throttled=(HOSTILE,),
@@ -238,7 +238,7 @@ def test_a_clock_that_stood_still_can_be_drawn() -> None:
         ({}, 0.031, "warning", r"the times rose by 3\.1 %"),
         ({}, -0.02, "warning", r"the times fell by 2\.0 %"),
         ({"ceiling_share": 1.04}, None, "warning", r"104\.0 % of the ceiling is an error of measurement"),
-        ({"device": True, "enqueue_share": 0.9}, None, "note", r"launch-bound: .* 90\.0 % .*CUDA graph"),
+        ({"device": True, "enqueue": 0.9}, None, "note", r"launch-bound: .* 90\.0 % .*CUDA graph"),
     ],
 )
 def test_what_is_out_of_the_ordinary_is_a_sentence(
@@ -311,7 +311,7 @@ def test_every_verdict_reads_without_colour() -> None:
     ],
 )
 def test_a_verdict_in_words(verdict: str, figures: tuple[float, float, float], sentence: str) -> None:
-    result = replace(BARE, versus=(comparison(1, verdict, *figures, ours="a", theirs="b"),))
+    result = replace(BARE, versus=(comparison(1, verdict, *figures, model="a", reference="b"),))
     assert sentence in said(result)
     assert ("--max-time" in said(result)) == (verdict == "UNCLEAR")
 

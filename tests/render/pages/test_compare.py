@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ from resnet_cli.results.compare import (
     ArchitectureResult,
     Check,
     CompareAllResult,
+    CompareInputs,
     CompareResult,
     Diagnosis,
     Difference,
@@ -37,11 +39,12 @@ from resnet_cli.results.compare import (
     Mapping,
     Prediction,
     SelfTestResult,
-    TestInputs,
 )
-from resnet_cli.results.registry import Result
 from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers.results_summary_flops import ENVIRONMENT, HOSTILE, NETWORK
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 CPU = replace(ENVIRONMENT, device="cpu", device_name="", device_memory_bytes=None)
 RESNET18 = replace(NETWORK, name="resnet18", repeat=(2, 2, 2, 2), stem="imagenet", num_classes=1000)
@@ -134,7 +137,7 @@ def same() -> CompareResult:
         differences=(),
         aligned_ops=network_lines(),
         mapping=Mapping("alignment", names(62), 62, 62, 62, (), ()),
-        test_inputs=TestInputs(0, "randomised", (2, 3, 224, 224), (4, 3, 112, 112), ((1, 3, 97, 129),), None),
+        test_inputs=CompareInputs(0, "randomised", (2, 3, 224, 224), (4, 3, 112, 112), ((1, 3, 97, 129),), None),
         image=None,
         predictions=(),
         environment=CPU,

@@ -10,16 +10,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 
 import pytest
 
 from resnet_cli.render.output import Format, render
 from resnet_cli.render.report.html import to_html
 from resnet_cli.results.common import Note
-from resnet_cli.results.registry import Result
 from resnet_cli.results.summary import Layer
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages import test_compare as parity
+
+if TYPE_CHECKING:
+    from resnet_cli.results.registry import Result
 
 VOID = {"meta", "link", "br", "rect", "circle", "line", "path"}
 HOSTILE = "</script><img src=x onerror=alert(1)>[red]&lt;\x1b[2J\u202e\"'"

@@ -16,9 +16,9 @@ from resnet_cli.results.compare import (
     ROUNDING,
     SKIPPED,
     Check,
+    CompareInputs,
     CompareResult,
     Mapping,
-    TestInputs,
 )
 
 _NAMES = 4  # of a list that are drawn
@@ -200,7 +200,7 @@ def _predictions(result: CompareResult) -> list[Element]:
     return [Table("predictions", title, columns, rows)]
 
 
-def _probe(probe: TestInputs) -> str:
+def _probe(probe: CompareInputs) -> str:
     """What the networks were given."""
     shapes = [formatting.dimensions(shape) for shape in probe.other_shapes]
     parts = [

@@ -60,7 +60,7 @@ def findings(them: Sequence[Difference]) -> list[Element]:
 
 def every_finding(them: Iterable[Difference]) -> list[Element]:
     """Each finding in a row of its own, with every field."""
-    names = ("check", "kind", "subject", "ours", "theirs", "our_value", "their_value")
+    names = ("check", "category", "subject", "model_path", "reference_path", "model_value", "reference_value")
     columns = (
         *(Column(name, name.replace("_", " "), numeric=False, minimum=6, comfort=10) for name in names),
         Column("expected", "expected", numeric=False),
