@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,11 +20,12 @@ from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages import test_compare as parity
 
-MODEL = """
-from torch import nn
-
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
+
+
+MODEL = """
+from torch import nn
 
 class Tiny(nn.Sequential):
     def __init__(self, num_classes=1000):

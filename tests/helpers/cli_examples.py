@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import torch
@@ -14,11 +14,12 @@ from resnet_cli.results.serialization import to_json
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages import test_compare as parity
 
-MODEL = """
-from torchvision.models import resnet18, resnet50
-
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
+
+
+MODEL = """
+from torchvision.models import resnet18, resnet50
 
 def ResNet18(num_classes=1000):
     return resnet18(num_classes=num_classes)
