@@ -281,18 +281,6 @@ def test_without_resvg_a_png_says_what_to_install(
     assert "resnet-cli[png]" in err[1]
 
 
-def test_without_a_font_a_png_is_refused(
-    saved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import resvg_py
-
-    render = resvg_py.svg_to_bytes
-    monkeypatch.setattr(resvg_py, "svg_to_bytes", lambda **given: render(**given, skip_system_fonts=True))
-    code, _, err = run([*saved, "-o", str(tmp_path / "x.png")], capsys)
-    assert code == 2
-    assert "no font" in err[0]
-
-
 def test_a_figure_that_cannot_be_made_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = save(tmp_path, {"summary.json": results_summary_flops.summary_result()})
     for figure, needs in (("roofline", "bench --layers"), ("sweep", "bench --batch-size"), ("walks", "flops")):
