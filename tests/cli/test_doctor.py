@@ -59,7 +59,7 @@ def test_an_installation_that_works(healthy: subprocess.CompletedProcess[str]) -
     assert (healthy.returncode, healthy.stderr) == (0, "")
     document = json.loads(healthy.stdout)
     assert document["schema"] == "resnet-cli/doctor/2"
-    assert document["healthy"] is True
+    assert document["ok"] is True
     assert document["torch"]["version"] == torch.__version__
     assert document["torch"]["git_version"] == torch.version.git_version
     assert document["host"]["logical_cores"] == os.cpu_count()
@@ -96,7 +96,7 @@ def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
     document, told = json.loads(done.stdout), rows(done.stdout)
     assert document["torch"] is None
-    assert (told["torch"]["status"], told["torch"]["needed"]) == ("no", True)
+    assert (told["torch"]["status"], told["torch"]["required"]) == ("no", True)
     assert "ImportError: libcudart.so.13: cannot open shared object file" in told["torch"]["reason"]
     assert "rename or remove it" in told["torch"]["fix"]
     assert {told[key]["status"] for key in ("cuda", "fvcore", "compile-cpu", "torchvision")} == {"not tried"}
@@ -196,8 +196,8 @@ def test_interrupted_while_the_other_process_starts(number: int, code: int, tmp_
 
 def test_this_process_imports_no_torch() -> None:
     code = (
-        "import io, sys\nfrom resnet_cli.measure.doctor.run import look\n"
-        "look(asks=lambda *_, **__: {}, stdout=io.StringIO())\n"
+        "import io, sys\nfrom resnet_cli.measure.doctor.run import collect_evidence\n"
+        "collect_evidence(asks=lambda *_, **__: {}, stdout=io.StringIO())\n"
         "print(sorted({'torch', 'torchvision', 'fvcore', 'numpy', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -231,14 +231,14 @@ def test_bad_input_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_compile_is_handed_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from resnet_cli.measure.doctor.run import verdict
+    from resnet_cli.measure.doctor.run import summarize_evidence
     from tests.helpers.results_doctor import GOOD
 
     asked: list[bool] = []
 
     def examine(*, try_compile: bool, progress: object) -> Any:
         asked.append(try_compile)
-        return verdict(GOOD, ())
+        return summarize_evidence(GOOD, ())
 
     monkeypatch.setattr("resnet_cli.measure.doctor.run.examine", examine)
     assert main(["doctor", "--compile"]) == 0

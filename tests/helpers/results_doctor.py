@@ -1,4 +1,4 @@
-"""Machines that were never there: what was found on them, and what comes of it."""
+"""Evidence of invented machines, and the results that follow from it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnet_cli.measure.doctor.evidence import Findings
+from packaging.version import Version
+
+from resnet_cli.measure.doctor.evidence import Evidence
 from resnet_cli.measure.doctor.probe_process import Answer
-from resnet_cli.measure.doctor.run import verdict
+from resnet_cli.measure.doctor.run import summarize_evidence
 from resnet_cli.measure.doctor.toolchain import Tool
-from resnet_cli.measure.doctor.torchvision_match import Installed
+from resnet_cli.measure.doctor.torchvision_match import InstalledPackage
 from resnet_cli.results.doctor import Capability, DoctorResult, Host, Interpreter, Package, Terminal, Variable
 
 HOST = Host(
@@ -27,8 +29,8 @@ HOST = Host(
     memory_limit_bytes=16 * 2**30,
 )
 H100 = {"name": "NVIDIA H100 80GB HBM3", "memory_bytes": 80 * 10**9, "capability": [9, 0], "failure": None}
-TORCH = Installed("2.14.1+cu130", "13.0", folder=Path("/site/torch"), tells_build=True)
-TORCHVISION = Installed(
+TORCH = InstalledPackage("2.14.1+cu130", "13.0", folder=Path("/site/torch"), tells_build=True)
+TORCHVISION = InstalledPackage(
     "0.29.1+cu130", requires=("numpy", "torch (>=2.14.0)"), folder=Path("/site/torchvision"), tells_build=True
 )
 FACTS: dict[str, dict[str, Any]] = {
@@ -40,7 +42,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "cpu dtypes": {"bfloat16": None, "float16": None, "emulates_bfloat16": False},
     "accelerators": {"mps_built": False, "mps_available": False, "mps_failure": None, "xpu_available": False},
     "distributed": {"gloo": True, "nccl": True, "nccl_version": [2, 28, 3]},
-    "cuda": {"available": True, "said": [], "gpus": [H100, H100]},
+    "cuda": {"available": True, "warnings": [], "gpus": [H100, H100]},
     "cudnn": {"available": True, "enabled": True, "version": 91300},
     "gpu dtypes": {"bfloat16": None, "float16": None},
     "torchinfo": {"version": "1.8.0"},
@@ -50,19 +52,18 @@ FACTS: dict[str, dict[str, Any]] = {
     "torchvision": {"version": "0.29.1+cu130"},
 }  # fmt: skip
 
-GOOD = Findings(
+GOOD = Evidence(
     answers={name: Answer(facts) for name, facts in FACTS.items()},
     torch=TORCH,
     torchvision=TORCHVISION,
-    oldest_torch="2.10",
-    versions={"torchinfo": "1.8.0", "fvcore": "0.1.5", "safetensors": "0.8.0", "triton": "3.8.0", "playwright": "1.65"},
+    oldest_torch=Version("2.10"),
+    versions={"torchinfo": "1.8.0", "fvcore": "0.1.5", "safetensors": "0.8.0", "triton": "3.8.0"},
     host=HOST,
     driver="580.95.05",
     system="linux",
     environment={"OMP_NUM_THREADS": "8", "SECRET": "x"},
     compiler=Tool("g++", "g++ 12.2.0"),
     header=Path("/usr/include/Python.h"),
-    browser="chromium",
     terminal=Terminal("utf-8", True, 120, True),
     weights_folder=Path("/"),
 )
@@ -76,46 +77,46 @@ NO_TORCH = replace(
 )
 
 
-def with_facts(question: str, found: Findings = GOOD, **facts: Any) -> Findings:
+def with_facts(probe: str, evidence: Evidence = GOOD, **facts: Any) -> Evidence:
     """The machine with other facts."""
-    return with_answers({question: Answer({**found.answers[question].facts, **facts})}, found)
+    return with_answers({probe: Answer({**evidence.answers[probe].facts, **facts})}, evidence)
 
 
-def with_failure(question: str, failure: str, found: Findings = GOOD) -> Findings:
-    """The machine on which a question fails."""
-    return with_answers({question: Answer(failure=failure)}, found)
+def with_failure(probe: str, failure: str, evidence: Evidence = GOOD) -> Evidence:
+    """The machine on which a probe fails."""
+    return with_answers({probe: Answer(failure=failure)}, evidence)
 
 
-def with_answers(answers: Mapping[str, Answer], found: Findings = GOOD) -> Findings:
-    return replace(found, answers={**found.answers, **answers})
+def with_answers(answers: Mapping[str, Answer], evidence: Evidence = GOOD) -> Evidence:
+    return replace(evidence, answers={**evidence.answers, **answers})
 
 
-def without(*questions: str, found: Findings = GOOD) -> Findings:
-    """The machine on which nobody asked."""
-    return replace(found, answers={name: answer for name, answer in found.answers.items() if name not in questions})
+def without(*probes: str, evidence: Evidence = GOOD) -> Evidence:
+    """The machine on which these probes did not run."""
+    return replace(evidence, answers={name: answer for name, answer in evidence.answers.items() if name not in probes})
 
 
-def without_cuda(found: Findings = GOOD) -> Findings:
-    return with_facts("cuda", found, available=False, gpus=[])
+def without_cuda(evidence: Evidence = GOOD) -> Evidence:
+    return with_facts("cuda", evidence, available=False, gpus=[])
 
 
-def row(found: Findings, key: str) -> Capability:
-    """A line of the verdict."""
-    return next(one for one in verdict(found, ()).capabilities if one.key == key)
+def row(evidence: Evidence, key: str) -> Capability:
+    """The row of a capability."""
+    return next(one for one in summarize_evidence(evidence, ()).capabilities if one.key == key)
 
 
 def broken_result() -> DoctorResult:
-    """A page with all that it may hold: a broken pair, a GPU, variables, a long reason, a hostile one."""
+    """Everything that a page can show: torch and torchvision that do not match, a GPU, variables, a hostile text."""
     hostile = replace(with_failure("fvcore", "ImportError: evil\x1b[2J|<b>[/x]:x:\u202e"), torch=TORCH)
-    found = with_failure("torchvision", "RuntimeError: operator torchvision::nms does not exist", hostile)
-    made = verdict(
-        replace(found, torch=replace(TORCH, cuda=None, version="2.14.1+cpu")),
+    evidence = with_failure("torchvision", "RuntimeError: operator torchvision::nms does not exist", hostile)
+    result = summarize_evidence(
+        replace(evidence, torch=replace(TORCH, cuda=None, version="2.14.1+cpu")),
         (Package("torch", "2.14.1"), Package("torchvision", "0.29.1"), Package("timm", None)),
     )
     return replace(
-        made,
+        result,
         resnet_cli="0.1.0",
         python=Interpreter("3.11.7", "CPython", "virtual environment"),
-        gpus=made.gpus[:1],
+        gpus=result.gpus[:1],
         variables=(Variable("CUDA_VISIBLE_DEVICES", ""), Variable("LD_PRELOAD", "~/libs/libjemalloc.so:" * 4)),
     )

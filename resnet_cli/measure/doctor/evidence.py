@@ -1,4 +1,4 @@
-"""What was found out, and how a line of the verdict is made of it."""
+"""What is known about this machine, and how a capability row is made from it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.version import Version
+
 from resnet_cli.measure.doctor.probe_process import Answer
 from resnet_cli.measure.doctor.toolchain import Tool
-from resnet_cli.measure.doctor.torchvision_match import Installed
+from resnet_cli.measure.doctor.torchvision_match import InstalledPackage
 from resnet_cli.results.doctor import NO, NOT_TRIED, YES, Capability, Host, Terminal
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """Everything that the lines of the verdict are drawn from. A test brings its own.
+class Evidence:
+    """Everything that the capability rows are derived from (injectable for tests).
 
     Args:
-        answers: of torch and its companions; a question that was in vain has none.
-        torch: as its files tell it.
+        answers: of the probes, by name; one that could not run has none.
+        torch: as described by its files.
         torchvision: likewise.
-        oldest_torch: the oldest release that resnet-cli takes; None where that is not known.
-        versions: of packages by their names; one that is not installed is missing.
+        oldest_torch: the oldest release that resnet-cli allows; None if that is not known.
+        versions: of the installed packages, by name.
         host: the machine.
-        driver: of NVIDIA, where the system has loaded one.
-        system: as sys.platform says.
-        environment: its variables.
-        compiler: of C++.
-        header: where Python.h is.
-        browser: the program.
-        terminal: where results go.
-        weights_folder: where published weights are kept; None where only torch would know.
+        driver: version of NVIDIA's kernel driver, if loaded.
+        system: `sys.platform`.
+        environment: environment variables.
+        compiler: C++ compiler.
+        header: path of Python.h.
+        terminal: standard output.
+        weights_folder: where torchvision caches downloaded weights; None if only torch would know.
     """
 
     answers: Mapping[str, Answer]
-    torch: Installed
-    torchvision: Installed
-    oldest_torch: str | None
+    torch: InstalledPackage
+    torchvision: InstalledPackage
+    oldest_torch: Version | None
     versions: Mapping[str, str]
     host: Host
     driver: str | None
@@ -44,46 +45,45 @@ class Findings:
     environment: Mapping[str, str]
     compiler: Tool
     header: Path | None
-    browser: str | None
     terminal: Terminal
     weights_folder: Path | None = field(default=None)
 
-    def fact(self, question: str, name: str) -> object:
-        """One of the facts of an answer; None where there is none."""
-        answer = self.answers.get(question)
+    def fact(self, probe: str, name: str) -> object:
+        """One fact of a probe's answer, or None."""
+        answer = self.answers.get(probe)
         return None if answer is None else answer.facts.get(name)
 
-    def failure(self, question: str) -> str | None:
-        """Why a question has no answer; None where it has one."""
-        answer = self.answers.get(question)
+    def failure(self, probe: str) -> str | None:
+        """Why a probe failed; None if it succeeded or did not run."""
+        answer = self.answers.get(probe)
         return None if answer is None else answer.failure
 
     @property
     def nvidia_driver(self) -> str | None:
-        """The version of NVIDIA's driver; on some systems, such as WSL, only NVML knows it."""
-        told = self.fact("nvml", "driver")
-        return self.driver if told is None else str(told)
+        """Version of NVIDIA's driver; on some systems, such as WSL, only NVML knows it."""
+        version = self.fact("nvml", "driver")
+        return self.driver if version is None else str(version)
 
     @property
     def imports_torch(self) -> bool:
-        """Whether torch can be imported and multiplies."""
+        """Whether torch can be imported and multiplies correctly."""
         answer = self.answers.get("torch")
         return answer is not None and answer.failure is None
 
 
-def yes(key: str, name: str, reason: str, *, needed: bool = False) -> Capability:
-    """It works."""
-    return Capability(key, name, YES, reason, None, needed)
+def yes(key: str, name: str, reason: str, *, required: bool = False) -> Capability:
+    """Row for a capability that works."""
+    return Capability(key, name, YES, reason, None, required)
 
 
-def no(key: str, name: str, reason: str, fix: str | None = None, *, needed: bool = False) -> Capability:
-    """It does not work."""
-    return Capability(key, name, NO, reason, fix, needed)
+def no(key: str, name: str, reason: str, fix: str | None = None, *, required: bool = False) -> Capability:
+    """Row for a capability that does not work; `fix` says what to do."""
+    return Capability(key, name, NO, reason, fix, required)
 
 
-def not_tried(key: str, name: str, reason: str, fix: str | None = None, *, needed: bool = False) -> Capability:
-    """Nobody knows."""
-    return Capability(key, name, NOT_TRIED, reason, fix, needed)
+def not_tried(key: str, name: str, reason: str, fix: str | None = None, *, required: bool = False) -> Capability:
+    """Row for a capability that was not probed."""
+    return Capability(key, name, NOT_TRIED, reason, fix, required)
 
 
 WITHOUT_TORCH = "needs torch"

@@ -1,4 +1,4 @@
-"""What can be told without torch: versions, the interpreter, the machine, variables, the terminal."""
+"""What can be read without torch: versions, interpreter, machine, environment variables, terminal."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from resnet_cli.measure.doctor.torchvision_match import recorded_version
+from resnet_cli.measure.doctor.torchvision_match import metadata_version
 from resnet_cli.measure.system import cgroups, cpu
 from resnet_cli.results.doctor import Host, Interpreter, Package, Terminal, Variable
 
 _ROOT = Path("/")
 
-# First what resnet-cli requires, then what its parts may use.
+# First what resnet-cli requires, then what it can use.
 _PACKAGES = (
-    "torch", "torchvision", "torchinfo", "fvcore", "typer", "rich", "safetensors", "jinja2",
-    "numpy", "triton", "nvidia-ml-py", "playwright", "timm",
+    "torch", "torchvision", "torchinfo", "fvcore", "typer", "rich", "safetensors", "jinja2", "msgspec", "psutil",
+    "numpy", "triton", "nvidia-ml-py", "resvg-py",
 )  # fmt: skip
 
-# What changes figures, or what is imported. No variable is here that may hold a secret.
+# Variables that affect results or imports. None of them holds a secret.
 _VARIABLES = (
     "OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY", "OMP_DYNAMIC", "GOMP_CPU_AFFINITY",
     "KMP_AFFINITY", "KMP_BLOCKTIME", "MKL_NUM_THREADS", "MKL_DYNAMIC", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR",
@@ -39,12 +39,12 @@ _VARIABLES = (
 
 
 def packages() -> tuple[Package, ...]:
-    """Versions as the metadata of the packages has them."""
-    return tuple(Package(name, recorded_version(name)) for name in _PACKAGES)
+    """Versions according to the metadata of the packages."""
+    return tuple(Package(name, metadata_version(name)) for name in _PACKAGES)
 
 
 def interpreter() -> Interpreter:
-    """The Python that runs this."""
+    """The Python interpreter."""
     free = " without the GIL" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
     if (Path(sys.prefix) / "conda-meta").is_dir():
         kind = "conda environment"
@@ -54,7 +54,7 @@ def interpreter() -> Interpreter:
 
 
 def host(root: Path = _ROOT) -> Host:
-    """The machine, and what control groups and affinity leave of it."""
+    """The machine, and what affinity and control groups leave of it for this process."""
     return Host(
         system=platform.platform(),
         architecture=platform.machine(),
@@ -70,26 +70,28 @@ def host(root: Path = _ROOT) -> Host:
 
 
 def driver(root: Path = _ROOT) -> str | None:
-    """The version of NVIDIA's driver, where Linux has loaded it."""
+    """Version of NVIDIA's kernel driver on Linux, or None."""
     words = cgroups.text(root / "proc/driver/nvidia/version").partition("\n")[0].split()
     return next((word for word in words if word[0].isdigit() and "." in word), None)
 
 
 def variables(environment: Mapping[str, str] = os.environ) -> Iterator[Variable]:
-    """Those that are set, empty ones too: an empty CUDA_VISIBLE_DEVICES hides every GPU."""
+    """Variables that are set, empty ones included: an empty CUDA_VISIBLE_DEVICES hides every GPU."""
     return (Variable(name, environment[name]) for name in _VARIABLES if name in environment)
 
 
 def terminal(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> Terminal:
-    """Where results go, by the rules that they are drawn by."""
+    """Standard output, by the rules of the renderer."""
     if stream is None:
         return Terminal("none", False, None, False)
     is_terminal = stream.isatty()
     columns = None
     if is_terminal:
-        said = environment.get("COLUMNS", "")
+        width = environment.get("COLUMNS", "")
         try:
-            columns = int(said) if said.isdecimal() and int(said) > 0 else os.get_terminal_size(stream.fileno()).columns
+            columns = (
+                int(width) if width.isdecimal() and int(width) > 0 else os.get_terminal_size(stream.fileno()).columns
+            )
         except (OSError, ValueError):
             columns = None
     plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"

@@ -1,7 +1,7 @@
-"""Questions that may crash or hang the process that asks them, asked in a process of their own.
+"""Probes that may crash or hang, run in a child process.
 
-A child answers one question after another, a line of JSON each. Where it ends or stays silent, that is the answer to
-the question that it was at, and another child goes on with the next one.
+A child runs one probe after another and writes a line of JSON for each. If it crashes or does not answer in time, that
+is the answer of the probe that was running, and another child continues with the next one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from importlib import import_module
 from typing import IO, Any
 
 from resnet_cli import signals
-from resnet_cli.formatting import printable
 
 _LONGEST = 240  # characters of a reason
-_ENDS_WITHIN_S = 5.0  # a process that was killed; one that waits for a driver may not
+_ENDS_WITHIN_S = 5.0  # after SIGKILL; a process that waits for a driver may not end
 
-# The child looks for modules where this process does, whatever the folder that it starts in.
+# The child gets the module search path of this process, wherever it starts.
 _CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from resnet_cli.measure.doctor.probe_process import answer_all; answer_all(sys.argv[2], sys.argv[3:])"
@@ -36,13 +35,13 @@ _CHILD = (
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question.
+    """One probe.
 
     Args:
-        run: gives the facts, as JSON can hold them; whatever it raises is the reason why there are none.
-        doing: what is going on meanwhile, for a person who waits.
-        needs: another question; without an answer to that one this is not asked.
-        limit_s: how long to wait for the answer.
+        run: returns facts that JSON can hold; an exception is the reason why there are none.
+        doing: shown as progress meanwhile.
+        needs: another probe; if that one fails, this one is not run.
+        limit_s: time limit in seconds.
     """
 
     run: Callable[[], Mapping[str, Any]]
@@ -53,15 +52,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Facts, or why there are none."""
+    """The facts of a probe, or why it failed."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line that a terminal can show."""
-    text = printable(" ".join(str(error).split()))
+    """An error in one line."""
+    text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:_LONGEST] if text else type(error).__name__
 
 
@@ -69,28 +68,28 @@ def reason(error: BaseException) -> str:
 
 
 def answer_all(home: str, names: Sequence[str]) -> None:
-    """Answer questions on standard output, and end. What libraries print meanwhile is lost.
+    """Run probes, write the answers to standard output, and exit. What libraries print meanwhile is discarded.
 
     Args:
-        home: the module that has the questions, as PROBES.
-        names: of the questions.
+        home: module that holds the probes, as PROBES.
+        names: of the probes.
     """
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     probes: Mapping[str, Probe] = import_module(home).PROBES
-    warnings.simplefilter("ignore")  # even where PYTHONWARNINGS makes errors of them
+    warnings.simplefilter("ignore")  # even if PYTHONWARNINGS turns them into errors
     for name in names:
-        said: dict[str, Any]
-        with contextlib.suppress(OSError):  # complaints about the questions before explain nothing that comes now
+        answer: dict[str, Any]
+        with contextlib.suppress(OSError):  # messages of earlier probes would be misleading
             os.ftruncate(2, 0)
             os.lseek(2, 0, os.SEEK_SET)
         try:
-            said = {"facts": dict(probes[name].run())}
+            answer = {"facts": dict(probes[name].run())}
         except BaseException as error:  # a broken package may even call sys.exit
-            said = {"failure": reason(error)}
-        out.write(json.dumps({"name": name, **said}) + "\n")
+            answer = {"failure": reason(error)}
+        out.write(json.dumps({"name": name, **answer}) + "\n")
         out.flush()
-    os._exit(0)  # a library that crashes while it is taken down has answered already
+    os._exit(0)  # a crash during interpreter shutdown must not count
 
 
 # The parent
@@ -103,16 +102,16 @@ def ask(
     environment: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Answer]:
-    """Ask questions in processes of their own.
+    """Run probes in child processes.
 
     Args:
-        names: of the questions, in order.
-        home: the module that has them, as PROBES.
-        environment: of these processes; None: that of this one.
-        progress: is told what is going on.
+        names: of the probes, in order.
+        home: module that holds them, as PROBES.
+        environment: of the children; None: that of this process.
+        progress: called with a short text before each probe.
 
     Returns:
-        An answer for each; none for those that an answer was missing for which they need.
+        An answer for each probe, except for those whose `needs` failed.
     """
     probes: Mapping[str, Probe] = import_module(home).PROBES
     answers: dict[str, Answer] = {}
@@ -134,32 +133,32 @@ def _converse(
     answers: dict[str, Answer],
     progress: Callable[[str], None],
 ) -> None:
-    """Take answers from a child for as long as it is of use; questions that are done with are taken out."""
+    """Take answers from a child while it is usable; finished probes are removed from `left`."""
     while left:
         name = left.pop(0)
         progress(probes[name].doing)
         answers[name], goes_on = child.answer(probes[name].limit_s)
         if answers[name].failure is not None:
-            in_vain = [other for other in left if probes[other].needs == name]
-            left[:] = [other for other in left if other not in in_vain]
-            goes_on = goes_on and not in_vain
+            skipped = [other for other in left if probes[other].needs == name]
+            left[:] = [other for other in left if other not in skipped]
+            goes_on = goes_on and not skipped
         if not goes_on:
             return
 
 
 class _Child:
-    """A process that answers."""
+    """A child process that runs probes."""
 
-    def __init__(self, process: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], messages: IO[bytes]) -> None:
         self.process = process
-        self._complaints = complaints
+        self._messages = messages
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+        with contextlib.suppress(OSError, ValueError):  # closed by `end`
             for line in self.process.stdout:
                 self._lines.put(line)
         self._lines.put(None)
@@ -172,11 +171,11 @@ class _Child:
             return Answer(failure=f"no answer within {limit_s:g} s"), False
         if line is None:
             return Answer(failure=self._how_it_ended()), False
-        said = json.loads(line)
-        return Answer(said.get("facts") or {}, said.get("failure")), True
+        answer = json.loads(line)
+        return Answer(answer.get("facts") or {}, answer.get("failure")), True
 
     def end(self) -> None:
-        """End the process and all that it has started."""
+        """Kill the process and all that it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -189,24 +188,24 @@ class _Child:
             self.process.stdout.close()
 
     def _how_it_ended(self) -> str:
-        """How the process came to its end."""
+        """How the process ended, with its last line on standard error."""
         try:
             code = self.process.wait(_ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
-            return "the process that tried it closed its output"
+            return "the probe process closed its output"
         how = f"ended with code {code}"
         if code < 0:
             how = f"crashed ({signal.Signals(-code).name})" if -code in set(signal.Signals) else f"crashed ({-code})"
-        self._complaints.seek(0)
-        complaints = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
-        last = f": {printable(complaints[-1].strip())}" if complaints else ""
-        return f"the process that tried it {how}{last}"[:_LONGEST]
+        self._messages.seek(0)
+        messages = self._messages.read().decode("utf-8", "replace").strip().splitlines()
+        last = f": {messages[-1].strip()}" if messages else ""
+        return f"the probe process {how}{last}"[:_LONGEST]
 
 
 @contextlib.contextmanager
 def _child(home: str, names: Sequence[str], environment: Mapping[str, str] | None) -> Iterator[_Child]:
-    """A process that answers these questions; with all that it started it is gone afterwards."""
-    with tempfile.TemporaryFile() as complaints:
+    """A child process for these probes, killed afterwards with all that it started."""
+    with tempfile.TemporaryFile() as messages:
         child: _Child | None = None
         try:
             with signals.deferred():
@@ -215,11 +214,11 @@ def _child(home: str, names: Sequence[str], environment: Mapping[str, str] | Non
                         [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), home, *names],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
-                        stderr=complaints,
+                        stderr=messages,
                         env=None if environment is None else dict(environment),
-                        start_new_session=True,  # a group of its own, which compilers that it starts belong to
+                        start_new_session=True,  # so that compilers which it starts are killed too
                     ),
-                    complaints,
+                    messages,
                 )
             yield child
         finally:

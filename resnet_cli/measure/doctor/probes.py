@@ -1,9 +1,9 @@
-"""The questions that only torch and its companions can answer. They run in a process of their own.
+"""Probes of torch and its companions, which run in a process of their own.
 
-Each is free to raise: what it raises is the reason that the user gets to read.
+A probe may raise: its exception is the reason that the user reads.
 """
 
-# Every question imports what it asks, and nothing else does.
+# A probe imports what it examines; the parent process imports none of it.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ def _torch() -> Facts:
     import torch
 
     if float(torch.ones(2, 2).matmul(torch.ones(2, 2)).sum()) != 8.0:
-        raise ArithmeticError("torch multiplies matrices wrongly")
+        raise ArithmeticError("torch computes a wrong matrix product")
     return {
         "version": str(torch.__version__),
-        "git_version": _told(lambda: torch.version.git_version),
-        "cuda": _told(lambda: torch.version.cuda),
-        "hip": _told(lambda: torch.version.hip),
-        "threads": _told(torch.get_num_threads),
-        "interop_threads": _told(torch.get_num_interop_threads),
-        "weights_folder": _told(torch.hub.get_dir),
+        "git_version": _or_none(lambda: torch.version.git_version),
+        "cuda": _or_none(lambda: torch.version.cuda),
+        "hip": _or_none(lambda: torch.version.hip),
+        "threads": _or_none(torch.get_num_threads),
+        "interop_threads": _or_none(torch.get_num_interop_threads),
+        "weights_folder": _or_none(torch.hub.get_dir),
     }
 
 
 def _arithmetic() -> Facts:
     from resnet_cli.measure.bench import conditions
 
-    return {"kernels": _told(conditions.instructions), "libraries": _told(conditions.libraries) or ()}
+    return {"kernels": _or_none(conditions.instructions), "libraries": _or_none(conditions.libraries) or ()}
 
 
-def _told(ask: Callable[[], Any]) -> Any:
-    """What torch says; None where this torch does not."""
+def _or_none(ask: Callable[[], Any]) -> Any:
+    """The value, or None if this torch does not provide it."""
     try:
         return ask()
     except Exception:
@@ -57,8 +57,8 @@ def _cuda() -> Facts:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        available = torch.cuda.is_available()  # why not is a warning, which goes to nobody otherwise
-        said = [" ".join(str(one.message).split()) for one in caught]
+        available = torch.cuda.is_available()  # torch reports the reason as a warning
+        messages = [" ".join(str(one.message).split()) for one in caught]
     gpus = []
     for index in range(torch.cuda.device_count() if available else 0):
         properties = torch.cuda.get_device_properties(index)
@@ -67,10 +67,10 @@ def _cuda() -> Facts:
                 "name": str(properties.name),
                 "memory_bytes": int(properties.total_memory),
                 "capability": [int(properties.major), int(properties.minor)],
-                "failure": _fails(partial(_convolve, f"cuda:{index}", torch.float32)),
+                "failure": _failure_of(partial(_convolve, f"cuda:{index}", torch.float32)),
             }
         )
-    return {"available": available, "said": said, "gpus": gpus}
+    return {"available": available, "warnings": messages, "gpus": gpus}
 
 
 def _gpu_dtypes() -> Facts:
@@ -79,8 +79,8 @@ def _gpu_dtypes() -> Facts:
     if not torch.cuda.is_available():
         return {}
     return {
-        "bfloat16": _fails(lambda: _convolve("cuda", torch.bfloat16)),
-        "float16": _fails(lambda: _convolve("cuda", torch.float16)),
+        "bfloat16": _failure_of(lambda: _convolve("cuda", torch.bfloat16)),
+        "float16": _failure_of(lambda: _convolve("cuda", torch.float16)),
     }
 
 
@@ -98,25 +98,29 @@ def _cpu_dtypes() -> Facts:
     from resnet_cli.measure.optimizations.registry import machine
 
     return {
-        "bfloat16": _fails(lambda: _convolve("cpu", torch.bfloat16)),
-        "float16": _fails(lambda: _convolve("cpu", torch.float16)),
+        "bfloat16": _failure_of(lambda: _convolve("cpu", torch.bfloat16)),
+        "float16": _failure_of(lambda: _convolve("cpu", torch.float16)),
         "emulates_bfloat16": machine(torch.device("cpu")).emulates_bfloat16,
     }
 
 
 def _convolve(device: str, dtype: Any) -> None:
-    """A convolution whose result is known."""
+    """Run a convolution with a known result.
+
+    Raises:
+        ArithmeticError: the result is wrong.
+    """
     import torch
 
     ones = torch.ones(1, 8, 5, 5, device=device, dtype=dtype)
     weight = torch.ones(8, 8, 3, 3, device=device, dtype=dtype)
-    found = float(torch.nn.functional.conv2d(ones, weight)[0, 0, 0, 0])
-    if found != 72.0:
-        raise ArithmeticError(f"a convolution gives {found:g} where 72 is right")
+    value = float(torch.nn.functional.conv2d(ones, weight)[0, 0, 0, 0])
+    if value != 72.0:
+        raise ArithmeticError(f"a convolution gives {value:g} instead of 72")
 
 
-def _fails(what: Callable[[], object]) -> str | None:
-    """Why something does not work; None where it does."""
+def _failure_of(what: Callable[[], object]) -> str | None:
+    """Why a call fails, or None."""
     try:
         what()
     except Exception as error:
@@ -131,7 +135,7 @@ def _distributed() -> Facts:
     if not dist.is_available():
         return {"gloo": False, "nccl": False, "nccl_version": None}
     nccl = bool(dist.is_nccl_available())
-    version = _told(torch.cuda.nccl.version) if nccl else None
+    version = _or_none(torch.cuda.nccl.version) if nccl else None
     return {"gloo": bool(dist.is_gloo_available()), "nccl": nccl, "nccl_version": version}
 
 
@@ -139,23 +143,26 @@ def _accelerators() -> Facts:
     import torch
 
     xpu = getattr(torch, "xpu", None)
+    has_mps = torch.backends.mps.is_available()
     return {
         "mps_built": bool(torch.backends.mps.is_built()),
-        "mps_available": bool(torch.backends.mps.is_available()),
-        "mps_failure": _fails(lambda: _convolve("mps", torch.float32)) if torch.backends.mps.is_available() else None,
+        "mps_available": bool(has_mps),
+        "mps_failure": _failure_of(lambda: _convolve("mps", torch.float32))
+        if torch.backends.mps.is_available()
+        else None,
         "xpu_available": bool(xpu.is_available()) if xpu is not None else False,
     }
 
 
-def _importing(*names: str) -> Callable[[], Facts]:
-    """Imports of a package; its version is what it says itself."""
+def _import_probe(*names: str) -> Callable[[], Facts]:
+    """A probe that imports modules and reports the version of the first."""
 
     def run() -> Facts:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             modules = [importlib.import_module(name) for name in names]
-        said = getattr(modules[0], "__version__", None)
-        return {"version": None if said is None else str(said)}
+        version = getattr(modules[0], "__version__", None)
+        return {"version": None if version is None else str(version)}
 
     return run
 
@@ -172,8 +179,8 @@ def _nvml() -> Facts:
     }
 
 
-def _compiling(device: str) -> Callable[[], Facts]:
-    """Compiles a small network the way that `bench` does, and holds it against plain eager."""
+def _compile_probe(device: str) -> Callable[[], Facts]:
+    """A probe that compiles a small network the way `bench` does and compares its output with eager."""
 
     def run() -> Facts:
         import torch
@@ -185,7 +192,7 @@ def _compiling(device: str) -> Callable[[], Facts]:
         image = torch.ones(1, 3, 8, 8, device=device)
         with torch.inference_mode():
             if not torch.allclose(compile_for(model, image)(image), model(image), atol=1e-3):  # type: ignore[arg-type]
-                raise ArithmeticError("what is compiled gives another result than plain eager")
+                raise ArithmeticError("the compiled network gives another result than eager")
         return {}
 
     return run
@@ -200,16 +207,16 @@ PROBES: Mapping[str, Probe] = {
     "cuda": Probe(_cuda, "trying CUDA", needs="torch", limit_s=_IMPORT_S),
     "cudnn": Probe(_cudnn, "trying CUDA", needs="cuda"),
     "gpu dtypes": Probe(_gpu_dtypes, "trying CUDA", needs="cuda"),
-    "torchinfo": Probe(_importing("torchinfo"), "importing torchinfo", needs="torch"),
-    "fvcore": Probe(_importing("fvcore", "fvcore.nn"), "importing fvcore", needs="torch", limit_s=_IMPORT_S),
-    "safetensors": Probe(_importing("safetensors"), "importing safetensors"),
+    "torchinfo": Probe(_import_probe("torchinfo"), "importing torchinfo", needs="torch"),
+    "fvcore": Probe(_import_probe("fvcore", "fvcore.nn"), "importing fvcore", needs="torch", limit_s=_IMPORT_S),
+    "safetensors": Probe(_import_probe("safetensors"), "importing safetensors"),
     "nvml": Probe(_nvml, "asking NVML"),
-    # Last: one that does not fit its torch leaves a process in which nothing else can be trusted.
+    # Last: a torchvision that does not match its torch leaves a broken process behind.
     "torchvision": Probe(
-        _importing("torchvision", "torchvision.models"), "importing torchvision", needs="torch", limit_s=_IMPORT_S
+        _import_probe("torchvision", "torchvision.models"), "importing torchvision", needs="torch", limit_s=_IMPORT_S
     ),
-    "compile cpu": Probe(_compiling("cpu"), "compiling for the CPU", needs="torch", limit_s=_COMPILE_S),
-    "compile cuda": Probe(_compiling("cuda"), "compiling for the GPU", needs="torch", limit_s=_COMPILE_S),
+    "compile cpu": Probe(_compile_probe("cpu"), "compiling for the CPU", needs="torch", limit_s=_COMPILE_S),
+    "compile cuda": Probe(_compile_probe("cuda"), "compiling for the GPU", needs="torch", limit_s=_COMPILE_S),
 }
 COMPILING = ("compile cpu", "compile cuda")
 LOOKING = tuple(name for name in PROBES if name not in COMPILING)

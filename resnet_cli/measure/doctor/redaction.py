@@ -1,4 +1,4 @@
-"""What an issue report must not tell: who the user is and where they live on their machine."""
+"""Removes user name, host name and home folders from texts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-# Of another user, or of this one under another root.
+# Any home folder, also of other users.
 _ANY_HOME = re.compile(r"([/\\](?:home|Users)[/\\])[^/\\\s'\"):,;]+", re.IGNORECASE)
 _ENDS = r"(?=$|[/\\\s'\"):,;])"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is not to be recognised.
+    """What must not appear in an issue report.
 
     Args:
-        homes: folders of the user.
-        user: their name.
-        host: name of the machine.
+        homes: home folders of the user.
+        user: user name.
+        host: host name.
     """
 
     homes: tuple[str, ...]
@@ -47,10 +47,10 @@ class Identity:
 
 
 def identity() -> Identity:
-    """Of the user of this process."""
+    """The user of this process."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a number that no name belongs to
+    except (KeyError, OSError, ImportError):  # a user ID without a name
         user = ""
     return Identity(tuple(dict.fromkeys(_homes())), user, platform.node())
 

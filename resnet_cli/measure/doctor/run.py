@@ -1,4 +1,4 @@
-"""The whole examination: look, ask, and say what works."""
+"""`doctor`: collect evidence about this machine, and conclude what works."""
 
 from __future__ import annotations
 
@@ -6,71 +6,78 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import resnet_cli
-from resnet_cli.formatting import printable
 from resnet_cli.measure.doctor import host, probes, toolchain, torchvision_match
-from resnet_cli.measure.doctor.checks.accelerators import accelerators, capability, gpus
-from resnet_cli.measure.doctor.checks.cpu_and_compile import processing
-from resnet_cli.measure.doctor.checks.optional import extras, weights_folder
-from resnet_cli.measure.doctor.checks.packages import packages
-from resnet_cli.measure.doctor.evidence import Findings
+from resnet_cli.measure.doctor.checks.accelerators import capability, check_accelerators, gpus
+from resnet_cli.measure.doctor.checks.cpu_and_compile import check_cpu_and_compile
+from resnet_cli.measure.doctor.checks.optional import check_optional, weights_folder
+from resnet_cli.measure.doctor.checks.packages import check_packages
+from resnet_cli.measure.doctor.evidence import Evidence
 from resnet_cli.measure.doctor.probe_process import Answer, ask
 from resnet_cli.measure.doctor.redaction import Identity, identity
 from resnet_cli.results.doctor import NO, Capability, DoctorResult, Gpu, Package, TorchBuild
 
 Progress = Callable[[str], None]
 
+# Each yields rows of the table, in this order.
+CHECKS: tuple[Callable[[Evidence], Iterable[Capability]], ...] = (
+    check_packages,
+    check_accelerators,
+    check_cpu_and_compile,
+    check_optional,
+)
 
-class Asks(Protocol):
-    """Asks questions in processes of their own: `isolated.ask`."""
+
+class AskFunction(Protocol):
+    """Answers probes in a process of their own; `probe_process.ask` does."""
 
     def __call__(
         self, names: Sequence[str], home: str, *, environment: Mapping[str, str] | None = ..., progress: Progress = ...
     ) -> dict[str, Answer]:
-        """An answer for each name that could be asked."""
+        """An answer for each probe that ran."""
 
 
 def examine(
     *, try_compile: bool = False, stdout: TextIO | None = None, progress: Progress = lambda _: None
 ) -> DoctorResult:
-    """Look at everything that an issue report should contain.
+    """Everything that an issue report should contain.
 
     Args:
-        try_compile: really compile a small network, which may take a minute.
+        try_compile: also compile a small network, which may take a minute.
         stdout: where results go; None: sys.stdout.
-        progress: is told what is going on.
+        progress: called with a short text before each step.
     """
-    found = look(try_compile=try_compile, stdout=stdout, progress=progress)
-    return scrubbed(verdict(found, host.packages()), identity())
+    evidence = collect_evidence(try_compile=try_compile, stdout=stdout, progress=progress)
+    return scrubbed(summarize_evidence(evidence, host.packages()), identity())
 
 
-def look(
+def collect_evidence(
     *,
     try_compile: bool = False,
     stdout: TextIO | None = None,
     progress: Progress = lambda _: None,
-    asks: Asks = ask,
-) -> Findings:
-    """Find everything out.
+    asks: AskFunction = ask,
+) -> Evidence:
+    """Run all probes, and read what can be read without torch.
 
     Args:
-        try_compile: really compile a small network.
+        try_compile: also compile a small network.
         stdout: where results go; None: sys.stdout.
-        progress: is told what is going on.
-        asks: in a process of its own.
+        progress: called with a short text before each step.
+        asks: runs probes (injectable for tests).
     """
-    answers = _ask(probes.LOOKING, asks, progress)
+    answers = _ask_in_scratch_folder(probes.LOOKING, asks, progress)
     versions = {one.name: one.version for one in host.packages() if one.version is not None}
-    found = Findings(
+    evidence = Evidence(
         answers=answers,
         torch=torchvision_match.installed("torch"),
         torchvision=torchvision_match.installed("torchvision"),
-        oldest_torch=torchvision_match.floor("torch"),
+        oldest_torch=torchvision_match.minimum_version("torch"),
         versions=versions,
         host=host.host(),
         driver=host.driver(),
@@ -78,25 +85,23 @@ def look(
         environment=os.environ,
         compiler=toolchain.compiler(),
         header=toolchain.python_header(),
-        browser=toolchain.browser(),
         terminal=host.terminal(sys.stdout if stdout is None else stdout),
     )
-    found = replace(found, weights_folder=weights_folder(found))
-    if try_compile and found.imports_torch:
-        names = [name for name in probes.COMPILING if name != "compile cuda" or gpus(found)]
-        found = replace(found, answers={**answers, **_ask(names, asks, progress)})
-    return found
+    evidence = replace(evidence, weights_folder=weights_folder(evidence))
+    if try_compile and evidence.imports_torch:
+        names = [name for name in probes.COMPILING if name != "compile cuda" or gpus(evidence)]
+        evidence = replace(evidence, answers={**answers, **_ask_in_scratch_folder(names, asks, progress)})
+    return evidence
 
 
-def _ask(names: Sequence[str], asks: Asks, progress: Progress) -> dict[str, Answer]:
-    """What the processes write to folders of temporary files and caches goes with them.
+def _ask_in_scratch_folder(names: Sequence[str], asks: AskFunction, progress: Progress) -> dict[str, Answer]:
+    """Run probes with a scratch folder for temporary files and compiler caches, which is removed afterwards.
 
-    The import of torchvision alone leaves a folder, and a compiler that has to be stopped leaves more. What is compiled
-    here is not found again either.
+    Importing torchvision leaves a temporary folder, and a compiler that is stopped leaves more.
     """
     try:
         folder = tempfile.mkdtemp(prefix="resnet-cli-")
-    except OSError:  # nothing can be written here; what that breaks, the answers say
+    except OSError:  # no writable temporary folder: the probes report what that breaks
         return asks(names, probes.__name__, progress=progress)
     try:
         environment = {
@@ -110,37 +115,37 @@ def _ask(names: Sequence[str], asks: Asks, progress: Progress) -> dict[str, Answ
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def verdict(found: Findings, installed: tuple[Package, ...]) -> DoctorResult:
-    """What the findings come to.
+def summarize_evidence(evidence: Evidence, installed: tuple[Package, ...]) -> DoctorResult:
+    """The result: facts as they are, and one row per capability.
 
     Args:
-        found: everything that was found out.
+        evidence: of this machine.
         installed: packages with their versions.
     """
-    capabilities = (*packages(found), *accelerators(found), *processing(found), *extras(found))
+    capabilities = tuple(row for check in CHECKS for row in check(evidence))
     return DoctorResult(
-        ok=_healthy(capabilities),
+        ok=_all_required_work(capabilities),
         resnet_cli=resnet_cli.__version__,
         python=host.interpreter(),
         packages=installed,
-        torch=_torch_build(found),
-        host=found.host,
-        gpus=tuple(_gpu(gpu, found) for gpu in gpus(found)),
-        variables=tuple(host.variables(found.environment)),
-        terminal=found.terminal,
+        torch=_torch_build(evidence),
+        host=evidence.host,
+        gpus=tuple(_gpu(gpu, evidence) for gpu in gpus(evidence)),
+        variables=tuple(host.variables(evidence.environment)),
+        terminal=evidence.terminal,
         capabilities=capabilities,
         notes=(),
     )
 
 
-def _healthy(capabilities: Sequence[Capability]) -> bool:
+def _all_required_work(capabilities: Sequence[Capability]) -> bool:
     return not any(one.required and one.status == NO for one in capabilities)
 
 
-def _torch_build(found: Findings) -> TorchBuild | None:
-    if not found.imports_torch:
+def _torch_build(evidence: Evidence) -> TorchBuild | None:
+    if not evidence.imports_torch:
         return None
-    facts = {**found.answers["torch"].facts, **found.answers.get("arithmetic", Answer()).facts}
+    facts = {**evidence.answers["torch"].facts, **evidence.answers.get("arithmetic", Answer()).facts}
     return TorchBuild(
         version=str(facts["version"]),
         git_version=facts.get("git_version"),
@@ -153,20 +158,18 @@ def _torch_build(found: Findings) -> TorchBuild | None:
     )
 
 
-def _gpu(gpu: dict[str, Any], found: Findings) -> Gpu:
+def _gpu(gpu: dict[str, Any], evidence: Evidence) -> Gpu:
     return Gpu(
         name=str(gpu["name"]),
         memory_bytes=int(gpu["memory_bytes"]),
         capability=".".join(map(str, capability(gpu))),
-        driver=None if found.fact("torch", "hip") else found.nvidia_driver,
+        driver=None if evidence.fact("torch", "hip") else evidence.nvidia_driver,
     )
 
 
 def scrubbed(result: DoctorResult, who: Identity) -> DoctorResult:
-    """The result without what an issue report must not tell, wherever a text comes from outside."""
-
-    def clean(text: str) -> str:
-        return printable(who.scrub(text))
+    """The result without user name, host name and home folders, which an issue report must not contain."""
+    clean = who.scrub
 
     return replace(
         result,

@@ -1,31 +1,36 @@
-"""Whether torchvision fits the torch beside it, told from files alone: neither is imported.
+"""Whether torchvision fits the installed torch, told from their files: neither is imported.
 
-torchvision's own metadata names the torch that it was built for. On top of that, its binary needs the CUDA libraries
-that it was built with: PyPI's torchvision beside a torch for the CPU fails, though the releases fit. Metadata hides
-the build; the package's own version.py has it.
+The metadata of torchvision names the torch releases that it works with. On top of that, its binary needs the CUDA
+libraries that it was built with: a torchvision built for CUDA fails beside a torch for the CPU even where the releases
+fit. The metadata does not name the build; `version.py` of the package does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
 
 @dataclass(frozen=True, slots=True)
-class Installed:
-    """A package as its files tell it.
+class InstalledPackage:
+    """A package as described by its files.
 
     Args:
-        version: with the build where it names one: "0.29.1+cu130".
-        cuda: that it was built for, as torch's version.py says: "13.0".
-        requires: what its metadata asks for.
+        version: with the build, if it names one: "0.29.1+cu130".
+        cuda: CUDA version of the build, from version.py: "13.0".
+        requires: requirements in its metadata.
         folder: where Python finds it.
-        tells_build: its version.py could be read, so that a cuda of None means none.
-        shadow: this is not the installed package but something else of its name, which stands before it.
+        tells_build: version.py could be read, so that `cuda=None` means a build without CUDA.
+        is_shadowed: Python finds something else of this name before the installed package.
     """
 
     version: str | None = None
@@ -33,11 +38,11 @@ class Installed:
     requires: tuple[str, ...] = ()
     folder: Path | None = None
     tells_build: bool = False
-    shadow: bool = False
+    is_shadowed: bool = False
 
 
-def installed(name: str) -> Installed:
-    """What the files of a package say; nothing where there is none."""
+def installed(name: str) -> InstalledPackage:
+    """A package as described by its files; all fields are None if it is not installed."""
     distribution = _distribution(name)
     folder = _folder(name)
     text = ""
@@ -47,14 +52,14 @@ def installed(name: str) -> Installed:
         except OSError:
             text = ""
     expected = None if distribution is None else Path(str(distribution.locate_file(name)))
-    return Installed(
-        version=_assigned("__version__", text) or recorded_version(name),
+    return InstalledPackage(
+        version=_assigned("__version__", text) or metadata_version(name),
         cuda=_assigned("cuda", text),
         requires=tuple((distribution.requires if distribution is not None else None) or ()),
         folder=folder,
         tells_build=bool(text),
         # An editable build lies elsewhere too, but it has a version.py.
-        shadow=folder is not None and not text and (expected is None or folder.resolve() != expected.resolve()),
+        is_shadowed=folder is not None and not text and (expected is None or folder.resolve() != expected.resolve()),
     )
 
 
@@ -65,20 +70,20 @@ def _distribution(name: str) -> importlib.metadata.Distribution | None:
         return None
 
 
-def recorded_version(name: str) -> str | None:
-    """Version of a package as its metadata has it; None where it is not installed, or half of it is gone."""
+def metadata_version(name: str) -> str | None:
+    """Version in the metadata of a package, or None if it is not installed or its metadata is damaged."""
     distribution = _distribution(name)
     if distribution is None:
         return None
     try:
         record = distribution.metadata
         return str(record["Version"]) if "Version" in record else None
-    except OSError:  # what newer Pythons say where the file is gone
+    except OSError:  # newer Pythons raise it if the file is missing
         return None
 
 
 def _folder(name: str) -> Path | None:
-    """Where Python would import a package or module from."""
+    """Where Python would import this package or module from."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
@@ -95,60 +100,47 @@ def _assigned(name: str, text: str) -> str | None:
     return match[1] if match else None
 
 
-def mismatch(torch: Installed, torchvision: Installed) -> str | None:
-    """Why these two cannot work together; None where nothing speaks against it."""
+def mismatch(torch: InstalledPackage, torchvision: InstalledPackage) -> str | None:
+    """Why these two releases do not work together, or None if nothing is known against it."""
     if torch.version is None or torchvision.version is None:
         return None
-    wanted = next((found for one in torchvision.requires if (found := _wanted(one))), None)
-    if wanted is not None and not _satisfies(torch.version, wanted):
-        said = ", ".join(f"{sign}{number}" for sign, number in wanted).removeprefix("==")
-        return f"torchvision {torchvision.version} needs torch {said}, and torch {torch.version} is installed"
+    required = next((one.specifier for one in _parsed(torchvision.requires) if one.name == "torch"), None)
+    torch_version = parse_version(torch.version)
+    if required is not None and torch_version is not None and not required.contains(torch_version, prereleases=True):
+        wanted = str(required).removeprefix("==")
+        return f"torchvision {torchvision.version} needs torch {wanted}, and torch {torch.version} is installed"
     build = re.search(r"\+cu(\d+)(\d)$", torchvision.version)
     if build is None or not torch.tells_build:
         return None
     built = f"torchvision {torchvision.version} was built for CUDA {build[1]}.{build[2]}"
     if torch.cuda is None:
-        return f"{built}, and torch {torch.version} without CUDA"
-    if torch.cuda.partition(".")[0] != build[1]:  # releases of one major version serve each other
-        return f"{built}, and torch for CUDA {torch.cuda}"
+        return f"{built}, and torch {torch.version} has no CUDA"
+    if torch.cuda.partition(".")[0] != build[1]:  # minor releases of one CUDA version are compatible
+        return f"{built}, and torch was built for CUDA {torch.cuda}"
     return None
 
 
-def _wanted(requirement: str) -> list[tuple[str, str]] | None:
-    """Of "torch (>=2.14.0)" [(">=", "2.14.0")]; None for another package."""
-    match = re.match(r"torch\s*\(?\s*([=<>!~][^;)]*)", requirement)
-    return re.findall(r"(==|>=|<=|!=|<|>|~=)\s*([\w.+]+)", match[1]) if match else None
+def _parsed(requirements: Iterable[str]) -> Iterator[Requirement]:
+    for text in requirements:
+        with contextlib.suppress(InvalidRequirement):
+            yield Requirement(text)
 
 
-_HOLDS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-    "==": lambda have, want: have[: len(want)] == want,
-    "!=": lambda have, want: have[: len(want)] != want,
-    ">=": lambda have, want: have >= want,
-    "<=": lambda have, want: have <= want,
-    ">": lambda have, want: have > want,
-    "<": lambda have, want: have < want,
-}
-
-
-def _satisfies(version: str, wanted: Sequence[tuple[str, str]]) -> bool:
-    have = release(version)
-    return all(_HOLDS[sign](have, release(number)) for sign, number in wanted if sign in _HOLDS)
-
-
-def release(version: str) -> tuple[int, ...]:
-    """The numbers of a version, without what follows them: "2.14.1+cu130" -> (2, 14, 1)."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, match[0].split("."))) if match else ()
-
-
-def floor(name: str) -> str | None:
-    """The oldest release of a package that resnet-cli takes, as its own metadata says."""
+def parse_version(text: str) -> Version | None:
+    """A version as PEP 440 defines it, or None for anything else."""
     try:
-        required = importlib.metadata.requires("resnet-cli") or []
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def minimum_version(name: str) -> Version | None:
+    """The oldest release of a package that resnet-cli allows, according to its own metadata."""
+    try:
+        requirements = importlib.metadata.requires("resnet-cli") or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    for one in required:
-        match = re.match(rf"{re.escape(name)}\s*\(?\s*>=\s*([\w.]+)", one)
-        if match and "extra" not in one:
-            return match[1]
+    for one in _parsed(requirements):
+        if canonicalize_name(one.name) == canonicalize_name(name) and one.marker is None:
+            return next((Version(part.version) for part in one.specifier if part.operator == ">="), None)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import sysconfig
 from io import StringIO
 from pathlib import Path
@@ -109,11 +108,9 @@ def program(folder: Path, name: str, text: str) -> None:
 def test_a_compiler_that_says_little_or_much_of_itself(tmp_path: Path) -> None:
     program(tmp_path, "silent", "exit 0")
     program(tmp_path, "talkative", f"echo '{'x' * 500}'; echo second")
-    program(tmp_path, "coloured", "printf '\\033[2Jgcc 9\\377\\n'")
     there = {"PATH": str(tmp_path)}
     assert toolchain.compiler({**there, "CXX": "silent"}, "linux") == Tool("silent", "silent")
-    assert toolchain.compiler({**there, "CXX": "talkative"}, "linux").found == "x" * 80
-    assert (toolchain.compiler({**there, "CXX": "coloured"}, "linux").found or "").isprintable()
+    assert toolchain.compiler({**there, "CXX": "talkative"}, "linux").version == "x" * 80
     assert toolchain.compiler({**there, "CXX": ""}, "linux") == Tool("g++", None)
     assert toolchain.compiler({**there, "CXX": f"{tmp_path}/silent -m64"}, "darwin") == Tool(
         f"{tmp_path}/silent -m64", "silent"
@@ -128,15 +125,3 @@ def test_the_header_of_this_python_or_none(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "Python.h").rmdir()
     (tmp_path / "Python.h").touch()
     assert toolchain.python_header() == tmp_path / "Python.h"
-
-
-def test_tools_are_looked_for_on_the_path_of_this_process_unless_told_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program(tmp_path, "chromium-browser", "")
-    program(tmp_path, "mine", "echo mine 1.0")
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    monkeypatch.setenv("CXX", "mine")
-    assert toolchain.compiler() == Tool("mine", "mine 1.0")
-    assert toolchain.browser() in ("chromium", "chromium-browser")

@@ -83,15 +83,15 @@ def test_answers_come_from_one_other_process_whatever_is_printed() -> None:
 
 def test_what_is_raised_is_the_reason_in_one_line_that_is_safe_to_show() -> None:
     answers = asked("raises", "leaves")
-    assert answers["raises"] == Answer(failure="ValueError: a\\x1b[2J reason in two lines")
+    assert answers["raises"] == Answer(failure="ValueError: a\x1b[2J reason in two lines")
     assert answers["leaves"] == Answer(failure="SystemExit: no more")
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("crashes", "the process that tried it crashed (SIGSEGV): what():  driver is gone"),
-        ("stops", "the process that tried it ended with code 7"),
+        ("crashes", "the probe process crashed (SIGSEGV): what():  driver is gone"),
+        ("stops", "the probe process ended with code 7"),
     ],
 )
 def test_after_a_crash_the_others_are_asked(name: str, said: str) -> None:
@@ -144,7 +144,7 @@ def test_a_questionnaire_that_does_not_load() -> None:
     Path("the_questions.py").write_text("raise ImportError('half a file')", encoding="utf-8")
     answers = asked("prints", "again")
     assert [one.failure for one in answers.values()] == [
-        "the process that tried it ended with code 1: ImportError: half a file"
+        "the probe process ended with code 1: ImportError: half a file"
     ] * 2
 
 

@@ -39,12 +39,12 @@ def child(process: Any, complaints: bytes = b"") -> _Child:
         (-11, b"", "crashed (SIGSEGV)"),
         (-9, b"out of memory\n", "crashed (SIGKILL): out of memory"),
         (-120, b"", "crashed (120)"),
-        (1, b"\x1b[2J\xff", "ended with code 1: \\x1b[2J\ufffd"),
+        (1, b"\x1b[2J\xff", "ended with code 1: \x1b[2J\ufffd"),
         (None, b"noise", "closed its output"),
     ],
 )
 def test_the_end_of_a_process_in_words(code: int | None, complaints: bytes, said: str) -> None:
-    assert child(Process(code), complaints).answer(10) == (Answer(failure=f"the process that tried it {said}"), False)
+    assert child(Process(code), complaints).answer(10) == (Answer(failure=f"the probe process {said}"), False)
 
 
 def test_a_long_complaint_is_cut() -> None:
@@ -56,13 +56,13 @@ def test_answers_come_in_order_and_then_the_end() -> None:
     one = child(Process(3, {"facts": {"a": 1}}, {"failure": "ValueError"}))
     assert one.answer(10) == (Answer({"a": 1}), True)
     assert one.answer(10) == (Answer({}, "ValueError"), True)
-    assert one.answer(10) == (Answer(failure="the process that tried it ended with code 3"), False)
+    assert one.answer(10) == (Answer(failure="the probe process ended with code 3"), False)
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("a\n  b\x1b[2J"), "ValueError: a b\\x1b[2J"),
+        (ValueError("a\n  b\x1b[2J"), "ValueError: a b\x1b[2J"),
         (ValueError(" \n"), "ValueError"),
         (KeyError("x"), "KeyError: 'x'"),
         (RuntimeError("x" * 1000), f"RuntimeError: {'x' * 226}"),

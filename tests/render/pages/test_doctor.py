@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_cli.measure.doctor.run import verdict
+from resnet_cli.measure.doctor.run import summarize_evidence
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.output import Format, render
@@ -53,14 +53,14 @@ def test_no_reason_is_cut_on_a_narrow_terminal() -> None:
 
 def test_the_title_says_whether_anything_is_broken() -> None:
     assert page(BROKEN, ViewOptions()).title == "resnet-cli 0.1.0: broken here: torchvision"
-    assert page(verdict(GOOD, ()), ViewOptions()).title.endswith("all that commands need works here")
-    assert page(verdict(NO_TORCH, ()), ViewOptions()).title.endswith("broken here: torch")
+    assert page(summarize_evidence(GOOD, ()), ViewOptions()).title.endswith("all that commands need works here")
+    assert page(summarize_evidence(NO_TORCH, ()), ViewOptions()).title.endswith("broken here: torch")
 
 
 def test_what_is_not_known_is_not_drawn_as_nought() -> None:
     host = replace(HOST, features=None, physical_cores=None, logical_cores=None, usable_cores=None, quota=None)
     host = replace(host, memory_bytes=None, memory_limit_bytes=None)
-    drawn = render(replace(verdict(replace(NO_TORCH, host=host), ()), variables=()), Format.TERMINAL)
+    drawn = render(replace(summarize_evidence(replace(NO_TORCH, host=host), ()), variables=()), Format.TERMINAL)
     assert "instructions" not in drawn
     assert "set, and it changes" not in drawn
     lines = dict(re.findall(r"^(cores|cores usable|quota of cores|memory|memory limit) +(\S+)$", drawn, re.MULTILINE))
@@ -100,7 +100,7 @@ def test_ascii_is_enough() -> None:
     assert to_text(page(BROKEN, ViewOptions()), 80, "ascii").isascii()
 
 
-@pytest.mark.parametrize("result", [BROKEN, verdict(GOOD, ()), verdict(NO_TORCH, ())])
+@pytest.mark.parametrize("result", [BROKEN, summarize_evidence(GOOD, ()), summarize_evidence(NO_TORCH, ())])
 def test_it_reads_back_as_it_was(result: DoctorResult) -> None:
     assert from_json(to_json(result)) == result
 

@@ -1,36 +1,36 @@
-"""What works on GPUs and other accelerators."""
+"""GPUs and other accelerators."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from resnet_cli.measure.doctor.evidence import WITHOUT_CUDA, WITHOUT_TORCH, Findings, no, not_tried, yes
+from resnet_cli.measure.doctor.evidence import WITHOUT_CUDA, WITHOUT_TORCH, Evidence, no, not_tried, yes
 from resnet_cli.results.doctor import Capability
 
 _AMPERE = (8, 0)  # compute capability that bfloat16 and TF32 begin with
 
 
-def accelerators(found: Findings) -> Iterator[Capability]:
-    """CUDA and all that hangs on it, then what other makers have."""
-    cuda = _cuda(found)
+def check_accelerators(evidence: Evidence) -> Iterator[Capability]:
+    """CUDA and what needs it, then MPS and XPU."""
+    cuda = _cuda(evidence)
     yield cuda
-    yield _cudnn(found)
-    yield from _communication(found)
-    yield from _dtypes(found)
-    yield _mps(found)
-    yield _xpu(found)
+    yield _cudnn(evidence)
+    yield from _communication(evidence)
+    yield from _dtypes(evidence)
+    yield _mps(evidence)
+    yield _xpu(evidence)
 
 
-def gpus(found: Findings) -> list[dict[str, Any]]:
+def gpus(evidence: Evidence) -> list[dict[str, Any]]:
     """The GPUs that torch sees."""
-    them = found.fact("cuda", "gpus")
-    return them if isinstance(them, list) else []
+    gpus = evidence.fact("cuda", "gpus")
+    return gpus if isinstance(gpus, list) else []
 
 
-def works(found: Findings) -> bool:
-    """Whether something can be computed on the first GPU."""
-    return bool(gpus(found)) and gpus(found)[0].get("failure") is None
+def gpu_works(evidence: Evidence) -> bool:
+    """Whether a convolution runs on the first GPU."""
+    return bool(gpus(evidence)) and gpus(evidence)[0].get("failure") is None
 
 
 def capability(gpu: dict[str, Any]) -> tuple[int, int]:
@@ -39,56 +39,56 @@ def capability(gpu: dict[str, Any]) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _cuda(found: Findings) -> Capability:
+def _cuda(evidence: Evidence) -> Capability:
     key = "cuda"
-    name = "ROCm" if found.fact("torch", "hip") else "CUDA"
-    if key not in found.answers:
+    name = "ROCm" if evidence.fact("torch", "hip") else "CUDA"
+    if key not in evidence.answers:
         return not_tried(key, name, WITHOUT_TORCH)
-    failure = found.failure(key)
+    failure = evidence.failure(key)
     if failure is not None:
-        fix = "see whether nvidia-smi answers; CUDA_VISIBLE_DEVICES= before the command keeps torch from the GPU"
+        fix = "check nvidia-smi; set CUDA_VISIBLE_DEVICES= to hide the GPU from torch"
         return no(key, name, failure, fix)
-    if not found.fact(key, "available"):
-        return no(key, name, *_why_no_cuda(found))
-    broken = [gpu for gpu in gpus(found) if gpu.get("failure")]
+    if not evidence.fact(key, "available"):
+        return no(key, name, *_cuda_missing(evidence))
+    broken = [gpu for gpu in gpus(evidence) if gpu.get("failure")]
     if broken:
-        fix = "install a torch that is built for this GPU: https://pytorch.org/get-started/previous-versions"
-        return no(key, name, f"torch finds {broken[0]['name']} but computes nothing on it: {broken[0]['failure']}", fix)
-    count = len(gpus(found))
-    version = found.fact("torch", "hip") or found.fact("torch", "cuda")
+        fix = "install a torch built for this GPU: https://pytorch.org/get-started/previous-versions"
+        return no(key, name, f"torch finds {broken[0]['name']} but cannot compute on it: {broken[0]['failure']}", fix)
+    count = len(gpus(evidence))
+    version = evidence.fact("torch", "hip") or evidence.fact("torch", "cuda")
     return yes(key, name, f"{version}, {count} GPU{'' if count == 1 else 's'}")
 
 
-def _why_no_cuda(found: Findings) -> tuple[str, str | None]:
-    """The reason, and what to do about it."""
-    if found.system == "darwin":
-        return "macOS has none", None
-    if found.fact("torch", "cuda") is None and found.fact("torch", "hip") is None:
-        if found.nvidia_driver is None:
-            return "this torch was built without it, and no NVIDIA driver is loaded", None
-        fix = "pip install --force-reinstall torch torchvision takes a build with CUDA"
-        return f"this torch was built without it, though NVIDIA's driver {found.nvidia_driver} is loaded", fix
-    hidden = found.environment.get("CUDA_VISIBLE_DEVICES")
+def _cuda_missing(evidence: Evidence) -> tuple[str, str | None]:
+    """Why CUDA is not available, and what to do about it."""
+    if evidence.system == "darwin":
+        return "not available on macOS", None
+    if evidence.fact("torch", "cuda") is None and evidence.fact("torch", "hip") is None:
+        if evidence.nvidia_driver is None:
+            return "torch was built without CUDA, and no NVIDIA driver is loaded", None
+        fix = "pip install --force-reinstall torch torchvision"
+        return f"torch was built without CUDA, although NVIDIA driver {evidence.nvidia_driver} is loaded", fix
+    hidden = evidence.environment.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and hidden.strip() in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides every GPU", "unset CUDA_VISIBLE_DEVICES"
-    said = found.fact("cuda", "said")
-    torch_says = f"torch says: {said[0][:200]}" if isinstance(said, list) and said else ""
-    if found.nvidia_driver is None:
-        return torch_says or "no NVIDIA driver is loaded", "install NVIDIA's driver where there is a GPU"
-    fix = f"see whether nvidia-smi answers, and whether driver {found.nvidia_driver} is new enough for this torch"
-    return torch_says or f"NVIDIA's driver {found.nvidia_driver} is loaded, and torch finds no GPU", fix
+    messages = evidence.fact("cuda", "warnings")
+    from_torch = f"torch: {messages[0][:200]}" if isinstance(messages, list) and messages else ""
+    if evidence.nvidia_driver is None:
+        return from_torch or "no NVIDIA driver is loaded", "install the NVIDIA driver if there is a GPU"
+    fix = f"check nvidia-smi, and whether driver {evidence.nvidia_driver} is recent enough for this torch"
+    return from_torch or f"NVIDIA driver {evidence.nvidia_driver} is loaded, but torch finds no GPU", fix
 
 
-def _cudnn(found: Findings) -> Capability:
+def _cudnn(evidence: Evidence) -> Capability:
     key, name = "cudnn", "cuDNN"
-    if not works(found):
-        return _hanging_on_cuda(found, key, name)
-    failure = found.failure(key)
-    if failure is not None or not found.fact(key, "available"):
+    if not gpu_works(evidence):
+        return _without_gpu(evidence, key, name)
+    failure = evidence.failure(key)
+    if failure is not None or not evidence.fact(key, "available"):
         fix = "pip install --force-reinstall torch torchvision"
-        return no(key, name, failure or "torch finds none", fix)
-    version = found.fact(key, "version")
-    return yes(key, name, _cudnn_version(version) if isinstance(version, int) else "of unknown version")
+        return no(key, name, failure or "torch does not find it", fix)
+    version = evidence.fact(key, "version")
+    return yes(key, name, _cudnn_version(version) if isinstance(version, int) else "unknown version")
 
 
 def _cudnn_version(number: int) -> str:
@@ -96,80 +96,80 @@ def _cudnn_version(number: int) -> str:
     return f"{major}.{rest // 100}.{rest % 100}"
 
 
-def _hanging_on_cuda(found: Findings, key: str, name: str) -> Capability:
-    if "cuda" not in found.answers:
+def _without_gpu(evidence: Evidence, key: str, name: str) -> Capability:
+    if "cuda" not in evidence.answers:
         return not_tried(key, name, WITHOUT_TORCH)
     return no(key, name, WITHOUT_CUDA)
 
 
-def _communication(found: Findings) -> Iterator[Capability]:
-    """What several processes of `bench --nproc` talk through."""
+def _communication(evidence: Evidence) -> Iterator[Capability]:
+    """Communication backends of distributed benchmarks."""
     gloo, nccl = ("gloo", "gloo (several processes)"), ("nccl", "NCCL (several GPUs)")
-    failure = found.failure("distributed")
-    if "distributed" not in found.answers:
+    failure = evidence.failure("distributed")
+    if "distributed" not in evidence.answers:
         yield not_tried(*gloo, WITHOUT_TORCH)
     elif failure is not None:
         yield no(*gloo, failure)
-    elif found.fact("distributed", "gloo"):
-        yield yes(*gloo, "in this torch")
+    elif evidence.fact("distributed", "gloo"):
+        yield yes(*gloo, "available")
     else:
-        yield no(*gloo, "this torch was built without it: bench --nproc does not work on the CPU")
-    if not works(found):
-        yield _hanging_on_cuda(found, *nccl)
+        yield no(*gloo, "torch was built without gloo: distributed benchmarks do not run on the CPU")
+    if not gpu_works(evidence):
+        yield _without_gpu(evidence, *nccl)
     elif failure is not None:
         yield no(*nccl, failure)
-    elif found.fact("distributed", "nccl"):
-        version = found.fact("distributed", "nccl_version")
-        numbers = ".".join(map(str, version)) if isinstance(version, list) else "of unknown version"
+    elif evidence.fact("distributed", "nccl"):
+        version = evidence.fact("distributed", "nccl_version")
+        numbers = ".".join(map(str, version)) if isinstance(version, list) else "unknown version"
         yield yes(*nccl, numbers)
     else:
-        yield no(*nccl, "this torch was built without it")
+        yield no(*nccl, "torch was built without NCCL")
 
 
-def _dtypes(found: Findings) -> Iterator[Capability]:
-    """What the first GPU computes in besides float32."""
+def _dtypes(evidence: Evidence) -> Iterator[Capability]:
+    """Data types of the first GPU besides float32."""
     rows = (("gpu-bfloat16", "bfloat16 on the GPU"), ("gpu-float16", "float16 on the GPU"), ("tf32", "TF32"))
-    if not works(found):
-        yield from (_hanging_on_cuda(found, *row) for row in rows)
+    if not gpu_works(evidence):
+        yield from (_without_gpu(evidence, *row) for row in rows)
         return
-    has = capability(gpus(found)[0])
-    said = f"compute capability {has[0]}.{has[1]}"
+    version = capability(gpus(evidence)[0])
+    text = f"compute capability {version[0]}.{version[1]}"
     for row, dtype in zip(rows[:2], ("bfloat16", "float16"), strict=True):
-        failure = found.failure("gpu dtypes") or found.fact("gpu dtypes", dtype)
+        failure = evidence.failure("gpu dtypes") or evidence.fact("gpu dtypes", dtype)
         if failure is not None:
             yield no(*row, str(failure))
-        elif dtype == "bfloat16" and has < _AMPERE and not found.fact("torch", "hip"):
-            yield yes(*row, f"emulated, and slow: {said}, and its own arithmetic begins with 8.0")
+        elif dtype == "bfloat16" and version < _AMPERE and not evidence.fact("torch", "hip"):
+            yield yes(*row, f"emulated and slow ({text}; native from 8.0)")
         else:
-            yield yes(*row, f"tried with a convolution ({said})")
-    if found.fact("torch", "hip"):
-        yield no(*rows[2], "a format of NVIDIA's GPUs")
-    elif has < _AMPERE:
-        yield no(*rows[2], f"it needs compute capability 8.0, and this GPU has {has[0]}.{has[1]}")
+            yield yes(*row, f"convolution tested ({text})")
+    if evidence.fact("torch", "hip"):
+        yield no(*rows[2], "NVIDIA GPUs only")
+    elif version < _AMPERE:
+        yield no(*rows[2], f"needs compute capability 8.0; this GPU has {version[0]}.{version[1]}")
     else:
-        yield yes(*rows[2], said)
+        yield yes(*rows[2], text)
 
 
-def _mps(found: Findings) -> Capability:
-    key, name = "mps", "MPS (Apple's GPUs)"
-    if "accelerators" not in found.answers:
+def _mps(evidence: Evidence) -> Capability:
+    key, name = "mps", "MPS (Apple GPU)"
+    if "accelerators" not in evidence.answers:
         return not_tried(key, name, WITHOUT_TORCH)
-    failure = found.failure("accelerators") or found.fact("accelerators", "mps_failure")
+    failure = evidence.failure("accelerators") or evidence.fact("accelerators", "mps_failure")
     if failure is not None:
         return no(key, name, str(failure))
-    if found.fact("accelerators", "mps_available"):
-        return yes(key, name, "tried with a convolution")
-    if found.system != "darwin":
-        return no(key, name, "only on Apple's machines")
-    if not found.fact("accelerators", "mps_built"):
-        return no(key, name, "this torch was built without it", "pip install --force-reinstall torch torchvision")
-    return no(key, name, "torch finds no Metal device", "macOS 14 or newer on Apple silicon has one")
+    if evidence.fact("accelerators", "mps_available"):
+        return yes(key, name, "convolution tested")
+    if evidence.system != "darwin":
+        return no(key, name, "only on Apple silicon")
+    if not evidence.fact("accelerators", "mps_built"):
+        return no(key, name, "torch was built without MPS", "pip install --force-reinstall torch torchvision")
+    return no(key, name, "torch finds no Metal device", "needs macOS 14 or newer on Apple silicon")
 
 
-def _xpu(found: Findings) -> Capability:
-    key, name = "xpu", "XPU (Intel's GPUs)"
-    if "accelerators" not in found.answers:
+def _xpu(evidence: Evidence) -> Capability:
+    key, name = "xpu", "XPU (Intel GPU)"
+    if "accelerators" not in evidence.answers:
         return not_tried(key, name, WITHOUT_TORCH)
-    if found.fact("accelerators", "xpu_available"):
-        return no(key, name, "torch finds one, but no command of resnet-cli uses it", "use --device cpu")
-    return no(key, name, "no command of resnet-cli uses them, and torch finds none")
+    if evidence.fact("accelerators", "xpu_available"):
+        return no(key, name, "torch finds one, but resnet-cli does not support it yet", "use the cpu device")
+    return no(key, name, "not supported by resnet-cli, and torch finds none")

@@ -1,95 +1,96 @@
-"""torch, the torchvision beside it, and the other packages that commands import."""
+"""torch, torchvision, and the other packages that commands import."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnet_cli.measure.doctor.evidence import WITHOUT_TORCH, Findings, no, not_tried, yes
-from resnet_cli.measure.doctor.torchvision_match import mismatch, release
+from resnet_cli.measure.doctor.evidence import WITHOUT_TORCH, Evidence, no, not_tried, yes
+from resnet_cli.measure.doctor.torchvision_match import mismatch, parse_version
 from resnet_cli.results.doctor import Capability
 
 _PAIR = (
-    "install a pair from one place: pip install --force-reinstall torch torchvision, or for the CPU only the same with "
+    "install both from one index: pip install --force-reinstall torch torchvision, or for the CPU only the same with "
     "--index-url https://download.pytorch.org/whl/cpu"
 )
 
 
-def packages(found: Findings) -> Iterator[Capability]:
-    """What has to be importable: the first three for commands to work at all."""
-    yield _torch(found)
-    yield _torchvision(found)
-    yield _safetensors(found)
+def check_packages(evidence: Evidence) -> Iterator[Capability]:
+    """Packages that must be importable; commands do not work without the first three."""
+    yield _torch(evidence)
+    yield _torchvision(evidence)
+    yield _safetensors(evidence)
     for name in ("torchinfo", "fvcore"):
-        yield _witness(found, name)
+        yield _other_counter(evidence, name)
 
 
-def _torch(found: Findings) -> Capability:
+def _torch(evidence: Evidence) -> Capability:
     key = name = "torch"
-    failure = found.failure("torch")
+    failure = evidence.failure("torch")
     if failure is not None:
-        if found.torch.version is None and found.torch.folder is None:
-            return no(key, name, "it is not installed", "pip install torch torchvision", needed=True)
-        where = "" if found.torch.folder is None else f" (found as {found.torch.folder})"
-        fix = "rename or remove it: it stands before the installed torch" if found.torch.shadow else _PAIR
-        return no(key, name, f"{failure}{where}", fix, needed=True)
-    if "torch" not in found.answers:
-        return not_tried(key, name, "nothing was asked", needed=True)
-    version = str(found.fact("torch", "version"))
-    oldest = found.oldest_torch
-    if oldest is not None and release(version) < release(oldest):
-        said = f"{version} is older than {oldest}, the oldest that resnet-cli is made for"
-        return no(key, name, said, "pip install --upgrade torch torchvision", needed=True)
-    return yes(key, name, f"{version}, {_build(found)}", needed=True)
+        if evidence.torch.version is None and evidence.torch.folder is None:
+            return no(key, name, "not installed", "pip install torch torchvision", required=True)
+        where = "" if evidence.torch.folder is None else f" (found as {evidence.torch.folder})"
+        fix = "rename or remove it: Python finds it before the installed torch" if evidence.torch.is_shadowed else _PAIR
+        return no(key, name, f"{failure}{where}", fix, required=True)
+    if "torch" not in evidence.answers:
+        return not_tried(key, name, "not probed", required=True)
+    version = str(evidence.fact("torch", "version"))
+    oldest, parsed = evidence.oldest_torch, parse_version(version)
+    if oldest is not None and parsed is not None and parsed.release < oldest.release:
+        reason = f"{version} is older than {oldest}, the oldest supported release"
+        return no(key, name, reason, "pip install --upgrade torch torchvision", required=True)
+    return yes(key, name, f"{version}, {_build(evidence)}", required=True)
 
 
-def _build(found: Findings) -> str:
-    cuda, hip = found.fact("torch", "cuda"), found.fact("torch", "hip")
+def _build(evidence: Evidence) -> str:
+    cuda, hip = evidence.fact("torch", "cuda"), evidence.fact("torch", "hip")
     if hip is not None:
         return f"built for ROCm {hip}"
     return "built without CUDA" if cuda is None else f"built for CUDA {cuda}"
 
 
-def _torchvision(found: Findings) -> Capability:
+def _torchvision(evidence: Evidence) -> Capability:
     key = name = "torchvision"
-    failure, amiss = found.failure("torchvision"), mismatch(found.torch, found.torchvision)
-    if found.torchvision.version is None and found.torchvision.folder is None:
-        fix = "pip install torchvision takes the release that fits the torch that is installed, or names the pair"
-        return no(key, name, "compare-torchvision needs it, and it is not installed", fix, needed=True)
+    failure, conflict = evidence.failure("torchvision"), mismatch(evidence.torch, evidence.torchvision)
+    if evidence.torchvision.version is None and evidence.torchvision.folder is None:
+        fix = "pip install torchvision"
+        return no(key, name, "not installed; compare-torchvision needs it", fix, required=True)
     if failure is not None:
-        if found.torchvision.shadow:
-            where = f"{failure} (found as {found.torchvision.folder})"
-            return no(key, name, where, "rename or remove it: it stands before the installed torchvision", needed=True)
-        return no(key, name, failure if amiss is None else f"{amiss}: {failure}", _PAIR, needed=True)
-    if "torchvision" not in found.answers:
-        if amiss is not None:
-            return no(key, name, amiss, _PAIR, needed=True)
-        return not_tried(key, name, WITHOUT_TORCH, needed=True)
-    version = found.fact("torchvision", "version") or found.torchvision.version
-    said = f"{version}, fits this torch" if amiss is None else f"it can be imported, though {amiss}"
-    return yes(key, name, said, needed=True)
+        if evidence.torchvision.is_shadowed:
+            reason = f"{failure} (found as {evidence.torchvision.folder})"
+            fix = "rename or remove it: Python finds it before the installed torchvision"
+            return no(key, name, reason, fix, required=True)
+        return no(key, name, failure if conflict is None else f"{conflict}: {failure}", _PAIR, required=True)
+    if "torchvision" not in evidence.answers:
+        if conflict is not None:
+            return no(key, name, conflict, _PAIR, required=True)
+        return not_tried(key, name, WITHOUT_TORCH, required=True)
+    version = evidence.fact("torchvision", "version") or evidence.torchvision.version
+    reason = f"{version}, matches torch" if conflict is None else f"can be imported, although {conflict}"
+    return yes(key, name, reason, required=True)
 
 
-def _safetensors(found: Findings) -> Capability:
+def _safetensors(evidence: Evidence) -> Capability:
     key = name = "safetensors"
-    if key not in found.answers:
-        return not_tried(key, name, "nothing was asked", needed=True)
-    failure = found.failure("safetensors")
+    if key not in evidence.answers:
+        return not_tried(key, name, "not probed", required=True)
+    failure = evidence.failure("safetensors")
     if failure is not None:
         fix = "pip install --force-reinstall safetensors"
-        return no(key, name, f"convert and --weights need it: {failure}", fix, needed=True)
-    return yes(key, name, _version(found, name), needed=True)
+        return no(key, name, f"needed to read and write .safetensors: {failure}", fix, required=True)
+    return yes(key, name, _version(evidence, name), required=True)
 
 
-def _witness(found: Findings, name: str) -> Capability:
-    """Of the other counters of `flops`, which says by itself where one is missing."""
-    failure = found.failure(name)
-    if name not in found.answers:
+def _other_counter(evidence: Evidence, name: str) -> Capability:
+    """A FLOP counter that `flops` compares with; `flops` works without it."""
+    failure = evidence.failure(name)
+    if name not in evidence.answers:
         return not_tried(name, name, WITHOUT_TORCH)
     if failure is not None:
-        return no(name, name, f"flops goes without it: {failure}", f"pip install --force-reinstall {name}")
-    return yes(name, name, _version(found, name))
+        return no(name, name, f"flops runs without it: {failure}", f"pip install --force-reinstall {name}")
+    return yes(name, name, _version(evidence, name))
 
 
-def _version(found: Findings, name: str) -> str:
-    """Of a package that was imported."""
-    return str(found.versions.get(name) or found.fact(name, "version") or "of unknown version")
+def _version(evidence: Evidence, name: str) -> str:
+    """Version of a package that was imported."""
+    return str(evidence.versions.get(name) or evidence.fact(name, "version") or "unknown version")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from resnet_cli.measure.doctor.evidence import Findings
+from resnet_cli.measure.doctor.evidence import Evidence
 from resnet_cli.results.doctor import NO, NOT_TRIED, YES
 from tests.helpers.results_doctor import GOOD, H100, row, with_facts
 
 ROCM = with_facts("torch", cuda=None, hip="6.4")
 
 
-def with_gpu(capability: tuple[int, int], found: Findings = GOOD) -> Findings:
-    return with_facts("cuda", found, gpus=[{**H100, "capability": [*capability]}])
+def with_gpu(capability: tuple[int, int], evidence: Evidence = GOOD) -> Evidence:
+    return with_facts("cuda", evidence, gpus=[{**H100, "capability": [*capability]}])
 
 
 @pytest.mark.parametrize(
@@ -21,18 +21,18 @@ def with_gpu(capability: tuple[int, int], found: Findings = GOOD) -> Findings:
     ids=["V100", "T4", "A100", "L4", "RTX 5090"],
 )
 def test_bfloat16_and_tf32_begin_with_ampere(capability: tuple[int, int], has_them: bool) -> None:
-    found = with_gpu(capability)
-    assert row(found, "tf32").status == (YES if has_them else NO)
-    assert row(found, "gpu-bfloat16").status == YES
-    assert row(found, "gpu-bfloat16").reason.startswith("tried with" if has_them else "emulated, and slow")
-    assert row(found, "gpu-float16").reason.startswith("tried with")  # in hardware since Pascal
+    evidence = with_gpu(capability)
+    assert row(evidence, "tf32").status == (YES if has_them else NO)
+    assert row(evidence, "gpu-bfloat16").status == YES
+    assert row(evidence, "gpu-bfloat16").reason.startswith("convolution tested" if has_them else "emulated")
+    assert row(evidence, "gpu-float16").reason.startswith("convolution tested")  # in hardware since Pascal
 
 
 def test_the_numbers_of_amds_gpus_are_no_compute_capabilities() -> None:
-    found = with_gpu((6, 1), ROCM)
-    assert row(found, "gpu-bfloat16").reason.startswith("tried with")
-    assert row(found, "compile-gpu").status == NOT_TRIED
-    assert (row(found, "cuda").name, row(GOOD, "cuda").name) == ("ROCm", "CUDA")
+    evidence = with_gpu((6, 1), ROCM)
+    assert row(evidence, "gpu-bfloat16").reason.startswith("convolution tested")
+    assert row(evidence, "compile-gpu").status == NOT_TRIED
+    assert (row(evidence, "cuda").name, row(GOOD, "cuda").name) == ("ROCm", "CUDA")
 
 
 def test_triton_begins_with_volta() -> None:
@@ -50,14 +50,14 @@ def test_versions_of_cudnn_as_its_header_writes_them(number: int, version: str) 
 
 def test_the_first_gpu_says_what_is_computed_in_and_a_broken_one_behind_it_is_named() -> None:
     broken = {**H100, "name": "GTX 1080", "failure": "AcceleratorError: no kernel image"}
-    found = with_facts("cuda", gpus=[H100, broken])
-    assert (row(found, "cuda").status, row(found, "tf32").status) == (NO, YES)
-    assert "GTX 1080" in row(found, "cuda").reason
-    found = with_facts("cuda", gpus=[broken, H100])
-    assert (row(found, "cuda").status, row(found, "tf32").status) == (NO, NO)
+    evidence = with_facts("cuda", gpus=[H100, broken])
+    assert (row(evidence, "cuda").status, row(evidence, "tf32").status) == (NO, YES)
+    assert "GTX 1080" in row(evidence, "cuda").reason
+    evidence = with_facts("cuda", gpus=[broken, H100])
+    assert (row(evidence, "cuda").status, row(evidence, "tf32").status) == (NO, NO)
 
 
 def test_a_long_warning_of_torchs_does_not_fill_the_screen() -> None:
-    found = with_facts("cuda", available=False, gpus=[], said=["CUDA initialization: " + "x" * 10_000])
-    assert row(found, "cuda").reason.startswith("torch says: CUDA initialization: xxx")
-    assert len(row(found, "cuda").reason) < 240
+    evidence = with_facts("cuda", available=False, gpus=[], warnings=["CUDA initialization: " + "x" * 10_000])
+    assert row(evidence, "cuda").reason.startswith("torch: CUDA initialization: xxx")
+    assert len(row(evidence, "cuda").reason) < 240
