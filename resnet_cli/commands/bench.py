@@ -216,7 +216,7 @@ def _check(saved: BenchResult, network: model_selection.NetworkSelection, questi
     from resnet_cli.measure.bench import baseline
 
     dtype = str(question.dtype).removeprefix("torch.")
-    baseline.check(saved, network.subject().described, question.image, dtype, question.mode, question.batch_sizes)
+    baseline.check(saved, network.subject().description, question.image, dtype, question.mode, question.batch_sizes)
 
 
 def _run_many(

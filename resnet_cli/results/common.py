@@ -13,10 +13,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence for the reader that belongs to the figures."""
+    """A sentence for the reader about a result."""
 
     level: str  # "note" or "warning"
     text: str
+    key: str = ""  # stable name, such as "train-mode-differs", for scripts and tests
 
 
 @dataclass(frozen=True, slots=True)

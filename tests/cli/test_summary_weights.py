@@ -148,7 +148,7 @@ def test_a_named_network_has_to_fit(path: Path) -> None:
     named = ModelUnderTest(model, "mine")
     view, subject = view_weights(written({**state, "1.bias": torch.ones(2)}, path), named)
     assert subject is named
-    assert (view.naming, view.network) == (None, named.described)
+    assert (view.naming, view.network) == (None, named.description)
     with pytest.raises(ResnetCliError, match="does not fit"):
         view_weights(written({**state, "other": torch.ones(2)}, path), named)
 

@@ -32,7 +32,7 @@ class RunContext:
         seen = self.watch.stop()
         question, threads = self._question, torch.get_num_threads()
         return BenchResult(
-            network=self._subject.described,
+            network=self._subject.description,
             input=describe_input((question.batch_sizes[0], *question.image), question.dtype),
             image=question.image,
             confidence=question.limits.confidence,

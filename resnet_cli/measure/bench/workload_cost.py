@@ -12,7 +12,8 @@ from resnet_cli.measure.bench.workload import TRAIN
 from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.models.input_errors import larger_input
-from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.results.common import Shape
 from resnet_cli.results.summary import Layer
 
@@ -61,7 +62,7 @@ def _at(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, mode: str) ->
     """MACs and bytes at a batch size."""
     passes = ForwardRunner(subject, shape, dtype)
     weights = sum(tensor.nbytes for tensor in (*passes.copy.parameters(), *passes.copy.buffers()))
-    given = passes.make(shape).nbytes
+    given = passes.make_input(shape).nbytes
     if mode != TRAIN:
         trace = passes.inference()
         return total_macs(trace.operators), weights + given + trace.peak

@@ -16,7 +16,8 @@ from resnet_cli.measure.cost.flops_tables import module_rows, op_rows, total_mac
 from resnet_cli.measure.cost.layer_tree import op_title
 from resnet_cli.measure.models import model
 from resnet_cli.measure.models.input_errors import larger_input
-from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest, describe_input, mode_notes
+from resnet_cli.measure.models.model import ModelUnderTest, describe_input
+from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.models.user_errors import frames_of, user_error
 from resnet_cli.measure.ops.cost import PARTS
@@ -53,16 +54,16 @@ def count_flops(
     """
     passes = ForwardRunner(subject, shape, dtype)
     tally, tally_failure = other_counters.count_with_torch()
-    inference, step = passes.both(tally) if backward else (passes.inference(tally), None)
+    inference, step = passes.infer_and_train(tally) if backward else (passes.inference(tally), None)
     training = None if step is None else _trained(passes, step)
     fvcore = other_counters.fvcore(
         passes.copy,
-        (passes.make(shape),),
+        (passes.make_input(shape),),
         batch=shape[0],
         macs=total_macs(inference.operators),
         bytes_alive=inference.peak,
     )
-    torchinfo = other_counters.torchinfo(passes.copy, (passes.make(shape),))
+    torchinfo = other_counters.torchinfo(passes.copy, (passes.make_input(shape),))
     backwards = [op for op in training.operators if op.backward] if training else []
     macs = total_macs(inference.operators)
     parts = _parts(inference.operators)
@@ -87,7 +88,7 @@ def count_flops(
     }
     makers = _contributing_ops(inference.operators)
     return FlopsResult(
-        network=subject.described,
+        network=subject.description,
         input=describe_input(shape, dtype),
         macs=macs,
         flops=2 * macs,
@@ -117,8 +118,8 @@ def _trained(passes: ForwardRunner, step: Trace | str) -> Trace:
     Raises:
         ResnetCliError: it was impossible.
     """
-    if passes.refused is not None and passes.subject.spec is None and frames_of(passes.refused.cause):
-        raise user_error(passes.refused.cause, f"--backward: a training step of {passes.subject.name}")
+    if passes.training_failure is not None and passes.subject.spec is None and frames_of(passes.training_failure.cause):
+        raise user_error(passes.training_failure.cause, f"--backward: a training step of {passes.subject.name}")
     if isinstance(step, str):
         raise ResnetCliError(
             f"--backward: this network cannot be trained on {dimensions(passes.shape)}: {step}",

@@ -9,7 +9,8 @@ import torch
 from resnet_cli.measure.cost import other_counters
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.memory import memory
-from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest, describe_input, mode_notes
+from resnet_cli.measure.models.model import ModelUnderTest, describe_input
+from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.tracer import OperatorCall
 from resnet_cli.results.common import Note, Shape
@@ -29,7 +30,7 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
         ResnetCliError: the input does not get through the network.
     """
     passes = ForwardRunner(subject, shape, dtype)
-    inference, training = passes.both()
+    inference, training = passes.infer_and_train()
     twice = passes.training(2 * shape[0])
     notes = []
     if isinstance(training, str):
@@ -39,7 +40,7 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
     given = describe_input(shape, dtype)
     where = environment(device)
     return SummaryResult(
-        network=subject.described,
+        network=subject.description,
         input=given,
         root=root,
         parameters=root.parameters,
@@ -72,7 +73,7 @@ def _uncounted(operators: list[OperatorCall]) -> Iterator[Note]:
 
 def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:
     """torchinfo's parameters and leaf layers, held against ours."""
-    report = other_counters.torchinfo(passes.copy, (passes.make(passes.shape),))
+    report = other_counters.torchinfo(passes.copy, (passes.make_input(passes.shape),))
 
     def witness(quantity: str, ours: int, theirs: int | None, note: str | None = None) -> CrossCheck:
         agrees = None if theirs is None else ours == theirs

@@ -113,7 +113,7 @@ def self_test(
     planted = [row for row in rows if row.injected]
     detected, named = sum(row.detected for row in planted), sum(row.diagnosed for row in planted)
     return SelfTestResult(
-        network=ours.described,
+        network=ours.description,
         reference=against.name if against is theirs else ours.name,
         faults=tuple(rows),
         injected=len(planted),

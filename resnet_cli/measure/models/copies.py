@@ -1,4 +1,4 @@
-"""Copies of a network to experiment with: one without values, and one with real tensors."""
+"""Copies of a network: on the meta device, or with real tensors on the CPU."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.nn import parameter as parameters
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
 
 _SEED = 0
-# Torch's stubs know not what these take.
+# Torch's stubs lack their constructors.
 _LAZY_PARAMETER: Any = parameters.UninitializedParameter
 _LAZY_BUFFER: Any = parameters.UninitializedBuffer
 
 
 def meta_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
-    """A copy on `meta` to experiment with; the model itself is not touched, and its weights are not copied.
+    """A copy on `meta`. The model is not changed and its weights are not copied.
 
     Shared parameters and modules stay shared, training flags and `requires_grad` stay as they are, and lazy modules
     stay lazy. With `dtype`, floating-point tensors of the copy take it.
@@ -31,28 +31,28 @@ def meta_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
     def kind(tensor: Tensor) -> torch.dtype:
         return dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
 
-    def hollow(tensor: Tensor) -> Tensor:
+    def on_meta(tensor: Tensor) -> Tensor:
         return torch.empty(tensor.shape, dtype=kind(tensor), device="meta")
 
-    # deepcopy looks into the memo first: tensors found there are never copied.
+    # deepcopy does not copy what is in the memo.
     memo: dict[int, Any] = {}
     with torch.no_grad(), FastMetaKernels():
         for parameter in model.parameters():
-            wanted = parameter.requires_grad
+            trains = parameter.requires_grad
             if is_lazy(parameter):
-                memo[id(parameter)] = _LAZY_PARAMETER(wanted, device="meta", dtype=kind(parameter))
+                memo[id(parameter)] = _LAZY_PARAMETER(trains, device="meta", dtype=kind(parameter))
             else:
-                memo[id(parameter)] = nn.Parameter(hollow(parameter), requires_grad=wanted)
+                memo[id(parameter)] = nn.Parameter(on_meta(parameter), requires_grad=trains)
         for buffer in model.buffers():
             if is_lazy(buffer):
                 memo[id(buffer)] = _LAZY_BUFFER(buffer.requires_grad, device="meta", dtype=kind(buffer))
             else:
-                memo[id(buffer)] = hollow(buffer)
+                memo[id(buffer)] = on_meta(buffer)
         for module in model.modules():
-            # Tensors that are attributes and no more, such as a weight that an older weight_norm computes.
+            # Plain tensor attributes, such as the weight that the older weight_norm computes.
             for value in vars(module).values():
                 if isinstance(value, Tensor) and id(value) not in memo:
-                    memo[id(value)] = hollow(value)
+                    memo[id(value)] = on_meta(value)
         return _copied(model, memo)
 
 
@@ -62,8 +62,8 @@ def cpu_copy(
     """A copy with real tensors on the CPU.
 
     Args:
-        model: the network; where it is on `meta` and nothing rebuilds it, its weights are small random numbers.
-        rebuilt: builds it once more with real tensors.
+        model: if it is on `meta` and `rebuilt` is None, its weights become small random numbers.
+        rebuilt: builds it again with real tensors.
         dtype: of the copy's floating-point tensors.
 
     Raises:
@@ -84,7 +84,7 @@ def cpu_copy(
         if parameter.is_meta and not is_lazy(parameter):
             memo[id(parameter)] = nn.Parameter(filled(parameter), requires_grad=parameter.requires_grad)
     for buffer in model.buffers():
-        if is_lazy(buffer):  # torch knows how to copy a lazy parameter, and not a lazy buffer
+        if is_lazy(buffer):  # torch can copy a lazy parameter, but not a lazy buffer
             memo[id(buffer)] = _LAZY_BUFFER(buffer.requires_grad, device="cpu", dtype=buffer.dtype)
         elif buffer.is_meta:
             memo[id(buffer)] = filled(buffer)
@@ -92,7 +92,7 @@ def cpu_copy(
 
 
 def lazy_names(model: nn.Module) -> list[str]:
-    """Weights whose shapes a first forward has to find."""
+    """Names of lazy parameters and buffers, whose shapes a first forward determines."""
     return [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if is_lazy(tensor)]
 
 

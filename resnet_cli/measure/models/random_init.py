@@ -1,7 +1,7 @@
-"""What both networks are given: weights behind which no fault can hide, and seeded inputs.
+"""Random weights and inputs that expose differences between two networks.
 
-A fresh batch norm is the identity, so that one that is missing, or one on the wrong side of a ReLU, changes next
-to nothing; gamma, beta and the running statistics are therefore drawn at random first.
+A freshly initialised batch norm is almost the identity: a missing one, or one on the wrong side of a ReLU, changes next
+to nothing. So gamma, beta and the running statistics are drawn at random as well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def image(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> Tensor
 
 
 def randomize_parameters(model: nn.Module, seed: int) -> None:
-    """Draw all parameters anew, and running statistics that fit them but are not exact.
+    """Draw all parameters at random, and running statistics close to those of one batch.
 
     Weights of matrices and convolutions are uniform with the variance of Kaiming's fan-out rule (He et al. 2015,
     arXiv 1502.01852); scales of norms are uniform in 0.5 … 1.5, offsets in -0.3 … 0.3.
@@ -49,17 +49,17 @@ def randomize_parameters(model: nn.Module, seed: int) -> None:
         for mean, variance, _ in _statistics(model):
             mean.zero_()
             variance.fill_(1.0)
-        with contextlib.suppress(Exception):  # too small an image for it: then they stay as drawn
+        with contextlib.suppress(Exception):  # the network does not take this image: the statistics keep their default
             _calibrate(model, seed)
         for mean, variance, batches in _statistics(model):
-            spread = variance.sqrt()
-            mean.add_(torch.empty_like(spread).uniform_(-0.2, 0.2, generator=generator) * spread)
-            variance.mul_(torch.empty_like(spread).uniform_(0.7, 1.4, generator=generator))
+            std = variance.sqrt()
+            mean.add_(torch.empty_like(std).uniform_(-0.2, 0.2, generator=generator) * std)
+            variance.mul_(torch.empty_like(std).uniform_(0.7, 1.4, generator=generator))
             batches.fill_(3)
 
 
 def _statistics(model: nn.Module) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Running mean, running variance and counter of every norm that keeps them."""
+    """Running mean, running variance and batch counter of every norm that tracks them."""
     for module in model.modules():
         if isinstance(module, _NORMS):
             mean, variance, batches = module.running_mean, module.running_var, module.num_batches_tracked
@@ -68,14 +68,14 @@ def _statistics(model: nn.Module) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _calibrate(model: nn.Module, seed: int) -> None:
-    """Running statistics of one batch: with any others a deep network overflows or dies out."""
+    """Set running statistics to those of one batch: with others, activations of a deep network overflow or vanish."""
     momenta = {module: module.momentum for module in model.modules() if isinstance(module, _NORMS)}
     training = model.training
     try:
         for module in momenta:
             module.momentum = 1.0
         model.train()
-        with _quiet_random(seed):
+        with seeded(seed):
             model(image(_CALIBRATION, seed))
     finally:
         for module, momentum in momenta.items():
@@ -84,31 +84,38 @@ def _calibrate(model: nn.Module, seed: int) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_random(seed: int) -> Iterator[None]:
-    """Torch's global generator seeded inside, and as it was outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global random number generators inside the block, and restore their states afterwards.
+
+    These are the generators of the CPU and of every GPU in use. `torch.manual_seed` is avoided: it also seeds a CUDA
+    that is not initialised yet, which could not be undone.
+    """
+    generators = [torch.default_generator, *torch.cuda.default_generators]
+    if torch.backends.mps.is_available():
+        generators.append(torch.mps._get_default_mps_generator())
+    states = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
         yield
-
-
-def seeded(seed: int) -> contextlib.AbstractContextManager[None]:
-    """Dropout and the like draw the same numbers in both networks."""
-    return _quiet_random(seed)
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def transfer(source: Mapping[str, Tensor], model: nn.Module, pairs: Mapping[str, str]) -> None:
-    """Give our parameters and buffers the values of their counterparts.
+    """Copy the reference's parameters and buffers to their counterparts in the model.
 
     Args:
-        source: state of the reference.
-        model: ours; changed in place.
-        pairs: our name → the reference's.
+        source: tensors of the reference by name.
+        model: changed in place.
+        pairs: name in the model → name in the reference.
     """
     own = dict(_tensors(model))
     with torch.no_grad():
-        for ours, theirs in pairs.items():
-            if ours in own and theirs in source:
-                own[ours].copy_(source[theirs].reshape(own[ours].shape))
+        for name, counterpart in pairs.items():
+            if name in own and counterpart in source:
+                own[name].copy_(source[counterpart].reshape(own[name].shape))
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -117,5 +124,5 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, those that a checkpoint leaves out included."""
+    """Parameters and buffers by name, including those that a state_dict leaves out."""
     return dict(_tensors(model))

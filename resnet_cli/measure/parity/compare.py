@@ -146,7 +146,7 @@ def _result(
         notes += [Note("warning", f"expected, and not found: {key}") for key in gone]
     lost = comparison.unmapped
     return CompareResult(
-        network=ours.described,
+        network=ours.description,
         reference=theirs.name,
         reference_version=torchvision_models.version(),
         verdict=worst,

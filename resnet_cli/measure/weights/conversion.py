@@ -80,7 +80,7 @@ def convert(
         overflowed += _not_finite(new) - before
         rows.append(ConvertedTensor(new_name, name, tuple(new.shape), _name(new), _name(tensor), new.nbytes))
     result = ConvertResult(
-        network=model_from_spec(found.spec).described,
+        network=model_from_spec(found.spec).description,
         source=WeightsFile(path, checkpoint.format, found.naming, checkpoint.bytes),
         target=WeightsFile(target, format, naming, 0),
         key_path=checkpoint.key_path,

@@ -58,7 +58,7 @@ def view_weights(
         prefix=checkpoint.prefix,
         is_ema=checkpoint.is_ema,
         ignored_entries=checkpoint.ignored_entries,
-        network=None if found.subject is None else found.subject.described,
+        network=None if found.subject is None else found.subject.description,
         naming=found.naming,
         parameters=sum(row.elements for row in rows if not row.is_buffer),
         buffers=sum(row.elements for row in rows if row.is_buffer),

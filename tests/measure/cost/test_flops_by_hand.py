@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.cost import flops, other_counters
 from resnet_cli.measure.cost.conventions import Figure
-from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.results.common import Shape
 from resnet_cli.results.flops import Convention, FlopsResult

@@ -142,3 +142,16 @@ def test_tensors_have_all_their_names() -> None:
     model[1].register_buffer("aside", torch.ones(1), persistent=False)
     names = {"running_mean", "running_var", "num_batches_tracked", "aside"}
     assert set(tensors(model)) == {"0.weight", "2.weight"} | {f"{place}.{name}" for place in "13" for name in names}
+
+
+def test_seeded_restores_the_generators_of_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.Generator().manual_seed(5)
+    monkeypatch.setattr(torch.cuda, "default_generators", (gpu,))
+    before = torch.get_rng_state(), gpu.get_state()
+    draws = []
+    for _ in range(2):
+        with seeded(3):
+            draws.append((torch.rand(2), torch.rand(2, generator=gpu)))
+    assert all(torch.equal(*pair) for pair in zip(*draws, strict=True))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.equal(gpu.get_state(), before[1])

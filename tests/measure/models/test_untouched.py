@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_cli.measure.models.model import ForwardRunner, ModelUnderTest
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.network.resnet import build
 from tests.helpers.models import flops_of, summary_of
 
@@ -80,7 +81,7 @@ def test_an_input_that_does_not_fit_is_told_with_the_tree_and_the_size_that_does
     error = raised.value
     assert "inner.1" in error.message
     assert "1×3×8×8" in error.message
-    assert "--image-size 11" in (error.hint or "")  # 11 - 4 - 6 = 1
+    assert "image_size=11" in (error.hint or "")  # 11 - 4 - 6 = 1
     lines = (error.detail or "").splitlines()
     assert [line.split()[-1] for line in lines if "✗" in line] == ["fails"]
     assert any("first" in line and "1×4×4×4" in line for line in lines)

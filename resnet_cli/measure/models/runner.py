@@ -1,0 +1,189 @@
+"""Forward passes through a copy of a network, on the meta device or with real tensors on the CPU."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models import input_errors
+from resnet_cli.measure.models.copies import cpu_copy, lazy_names, meta_copy
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.user_errors import prints_to_stderr
+from resnet_cli.measure.ops.fast_meta import is_lazy
+from resnet_cli.measure.tracing import tracer
+from resnet_cli.results.common import Note, Shape
+
+# Above these sizes a forward with real tensors may take longer than a second.
+_CHEAP_WEIGHTS, _CHEAP_INPUT = 10**8, 2**20
+_MAX_NAMES = 4
+
+
+class ForwardRunner:
+    """Forward passes through a copy of a network: on `meta`, or on the CPU if the forward needs values.
+
+    Args:
+        subject: the network; only copies of it run.
+        shape: of the input, (N, C, H, W).
+        dtype: of weights and input.
+
+    Attributes:
+        copy: the copy that runs; the first pass materialises its lazy modules.
+        is_real: whether the copy has real tensors.
+        training_failure: why the last training step failed, or None.
+
+    Raises:
+        ResnetCliError: the network cannot be copied.
+    """
+
+    def __init__(self, subject: ModelUnderTest, shape: Shape, dtype: torch.dtype) -> None:
+        self.subject = subject
+        self.shape = shape
+        self.dtype = dtype
+        self.is_real = False
+        self.training_failure: tracer.ForwardFailedError | None = None
+        self.copy = self._copy()
+
+    def _copy(self) -> nn.Module:
+        try:
+            if self.is_real:
+                return cpu_copy(self.subject.model, self.subject.rebuilt, self.dtype)
+            return meta_copy(self.subject.model, self.dtype)
+        except TypeError as error:
+            raise ResnetCliError(
+                " ".join(str(error).split()), "a measurement runs a copy of the network, never the original"
+            ) from error
+
+    def make_input(self, shape: Shape) -> Tensor:
+        """An input of this shape, (N, C, H, W)."""
+        if self.is_real:
+            return torch.randn(shape, dtype=self.dtype, generator=torch.Generator().manual_seed(0))
+        return torch.empty(shape, dtype=self.dtype, device="meta")
+
+    def infer_and_train(self, tally: tracer.FlopFormula | None = None) -> tuple[tracer.Trace, tracer.Trace | str]:
+        """A forward in eval mode and a training step of the same copy.
+
+        Raises:
+            ResnetCliError: the forward fails in eval mode.
+        """
+        inference, was_real = self.inference(tally), self.is_real
+        training = self.training(self.shape[0], tally)
+        return inference if self.is_real == was_real else self.inference(tally), training
+
+    def inference(self, tally: tracer.FlopFormula | None = None) -> tracer.Trace:
+        """A forward in eval mode without autograd.
+
+        Raises:
+            ResnetCliError: the forward fails.
+        """
+        try:
+            return self._run(self.shape, tally)
+        except tracer.ForwardFailedError as failure:
+            if not (self._retry_on_cpu(failure) or self._retry_on_cpu_if_cheap()):
+                raise self._user_error(failure) from failure
+        try:
+            return self._run(self.shape, tally)
+        except tracer.ForwardFailedError as failure:
+            raise self._user_error(failure) from failure
+
+    def training(self, images: int, tally: tracer.FlopFormula | None = None) -> tracer.Trace | str:
+        """Forward and backward in train mode at a batch size, or the reason why they fail."""
+        try:
+            return self._run((images, *self.shape[1:]), tally, training=True)
+        except tracer.ForwardFailedError as failure:
+            if self._retry_on_cpu(failure):
+                return self.training(images, tally)
+            self.training_failure = failure
+            return " ".join(str(failure.cause).split()) or type(failure.cause).__name__
+
+    def _run(self, shape: Shape, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> tracer.Trace:
+        with self._redirected_prints():
+            self._materialise(shape)
+            return tracer.run(self.copy, (self.make_input(shape),), training=training, backward=training, tally=tally)
+
+    def _materialise(self, shape: Shape) -> None:
+        """Run lazy modules once to find the shapes of their weights, in train mode if eval mode does not call them."""
+        for training in (False, True):
+            if lazy_names(self.copy):
+                tracer.run(self.copy, (self.make_input(shape),), training=training)
+        lazy = lazy_names(self.copy)
+        if lazy:
+            raise ResnetCliError(
+                f"{lazy[0]} of {self.subject.name} is a lazy module that no forward calls, so its shape is unknown",
+                "give it its shape, or remove it",
+            )
+
+    def _redirected_prints(self) -> AbstractContextManager[None]:
+        """Sends what a user's network prints to standard error."""
+        return nullcontext() if self.subject.spec is not None else prints_to_stderr()
+
+    def _retry_on_cpu(self, failure: tracer.ForwardFailedError) -> bool:
+        """Switch to real tensors if the failure may be due to `meta`, which has no values and lacks some operators."""
+        is_of_meta = "meta" in str(failure.cause).lower() or isinstance(failure.cause, NotImplementedError)
+        return is_of_meta and self._switch_to_cpu()
+
+    def _retry_on_cpu_if_cheap(self) -> bool:
+        """Switch to real tensors if that is cheap: torch's message about them is clearer than about `meta`."""
+        weights = sum(0 if is_lazy(tensor) else tensor.numel() for tensor in self.copy.parameters())
+        return weights <= _CHEAP_WEIGHTS and prod(self.shape) <= _CHEAP_INPUT and self._switch_to_cpu()
+
+    def _switch_to_cpu(self) -> bool:
+        if self.is_real or self.subject.spec is not None:
+            return False
+        self.is_real = True
+        self.copy = self._copy()
+        return True
+
+    def _user_error(self, failure: tracer.ForwardFailedError) -> ResnetCliError:
+        """The error for the user. It names a size that works, which is searched for on `meta`."""
+        name, model = self.subject.name, self.subject.model
+        on_meta = None if lazy_names(model) else meta_copy(model, self.dtype)
+
+        def run(tensor: Tensor) -> tracer.Trace:
+            with self._redirected_prints():
+                return tracer.run(on_meta or meta_copy(model, self.dtype), (tensor,))
+
+        def make(shape: Shape) -> Tensor:
+            return torch.empty(shape, dtype=self.dtype, device="meta")
+
+        passes = input_errors.accepts(run, make)
+        if self.subject.spec is not None:
+            return input_errors.shape_error(failure, self.shape, name, passes)
+        return input_errors.user_shape_error(failure, self.shape, name, passes)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """How the network was run, if not on `meta`."""
+        if not self.is_real:
+            return ()
+        text = "the forward needs values, so it ran with real tensors on the CPU instead of the meta device"
+        return (Note("note", text, "ran-with-real-tensors"),)
+
+
+def mode_notes(inference: tracer.Trace, training: tracer.Trace | None) -> tuple[Note, ...]:
+    """A note where train mode and eval mode run different layers, such as an auxiliary head."""
+    if training is None:
+        return ()
+    macs = [
+        sum(op.counted.macs for op in operators if not op.backward)
+        for operators in (inference.operators, training.operators)
+    ]
+    only = _outermost(training, inference), _outermost(inference, training)
+    if macs[0] == macs[1] and not any(only):
+        return ()
+    text = f"train mode differs from eval mode: {macs[1]:,} MACs in train mode, {macs[0]:,} in eval mode"
+    for mode, paths in zip(("train", "eval"), only, strict=True):
+        if paths:
+            more = f" and {len(paths) - _MAX_NAMES} more" if len(paths) > _MAX_NAMES else ""
+            text += f"; only called in {mode} mode: {', '.join(paths[:_MAX_NAMES])}{more}"
+    return (Note("note", text, "train-mode-differs"),)
+
+
+def _outermost(trace: tracer.Trace, other: tracer.Trace) -> list[str]:
+    """Modules that only the first pass calls, without those inside them."""
+    others = {call.path for call in other.root.modules()}
+    only = dict.fromkeys(call.path for call in trace.root.modules() if call.path not in others)
+    return [path for path in only if path.rpartition(".")[0] not in only]
