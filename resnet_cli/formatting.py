@@ -70,6 +70,11 @@ def percent(fraction: float | None) -> str:
     return f"{text} %"
 
 
+def percent_setting(fraction: float) -> str:
+    """A share that a person chose, with the digits that it has: 0.95 -> "95%", 0.005 -> "0.5%"."""
+    return f"{100 * fraction:g}%"
+
+
 def ratio(value: float | None) -> str:
     """A quotient such as FLOPs per byte: 21.33 -> "21.3"."""
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.1f}"
