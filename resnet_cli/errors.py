@@ -1,15 +1,34 @@
-"""The one error that reaches a user as a sentence instead of a traceback."""
+"""Exit codes, and the error that reaches a user as a sentence instead of a traceback."""
 
 from __future__ import annotations
 
-BAD_INPUT = 2
-CHECK_FAILED = 1
-INTERRUPTED = 130
-TERMINATED = 143
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the exit code of a command says."""
+
+    OK = 0  # a closed pipe included
+    CHECK_FAILED = 1  # a check that the user asked for: not equivalent, slower than the baseline
+    BAD_INPUT = 2
+    INTERNAL_ERROR = 70  # a bug of this package, which must never read as a failed check
+    INTERRUPTED = 130  # Ctrl-C
+    TERMINATED = 143  # SIGTERM
+
+
+BAD_INPUT = ExitCode.BAD_INPUT
+CHECK_FAILED = ExitCode.CHECK_FAILED
+INTERRUPTED = ExitCode.INTERRUPTED
+TERMINATED = ExitCode.TERMINATED
 
 
 class ResnetCliError(Exception):
-    """Something that the user can mend.
+    """An error that the user can fix.
+
+    Texts name a parameter in backticks, with its value where that is of interest: "`depth=19` is not supported",
+    "`model` cannot be combined with `depth`". The command line prints such a name as its option (`--depth 19`), so
+    that nothing below `commands` has to know the options. Text from outside goes in as it is: it is escaped where
+    it is printed.
 
     Args:
         message: what is wrong, one sentence without a final stop.

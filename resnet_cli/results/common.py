@@ -6,7 +6,10 @@ is None, never 0. Everything here survives a round trip through JSON.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+
+from resnet_cli.errors import ResnetCliError
 
 Shape = tuple[int, ...]
 
@@ -15,9 +18,27 @@ Shape = tuple[int, ...]
 class Note:
     """A sentence for the reader about a result."""
 
-    level: str  # "note" or "warning"
+    level: str  # "note", "warning", or "error": the result is incomplete, and the command's exit code says so
     text: str
     key: str = ""  # stable name, such as "train-mode-differs", for scripts and tests
+
+
+INCOMPLETE = "incomplete"
+INTERNAL_ERROR = "internal-error"
+
+
+def error_note(error: Exception) -> Note:
+    """The note of a result that an error ended early, so that what was measured before it is kept.
+
+    The measurement returns its partial result with this note in place of raising. The commands write the result and
+    exit with 2, or with 70 where the error is a bug (key "internal-error"); `--debug` shows the traceback.
+    """
+    logging.getLogger("resnet_cli").debug("this error ended the measurement early", exc_info=error)
+    if isinstance(error, ResnetCliError):
+        hint = f" ({error.hint})" if error.hint else ""
+        return Note("error", f"{error.message}{hint}", INCOMPLETE)
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    return Note("error", f"internal error: {text}; please report this bug", INTERNAL_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
