@@ -12,7 +12,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import FAMILY
-from resnet_cli.render.pages import bench_sections
+from resnet_cli.render.pages import PAGES
 from resnet_cli.render.progress import is_interactive, progress, status
 from resnet_cli.results.bench import OPTIMIZATIONS, BenchResult
 
@@ -118,7 +118,7 @@ def bench(
     ] = None,
     weights: options.Weights = None,
     seed: options.Seed = 0,
-    show: Annotated[str | None, options.sections(bench_sections())] = None,
+    show: Annotated[str | None, options.sections(PAGES["bench"].sections)] = None,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:

@@ -11,7 +11,7 @@ from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.network.architectures import FAMILY, resolve
-from resnet_cli.render.pages import parity_sections
+from resnet_cli.render.pages import PAGES
 from resnet_cli.render.progress import is_interactive, progress, status
 from resnet_cli.results.compare import CHECKS
 
@@ -104,7 +104,7 @@ def compare_torchvision(
         typer.Option(help="Absolute tolerance, added to it.  [default: none]", metavar="X", show_default=False),
     ] = None,
     levels: Annotated[int | None, options.levels("equal parts are drawn", "1")] = None,
-    show: Annotated[str | None, options.sections(parity_sections(), "all")] = None,
+    show: Annotated[str | None, options.sections(PAGES["compare-torchvision"].sections, "all")] = None,
     fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw what is equal in one row.")] = True,
     output_format: options.OutputFormat = None,
     output: options.Output = None,

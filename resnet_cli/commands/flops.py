@@ -9,7 +9,7 @@ from resnet_cli.commands import options
 from resnet_cli.commands.options import model_selection, parsing, path_conflicts
 from resnet_cli.commands.options.completion import pair_of
 from resnet_cli.measure.cost.conventions import keys, parse_reconciliation
-from resnet_cli.render.pages import flops_sections
+from resnet_cli.render.pages import PAGES
 
 EPILOG = """\b
 Examples:
@@ -44,7 +44,7 @@ def flops(
             show_default=False,
         ),
     ] = None,
-    show: Annotated[str | None, options.sections(flops_sections(), "all", "Tables")] = None,
+    show: Annotated[str | None, options.sections(PAGES["flops"].sections, "all", "Tables")] = None,
     levels: Annotated[int | None, options.levels("the module tree is drawn", "2")] = None,
     assertions: options.Assertions = None,
     output_format: options.OutputFormat = None,

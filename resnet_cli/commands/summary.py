@@ -10,7 +10,7 @@ from resnet_cli.commands import options
 from resnet_cli.commands.options import model_selection, parsing, path_conflicts
 from resnet_cli.commands.options.completion import file_or, some_of
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.pages import summary_column_names
+from resnet_cli.render.pages import PAGES
 from resnet_cli.render.progress import is_interactive, progress
 from resnet_cli.user_files import exists
 
@@ -60,7 +60,7 @@ def summary(
         typer.Option(
             help="Columns to show, with commas; an unknown one lists them all.  [default: those of most use]",
             metavar="A,B,C",
-            autocompletion=some_of(summary_column_names),
+            autocompletion=some_of(PAGES["summary"].column_names),
             show_default=False,
         ),
     ] = None,

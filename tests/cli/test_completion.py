@@ -11,7 +11,7 @@ import pytest
 from resnet_cli.cli import app
 from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.network.architectures import FAMILY
-from resnet_cli.render.pages import summary_column_names
+from resnet_cli.render.pages import PAGES
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.compare import CHECKS
@@ -108,8 +108,8 @@ KNOWN = {
     "convert a.pth --dtype ": DTYPES,
     "bench --format ": FORMATS,
     "convert a.pth -f ": FORMATS,
-    "summary --columns ": list(summary_column_names()),
-    "summary --columns macs,": [f"macs,{name}" for name in summary_column_names() if name != "macs"],
+    "summary --columns ": list(PAGES["summary"].column_names()),
+    "summary --columns macs,": [f"macs,{name}" for name in PAGES["summary"].column_names() if name != "macs"],
     "summary --columns nothing": [],
     "flops --show ": list(FLOPS),
     "compare-torchvision --show tree,m": ["tree,mapping"],

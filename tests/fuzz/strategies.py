@@ -15,7 +15,7 @@ from resnet_cli.cli import app
 from resnet_cli.commands.options import DTYPES, FORMATS
 from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
-from resnet_cli.render.pages import summary_column_names
+from resnet_cli.render.pages import PAGES
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FIGURES, FLOPS, MEASUREMENTS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.compare import CHECKS
@@ -102,7 +102,7 @@ SOUND: dict[str, st.SearchStrategy[str]] = {
     "--mode": st.sampled_from(["inference", "train"]),
     "--seed": st.sampled_from(["0", "7"]),
     "--levels": st.sampled_from(["1", "2", "9"]),
-    "--columns": _lists(summary_column_names()),
+    "--columns": _lists(PAGES["summary"].column_names()),
     "--checks": _lists(CHECKS),
     "--levers": _lists(OPTIMIZATIONS),
     "--walk": st.tuples(st.sampled_from(keys()), st.sampled_from(keys())).map(":".join),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
 from resnet_cli.render.document import Cell, Document, Table, Value, ViewOptions
-from resnet_cli.render.pages import summary_column_names
+from resnet_cli.render.pages import PAGES
 from resnet_cli.results.checkpoint import CheckpointResult
 from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.convert import ConvertResult
@@ -28,7 +28,7 @@ def every_figure(result: Result, view: ViewOptions) -> ViewOptions:
     """The view that CSV has unless the reader asked for another: all columns, all levels; never a folded row."""
     view = replace(view, collapse=False)
     if isinstance(result, SummaryResult):
-        return replace(view, columns=summary_column_names() if view.columns is None else view.columns)
+        return replace(view, columns=PAGES["summary"].column_names() if view.columns is None else view.columns)
     if isinstance(result, FlopsResult):
         levels = 10**6 if view.levels is None else view.levels
         return replace(view, sections=view.sections or ("operators",), levels=levels)

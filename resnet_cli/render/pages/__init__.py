@@ -1,108 +1,161 @@
-"""A result becomes a page: what is shown of it, and in which words."""
+"""Registry of pages: for each kind of result, what builds its document and what a reader may choose of it.
+
+A page is added with one module and one row. The module is imported when a page is drawn: `--help` reads the rows only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.document import Document, ViewOptions
-from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY, WEIGHTS
 from resnet_cli.results.registry import kind_of
 from resnet_cli.suggest import validate_names
-
-# A page is imported when it is drawn: `--help` needs none of them.
-# ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
 
 
+@dataclass(frozen=True, slots=True)
+class PageSpec:
+    """The page of one kind of result.
+
+    Args:
+        builder: "module:function" in this package; takes the result and a `ViewOptions`, returns a `Document`.
+        rows: name of each section, in the order of drawing, and the field of the result that its CSV rows are made
+            from: "versus", "optimizations.rows" (a field of a field), "replicas.ranks" (a list in a list: its rows,
+            each with the values of the outer one), "source target" (several fields). With fewer than two sections
+            there is nothing to choose.
+        csv: section that CSV holds unless another is asked for; "" is the first.
+        columns: "module:MAPPING" in this package: the columns that the tree may show, by key.
+        tree: section whose layers `columns` and `levels` are about; "" where the page has none.
+        levels: whether the depth of a tree may be chosen.
+        collapse: whether identical layers may be shown in full.
+    """
+
+    builder: str
+    rows: Mapping[str, str]
+    csv: str = ""
+    columns: str = ""
+    tree: str = ""
+    levels: bool = False
+    collapse: bool = False
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The sections that a reader may choose among, in the order of drawing."""
+        return tuple(self.rows) if len(self.rows) > 1 else ()
+
+    def column_names(self) -> tuple[str, ...]:
+        """The keys that `columns` of a view takes, in the order of drawing."""
+        return tuple(_load(self.columns)) if self.columns else ()
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+# By kind of result (`results.registry.KINDS`); a report is many results, and has no page of its own.
+PAGES: dict[str, PageSpec] = {
+    "summary": PageSpec(
+        "summary:summary_page",
+        {"layers": "root"},
+        columns="summary_columns:COLUMNS",
+        tree="layers",
+        levels=True,
+        collapse=True,
+    ),
+    "flops": PageSpec(
+        "flops:flops_page",
+        {
+            "operators": "operators",
+            "modules": "root",
+            "conventions": "conventions",
+            "walks": "reconciliations.steps",
+            "parts": "terms",
+        },
+        tree="modules",
+        levels=True,
+        collapse=True,
+    ),
+    "compare-torchvision": PageSpec(
+        "compare:parity_page",
+        {
+            "checks": "checks",
+            "findings": "differences",
+            "tree": "aligned_ops",
+            "mapping": "mapping.pairs",
+            "predictions": "predictions",
+        },
+        csv="tree",
+        levels=True,
+        collapse=True,
+    ),
+    "compare-torchvision-all": PageSpec("compare.all_models:family_page", {"architectures": "architectures"}),
+    "self-test": PageSpec("compare.self_test:self_test_page", {"faults": "faults"}),
+    "bench": PageSpec(
+        "bench:bench_page",
+        {
+            "timings": "timings",
+            "comparison": "versus",
+            "ladder": "optimizations.rows",
+            "layers": "layers.layers",
+            "replicas": "replicas.ranks",
+            "ceiling": "ceiling.compute ceiling.bandwidth",
+        },
+        levels=True,
+    ),
+    "convert": PageSpec("convert:convert_page", {"files": "source target", "tensors": "tensors"}, csv="tensors"),
+    "checkpoint": PageSpec(
+        "checkpoint:weights_page",
+        {"summary": "summary.root", "weights": "tensors"},
+        csv="weights",
+        columns="summary_columns:COLUMNS",
+        tree="summary",
+        levels=True,
+        collapse=True,
+    ),
+    "doctor": PageSpec("doctor:doctor_page", {"capabilities": "capabilities"}),
+}
+
+
 def page(result: Result, view: ViewOptions) -> Document:
-    """What the result has to show to this reader.
+    """The document of a result.
 
     Raises:
-        ResnetCliError: the view asks for a column or a table that there is none of.
+        ResnetCliError: the view asks for a column or a section that does not exist.
     """
     kind = kind_of(result)
     validate_view(kind, view)
-    drawn: Document = _pages()[kind](result, view)
-    return drawn
-
-
-def _pages() -> dict[str, Any]:
-    from resnet_cli.render.pages.bench import bench_page
-    from resnet_cli.render.pages.checkpoint import weights_page
-    from resnet_cli.render.pages.compare import parity_page
-    from resnet_cli.render.pages.compare.all_models import family_page
-    from resnet_cli.render.pages.compare.self_test import self_test_page
-    from resnet_cli.render.pages.convert import convert_page
-    from resnet_cli.render.pages.doctor import doctor_page
-    from resnet_cli.render.pages.flops import flops_page
-    from resnet_cli.render.pages.summary import summary_page
-
-    return {
-        "summary": summary_page,
-        "flops": flops_page,
-        "compare-torchvision": parity_page,
-        "compare-torchvision-all": family_page,
-        "self-test": self_test_page,
-        "bench": bench_page,
-        "convert": convert_page,
-        "checkpoint": weights_page,
-        "doctor": doctor_page,
-    }
-
-
-def summary_column_names() -> tuple[str, ...]:
-    """The names that `--columns` of a summary takes, in the order of drawing; the layer's own name is always there."""
-    from resnet_cli.render.pages.summary_columns import COLUMNS
-
-    return tuple(COLUMNS)
-
-
-def flops_sections() -> tuple[str, ...]:
-    """The tables of a FLOP count, in the order of drawing."""
-    return FLOPS
-
-
-def parity_sections() -> tuple[str, ...]:
-    """The parts of a comparison, in the order of drawing."""
-    return PARITY
-
-
-def bench_sections() -> tuple[str, ...]:
-    """The parts of a benchmark, in the order of drawing."""
-    return BENCH
-
-
-_SECTIONS = {"flops": FLOPS, "compare-torchvision": PARITY, "bench": BENCH, "convert": CONVERT, "checkpoint": WEIGHTS}
+    document: Document = _load(PAGES[kind].builder)(result, view)
+    return document
 
 
 def validate_view(kind: str, view: ViewOptions) -> None:
-    """Say what is wrong with a view before anything is measured.
+    """Check a view, before anything is measured.
 
     Args:
         kind: one of the kinds of result.
         view: what the reader asks for.
 
     Raises:
-        ResnetCliError: the view asks for something that there is none of.
+        ResnetCliError: the view asks for a column or a section that does not exist.
     """
     if view.levels is not None and view.levels < 1:
         raise ResnetCliError(
-            f"a tree of {view.levels} levels shows nothing", "the smallest number of levels is 1, the stages"
+            f"levels={view.levels}: a tree has at least one level", "the smallest number is 1, the stages"
         )
-    has_tree = kind in ("summary", "checkpoint")
-    for noun, asked, known in (
-        (
-            "column",
-            view.columns,
-            summary_column_names() if has_tree and view.columns is not None else (),
-        ),
-        ("section", view.sections, _SECTIONS.get(kind, ())),
+    spec = PAGES[kind]
+    for noun, names, known in (
+        ("column", view.columns, () if view.columns is None else spec.column_names()),
+        ("section", view.sections, spec.sections),
     ):
-        if asked is None:
+        if names is None:
             continue
         if not known:
             raise ResnetCliError(f"{kind} has no choice of {noun}s")
-        validate_names(noun, asked, known)
+        validate_names(noun, names, known)

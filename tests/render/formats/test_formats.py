@@ -19,7 +19,7 @@ from resnet_cli.render.formats.csv import to_csv
 from resnet_cli.render.formats.markdown import to_markdown
 from resnet_cli.render.formats.svg import to_svg
 from resnet_cli.render.output import Format, render
-from resnet_cli.render.pages import flops_sections, summary_column_names
+from resnet_cli.render.pages import PAGES
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
 
@@ -43,7 +43,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def test_csv_has_every_column_and_every_layer(summary: SummaryResult) -> None:
     found = rows(render(summary, Format.CSV))
-    assert tuple(found[0]) == ("layer", *summary_column_names())
+    assert tuple(found[0]) == ("layer", *PAGES["summary"].column_names())
     assert [row["layer"] for row in found[:5]] == [
         "head",
         "l0",
@@ -69,7 +69,7 @@ def test_csv_holds_what_the_view_asks_for(summary: SummaryResult, flops: FlopsRe
         "head,884736,Conv2d 3×5 /2×1 d2 g4",
     ]
     assert render(flops, Format.CSV).startswith("operator,phase,")
-    for section in flops_sections():
+    for section in PAGES["flops"].sections:
         assert rows(render(flops, Format.CSV, ViewOptions(sections=(section, "parts") if section != "parts" else None)))
 
 

@@ -19,7 +19,7 @@ from resnet_cli.formatting import width
 from resnet_cli.render.document import Cell, Document, Fields, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.output import Format, render
-from resnet_cli.render.pages import bench_sections, page, validate_view
+from resnet_cli.render.pages import PAGES, page, validate_view
 from resnet_cli.render.pages.bench.sparkline import LEVELS, blocks, course, histogram, within_fences
 from resnet_cli.render.progress import progress
 from resnet_cli.render.text.encoding import wrap
@@ -97,7 +97,7 @@ def test_golden_ascii(golden: Callable[[str, str], None]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_figure_is_cut_at_any_width(name: str) -> None:
-    for view in (ViewOptions(), ViewOptions(sections=bench_sections())):
+    for view in (ViewOptions(), ViewOptions(sections=PAGES["bench"].sections)):
         for part in page(SAMPLES[name](), view).elements:
             if isinstance(part, Table) and not wraps(part):
                 for room in (40, 80, 120, 200):
@@ -144,7 +144,7 @@ def test_what_comes_from_outside_is_spelled_out() -> None:
         ),
         notes=(note,),
     )  # fmt: skip
-    for view in (ViewOptions(), ViewOptions(collapse=False), ViewOptions(sections=bench_sections())):
+    for view in (ViewOptions(), ViewOptions(collapse=False), ViewOptions(sections=PAGES["bench"].sections)):
         text = to_text(page(hostile, view))
         assert all(character.isprintable() or character == "\n" for character in text)
     assert to_text(page(hostile, ViewOptions())).startswith(f"bench: {SHOWN}\n{SHOWN} · {SHOWN} · image")
@@ -439,7 +439,7 @@ def test_the_ceiling_is_a_line_until_it_is_asked_for() -> None:
 
 def test_sections_are_drawn_alone() -> None:
     for section, key in zip(
-        bench_sections(), ("timings", "comparison", "ladder", "layers", "replicas", "ceiling"), strict=True
+        PAGES["bench"].sections, ("timings", "comparison", "ladder", "layers", "replicas", "ceiling"), strict=True
     ):
         parts = page(everything(), ViewOptions(sections=(section,))).elements
         keys = {part.key for part in parts if isinstance(part, Table)}
@@ -455,7 +455,7 @@ def test_sections_are_drawn_alone() -> None:
 def test_an_unknown_section_is_an_error() -> None:
     with pytest.raises(ResnetCliError, match="there is no section layer"):
         validate_view("bench", ViewOptions(sections=("layer",)))
-    validate_view("bench", ViewOptions(sections=bench_sections(), levels=3))
+    validate_view("bench", ViewOptions(sections=PAGES["bench"].sections, levels=3))
 
 
 @pytest.mark.parametrize("name", ["compared", "ladder", "layers", "replicas", "bare"])

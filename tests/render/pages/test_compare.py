@@ -17,7 +17,7 @@ from resnet_cli.formatting import width
 from resnet_cli.render.document import Cell, Column, Document, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.output import Format, render
-from resnet_cli.render.pages import page, parity_sections, validate_view
+from resnet_cli.render.pages import PAGES, page, validate_view
 from resnet_cli.render.pages.compare.diff_hunks import hunks
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
@@ -645,7 +645,7 @@ def test_tensors_without_a_counterpart_are_named() -> None:
     assert "62 of 62 parameters mapped (by alignment)" in drawn("same", 80)
 
 
-@pytest.mark.parametrize("section", parity_sections())
+@pytest.mark.parametrize("section", PAGES["compare-torchvision"].sections)
 def test_sections_are_a_choice(section: str) -> None:
     found = set(tables(missing(), ViewOptions(sections=(section,))))
     assert found == {section}

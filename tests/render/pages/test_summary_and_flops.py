@@ -10,7 +10,7 @@ import pytest
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import parse
 from resnet_cli.render.document import Fields, Row, Table, ViewOptions
-from resnet_cli.render.pages import flops_sections, page, summary_column_names, validate_view
+from resnet_cli.render.pages import PAGES, page, validate_view
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
 
@@ -123,7 +123,7 @@ def test_settings_stand_beside_the_class(summary: SummaryResult) -> None:
 
 def test_an_empty_network_can_be_drawn(summary: SummaryResult) -> None:
     root = replace(summary.root, children=(), macs=0)
-    drawn = layers(replace(summary, root=root, macs=0), ViewOptions(columns=summary_column_names()))
+    drawn = layers(replace(summary, root=root, macs=0), ViewOptions(columns=PAGES["summary"].column_names()))
     assert [row.style for row in drawn.rows] == ["total"]
     assert drawn.rows[0].cells["share"].value is None
 
@@ -190,7 +190,7 @@ def test_sections_choose_the_tables_and_their_order(flops: FlopsResult) -> None:
         ("summary", ViewOptions(columns=()), "no column was named", "kind"),
         ("summary", ViewOptions(columns=("macs", "macs")), "named twice", "once"),
         ("summary", ViewOptions(sections=("x",)), "no choice of sections", ""),
-        ("summary", ViewOptions(levels=0), "0 levels", "1"),
+        ("summary", ViewOptions(levels=0), "levels=0", "1"),
         ("flops", ViewOptions(sections=("walk",)), "there is no section walk", "did you mean walks?"),
         ("flops", ViewOptions(columns=("macs",)), "no choice of columns", ""),
     ],
@@ -204,5 +204,5 @@ def test_a_view_of_what_there_is_not(kind: str, view: ViewOptions, message: str,
 
 
 def test_every_name_is_accepted() -> None:
-    validate_view("summary", ViewOptions(columns=summary_column_names()))
-    validate_view("flops", ViewOptions(sections=flops_sections()))
+    validate_view("summary", ViewOptions(columns=PAGES["summary"].column_names()))
+    validate_view("flops", ViewOptions(sections=PAGES["flops"].sections))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from resnet_cli.formatting import scaled, width
 from resnet_cli.render.document import Cell, Column, Document, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_terminal, to_text
-from resnet_cli.render.pages import page, summary_column_names
+from resnet_cli.render.pages import PAGES, page
 from resnet_cli.render.text.encoding import Charset, wrap
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
@@ -63,7 +63,7 @@ def assert_figures_are_whole(table: Table, room: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "columns", [None, summary_column_names(), ("macs",), ("share", "macs", "kind", "output", "peak")]
+    "columns", [None, PAGES["summary"].column_names(), ("macs",), ("share", "macs", "kind", "output", "peak")]
 )
 def test_no_figure_is_cut_at_any_width(summary: SummaryResult, columns: tuple[str, ...] | None) -> None:
     (table, *_) = tables(summary, ViewOptions(columns=columns))
@@ -157,7 +157,7 @@ def test_a_bar_of_any_fraction_fits(encoding: str | None) -> None:
 
 
 def test_nothing_from_outside_reaches_the_terminal_raw(summary: SummaryResult) -> None:
-    text = to_text(page(summary, ViewOptions(columns=summary_column_names())))
+    text = to_text(page(summary, ViewOptions(columns=PAGES["summary"].column_names())))
     assert all(character.isprintable() or character == "\n" for character in text)
     assert "evil\\x1b[2J|<b>[/x]:x:\\u202e" in text
     assert "résnet[red]tiny" in text
