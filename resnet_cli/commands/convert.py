@@ -20,13 +20,13 @@ from resnet_cli.user_files import exists
 
 EPILOG = """\b
 Examples:
-  resnet-cli convert resnet18-f37072fd.pth --to ours -o weights.safetensors
+  resnet-cli convert resnet18-f37072fd.pth --to resnet-cli -o weights.safetensors
   resnet-cli convert weights.safetensors --to torchvision -o resnet18.pth
   resnet-cli convert checkpoint.pth --ema -o averaged.safetensors
   resnet-cli convert resnet50.pth --dtype bfloat16 -o half.safetensors --format json
 """
 
-_NAMINGS = ("ours", "torchvision")
+_NAMINGS = ("resnet-cli", "torchvision")
 _FORMATS = {".pth": "torch", ".pt": "torch", ".safetensors": "safetensors"}
 
 

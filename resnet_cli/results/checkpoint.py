@@ -39,7 +39,7 @@ class CheckpointResult:
     is_ema: bool  # these are EMA weights
     ignored_entries: tuple[str, ...]  # what else is in the file
     network: Network | None  # that every tensor fits; None where there is none
-    naming: str | None  # whose names: "ours", "torchvision", or None for those of a network of the user's
+    naming: str | None  # whose names: "resnet-cli", "torchvision", or None for those of a network of the user's
     parameters: int  # values of all tensors that are no buffers
     buffers: int
     bytes: int  # of all tensors

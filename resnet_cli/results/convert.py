@@ -25,7 +25,7 @@ class WeightsFile:
 
     path: str
     format: str  # "safetensors", or "torch" for what torch.save writes
-    naming: str  # whose names: "ours" or "torchvision"
+    naming: str  # whose names: "resnet-cli" or "torchvision"
     bytes: int
 
 

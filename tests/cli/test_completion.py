@@ -123,7 +123,7 @@ KNOWN = {
     "bench --levers ": list(OPTIMIZATIONS),
     "bench --levers compile,bf": ["compile,bfloat16"],
     "bench --mode ": ["inference", "train"],
-    "convert a.pth --to ": ["ours", "torchvision"],
+    "convert a.pth --to ": ["resnet-cli", "torchvision"],
     "flops --walk paper:torchv": [f"paper:{key}" for key in keys() if key.startswith("torchv")],
     "bench --weights IMAGENET": ["IMAGENET1K_V1", "IMAGENET1K_V2"],
     "bench --weights ": [],  # a file

@@ -51,7 +51,7 @@ def content() -> dict[str, Tensor]:
 
 
 def test_there_and_back(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", "small.pth", "--to", "ours", "-o", "ours.safetensors"]) == 0
+    assert main(["convert", "small.pth", "--to", "resnet-cli", "-o", "ours.safetensors"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "the weights of resnet18 with repeat 1,1,1,1" in out
@@ -78,7 +78,7 @@ def test_the_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_report_as_a_table_of_tensors(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", "small.pth", "--to", "ours", "-o", "x.pth", "--format", "csv"]) == 0
+    assert main(["convert", "small.pth", "--to", "resnet-cli", "-o", "x.pth", "--format", "csv"]) == 0
     header, first, *_ = capsys.readouterr().out.splitlines()
     assert header == "name,source,shape,dtype,bytes"
     assert first == "head.conv.weight,conv1.weight,64×3×7×7,float16,18816"
@@ -89,14 +89,14 @@ def test_the_report_as_a_table_of_tensors(capsys: pytest.CaptureFixture[str]) ->
 def test_the_same_input_gives_the_same_bytes() -> None:
     for suffix in ("pth", "safetensors"):
         for name in ("one", "two"):
-            assert main(["convert", "small.pth", "--to", "ours", "-o", f"{name}.{suffix}"]) == 0
+            assert main(["convert", "small.pth", "--to", "resnet-cli", "-o", f"{name}.{suffix}"]) == 0
         assert Path(f"one.{suffix}").read_bytes() == Path(f"two.{suffix}").read_bytes()
 
 
 def test_a_training_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     state = {f"module.{name}": tensor for name, tensor in content().items()}
     torch.save({"model": state, "model_ema": state, "optimizer": {"state": {}}, "epoch": 3}, "run.pth")
-    assert main(["convert", "run.pth", "--to", "ours", "-o", "x.safetensors"]) == 0
+    assert main(["convert", "run.pth", "--to", "resnet-cli", "-o", "x.safetensors"]) == 0
     out = capsys.readouterr().out
     assert "found under model, with module. before every name" in out
     assert "left out: model_ema, optimizer, epoch" in out
@@ -210,7 +210,7 @@ def test_bad_files(make: Any, name: str, said: str, existing: bytes | None, caps
     if existing is not None:
         target.write_bytes(existing)
     before = listing()
-    assert main(["convert", name, "--to", "ours", "-o", str(target)]) == 2
+    assert main(["convert", name, "--to", "resnet-cli", "-o", str(target)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     error, hint = err.splitlines()

@@ -122,7 +122,7 @@ def test_the_network_is_found_and_gives_the_order(path: Path, theirs: bool) -> N
     view, subject = view_weights(written(wrapped, path))
     assert subject is not None
     assert subject.spec == spec
-    assert (view.naming, view.prefix) == ("torchvision" if theirs else "ours", "module.")
+    assert (view.naming, view.prefix) == ("torchvision" if theirs else "resnet-cli", "module.")
     assert [one.name for one in view.tensors] == list(state)
 
 

@@ -128,7 +128,7 @@ SOUND: dict[str, st.SearchStrategy[str]] = {
     "--image": st.just("photo.png"),
     "--map": st.just("map.toml"),
     "--expect": st.just("intended.toml"),
-    "--to": st.sampled_from(["ours", "torchvision"]),
+    "--to": st.sampled_from(["resnet-cli", "torchvision"]),
     "--rtol": st.just("1e-5"),
     "--atol": st.just("0.1"),
     "--figure": st.sampled_from([*FIGURES]),

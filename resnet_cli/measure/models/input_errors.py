@@ -35,9 +35,9 @@ def shape_error(
     if smallest is None:
         hint = f"{_NONE}; see what the layer above expects"
     elif smallest > min(shape[2:]):
-        hint = f"the smallest square image that works is image_size={smallest}"
+        hint = f"the smallest square image that works is `image_size={smallest}`"
     else:
-        hint = f"image_size={smallest} works; see what the layer above expects"
+        hint = f"`image_size={smallest}` works; see what the layer above expects"
     return ResnetCliError(
         f"an input of {dimensions(shape)} fails at {path}: {cause}", hint, detail=_reached(failure, name)
     )
@@ -46,8 +46,8 @@ def shape_error(
 def larger_input(reason: str) -> str | None:
     """What to do if torch says that a norm has too few values to train on; None for any other reason."""
     if reason.startswith("Expected more than 1 value per channel"):
-        return "use a larger batch_size or image_size"
-    return "use a larger image_size" if reason.startswith("Expected more than 1 spatial element") else None
+        return "use a larger `batch_size` or `image_size`"
+    return "use a larger `image_size`" if reason.startswith("Expected more than 1 spatial element") else None
 
 
 def user_shape_error(
@@ -67,9 +67,9 @@ def user_shape_error(
     if hint is None and smallest is None:
         hint = f"{_NONE}; see what the lines above expect"
     elif smallest is not None and smallest > min(shape[2:]):
-        hint = f"the smallest square image that works is image_size={smallest}"
+        hint = f"the smallest square image that works is `image_size={smallest}`"
     elif smallest is not None:
-        hint = hint or f"image_size={smallest} works"
+        hint = hint or f"`image_size={smallest}` works"
     detail = "\n".join(part for part in (error.detail, _reached(failure, name)) if part)
     return ResnetCliError(error.message, hint, detail=detail)
 

@@ -1,4 +1,4 @@
-"""Names and shapes of weights → the network that they belong to."""
+"""The architecture of a checkpoint, found from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -10,64 +10,65 @@ from typing import Literal
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.network.architectures import FAMILY, MOST_BLOCKS, MOST_CHANNELS, MOST_CLASSES, Block, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import to_torchvision, torchvision_names
 from resnet_cli.results.common import Shape
 
-Naming = Literal["ours", "torchvision"]
+Naming = Literal["resnet-cli", "torchvision"]
 
-NAMINGS: dict[Naming, str] = {"ours": "resnet-cli's names", "torchvision": "torchvision's names"}
-_WIDTH = 64  # channels of the first stage, which all of the family have
+NAMING_TITLES: dict[Naming, str] = {"resnet-cli": "resnet-cli names", "torchvision": "torchvision names"}
+_WIDTH = 64  # channels of the first stage in every built-in architecture
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedArchitecture:
-    """The network that tensors look like; whether they fit it in all is another question."""
+    """The architecture that the tensors suggest; `key_matching` checks whether they all fit it."""
 
     spec: ModelSpec
     naming: Naming
 
     def names(self, naming: Naming) -> dict[str, str]:
-        """Every name of the network in a naming, by its name in the file's, in the order of its state dict."""
-        pairs = torchvision_names(self.spec).items()
-        return {
-            (ours if self.naming == "ours" else theirs): (ours if naming == "ours" else theirs)
-            for ours, theirs in pairs
-        }
+        """Names in the file's naming → names in another naming, in the order of the state_dict."""
+        pairs = [
+            {"resnet-cli": name, "torchvision": counterpart}
+            for name, counterpart in torchvision_names(self.spec).items()
+        ]
+        return {pair[self.naming]: pair[naming] for pair in pairs}
 
     def shapes(self) -> dict[str, Shape]:
-        """What the network's tensors have to be, under the names of the file's naming."""
+        """Shapes of the tensors of this architecture, by name in the file's naming."""
         state = build_on_meta(lambda: build(self.spec)).state_dict()
         names = torchvision_names(self.spec)
-        return {name if self.naming == "ours" else names[name]: tuple(tensor.shape) for name, tensor in state.items()}
+        return {
+            name if self.naming == "resnet-cli" else names[name]: tuple(tensor.shape) for name, tensor in state.items()
+        }
 
 
 def detect_architecture(tensors: Mapping[str, Tensor]) -> DetectedArchitecture:
-    """Find the network: its block and repeats from the names, its widths, stem, channels and classes from the shapes.
+    """Find the architecture: blocks and repeats from the names; widths, stem, channels and classes from the shapes.
 
-    What the shapes do not show is as in torchvision's networks: the stride stands in the bottleneck's 3×3.
+    What shapes do not show is assumed as in torchvision: the stride of a bottleneck is in its 3×3 convolution.
 
     Args:
         tensors: by name, without prefixes.
 
     Raises:
-        ResnetCliError: neither we nor torchvision name the tensors of a residual network so.
+        ResnetCliError: these are not the names of a ResNet of resnet-cli or torchvision.
     """
     naming: Naming | None = (
-        "ours" if "head.conv.weight" in tensors else "torchvision" if "conv1.weight" in tensors else None
+        "resnet-cli" if "head.conv.weight" in tensors else "torchvision" if "conv1.weight" in tensors else None
     )
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if naming == "ours":
-        shapes = _translated(shapes)
+    if naming == "resnet-cli":
+        shapes = _under_torchvision_names(shapes)
     repeat = _repeat(shapes)
     if naming is None or repeat is None:
-        known = ", ".join(printable(name[:60]) for name in list(tensors)[:3])
+        known = ", ".join(name[:60] for name in list(tensors)[:3])
         raise ResnetCliError(
-            f"these are not the weights of a ResNet under {' or '.join(NAMINGS.values())}: it has {known}, …",
-            "give those of a network with the names of resnet-cli or of torchvision's family",
+            f"not the weights of a ResNet under {' or '.join(NAMING_TITLES.values())}: the file has {known}, …",
+            "use a checkpoint of a resnet-cli or torchvision ResNet",
         )
     block = _block(shapes)
     groups, width = _groups(shapes) if block == "bottleneck" else (1, _WIDTH)
@@ -75,29 +76,29 @@ def detect_architecture(tensors: Mapping[str, Tensor]) -> DetectedArchitecture:
     head = shapes.get("fc.bias") or shapes.get("fc.weight")
     return DetectedArchitecture(
         replace(
-            _named(block, repeat, groups, width),
+            _spec_of(block, repeat, groups, width),
             stem="cifar" if stem[2:] == (3, 3) else "imagenet",
-            in_channels=_within(stem[1] if len(stem) == 4 else 3, MOST_CHANNELS),
-            num_classes=_within(head[0] if head else 0, MOST_CLASSES),
+            in_channels=_clamp(stem[1] if len(stem) == 4 else 3, MOST_CHANNELS),
+            num_classes=_clamp(head[0] if head else 0, MOST_CLASSES),
         ),
         naming,
     )
 
 
-def _translated(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Our names as torchvision's; those that we do not have are left out."""
+def _under_torchvision_names(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Shapes by torchvision's names; unknown names are left out."""
     block: Block = "bottleneck" if any(".Bottleneck" in name for name in shapes) else "basic"
-    found = {}
+    renamed = {}
     for name, shape in shapes.items():
         try:
-            found[to_torchvision(name, block)] = shape
+            renamed[to_torchvision(name, block)] = shape
         except ResnetCliError:
             continue
-    return found
+    return renamed
 
 
 def _repeat(shapes: Mapping[str, Shape]) -> tuple[int, int, int, int] | None:
-    """Blocks in each stage; None where a stage has none, or more than a network could have."""
+    """Blocks in each stage; None if a stage has none or implausibly many."""
     blocks: list[set[int]] = [set(), set(), set(), set()]
     for name in shapes:
         match = re.match(r"layer([1-4])\.(0|[1-9][0-9]{0,3})\.", name)
@@ -123,19 +124,19 @@ def _groups(shapes: Mapping[str, Shape]) -> tuple[int, int]:
     return groups, shape[1]
 
 
-def _within(value: int, most: int) -> int:
-    """A figure from a file that a network can have; a wrong one then shows as a shape that does not fit."""
+def _clamp(value: int, most: int) -> int:
+    """A value from the file within the allowed range; a wrong one shows later as a shape mismatch."""
     return min(max(value, 1), most)
 
 
-def _named(block: Block, repeat: tuple[int, int, int, int], groups: int, width: int) -> ModelSpec:
-    """The member of the family, or another network of its kind under a name that says how it is made."""
-    kin = [one for one in FAMILY.values() if (one.block, one.groups, one.width_per_group) == (block, groups, width)]
-    for spec in kin:
+def _spec_of(block: Block, repeat: tuple[int, int, int, int], groups: int, width: int) -> ModelSpec:
+    """The built-in architecture, or another one of its kind under a descriptive name."""
+    similar = [one for one in FAMILY.values() if (one.block, one.groups, one.width_per_group) == (block, groups, width)]
+    for spec in similar:
         if spec.repeat == repeat:
             return spec
     blocks = ",".join(map(str, repeat))
-    if kin:
-        return ModelSpec(f"{kin[0].name} with repeat {blocks}", block, repeat, groups, width)
+    if similar:
+        return ModelSpec(f"{similar[0].name} with repeat {blocks}", block, repeat, groups, width)
     name = f"{block} {blocks}, groups={groups}, width_per_group={width}"
     return ModelSpec(name, block, repeat, groups, width)

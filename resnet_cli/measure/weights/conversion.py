@@ -1,4 +1,4 @@
-"""Weights under other names, in another format, of another dtype; what is not asked to change stays bit for bit."""
+"""Converts checkpoints between namings, formats and data types; everything else stays bit for bit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ import torch
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import exact, printable
+from resnet_cli.formatting import exact
 from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.measure.weights.architecture_detection import NAMINGS, DetectedArchitecture, Naming, detect_architecture
+from resnet_cli.measure.weights.architecture_detection import (
+    NAMING_TITLES,
+    DetectedArchitecture,
+    Naming,
+    detect_architecture,
+)
 from resnet_cli.measure.weights.checkpoint import Checkpoint, read_checkpoint
 from resnet_cli.measure.weights.files import Format
 from resnet_cli.measure.weights.key_matching import COUNTER, match_keys, mismatch_error
@@ -30,11 +35,11 @@ _STATISTICS = ("running_mean", "running_var", COUNTER)
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """Converted weights that are not written yet."""
+    """Converted weights, not written yet."""
 
-    tensors: dict[str, Tensor]  # in the order of the network's state dict
+    tensors: dict[str, Tensor]  # in the order of the state_dict
     format: Format
-    result: ConvertResult  # target.bytes is 0 until they are
+    result: ConvertResult  # target.bytes is 0 until they are written
 
 
 def convert(
@@ -42,68 +47,70 @@ def convert(
     target: str,
     *,
     to: Naming | None = None,
-    format: Format,  # noqa: A002  # what it is called everywhere
+    format: Format,  # noqa: A002  # as the option is called
     dtype: torch.dtype | None = None,
     averaged: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Conversion:
-    """Read weights and make of them what is asked for; the network is found by their names and shapes.
+    """Read and convert a checkpoint; its architecture is found from names and shapes.
 
     Args:
         path: of the file to read.
-        target: of the file that is going to be written, for the result.
-        to: whose names; None: those that they have.
-        format: of the file that is going to be written.
-        dtype: of all floating-point tensors; None: each its own. Counters of batches stay whole numbers.
+        target: path of the file to be written, shown in the result.
+        to: naming of the output; None: unchanged.
+        format: of the file to be written.
+        dtype: of all floating-point tensors; None: unchanged. `num_batches_tracked` stays an integer.
         averaged: take the EMA weights.
-        progress: told what is going on.
+        progress: called with a short text before each step.
 
     Raises:
-        ResnetCliError: it cannot be read, or these are not the weights of a network of the family.
+        ResnetCliError: the file cannot be read, or does not hold the weights of a ResNet.
     """
     progress("reading the weights")
     checkpoint = read_checkpoint(path, averaged=averaged)
-    found = _recognised(path, checkpoint.tensors)
-    naming = to or found.naming
+    detected = _detect(path, checkpoint.tensors)
+    naming = to or detected.naming
     progress("converting")
-    moved: dict[str, Tensor] = {}
+    converted: dict[str, Tensor] = {}
     rows: list[ConvertedTensor] = []
-    taken: set[int] = set()
-    wrong = overflowed = 0  # values that are not finite before, and those that only are not so after
-    for name, new_name in found.names(naming).items():
+    storages: set[int] = set()
+    not_finite = overflowed = 0
+    for name, new_name in detected.names(naming).items():
         tensor = checkpoint.tensors.get(name)
-        if tensor is None:  # a counter of batches, which older checkpoints lack
+        if tensor is None:  # num_batches_tracked, which older checkpoints lack
             continue
-        new = moved[new_name] = _own(tensor, None if name.endswith(COUNTER) else dtype, taken)
+        new = converted[new_name] = _owning_copy(tensor, None if name.endswith(COUNTER) else dtype, storages)
         before = _not_finite(tensor)
-        wrong += before
+        not_finite += before
         overflowed += _not_finite(new) - before
-        rows.append(ConvertedTensor(new_name, name, tuple(new.shape), _name(new), _name(tensor), new.nbytes))
+        rows.append(
+            ConvertedTensor(new_name, name, tuple(new.shape), _dtype_name(new), _dtype_name(tensor), new.nbytes)
+        )
     result = ConvertResult(
-        network=model_from_spec(found.spec).description,
-        source=WeightsFile(path, checkpoint.format, found.naming, checkpoint.bytes),
+        network=model_from_spec(detected.spec).description,
+        source=WeightsFile(path, checkpoint.format, detected.naming, checkpoint.bytes),
         target=WeightsFile(target, format, naming, 0),
         key_path=checkpoint.key_path,
         prefix=checkpoint.prefix,
         is_ema=checkpoint.is_ema,
         ignored_entries=checkpoint.ignored_entries,
-        parameters=sum(one.numel() for name, one in moved.items() if not name.endswith(_STATISTICS)),
+        parameters=sum(one.numel() for name, one in converted.items() if not name.endswith(_STATISTICS)),
         renamed=sum(row.name != row.source for row in rows),
         cast=sum(row.dtype != row.source_dtype for row in rows),
         overflowed=overflowed,
-        not_finite=wrong,
+        not_finite=not_finite,
         tensors=tuple(rows),
         environment=environment(torch.device("cpu")),
-        notes=tuple(_notes(checkpoint, found, to=naming, wrong=wrong, overflowed=overflowed, dtype=dtype)),
+        notes=tuple(_notes(checkpoint, detected, to=naming, not_finite=not_finite, overflowed=overflowed, dtype=dtype)),
     )
-    return Conversion(moved, format, result)
+    return Conversion(converted, format, result)
 
 
 def save(conversion: Conversion, path: str) -> None:
-    """Write converted weights to a file of their own; what is there is overwritten.
+    """Write converted weights to a file, which is overwritten.
 
     Raises:
-        OSError: the disk is full, say.
+        OSError: for example if the disk is full.
     """
     try:
         if conversion.format == "safetensors":
@@ -112,103 +119,103 @@ def save(conversion: Conversion, path: str) -> None:
             with Path(path).open("wb") as file:
                 torch.save(conversion.tensors, file)
     except (RuntimeError, safetensors.SafetensorError) as error:
-        raise _cause(error) from None
+        raise _os_error_of(error) from None
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The error of the operating system that a library reports as one of its own."""
-    # What failed first is the context of what torch finds when it closes its archive.
-    under: BaseException | None = error
-    while under is not None:
-        if isinstance(under, OSError):
-            return under
-        number = re.search(r"\b(?:os error|code:) (\d{1,4})\b", str(under))  # of safetensors, new and old
+def _os_error_of(error: BaseException) -> BaseException:
+    """The operating system's error behind an error of torch or safetensors."""
+    # For torch, it is the context of the error of closing the archive.
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return cause
+        number = re.search(r"\b(?:os error|code:) (\d{1,4})\b", str(cause))  # safetensors, new and old
         if number is not None:
             return OSError(int(number[1]), os.strerror(int(number[1])))
-        under = under.__context__
+        cause = cause.__context__
     return error
 
 
-def _recognised(path: str, tensors: Mapping[str, Tensor]) -> DetectedArchitecture:
-    """The network that all of the tensors belong to.
+def _detect(path: str, tensors: Mapping[str, Tensor]) -> DetectedArchitecture:
+    """The architecture that all tensors fit.
 
     Raises:
-        ResnetCliError: there is none, one is missing, has another shape or is not floating point.
+        ResnetCliError: there is none, a tensor is missing, has another shape or is not floating point.
     """
-    shown = printable(path)
     try:
-        found = detect_architecture(tensors)
+        detected = detect_architecture(tensors)
     except ResnetCliError as error:
-        raise ResnetCliError(f"{shown}: {error.message}", error.hint) from None
-    fitting = match_keys(tensors, found.shapes())
-    if not fitting.exact:
+        raise ResnetCliError(f"{path}: {error.message}", error.hint) from None
+    match = match_keys(tensors, detected.shapes())
+    if not match.exact:
         raise ResnetCliError(
-            f"{shown} looks like {found.spec.name}, by {NAMINGS[found.naming]}, and is not: {mismatch_error(fitting)}",
-            "convert takes the weights of a whole network of resnet-cli's or torchvision's family",
+            f"{path} looks like {detected.spec.name} ({NAMING_TITLES[detected.naming]}) but does not fit it: "
+            f"{mismatch_error(match)}",
+            "convert needs the weights of a whole ResNet of resnet-cli or torchvision",
         )
     for name, tensor in tensors.items():
         if tensor.dtype not in _FLOATING and (not name.endswith(COUNTER) or tensor.is_complex()):
             raise ResnetCliError(
-                f"{shown}: {printable(name)} is {_name(tensor)}, not floating point",
-                "give the weights as they were before they were quantized or packed",
+                f"{path}: {name} is {_dtype_name(tensor)}, not floating point",
+                "use the weights from before quantization",
             )
-    return found
+    return detected
 
 
-def _own(tensor: Tensor, dtype: torch.dtype | None, taken: set[int]) -> Tensor:
-    """A tensor with storage of its own, of exactly its size: a view would be saved with all that it looks into.
+def _owning_copy(tensor: Tensor, dtype: torch.dtype | None, storages: set[int]) -> Tensor:
+    """A tensor that owns a storage of exactly its size: a view would be saved with its whole base.
 
     Args:
-        tensor: from a file; it is not copied where it is so already.
-        dtype: that it is to have; None: its own.
-        taken: addresses of the storages that are in use, to which its own is added.
+        tensor: from a file; copied only if needed.
+        dtype: of the result; None: unchanged.
+        storages: addresses of storages in use; that of the result is added.
     """
-    kept = tensor.detach()
-    if dtype is not None and dtype != kept.dtype:
-        return kept.to(dtype).contiguous()
-    storage = kept.untyped_storage()
-    if storage.data_ptr() in taken or storage.nbytes() != kept.nbytes or not kept.is_contiguous():
-        return kept.clone(memory_format=torch.contiguous_format)
-    taken.add(storage.data_ptr())
-    return kept
+    owned = tensor.detach()
+    if dtype is not None and dtype != owned.dtype:
+        return owned.to(dtype).contiguous()
+    storage = owned.untyped_storage()
+    if storage.data_ptr() in storages or storage.nbytes() != owned.nbytes or not owned.is_contiguous():
+        return owned.clone(memory_format=torch.contiguous_format)
+    storages.add(storage.data_ptr())
+    return owned
 
 
 def _not_finite(tensor: Tensor) -> int:
     return tensor.numel() - int(torch.isfinite(tensor).sum())
 
 
-def _name(tensor: Tensor) -> str:
+def _dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
 def _notes(
     checkpoint: Checkpoint,
-    found: DetectedArchitecture,
+    detected: DetectedArchitecture,
     *,
     to: Naming,
-    wrong: int,
+    not_finite: int,
     overflowed: int,
     dtype: torch.dtype | None,
 ) -> Iterator[Note]:
-    """What the reader should know of the weights that were taken, and of what they have become."""
+    """Which weights were taken, and values that are not finite."""
     if checkpoint.is_ema:
-        beside = f"; the plain ones, under {printable(checkpoint.other)}, are left behind" if checkpoint.other else ""
-        yield Note("note", f"these are the EMA weights, {_where(checkpoint)}{beside}")
+        rest = f"; the plain weights under {checkpoint.other} were ignored" if checkpoint.other else ""
+        yield Note("note", f"EMA weights, {_container_text(checkpoint)}{rest}", "ema-weights")
     elif checkpoint.other is not None:
         yield Note(
             "note",
-            f"these are the plain weights, {_where(checkpoint)}; --ema takes the EMA ones, "
-            f"under {printable(checkpoint.other)}",
+            f"plain weights, {_container_text(checkpoint)}; the file also has EMA weights under {checkpoint.other}",
+            "ema-weights-ignored",
         )
     if overflowed:
         kind = str(dtype).removeprefix("torch.")
-        yield Note("warning", f"values too large for {kind}, which are infinite now: {exact(overflowed)}")
-    if wrong:
-        yield Note("warning", f"values that are NaN or infinite in the file that was read: {exact(wrong)}")
-    spec = found.spec
-    unlike = [
-        said
-        for said, differs in (
+        yield Note("warning", f"{exact(overflowed)} values overflowed to infinity in {kind}", "overflow")
+    if not_finite:
+        yield Note("warning", f"{exact(not_finite)} values of the input are NaN or infinite", "not-finite")
+    spec = detected.spec
+    differences = [
+        text
+        for text, differs in (
             (
                 f"an input of {spec.in_channels} channels" if spec.in_channels > 1 else "an input of 1 channel",
                 spec.in_channels != 3,
@@ -217,11 +224,13 @@ def _notes(
         )
         if differs
     ]
-    if to == "torchvision" and unlike:
+    if to == "torchvision" and differences:
         yield Note(
-            "note", f"torchvision's own networks do not have {' and '.join(unlike)}: give its model a conv1 that does"
+            "note",
+            f"torchvision's models do not have {' and '.join(differences)}: replace conv1 before loading",
+            "torchvision-stem-differs",
         )
 
 
-def _where(checkpoint: Checkpoint) -> str:
-    return f"under {printable('.'.join(checkpoint.key_path))}"
+def _container_text(checkpoint: Checkpoint) -> str:
+    return f"under {'.'.join(checkpoint.key_path)}"

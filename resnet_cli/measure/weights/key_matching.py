@@ -1,4 +1,4 @@
-"""Weights held against a network before they are loaded."""
+"""Which tensors of a checkpoint fit a network, before they are loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from math import prod
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import dimensions, printable
+from resnet_cli.formatting import dimensions
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights.checkpoint import read_checkpoint
 from resnet_cli.network.architectures import FAMILY
@@ -22,20 +22,20 @@ COUNTER = "num_batches_tracked"
 
 
 def load_weights(path: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, out of the containers and prefixes that training scripts put around them.
+    """The tensors of a checkpoint by name, without the containers and prefixes of training scripts.
 
     Args:
-        path: a `.safetensors` file, or one that `torch.load` reads with `weights_only`.
+        path: a .safetensors file, or one that `torch.load` reads with `weights_only`.
 
     Raises:
-        ResnetCliError: no such file, no checkpoint, or one that would have to run code.
+        ResnetCliError: no such file, not a checkpoint, or reading it would run code.
     """
     return read_checkpoint(path).tensors
 
 
 @dataclass(frozen=True, slots=True)
 class KeyMatch:
-    """How a file's tensors go with a network's."""
+    """Missing, unexpected and mismatched tensors of a file with respect to a network."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -44,69 +44,69 @@ class KeyMatch:
 
     @property
     def exact(self) -> bool:
-        """Whether every tensor has its place."""
+        """Whether all tensors fit."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     @property
     def matched(self) -> int:
-        """Tensors of the network that are in the file, in whatever shape."""
+        """Number of tensors of the network whose names are in the file."""
         return self.expected - len(self.missing)
 
 
 def match_keys(weights: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> KeyMatch:
-    """Hold a file's tensors against a network's.
+    """Match the tensors of a file with those of a network, by name and shape.
 
-    Counters of batches may be missing: older checkpoints have none.
+    `num_batches_tracked` may be missing: older checkpoints lack it.
 
     Args:
         weights: by name.
         expected: shapes by name.
     """
-    needed = [name for name in expected if not name.endswith(COUNTER)]
+    required = [name for name in expected if not name.endswith(COUNTER)]
     return KeyMatch(
-        missing=tuple(name for name in needed if name not in weights),
+        missing=tuple(name for name in required if name not in weights),
         unexpected=tuple(name for name in weights if name not in expected),
         mismatched=tuple(
             (name, tuple(weights[name].shape), expected[name])
             for name in expected
             if name in weights and tuple(weights[name].shape) != tuple(expected[name])
         ),
-        expected=len(needed),
+        expected=len(required),
     )
 
 
 def describe_mismatch(path: str, weights: Mapping[str, Tensor], candidates: Mapping[str, KeyMatch]) -> ResnetCliError:
-    """The error for a file that fits none of the namings, told by the one that it comes nearest to.
+    """Error for a file that fits under none of the namings, explained by the closest one.
 
     Args:
         path: of the file.
-        weights: what is in it.
-        candidates: a naming ("torchvision's names") and how the file fits it.
+        weights: its tensors by name.
+        candidates: title of a naming ("torchvision names") → match.
     """
-    naming, nearest = max(candidates.items(), key=lambda item: (item[1].matched, -len(item[1].mismatched)))
-    if not nearest.matched:
-        known = ", ".join(printable(key) for key in list(weights)[:3])
+    naming, closest = max(candidates.items(), key=lambda item: (item[1].matched, -len(item[1].mismatched)))
+    if not closest.matched:
+        known = ", ".join(list(weights)[:3])
         return ResnetCliError(
-            f"{printable(path)} fits neither {' nor '.join(candidates)}: it has {known}, …",
-            "give weights with the names of one of the two networks",
+            f"{path} matches neither {' nor '.join(candidates)}: it has {known}, …",
+            "use a checkpoint with the names of one of them",
         )
     guess = _looks_like(weights)
     hint = f"it looks like {guess[0]}: use {guess[1]}" if guess else None
-    return ResnetCliError(f"{printable(path)} does not fit, by {naming}: {mismatch_error(nearest)}", hint)
+    return ResnetCliError(f"{path} does not fit ({naming}): {mismatch_error(closest)}", hint)
 
 
-def mismatch_error(one: KeyMatch) -> str:
-    """What does not fit, with the first name of each kind."""
+def mismatch_error(match: KeyMatch) -> str:
+    """The mismatches in words, with the first name of each kind."""
     parts = []
-    if one.mismatched:
-        name, found, wanted = one.mismatched[0]
-        more = f" and {len(one.mismatched) - 1} more" if len(one.mismatched) > 1 else ""
-        turned = " (transposed)" if found == tuple(reversed(wanted)) else ""
-        parts.append(f"{printable(name)} is {_shape(found)}, not {_shape(wanted)}{turned}{more}")
-    for words, names in (("missing", one.missing), ("without a place", one.unexpected)):
+    if match.mismatched:
+        name, shape, expected = match.mismatched[0]
+        more = f" and {len(match.mismatched) - 1} more" if len(match.mismatched) > 1 else ""
+        transposed = " (transposed)" if shape == tuple(reversed(expected)) else ""
+        parts.append(f"{name} is {_shape(shape)}, not {_shape(expected)}{transposed}{more}")
+    for words, names in (("missing", match.missing), ("unexpected", match.unexpected)):
         if names:
             are, more = ("tensors are", ", …") if len(names) > 1 else ("tensor is", "")
-            parts.append(f"{len(names)} {are} {words} ({printable(names[0][:80])}{more})")
+            parts.append(f"{len(names)} {are} {words} ({names[0][:80]}{more})")
     return "; ".join(parts)
 
 
@@ -115,7 +115,7 @@ def _shape(sizes: Shape) -> str:
 
 
 def _looks_like(weights: Mapping[str, Tensor]) -> tuple[str, str] | None:
-    """The member of the family whose tensors these are, and the options that ask for it."""
+    """The built-in architecture with tensors of these sizes, and the arguments that select it."""
     sizes = sorted(prod(tensor.shape) for name, tensor in weights.items() if not _is_head(name, tensor))
     for name, spec in FAMILY.items():
         if len(torchvision_names(spec)) - 2 - _counters(spec.name) != len(sizes):
@@ -123,9 +123,9 @@ def _looks_like(weights: Mapping[str, Tensor]) -> tuple[str, str] | None:
         state = build_on_meta(lambda spec=spec: build(spec)).state_dict()  # type: ignore[misc]
         if sorted(prod(tensor.shape) for key, tensor in state.items() if not _is_head(key, tensor)) == sizes:
             depth = re.fullmatch(r"resnet(\d+)", name)
-            options = f"--depth {depth[1]}" if depth else f"--arch {name}"
+            arguments = f"`depth={depth[1]}`" if depth else f"`arch={name}`"
             classes = next((t.shape[0] for t in weights.values() if t.dim() == 2), 1000)
-            return name, options if classes == 1000 else f"{options} --num-classes {classes}"
+            return name, arguments if classes == 1000 else f"{arguments} and `num_classes={classes}`"
     return None
 
 

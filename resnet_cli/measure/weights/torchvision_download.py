@@ -1,4 +1,4 @@
-"""Torchvision's own weights by their names, through the cache that torchvision itself uses."""
+"""torchvision's published weights by name, in the cache that torchvision uses."""
 
 from __future__ import annotations
 
@@ -13,108 +13,107 @@ from urllib.parse import urlsplit
 import torch
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.measure.models import torchvision_models
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 
 _NAME = re.compile(r"IMAGENET\w*|DEFAULT", re.ASCII)
-_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # the file's name ends in the start of its SHA-256
-_PATIENCE_S = 30.0  # without an answer from the server
+_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # file names end in the first digits of their SHA-256
+_TIMEOUT_S = 30.0  # of inactivity
 _CHUNK = 2**20
 
 
 def resolve_weights(
     text: str, spec: ModelSpec | str, *, show_bar: bool = False, progress: Callable[[str], None] = lambda _: None
 ) -> str:
-    """The file that `--weights` means; a local file goes before a name.
+    """Path of a weights file given by path or by torchvision's name; a local file takes precedence.
 
     Args:
-        text: a path, or the name of torchvision's weights: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, in whatever case.
-        spec: the network that they are for, or torchvision's name of it.
-        show_bar: draw torch's bar on standard error while it downloads.
-        progress: told what is going on.
+        text: a path, or IMAGENET1K_V1, IMAGENET1K_V2 or DEFAULT in any case.
+        spec: the network, or torchvision's name of it.
+        show_bar: show torch's progress bar on standard error while downloading.
+        progress: called with a short text before each step.
 
     Returns:
-        A path. That of a local file is not looked at: what reads it says what is wrong with it.
+        A path; that of a local file is not checked here.
 
     Raises:
-        ResnetCliError: torchvision publishes no such weights of that network, or they can be had neither from the
-            cache nor from the network.
+        ResnetCliError: torchvision publishes no such weights, or they are not cached and cannot be downloaded.
     """
     name = text.strip().upper()
     if not _NAME.fullmatch(name) or Path(text).exists():
         return text
-    architecture = spec if isinstance(spec, str) else _published_as(text, spec)
+    architecture = spec if isinstance(spec, str) else _architecture_with_weights(text, spec)
     known = torchvision_models.published_weights(architecture)
     if name not in known:
-        there = f"there are {', '.join(known)}" if known else "give a file"
-        raise ResnetCliError(
-            f"--weights {printable(text)}: torchvision publishes no such weights of {printable(architecture)}", there
-        )
+        hint = f"available: {', '.join(known)}" if known else "use a file"
+        raise ResnetCliError(f"torchvision publishes no weights {text} for {architecture}", hint)
     url = known[name]
     path = _folder() / Path(urlsplit(url).path).name
-    called = f"{architecture} {name}"
+    title = f"{architecture} {name}"
     if not path.exists():
-        progress(f"downloading {called}")
-        _download(called, url, path, show_bar)
+        progress(f"downloading {title}")
+        _download(title, url, path, show_bar)
     else:
-        progress(f"checking {called}")
-        _check(called, url, path)
+        progress(f"checking {title}")
+        _check_hash(title, url, path)
     return str(path)
 
 
-def _published_as(text: str, spec: ModelSpec) -> str:
-    """Torchvision's name of a network that it has weights for.
+def _architecture_with_weights(text: str, spec: ModelSpec) -> str:
+    """torchvision's name of a network that it publishes weights for.
 
     Raises:
-        ResnetCliError: the spec changes the network, so that they do not fit.
+        ResnetCliError: the network was changed, so that they do not fit.
     """
-    usual = FAMILY.get(spec.name)
-    if usual is None or (spec.repeat, spec.stem, spec.in_channels) != (usual.repeat, usual.stem, usual.in_channels):
+    original = FAMILY.get(spec.name)
+    if original is None or (spec.repeat, spec.stem, spec.in_channels) != (
+        original.repeat,
+        original.stem,
+        original.in_channels,
+    ):
         raise ResnetCliError(
-            f"--weights {printable(text)}: torchvision publishes weights of its own networks alone",
-            "leave --repeat, --stem and --in-channels out, or give a file",
+            f"torchvision publishes weights {text} only for its own architectures",
+            "leave out `repeat`, `stem` and `in_channels`, or use a file",
         )
-    if spec.num_classes != usual.num_classes:
+    if spec.num_classes != original.num_classes:
         raise ResnetCliError(
-            f"--weights {printable(text)}: torchvision's weights are for {usual.num_classes} classes, "
-            f"not {spec.num_classes}",
-            "leave --num-classes out, or give a file",
+            f"torchvision's weights {text} are for {original.num_classes} classes, not {spec.num_classes}",
+            "leave out `num_classes`, or use a file",
         )
     return spec.name
 
 
 def _folder() -> Path:
-    """Where torchvision keeps what it has downloaded; TORCH_HOME moves it."""
+    """The cache of torchvision, which TORCH_HOME moves."""
     return Path(torch.hub.get_dir()).expanduser() / "checkpoints"
 
 
-def _download(called: str, url: str, path: Path, show_bar: bool) -> None:
-    """Fetch a file; it is in the cache whole and checked, or not at all."""
-    found = _HASH.search(path.name)
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE_S)
+def _download(title: str, url: str, path: Path, show_bar: bool) -> None:
+    """Download a file into the cache, atomically and with its checksum verified."""
+    digest = _HASH.search(path.name)
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_S)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), None if found is None else found[1], progress=show_bar)
+        torch.hub.download_url_to_file(url, str(path), None if digest is None else digest[1], progress=show_bar)
     except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
-        # An error of the network is an OSError too, and a wrong checksum a RuntimeError.
-        said = printable(" ".join(str(getattr(error, "reason", None) or error).split()))[:160]
+        # Network errors are OSErrors, a wrong checksum is a RuntimeError.
+        reason = (" ".join(str(getattr(error, "reason", None) or error).split()))[:160]
         raise ResnetCliError(
-            f"the weights {called} are not in torch's cache and cannot be downloaded: {said or type(error).__name__}",
-            f"download {url} where you can and put it at {printable(str(path))}; TORCH_HOME moves the cache",
+            f"the weights {title} are not cached and cannot be downloaded: {reason or type(error).__name__}",
+            f"download {url} elsewhere and save it as {path}; TORCH_HOME moves the cache",
         ) from None
     finally:
-        socket.setdefaulttimeout(patience)
+        socket.setdefaulttimeout(timeout)
 
 
-def _check(called: str, url: str, path: Path) -> None:
-    """See that what lies in the cache is what was published: the name of the file has the start of its SHA-256.
+def _check_hash(title: str, url: str, path: Path) -> None:
+    """Verify the SHA-256 of a cached file, whose first digits are in its name.
 
     Raises:
-        ResnetCliError: it is not, or cannot be read.
+        ResnetCliError: it is another file, or cannot be read.
     """
-    shown, expected = printable(str(path)), _HASH.search(path.name)
+    expected = _HASH.search(path.name)
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -122,12 +121,12 @@ def _check(called: str, url: str, path: Path) -> None:
                 digest.update(chunk)
     except OSError as error:
         raise ResnetCliError(
-            f"the weights {called} cannot be read from {shown}: {(error.strerror or str(error)).lower()}",
-            "see that it is a file that you may read",
+            f"the weights {title} cannot be read from {path}: {(error.strerror or str(error)).lower()}",
+            "check its permissions",
         ) from None
     if expected is not None and not digest.hexdigest().startswith(expected[1]):
         raise ResnetCliError(
-            f"{shown} is not what torchvision published as {called}: its SHA-256 begins "
+            f"{path} is not {title} as published: its SHA-256 begins with "
             f"{digest.hexdigest()[: len(expected[1])]}, not {expected[1]}",
-            f"remove it, and it is downloaded again from {url}",
+            f"delete it; it is then downloaded again from {url}",
         )

@@ -37,14 +37,14 @@ def test_every_member_under_either_naming(name: str) -> None:
     with torch.device("meta"):
         real: dict[str, Tensor] = models.get_model(name).state_dict()
     state = ours(FAMILY[name])
-    for naming, tensors in (("torchvision", real), ("ours", state)):
+    for naming, tensors in (("torchvision", real), ("resnet-cli", state)):
         found = detect_architecture(tensors)
         assert found.spec == FAMILY[name]
         assert found.naming == naming
         assert found.shapes() == {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-        assert list(found.names("ours").values()) == list(state)
+        assert list(found.names("resnet-cli").values()) == list(state)
         assert list(found.names("torchvision").values()) == list(real)
-        assert list(found.names("ours")) == list(tensors)
+        assert list(found.names("resnet-cli")) == list(tensors)
 
 
 specs = st.builds(
@@ -135,7 +135,6 @@ def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
 def test_weights_of_other_networks(names: list[str]) -> None:
     with pytest.raises(ResnetCliError, match="not the weights of a ResNet") as caught:
         detect_architecture({name: torch.empty(1, device="meta") for name in names})
-    assert caught.value.message.isprintable()
 
 
 GROUPED = replace(FAMILY["resnext50_32x4d"], repeat=(1, 1, 1, 1))

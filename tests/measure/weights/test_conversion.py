@@ -72,8 +72,8 @@ def test_there_and_back_is_bit_for_bit(spec: ModelSpec, dtype: torch.dtype, tmp_
     first, ours, back = tmp_path / "a.pth", tmp_path / "b.safetensors", tmp_path / "c.pth"
     state = any_bits(spec, dtype)
     torch.save(state, first)
-    result = converted(first, ours, "ours")
-    assert (result.source.naming, result.target.naming) == ("torchvision", "ours")
+    result = converted(first, ours, "resnet-cli")
+    assert (result.source.naming, result.target.naming) == ("torchvision", "resnet-cli")
     assert result.renamed == len(result.tensors) == len(state)
     assert (result.cast, result.overflowed) == (0, 0)
     assert (result.network.block, result.network.repeat) == (spec.block, spec.repeat)
@@ -81,7 +81,7 @@ def test_there_and_back_is_bit_for_bit(spec: ModelSpec, dtype: torch.dtype, tmp_
     written = read_checkpoint(str(ours)).tensors
     assert set(written) == set(torchvision_names(spec))
     again = converted(ours, back, "torchvision")
-    assert (again.source.naming, again.target.naming) == ("ours", "torchvision")
+    assert (again.source.naming, again.target.naming) == ("resnet-cli", "torchvision")
     assert same(torch.load(back, weights_only=True), state)
 
 
@@ -89,7 +89,7 @@ def test_the_order_is_that_of_the_network(tmp_path: Path) -> None:
     shuffled = dict(sorted(any_bits(SMALL).items(), key=lambda item: item[0][::-1]))
     source, target = tmp_path / "a.pth", tmp_path / "b.pth"
     torch.save(shuffled, source)
-    for to, expected in (("ours", list(torchvision_names(SMALL))), ("torchvision", list(any_bits(SMALL)))):
+    for to, expected in (("resnet-cli", list(torchvision_names(SMALL))), ("torchvision", list(any_bits(SMALL)))):
         converted(source, target, to)  # type: ignore[arg-type]
         assert list(torch.load(target, weights_only=True)) == expected
 
@@ -124,7 +124,7 @@ def test_logits_are_torchvisions_bit_for_bit(name: str, tmp_path: Path) -> None:
             tensor.fill_(5)
     source, target = tmp_path / "a.pth", tmp_path / "b.safetensors"
     torch.save(theirs.state_dict(), source)
-    result = converted(source, target, "ours")
+    result = converted(source, target, "resnet-cli")
     assert result.network.name == name
     assert result.network.num_classes == 10
     assert result.parameters == sum(parameter.numel() for parameter in theirs.parameters())
@@ -142,7 +142,7 @@ def test_old_checkpoints_without_counters(tmp_path: Path) -> None:
     old = {key: value for key, value in any_bits(SMALL).items() if not key.endswith("num_batches_tracked")}
     source, target, back = tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "c.pth"
     torch.save(old, source)
-    result = converted(source, target, "ours")
+    result = converted(source, target, "resnet-cli")
     assert len(result.tensors) == len(old)
     build(SMALL).load_state_dict(torch.load(target, weights_only=True), strict=True)
     converted(target, back, "torchvision")
@@ -182,8 +182,8 @@ def test_another_dtype(dtype: torch.dtype, tmp_path: Path) -> None:
     assert result.not_finite == 1
     assert result.overflowed == (2 if dtype == torch.float16 else 0)
     said = " ".join(note.text for note in result.notes)
-    assert "read: 1" in said
-    assert ("too large for float16, which are infinite now: 2" in said) == (dtype == torch.float16)
+    assert "1 values of the input" in said
+    assert ("2 values overflowed to infinity in float16" in said) == (dtype == torch.float16)
     assert converted(source, target, dtype=torch.float32).cast == 0
 
 
@@ -215,11 +215,11 @@ def test_the_notes_say_which_weights_were_taken(tmp_path: Path) -> None:
     assert result.key_path == ("model",)
     assert result.prefix == "module._orig_mod."
     assert result.ignored_entries == ("ema", "optimizer")
-    assert "--ema takes the EMA ones, under ema" in result.notes[0].text
+    assert "EMA weights under ema" in result.notes[0].text
     assert same(torch.load(target, weights_only=True), state)
     result = converted(source, target, averaged=True)
     assert result.is_ema
-    assert "these are the EMA weights, under ema; the plain ones, under model" in result.notes[0].text
+    assert "EMA weights, under ema; the plain weights under model" in result.notes[0].text
     assert not torch.load(target, weights_only=True)["fc.weight"].any()
 
 
@@ -238,7 +238,7 @@ def test_what_torchvision_itself_does_not_build_is_said(spec: ModelSpec, said: s
     notes = converted(source, target, "torchvision").notes
     assert bool(notes) == bool(said)
     assert said in " ".join(note.text for note in notes)
-    assert converted(source, target, "ours").notes == ()
+    assert converted(source, target, "resnet-cli").notes == ()
 
 
 def without(name: str) -> Callable[[dict[str, Tensor]], None]:
@@ -254,7 +254,7 @@ def with_one(name: str, tensor: Tensor) -> Callable[[dict[str, Tensor]], None]:
     [
         (without("layer2.0.bn1.weight"), "1 tensor is missing (layer2.0.bn1.weight)"),
         (without("fc.weight"), "1 tensor is missing (fc.weight)"),
-        (with_one("more.weight\x1b[2J", torch.ones(1)), "1 tensor is without a place (more.weight\\x1b[2J)"),
+        (with_one("more.weight\x1b[2J", torch.ones(1)), "1 tensor is unexpected (more.weight\x1b[2J)"),
         (with_one("fc.weight", torch.ones(512, 10)), "fc.weight is 512×10, not 10×512 (transposed)"),
         (with_one("layer1.0.conv2.weight", torch.ones(3, 3, 64, 64)), "is 3×3×64×64, not 64×64×3×3 (transposed)"),
         (with_one("conv1.weight", torch.ones(64, 3, 5, 5)), "conv1.weight is 64×3×5×5, not 64×3×7×7"),
@@ -279,7 +279,7 @@ def test_weights_that_fit_no_network(change: Callable[[dict[str, Tensor]], None]
 def test_weights_of_another_network(tmp_path: Path) -> None:
     source = tmp_path / "a.pth"
     torch.save({"features.0.weight": torch.ones(1)}, source)
-    with pytest.raises(ResnetCliError, match=r"a\.pth: these are not the weights of a ResNet.*features\.0\.weight"):
+    with pytest.raises(ResnetCliError, match=r"a\.pth: not the weights of a ResNet.*features\.0\.weight"):
         convert(str(source), "b.pth", format="torch")
 
 

@@ -42,7 +42,7 @@ def test_a_network_that_is_named_is_held_against_both_namings(theirs: bool, tmp_
     named = model_from_spec(TINY)
     view, found = view_weights(written(shuffled, tmp_path / "x.pth"), named)
     assert found is named
-    assert view.naming == ("torchvision" if theirs else "ours")
+    assert view.naming == ("torchvision" if theirs else "resnet-cli")
     assert [one.name for one in view.tensors] == list(state)
     assert view.notes == ()
 
@@ -59,10 +59,10 @@ def test_a_file_that_fits_neither_naming_is_told_by_the_nearer(tmp_path: Path) -
     state = state_of(TINY, theirs=True)
     del state["fc.bias"]
     path = written(state, tmp_path / "x.pth")
-    with pytest.raises(ResnetCliError, match=r"does not fit, by torchvision's names: 1 tensor is missing \(fc\.bias\)"):
+    with pytest.raises(ResnetCliError, match=r"does not fit \(torchvision names\): 1 tensor is missing \(fc\.bias\)"):
         view_weights(path, model_from_spec(TINY))
     state = {"a.weight": torch.zeros(1)}
-    with pytest.raises(ResnetCliError, match=r"fits neither resnet-cli.s names nor torchvision.s names: it has a\.w"):
+    with pytest.raises(ResnetCliError, match=r"matches neither resnet-cli names nor torchvision names: it has a\.w"):
         view_weights(written(state, tmp_path / "y.pth"), model_from_spec(TINY))
 
 
@@ -75,7 +75,7 @@ def test_a_network_of_the_users_that_has_no_shape_yet_takes_that_of_the_file(pat
     )
     assert view.parameters == 18 + 3 * 2
     assert view.buffers == 2 * 2 + 1
-    with pytest.raises(ResnetCliError, match=r"by mine's names: 1 tensor is without a place \(2\.weight\)"):
+    with pytest.raises(ResnetCliError, match=r"names of mine\): 1 tensor is unexpected \(2\.weight\)"):
         view_weights(written({**state, "2.weight": torch.ones(2)}, path), ModelUnderTest(model, "mine"))
 
 
@@ -84,7 +84,7 @@ def test_what_has_no_shape_yet_can_be_missing_all_the_same(missing: str, tmp_pat
     state = {"0.weight": torch.ones(2, 9), "0.bias": torch.ones(2)}
     del state[missing]
     named = ModelUnderTest(nn.Sequential(nn.LazyLinear(2)), "mine")
-    with pytest.raises(ResnetCliError, match=r"by mine's names: 1 tensor is missing \(0\.\w+\)$"):
+    with pytest.raises(ResnetCliError, match=r"names of mine\): 1 tensor is missing \(0\.\w+\)$"):
         view_weights(written(state, tmp_path / "x.pth"), named)
 
 

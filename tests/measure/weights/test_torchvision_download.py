@@ -87,11 +87,11 @@ def test_what_is_in_the_cache_under_a_wrong_name_is_an_error(cache: Path) -> Non
     cache.mkdir(parents=True)
     path = cache / URL.rpartition("/")[2]
     path.write_bytes(CONTENT[:-1])
-    with pytest.raises(ResnetCliError, match="is not what torchvision published as resnet50 DEFAULT") as caught:
+    with pytest.raises(ResnetCliError, match="is not resnet50 DEFAULT as published") as caught:
         resolve_weights("DEFAULT", RESNET50)
     assert str(path) in caught.value.message
     found, expected = (hashlib.sha256(content).hexdigest()[:8] for content in (CONTENT[:-1], CONTENT))
-    assert caught.value.message.endswith(f"its SHA-256 begins {found}, not {expected}")
+    assert caught.value.message.endswith(f"its SHA-256 begins with {found}, not {expected}")
     assert URL in (caught.value.hint or "")
     assert path.read_bytes() == CONTENT[:-1]
 
@@ -122,11 +122,10 @@ def test_offline_and_not_in_the_cache(
 
     monkeypatch.setattr(torch.hub, "urlopen", fail)
     patience = socket.getdefaulttimeout()
-    with pytest.raises(ResnetCliError, match="the weights resnet50 DEFAULT are not in torch's cache") as caught:
+    with pytest.raises(ResnetCliError, match="the weights resnet50 DEFAULT are not cached") as caught:
         resolve_weights("DEFAULT", RESNET50)
     assert said in caught.value.message
     assert len(caught.value.message) < 300
-    assert caught.value.message.isprintable()
     assert URL in (caught.value.hint or "")
     assert str(cache / URL.rpartition("/")[2]) in (caught.value.hint or "")
     assert "TORCH_HOME" in (caught.value.hint or "")
@@ -185,7 +184,7 @@ def test_a_download_of_something_else_leaves_nothing(cache: Path, monkeypatch: p
 @pytest.mark.usefixtures("published")
 def test_a_cache_that_cannot_be_made(cache: Path) -> None:
     cache.parent.parent.write_bytes(b"a file where a folder should be")
-    with pytest.raises(ResnetCliError, match="not in torch's cache"):
+    with pytest.raises(ResnetCliError, match="not cached"):
         resolve_weights("DEFAULT", RESNET50)
 
 
@@ -193,22 +192,22 @@ def test_a_cache_that_cannot_be_made(cache: Path) -> None:
     ("spec", "said"),
     [
         (replace(RESNET50, num_classes=10), "1000 classes, not 10"),
-        (replace(RESNET50, in_channels=1), "its own networks alone"),
-        (replace(RESNET50, stem="cifar"), "its own networks alone"),
-        (replace(RESNET50, name="resnet50 with repeat 1,1,1,1", repeat=(1, 1, 1, 1)), "its own networks alone"),
+        (replace(RESNET50, in_channels=1), "only for its own architectures"),
+        (replace(RESNET50, stem="cifar"), "only for its own architectures"),
+        (replace(RESNET50, name="resnet50 with repeat 1,1,1,1", repeat=(1, 1, 1, 1)), "only for its own architectures"),
     ],
 )
 def test_networks_that_torchvision_has_no_weights_for(spec: Any, said: str) -> None:
     with pytest.raises(ResnetCliError, match=said) as caught:
         resolve_weights("IMAGENET1K_V1", spec)
-    assert "give a file" in (caught.value.hint or "")
+    assert "use a file" in (caught.value.hint or "")
 
 
 def test_names_that_torchvision_does_not_have() -> None:
-    with pytest.raises(ResnetCliError, match="publishes no such weights of resnet34") as caught:
+    with pytest.raises(ResnetCliError, match="publishes no weights .* for resnet34") as caught:
         resolve_weights("IMAGENET1K_V2", FAMILY["resnet34"])
-    assert caught.value.hint == "there are IMAGENET1K_V1, DEFAULT"
-    with pytest.raises(ResnetCliError, match="publishes no such weights"):
+    assert caught.value.hint == "available: IMAGENET1K_V1, DEFAULT"
+    with pytest.raises(ResnetCliError, match="publishes no weights"):
         resolve_weights("DEFAULT", "a network of nobody")
 
 
