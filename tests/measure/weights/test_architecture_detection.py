@@ -133,7 +133,7 @@ def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
     ],
 )
 def test_weights_of_other_networks(names: list[str]) -> None:
-    with pytest.raises(ResnetCliError, match="not the weights of a ResNet") as caught:
+    with pytest.raises(ResnetCliError, match="not the weights of a ResNet"):
         detect_architecture({name: torch.empty(1, device="meta") for name in names})
 
 

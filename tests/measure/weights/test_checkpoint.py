@@ -204,7 +204,7 @@ def test_counters_that_tools_leave_behind(read: Any) -> None:
     ],
 )
 def test_tensors_that_are_not_plain_numbers(read: Any, tensor: Tensor, why: str) -> None:
-    with pytest.raises(ResnetCliError, match=why) as caught:
+    with pytest.raises(ResnetCliError, match=why):
         read({"state_dict": {"conv\x1b[2J.weight": tensor}})
 
 

@@ -204,7 +204,7 @@ def test_networks_that_torchvision_has_no_weights_for(spec: Any, said: str) -> N
 
 
 def test_names_that_torchvision_does_not_have() -> None:
-    with pytest.raises(ResnetCliError, match="publishes no weights .* for resnet34") as caught:
+    with pytest.raises(ResnetCliError, match=r"publishes no weights .* for resnet34") as caught:
         resolve_weights("IMAGENET1K_V2", FAMILY["resnet34"])
     assert caught.value.hint == "available: IMAGENET1K_V1, DEFAULT"
     with pytest.raises(ResnetCliError, match="publishes no weights"):
