@@ -17,7 +17,7 @@ from resnet_cli.render.charts.roofline import roofline
 from resnet_cli.render.charts.samples import distribution
 from resnet_cli.render.charts.versus import versus
 from resnet_cli.render.pages.sections import FIGURES
-from resnet_cli.render.report.grouping import NetworkResults
+from resnet_cli.render.charts.grouping import NetworkResults
 
 Draw = Callable[[NetworkResults], Drawing | None]
 

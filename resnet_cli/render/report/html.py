@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from resnet_cli.formatting import printable
 from resnet_cli.render.charts.drawing import theme
-from resnet_cli.render.report.grouping import entries
+from resnet_cli.render.charts.grouping import entries
 from resnet_cli.render.report.overview import environment_lines, overview, part_kind
 from resnet_cli.render.report.sections import chapters
 from resnet_cli.results.common import Note

@@ -104,7 +104,7 @@ def _content(
 
         return to_html(results, (*([INTERRUPTED] if interrupted else []), *notes)).encode("utf-8", "backslashreplace")
     from resnet_cli.render.charts import choose_figure
-    from resnet_cli.render.report.grouping import entries
+    from resnet_cli.render.charts.grouping import entries
 
     drawing = choose_figure(figure, entries(results)[0])
     if chosen is Format.PNG:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from resnet_cli import formatting
 from resnet_cli.formatting import printable
 from resnet_cli.render.document import Cell, Column, Fields, Paragraph, Row, Table
-from resnet_cli.render.report.grouping import NetworkResults, environment_of
+from resnet_cli.render.charts.grouping import NetworkResults, environment_of
 from resnet_cli.results.bench import Timing
 from resnet_cli.results.compare import BITWISE
 

@@ -21,7 +21,7 @@ from resnet_cli.render.charts.icicle import Measure, Node, icicle, measures
 from resnet_cli.render.charts.layer_roles import LEGEND, shape_text
 from resnet_cli.render.document import Document, ViewOptions
 from resnet_cli.render.pages import page
-from resnet_cli.render.report.grouping import NetworkResults
+from resnet_cli.render.charts.grouping import NetworkResults
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from resnet_cli.render.report.grouping import entries
+from resnet_cli.render.charts.grouping import entries
 from tests.helpers import results_bench, results_summary_flops
 from tests.render.pages.test_compare import family, same
 
