@@ -9,10 +9,16 @@ from resnet_cli import signals
 from resnet_cli.commands import options
 from resnet_cli.commands.options import model_selection, parsing, path_conflicts
 from resnet_cli.commands.options.completion import one_of, some_of
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ExitCode, ResnetCliError
+from resnet_cli.render.charts import CHARTS
+from resnet_cli.render.formats import REPORT_FORMATS
 from resnet_cli.render.output import notes_to
-from resnet_cli.render.pages.sections import FIGURES, MEASUREMENTS, REPORT_FORMATS, USUAL_MEASUREMENTS
 from resnet_cli.render.progress import progress
+from resnet_cli.results.common import INTERNAL_ERROR, Note
+
+# In the order of the report; layers and optimizations are parts of the benchmark.
+MEASUREMENTS = ("summary", "flops", "compare", "bench", "layers", "optimizations")
+DEFAULT_MEASUREMENTS = MEASUREMENTS[:-1]  # the optimizations compile, which takes minutes
 
 EPILOG = """\b
 Examples:
@@ -21,7 +27,7 @@ Examples:
   resnet-cli report --model my_resnet.py:ResNet18 --batch-size 1,8,32 -o mine.html
   resnet-cli report summary.json flops.json bench.json -o saved.html
   resnet-cli report --depth 50 --measure summary -o architecture.svg
-  resnet-cli report bench.json --figure roofline -o roofline.png
+  resnet-cli report bench.json --chart roofline -o roofline.png
 """
 
 
@@ -61,7 +67,7 @@ def report(
         str | None,
         typer.Option(
             help=f"What to measure, with commas: {', '.join(MEASUREMENTS)}, or all.  "
-            f"[default: {','.join(USUAL_MEASUREMENTS)}]",
+            f"[default: {','.join(DEFAULT_MEASUREMENTS)}]",
             metavar="A,B,C",
             autocompletion=some_of((*MEASUREMENTS, "all")),
             show_default=False,
@@ -78,14 +84,13 @@ def report(
     max_time: options.MaxTime = 20.0,
     ceiling: options.Ceiling = True,
     seed: options.Seed = 0,
-    figure: Annotated[
+    chart: Annotated[
         str | None,
         typer.Option(
-            help=f"One figure alone, as .svg or .png: {', '.join(FIGURES)}.  "
-            "[default: the first that can be made, for a picture]",
+            help=f"Export a single chart as .svg or .png: {', '.join(CHARTS)}.  [default: the first available]",
             metavar="NAME",
             show_default=False,
-            autocompletion=one_of(FIGURES),
+            autocompletion=one_of(tuple(CHARTS)),
         ),
     ] = None,
     output_format: Annotated[
@@ -101,50 +106,58 @@ def report(
     ] = None,
     output: options.Output = None,
 ) -> None:
-    """Draw results as one self-contained page of HTML, or as pictures: measured now, or saved anywhere.
+    """Write a report as one self-contained HTML page, or as a chart, from new measurements or saved results.
 
-    What stands in a page's chapters is measured network by network; Ctrl-C draws what there is.
+    Networks are measured one after another; Ctrl-C renders what is finished.
     """
     # What reads and draws results imports all of them, which `--help` does not need.
-    from resnet_cli.render.report.output import expanded, report_format, write_report
+    from resnet_cli.render.report.output import flattened, report_format, write_report
     from resnet_cli.results.load import read_result
 
-    known = None if figure is None else parsing.checked("--figure", figure, tuple(FIGURES))
+    chart = None if chart is None else parsing.checked("--chart", chart, tuple(CHARTS))
     asked = None if output_format is None else parsing.checked("--format", output_format, REPORT_FORMATS)
-    chosen = report_format(asked, output, known)
+    chosen = report_format(asked, output, chart)
     networks = _networks(files, depth, arch, model, model_args, in_channels, num_classes, stem)
     if measure is not None and not networks:
         raise ResnetCliError("--measure: no network is named", "name one by --depth, --arch or --model")
-    wanted = _measurements(measure, known, chosen)
+    wanted = _measurements(measure, chart, chosen)
     sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
     image = parsing.input_shape(1, in_channels, image_size)[1:]
-    if not files:
-        _measurable(known, sizes, ceiling)
+    if chart is not None and not files and len(sizes) < CHARTS[chart].batch_sizes:
+        raise ResnetCliError(f"--chart {chart} needs several batch sizes", "name several: --batch-size 1,8,32")
     parsing.within("--max-time", max_time, parsing.MOST_SECONDS, "seconds")
     parsing.within("--threads", threads, parsing.MOST_THREADS, "threads")
     parsing.check_seed(seed)
     read = {f"FILE {index + 1}": path for index, path in enumerate(files or ())}
     path_conflicts.check_paths_differ({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
-    saved, notes = expanded(read_result("FILE", path) for path in files or ())
+    saved, notes = flattened(read_result("FILE", path) for path in files or ())
     measured = None
     if networks:
         machine = options.machine(device, dtype)
 
-        from resnet_cli.measure.report import Asked, Named
-        from resnet_cli.measure.report import measure as measure_all
+        from resnet_cli.measure.report import ModelSource, ReportConfig, measure_all
 
         with progress() as tell:
             measured = measure_all(
-                [Named(one.spec, one.model, one.arguments) for one in networks],
-                Asked(wanted, image, sizes, machine.device, machine.dtype, max_time, seed, threads, ceiling),
+                [ModelSource(network.spec, network.model, network.arguments) for network in networks],
+                ReportConfig(wanted, image, sizes, machine.device, machine.dtype, max_time, seed, threads, ceiling),
                 tell,
             )
         notes_to(sys.stderr, measured.notes)
         saved, notes = (*saved, *measured.results), (*notes, *measured.notes)
     interrupted = measured is not None and measured.interrupted
-    write_report(saved, format=chosen, output=output, figure=known, notes=notes, interrupted=interrupted)
+    write_report(saved, format=chosen, output=output, chart=chart, notes=notes, interrupted=interrupted)
     if interrupted:
         raise typer.Exit(signals.exit_code())
+    if measured is not None:
+        _exit_on_errors((*measured.notes, *(note for result in measured.results for note in result.notes)))
+
+
+def _exit_on_errors(notes: tuple[Note, ...]) -> None:
+    """Exit with 2, or 70 for a bug, where a measurement failed and its results are missing."""
+    keys = {note.key for note in notes if note.level == "error"}
+    if keys:
+        raise typer.Exit(ExitCode.INTERNAL_ERROR if INTERNAL_ERROR in keys else ExitCode.BAD_INPUT)
 
 
 def _networks(
@@ -189,31 +202,17 @@ def _networks(
     return found
 
 
-def _measurable(figure: str | None, sizes: tuple[int, ...], ceiling: bool) -> None:
-    """See before anything is measured that a figure can be made of it.
+def _measurements(text: str | None, chart: str | None, chosen: str) -> tuple[str, ...]:
+    """The measurements to make: those that were named, or else those that the chart or the page needs.
 
     Raises:
-        ResnetCliError: it can not.
-    """
-    if figure == "versus":
-        raise ResnetCliError("--figure versus: nothing is held against another here", "give a FILE of bench --against")
-    if figure == "sweep" and len(sizes) < 2:
-        raise ResnetCliError("--figure sweep: one batch size is no sweep", "name several: --batch-size 1,8,32")
-    if figure == "roofline" and not ceiling:
-        raise ResnetCliError("--figure roofline is drawn below the ceiling", "leave out --no-ceiling")
-
-
-def _measurements(text: str | None, figure: str | None, chosen: str) -> tuple[str, ...]:
-    """What to measure: what is asked for; else what the figure needs, or the page.
-
-    Raises:
-        ResnetCliError: there is no such measurement.
+        ResnetCliError: an unknown measurement.
     """
     if text is None:
-        if figure is None and chosen in ("svg", "png"):
-            figure = next(iter(FIGURES))
-        return USUAL_MEASUREMENTS if figure is None else FIGURES[figure]
+        if chart is None and chosen in ("svg", "png"):
+            chart = next(iter(CHARTS))
+        return DEFAULT_MEASUREMENTS if chart is None else CHARTS[chart].measurements
     if text.strip().lower() == "all":
         return MEASUREMENTS
-    asked = parsing.chosen("measurement", text, MEASUREMENTS)
-    return ("bench", *asked) if {"layers", "ladder"} & set(asked) and "bench" not in asked else asked
+    named = parsing.chosen("measurement", text, MEASUREMENTS)
+    return ("bench", *named) if {"layers", "optimizations"} & set(named) and "bench" not in named else named

@@ -1,4 +1,4 @@
-"""`report`: every measurement that was asked for, of one network after the other."""
+"""The measurements of a report: each that is wanted, of one network after another."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.models.user_model import load_subject
 from resnet_cli.measure.parity import compare, model_pair
-from resnet_cli.measure.parity.config import ParityConfig as ParityQuestion
+from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.results.bench import OPTIMIZATIONS, BenchResult
-from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.common import Note, Shape, error_note
 from resnet_cli.results.compare import CHECKS, CompareResult
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.report import ReportResult
 from resnet_cli.results.summary import SummaryResult
 
 Progress = Callable[..., None]
+NOT_APPLICABLE = "not-applicable"
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A network to report on.
+class ModelSource:
+    """A network to measure.
 
     Args:
-        spec: of ours; of the default one where `model` names the user's.
-        model: FILE.py:NAME or package.module:NAME of the user's network, None for one of ours.
-        arguments: that the user's class or function has to take.
+        spec: of the built-in network; the default one where `model` is given.
+        model: FILE.py:NAME or package.module:NAME of the user's network; None: the built-in one.
+        arguments: for the user's class or function.
     """
 
     spec: ModelSpec
@@ -46,24 +47,24 @@ class Named:
 
     @property
     def name(self) -> str:
-        """What progress and notes call it."""
+        """The name in progress and notes."""
         return self.spec.name if self.model is None else self.model
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What to measure of each network.
+class ReportConfig:
+    """What to measure of each network, and how.
 
     Args:
-        measurements: some of `sections.MEASUREMENTS`.
-        image: (C, H, W).
-        batch_sizes: of the benchmark; the first one is that of all counts.
-        device: where the benchmark and the comparison run.
-        dtype: of weights and input; the comparison is in float32 and float64 always.
-        max_time_s: of sampling, for each batch size, the layers and the ladder.
+        measurements: "summary", "flops", "compare", "bench", and of the benchmark "layers" and "optimizations".
+        image: shape (C, H, W).
+        batch_sizes: of the benchmark; the first one is that of summary and FLOPs.
+        device: of the benchmark and the comparison.
+        dtype: of weights and input; the comparison always uses float32 and float64.
+        max_time_s: of sampling, for each batch size, the layers and the optimizations.
         seed: of random weights and inputs.
-        threads: of the processor, for the benchmark; None: torch's.
-        ceiling: whether the benchmark measures what the machine can do at best.
+        threads: CPU threads of the benchmark; None: torch's setting.
+        ceiling: whether the benchmark measures peak FLOP/s and memory bandwidth.
     """
 
     measurements: Sequence[str]
@@ -76,133 +77,141 @@ class Asked:
     threads: int | None = None
     ceiling: bool = True
 
-
-@dataclass(slots=True)
-class _Found:
-    summaries: list[SummaryResult] = field(default_factory=list)
-    flops: list[FlopsResult] = field(default_factory=list)
-    comparisons: list[CompareResult] = field(default_factory=list)
-    benchmarks: list[BenchResult] = field(default_factory=list)
-    interrupted: bool = False
-    notes: list[Note] = field(default_factory=list)
-    first_error: ResnetCliError | None = None
-
     @property
-    def is_empty(self) -> bool:
-        return not (self.summaries or self.flops or self.comparisons or self.benchmarks)
+    def count_shape(self) -> Shape:
+        """Input shape (N, C, H, W) of summary and FLOPs."""
+        return (self.batch_sizes[0], *self.image)
 
 
-def measure(networks: Sequence[Named], asked: Asked, progress: Progress) -> ReportResult:
-    """Measure network after network. What fails is left out with a note; Ctrl-C keeps what there is.
+Result = SummaryResult | FlopsResult | CompareResult | BenchResult
+
+
+class _NotApplicableError(ResnetCliError):
+    """A measurement that a network does not have, which is no failure."""
+
+
+def measure_all(sources: Sequence[ModelSource], settings: ReportConfig, progress: Progress) -> ReportResult:
+    """Measure network after network.
+
+    An error in one measurement becomes a note and leaves all other results as they are. Ctrl-C ends the measuring and
+    keeps the results so far.
 
     Args:
-        networks: one or more.
-        asked: what of each.
-        progress: is told what goes on.
+        sources: one or more networks.
+        settings: what to measure of each.
+        progress: called with a text before each measurement.
 
     Raises:
-        ResnetCliError: nothing could be measured; the first reason.
-        KeyboardInterrupt: before anything was measured.
+        ResnetCliError: nothing could be measured; the first error.
+        KeyboardInterrupt: before the first result.
     """
-    found = _Found()
+    results: list[Result] = []
+    notes: list[Note] = []
+    errors: list[Exception] = []
+    interrupted = False
+    steps = [(source, name) for source in sources for name in MEASUREMENTS if name in settings.measurements]
     try:
-        for network in networks:
-            for name, run in _RUNS.items():
-                if name in asked.measurements and not found.interrupted:
-                    _attempt(name, run, network, asked, found, progress)
+        for source, name in steps:
+            progress(f"{source.name}: {name}")
+            try:
+                result = MEASUREMENTS[name](source, settings, progress)
+            except Exception as error:  # a bug in one measurement must not lose the others
+                errors.append(error)
+                notes.append(_note(source, name, error))
+                continue
+            results.append(result)
+            interrupted = isinstance(result, (CompareResult, BenchResult)) and result.interrupted
+            if interrupted:
+                break
     except KeyboardInterrupt:
-        if found.is_empty:
+        if not results:
             raise
         signals.acknowledge()
-        found.interrupted = True
-    if found.is_empty and found.first_error is not None:
-        raise found.first_error
+        interrupted = True
+    if not results and errors:
+        raise errors[0]
     return ReportResult(
-        summaries=tuple(found.summaries),
-        flops=tuple(found.flops),
-        comparisons=tuple(found.comparisons),
-        benchmarks=tuple(found.benchmarks),
-        interrupted=found.interrupted,
-        environment=environment(asked.device),
-        notes=tuple(found.notes),
+        summaries=tuple(result for result in results if isinstance(result, SummaryResult)),
+        flops=tuple(result for result in results if isinstance(result, FlopsResult)),
+        comparisons=tuple(result for result in results if isinstance(result, CompareResult)),
+        benchmarks=tuple(result for result in results if isinstance(result, BenchResult)),
+        interrupted=interrupted,
+        environment=environment(settings.device),
+        notes=tuple(notes),
     )
 
 
-Run = Callable[[Named, Asked, _Found, Progress], None]
+def _note(source: ModelSource, name: str, error: Exception) -> Note:
+    if isinstance(error, _NotApplicableError):
+        return Note("note", f"{source.name}, {name}: {error.message}", NOT_APPLICABLE)
+    note = error_note(error)
+    return replace(note, text=f"{source.name}, {name}: {note.text}")
 
 
-def _attempt(name: str, run: Run, network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
-    progress(f"{network.name}: {name}")
-    try:
-        run(network, asked, found, progress)
-    except ResnetCliError as error:
-        found.first_error = found.first_error or error
-        found.notes.append(Note("warning", f"{network.name} has no {name}: {error.message}"))
+def _shape_model(source: ModelSource) -> ModelUnderTest:
+    """The network for counting: where possible its weights are not allocated."""
+    if source.model is None:
+        return model_from_spec(source.spec)
+    return load_subject(source.model, given=source.arguments)
 
 
-def _counted(network: Named) -> ModelUnderTest:
-    """The network for a count: its weights not allocated where that is possible."""
-    if network.model is None:
-        return model_from_spec(network.spec)
-    return load_subject(network.model, given=network.arguments)
+def _summary(source: ModelSource, settings: ReportConfig, progress: Progress) -> SummaryResult:
+    return summarize(_shape_model(source), shape=settings.count_shape, dtype=settings.dtype, device=settings.device)
 
 
-def _summary(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
-    shape = (asked.batch_sizes[0], *asked.image)
-    found.summaries.append(summarize(_counted(network), shape=shape, dtype=asked.dtype, device=asked.device))
+def _flops(source: ModelSource, settings: ReportConfig, progress: Progress) -> FlopsResult:
+    return count_flops(_shape_model(source), shape=settings.count_shape, dtype=settings.dtype, device=settings.device)
 
 
-def _flops(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
-    shape = (asked.batch_sizes[0], *asked.image)
-    found.flops.append(count_flops(_counted(network), shape=shape, dtype=asked.dtype, device=asked.device))
-
-
-def _parity(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
-    spec = network.spec
-    if network.model is None and (spec.stem, spec.in_channels) != ("imagenet", 3):
-        raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels")
+def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) -> CompareResult:
+    """At batch 2 or more, as batch norm in train mode needs."""
+    spec = source.spec
+    if source.model is None and (spec.stem, spec.in_channels) != ("imagenet", 3):
+        raise _NotApplicableError("torchvision's networks have the imagenet stem and 3 channels")
     pair = model_pair.model_pair(
         spec,
-        network.model,
+        source.model,
         None,
-        is_default=network.model is not None,
-        arguments=dict(network.arguments),
-        seed=asked.seed,
+        is_default=source.model is not None,
+        arguments=dict(source.arguments),
+        seed=settings.seed,
     )
-    asks = ParityQuestion(
-        shape=(max(2, asked.batch_sizes[0]), *asked.image),
-        seed=asked.seed,
-        device=asked.device,
+    parity_config = ParityConfig(
+        shape=(max(2, settings.batch_sizes[0]), *settings.image),
+        seed=settings.seed,
+        device=settings.device,
         checks=CHECKS,
         keep=False,
     )
-    result = compare.compare(pair.ours, pair.theirs, asks, progress=progress)
-    found.comparisons.append(replace(result, notes=(*pair.notes, *result.notes)))
-    found.interrupted = result.interrupted
+    result = compare.compare(pair.ours, pair.theirs, parity_config, progress=progress)
+    return replace(result, notes=(*pair.notes, *result.notes))
 
 
-def _bench(network: Named, asked: Asked, found: _Found, progress: Progress) -> None:
-    ours = (
-        config.build(network.spec, asked.seed)
-        if network.model is None
-        else config.users_own(network.model, network.arguments, asked.seed)
+def _bench(source: ModelSource, settings: ReportConfig, progress: Progress) -> BenchResult:
+    model = (
+        config.build(source.spec, settings.seed)
+        if source.model is None
+        else config.users_own(source.model, source.arguments, settings.seed)
     )
-    asks = config.BenchmarkConfig(
-        image=asked.image,
-        batch_sizes=asked.batch_sizes,
-        device=asked.device,
-        dtype=asked.dtype,
-        limits=Limits(max_time_s=asked.max_time_s, min_time_s=min(2.0, asked.max_time_s)),
-        seed=asked.seed,
-        threads=asked.threads,
-        ceiling=asked.ceiling,
-        layers="layers" in asked.measurements,
-        levers=OPTIMIZATIONS if "ladder" in asked.measurements else None,
+    bench_config = config.BenchmarkConfig(
+        image=settings.image,
+        batch_sizes=settings.batch_sizes,
+        device=settings.device,
+        dtype=settings.dtype,
+        limits=Limits(max_time_s=settings.max_time_s, min_time_s=min(2.0, settings.max_time_s)),
+        seed=settings.seed,
+        threads=settings.threads,
+        ceiling=settings.ceiling,
+        layers="layers" in settings.measurements,
+        levers=OPTIMIZATIONS if "optimizations" in settings.measurements else None,
     )
-    result = benchmark.bench(ours, asks, progress=progress)
-    found.benchmarks.append(result)
-    found.interrupted = result.interrupted
+    return benchmark.bench(model, bench_config, progress=progress)
 
 
-# In the order of the page. Layers and ladder belong to the benchmark.
-_RUNS: dict[str, Run] = {"summary": _summary, "flops": _flops, "parity": _parity, "bench": _bench}
+# In the order of the report.
+MEASUREMENTS: dict[str, Callable[[ModelSource, ReportConfig, Progress], Result]] = {
+    "summary": _summary,
+    "flops": _flops,
+    "compare": _compare,
+    "bench": _bench,
+}

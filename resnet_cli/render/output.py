@@ -127,7 +127,7 @@ def render(result: Result, format: Format, view: ViewOptions = ViewOptions()) ->
     if format is Format.HTML:
         from resnet_cli.render.report.html import to_html
 
-        return to_html([result])
+        return to_html([result], view=view)
     if format is Format.PNG:
         raise ResnetCliError("a PNG is of a figure", "write .svg, or a figure: resnet-cli report -o figure.png")
     if format is Format.MARKDOWN:

@@ -1,4 +1,4 @@
-"""Several results in one file, for a report that is drawn elsewhere or later; plain data, as in `results`."""
+"""Several results in one file, for a report that is drawn elsewhere or later."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from resnet_cli.results.summary import SummaryResult
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """What `report` measured, of one network or of several; each result stands for itself."""
+    """The results of `report`, of one network or of several."""
 
     summaries: tuple[SummaryResult, ...]
     flops: tuple[FlopsResult, ...]
     comparisons: tuple[CompareResult, ...]
     benchmarks: tuple[BenchResult, ...]
-    interrupted: bool  # there would have been more
+    interrupted: bool  # Ctrl-C ended the measuring early
     environment: Environment
-    notes: tuple[Note, ...]  # why something is missing
+    notes: tuple[Note, ...]  # why a result is missing
 
     @property
     def results(self) -> tuple[SummaryResult | FlopsResult | CompareResult | BenchResult, ...]:

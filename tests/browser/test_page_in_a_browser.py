@@ -130,7 +130,7 @@ def test_the_switch_changes_the_measure(browser: Browser, measured: str) -> None
         assert len(seen) == 4
         figure.get_by_role("button", name="MACs", exact=True).click()
         # ResNet-18 at 64 pixels, counted by hand from the paper's table: (64 / 224) ** 2 of what is convolution.
-        assert "148.6 MMAC" in figure.locator(".way").inner_text()
+        assert "148.6 MMAC" in figure.locator(".breadcrumbs").inner_text()
         assert opened.complaints == []
 
 
@@ -150,9 +150,9 @@ def test_a_click_zooms_in_and_the_way_leads_back(browser: Browser, measured: str
         page, figure = opened.page, opened.page.locator("figure.zoomable").first
         whole = boxes(page)
         page.locator("#icicle-0 rect.container").nth(1).click(position={"x": 3, "y": 3})
-        assert figure.locator(".way button").all_inner_texts() == ["resnet18", "head"]
+        assert figure.locator(".breadcrumbs button").all_inner_texts() == ["resnet18", "head"]
         assert boxes(page) < whole
-        assert "6.5 % of MACs" in figure.locator(".way").inner_text()  # 9.63 of 148.6 million
+        assert "6.5% of MACs" in figure.locator(".breadcrumbs").inner_text()  # 9.63 of 148.6 million
         figure.get_by_role("button", name="resnet18").click()
         assert boxes(page) == whole
         page.locator("#icicle-0 rect.container").nth(1).click(position={"x": 3, "y": 3})

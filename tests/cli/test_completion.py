@@ -94,7 +94,7 @@ FORMATS = ["terminal", "json", "csv", "markdown", "svg", "html"]
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 KNOWN = {
     "report --format ": ["html", "svg", "png", "json"],
-    "report --figure d": ["distribution", "deviations"],
+    "report --chart a": ["architecture"],
     "report --measure summary,fl": ["summary,flops"],
     "report x.json --depth 5": ["50"],
     "summ": ["summary"],

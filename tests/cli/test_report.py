@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resnet_cli.cli import main
-from resnet_cli.render.pages.sections import FIGURES
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.render.charts import CHARTS
 from resnet_cli.results.report import ReportResult
 from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers import results_bench, results_summary_flops
@@ -84,13 +85,13 @@ def test_saved_results_are_drawn_without_torch(saved: list[str], tmp_path: Path)
     assert done.stdout == "0 []\n"
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("chart", CHARTS)
 @pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_every_figure_is_a_picture(
-    figure: str, suffix: str, saved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_every_chart_is_a_picture(
+    chart: str, suffix: str, saved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = tmp_path / f"figure.{suffix}"
-    assert run([*saved, "--figure", figure, "-o", str(picture)], capsys) == (0, "", [])
+    picture = tmp_path / f"chart.{suffix}"
+    assert run([*saved, "--chart", chart, "-o", str(picture)], capsys) == (0, "", [])
     content = picture.read_bytes()
     if suffix == "svg":
         assert content.startswith(b"<svg xmlns")
@@ -100,11 +101,11 @@ def test_every_figure_is_a_picture(
     assert min(wide, high) > 100
 
 
-def test_a_picture_without_a_name_is_the_first_figure(
+def test_a_picture_without_a_name_is_the_first_chart(
     saved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named, first = tmp_path / "a.svg", tmp_path / "b.svg"
-    assert run([*saved, "--figure", "architecture", "-o", str(named)], capsys)[0] == 0
+    assert run([*saved, "--chart", "architecture", "-o", str(named)], capsys)[0] == 0
     assert run([*saved, "-o", str(first)], capsys)[0] == 0
     assert named.read_bytes() == first.read_bytes()
 
@@ -126,12 +127,12 @@ def test_it_measures_and_draws(
     monkeypatch.setattr("resnet_cli.measure.bench.benchmark.measure_ceiling", lambda *_, **__: results_bench.CEILING)
     bundle = tmp_path / "r.json"
     arguments = ["--depth", "18", "--image-size", "64", "--num-classes", "10", "--max-time", "0.2", "--device", "cpu"]
-    code, out, err = run([*arguments, "--measure", "summary,flops,parity,layers", "-o", str(bundle)], capsys)
+    code, out, err = run([*arguments, "--measure", "summary,flops,compare,layers", "-o", str(bundle)], capsys)
     assert (code, out, err) == (0, "", [])
     result = from_json(bundle.read_text())
     assert isinstance(result, ReportResult)
     names = [[type(one).__name__, one.network.name] for one in result.results]
-    assert names == [[kind, "resnet18"] for kind in ("SummaryResult", "FlopsResult", "ParityResult", "BenchResult")]
+    assert names == [[kind, "resnet18"] for kind in ("SummaryResult", "FlopsResult", "CompareResult", "BenchResult")]
     assert result.summaries[0].macs == result.flops[0].macs
     assert result.comparisons[0].verdict == "bitwise"
     assert result.benchmarks[0].layers is not None
@@ -170,13 +171,31 @@ def test_several_networks_are_measured(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_what_cannot_be_measured_is_left_out_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = tmp_path / "r.json"
-    arguments = ["--stem", "cifar", "--image-size", "32", "--measure", "summary,parity", "-o", str(bundle)]
+    arguments = ["--stem", "cifar", "--image-size", "32", "--measure", "summary,compare", "-o", str(bundle)]
     code, _, err = run(arguments, capsys)
     assert code == 0
-    assert err == ["warning: resnet18 has no parity: torchvision's networks have the imagenet stem and 3 channels"]
     result = from_json(bundle.read_text())
     assert isinstance(result, ReportResult)
-    assert [note.level for note in result.notes] == ["warning"]
+    assert [note.key for note in result.notes] == ["not-applicable"]
+    assert len(err) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ResnetCliError("out of memory"), 2), (RuntimeError("a bug"), 70)], ids=["refused", "bug"]
+)
+def test_an_error_in_one_measurement_keeps_the_others_and_is_told(
+    error: Exception, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("resnet_cli.measure.report.count_flops", failing)
+    page = tmp_path / "r.html"
+    arguments = ["--image-size", "32", "--measure", "summary,flops", "-o", str(page)]
+    assert run(arguments, capsys)[0] == code
+    text = page.read_text(encoding="utf-8")
+    assert 'id="icicle-0"' in text
+    assert str(error) in text
 
 
 def test_ctrl_c_draws_what_there_is(
@@ -189,7 +208,7 @@ def test_ctrl_c_draws_what_there_is(
     page = tmp_path / "r.html"
     arguments = ["--image-size", "32", "--measure", "summary,flops", "-o", str(page)]
     assert run(arguments, capsys)[0] == 130
-    assert "interrupted; here is what had been measured by then" in page.read_text(encoding="utf-8")
+    assert "interrupted" in page.read_text(encoding="utf-8")
     monkeypatch.setattr("resnet_cli.measure.report.summarize", interrupted)
     page.unlink()
     assert run(arguments, capsys)[0] == 130
@@ -199,8 +218,8 @@ def test_ctrl_c_draws_what_there_is(
 BAD = [
     # (arguments, what the error names, what the hint says)
     (["no-such-file.json", "-o", "x.html"], "no-such-file.json cannot be read", "--format json"),
-    (["--figure", "roofl", "-o", "x.svg"], "--figure 'roofl'", "roofline"),
-    (["--figure", "roofline", "-o", "x.html"], "--figure is a picture", ".svg"),
+    (["--chart", "roofl", "-o", "x.svg"], "roofl", "roofline"),
+    (["--chart", "roofline", "-o", "x.html"], "chart", ".svg"),
     (["--format", "pdf", "-o", "x"], "--format 'pdf'", "html"),
     (["-o", "x.pdf"], "x.pdf", ".html"),
     (["-o", "x.csv"], "x.csv", ".html"),
@@ -210,10 +229,8 @@ BAD = [
     (["--measure", "sumary", "-o", "x.html"], "sumary", "summary"),
     (["--max-time", "nan", "-o", "x.html"], "--max-time", ""),
     (["--batch-size", "1,x", "-o", "x.html"], "--batch-size", "commas"),
-    (["--figure", "sweep", "-o", "x.svg"], "one batch size is no sweep", "1,8,32"),
-    (["--figure", "roofline", "--no-ceiling", "-o", "x.svg"], "below the ceiling", "leave out --no-ceiling"),
+    (["--chart", "batch-sweep", "-o", "x.svg"], "batch-sweep", "1,8,32"),
     (["--threads", "0", "-o", "x.html"], "--threads", ""),
-    (["--depth", "50", "--figure", "versus", "-o", "x.png"], "--figure versus", "bench --against"),
     (["-o", "/no/such/folder/x.html"], "/no/such/folder", "folder"),
     (["--model", "a.py:B", "--model-args", "{", "-o", "x.html"], "--model-args", "JSON"),
     (["--model-args", "{}", "-o", "x.html"], "--model-args", "--model"),
@@ -281,10 +298,10 @@ def test_without_resvg_a_png_says_what_to_install(
     assert "resnet-cli[png]" in err[1]
 
 
-def test_a_figure_that_cannot_be_made_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_chart_that_cannot_be_drawn_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = save(tmp_path, {"summary.json": results_summary_flops.summary_result()})
-    for figure, needs in (("roofline", "bench --layers"), ("sweep", "bench --batch-size"), ("walks", "flops")):
-        code, _, err = run([*files, "--figure", figure, "-o", str(tmp_path / "x.svg")], capsys)
+    for chart, needs in (("roofline", "bench --layers"), ("batch-sweep", "bench --batch-size")):
+        code, _, err = run([*files, "--chart", chart, "-o", str(tmp_path / "x.svg")], capsys)
         assert code == 2
         assert needs in err[1]
 

@@ -113,7 +113,7 @@ _REPLACED: dict[str, Any] = {
     "bench.config.torchvision": lambda *_: OtherModel(tiny(), "theirs"),
     "bench.benchmark.bench": lambda *_, **__: saved_bench(),
     "distributed.run.bench_multi_process": lambda *_, **__: replicated(),
-    "report.measure": lambda *_, **__: reported(),
+    "report.measure_all": lambda *_, **__: reported(),
     "doctor.run.examine": lambda *_, **__: broken_result(),
 }
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from resnet_cli.assertions import quantities
 from resnet_cli.cli import app
 from resnet_cli.commands.options import DTYPES, FORMATS
+from resnet_cli.commands.report import MEASUREMENTS
 from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
+from resnet_cli.render.charts import CHARTS
 from resnet_cli.render.pages import PAGES
-from resnet_cli.render.pages.sections import BENCH, CONVERT, FIGURES, FLOPS, MEASUREMENTS, PARITY
+from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.compare import CHECKS
 from tests.fuzz.sandbox import DEVICES, NOWHERE, PLACES
@@ -131,7 +133,7 @@ SOUND: dict[str, st.SearchStrategy[str]] = {
     "--to": st.sampled_from(["resnet-cli", "torchvision"]),
     "--rtol": st.just("1e-5"),
     "--atol": st.just("0.1"),
-    "--figure": st.sampled_from([*FIGURES]),
+    "--chart": st.sampled_from([*CHARTS]),
     "--measure": st.one_of(_lists(MEASUREMENTS), st.just("all")),
     "FILE": st.sampled_from(["saved.json", "bench.json"]),
     "SRC": st.sampled_from(["weights.pth", "../resnet18.safetensors"]),

@@ -39,7 +39,7 @@ SEAMS = (
     "parity.compare.compare",
     "parity.family.compare_family",
     "faults.self_test.self_test",
-    "report.measure",
+    "report.measure_all",
     "doctor.run.examine",
 )
 

@@ -12,7 +12,8 @@ import pytest
 
 from resnet_cli import build
 from resnet_cli.cli import app, main
-from resnet_cli.render.pages.sections import FIGURES, USUAL_MEASUREMENTS
+from resnet_cli.commands.report import DEFAULT_MEASUREMENTS
+from resnet_cli.render.charts import CHARTS
 from tests.helpers.cli_examples import Reached, make_file, stop_before_measuring
 
 ROOT = Path(__file__).parents[2]
@@ -108,10 +109,9 @@ def picture(path: Path) -> list[str]:
 
 
 def test_lists_of_names_are_complete() -> None:
-    table = TEXT.partition("| figure | what it shows | made from |")[2].partition("\n\n")[0]
-    named = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines()[2:]))
-    assert sorted(named) == sorted(FIGURES)
-    assert ",".join(USUAL_MEASUREMENTS) in TEXT
+    for chart in CHARTS.values():
+        assert f"| `{chart.key}` | {chart.caption} | `{chart.command}` |" in TEXT
+    assert ",".join(DEFAULT_MEASUREMENTS) in TEXT
 
 
 def test_every_option_in_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,145 +1,136 @@
-"""The figures that results can be drawn as: what each is called, what it shows, what it is made from."""
+"""Registry of charts: a row for each, from which options, help, report sections and README are made.
+
+A chart is added with one module and one row. The module is imported when the chart is drawn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.charts.architecture import architecture
-from resnet_cli.render.charts.batch_sweep import sweep
-from resnet_cli.render.charts.drawing.primitives import Drawing, stacked
-from resnet_cli.render.charts.error_trace import deviations
-from resnet_cli.render.charts.flops_waterfall import walks
-from resnet_cli.render.charts.icicle import Node, icicle, measures, of_modules, tree
-from resnet_cli.render.charts.optimizations import ladder
-from resnet_cli.render.charts.roofline import roofline
-from resnet_cli.render.charts.samples import distribution
-from resnet_cli.render.charts.versus import versus
-from resnet_cli.render.pages.sections import FIGURES
-from resnet_cli.render.charts.grouping import NetworkResults
 
-Draw = Callable[[NetworkResults], Drawing | None]
+if TYPE_CHECKING:
+    from resnet_cli.render.charts.drawing.primitives import Drawing
+    from resnet_cli.render.charts.grouping import NetworkResults
+    from resnet_cli.render.charts.panel import Panel
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One kind of figure.
+class Chart:
+    """One kind of chart.
 
     Args:
-        title: of its panel.
+        key: its name on the command line.
+        title: heading of its panels.
         caption: how to read it, in a sentence or two.
-        draw: makes it from what is known of a network; None where that is too little.
-        needs: the command whose result it is made from.
+        section: key of the section of a report that shows it.
+        measurements: of `report --measure`, which its results come from.
+        command: the command whose saved result it can be drawn from.
+        function: "module:function" in this package; takes the results of several networks, returns panels.
+        batch_sizes: how many different ones the benchmark needs at least.
     """
 
+    key: str
     title: str
     caption: str
-    draw: Draw
-    needs: str
+    section: str
+    measurements: tuple[str, ...]
+    command: str
+    function: str
+    batch_sizes: int = 1
+
+    def panels(self, networks: Sequence[NetworkResults]) -> list[Panel]:
+        """The drawings for these networks; none where the results do not suffice."""
+        module, _, function = self.function.partition(":")
+        panels: list[Panel] = getattr(import_module(f"{__name__}.{module}"), function)(networks)
+        return panels
 
 
-def nodes(entry: NetworkResults) -> Node | None:
-    """The tree of layers of an entry, with the times that a benchmark found."""
-    root = tree(entry.summary, None if entry.bench is None else entry.bench.layers)
-    return of_modules(entry.flops.root) if root is None and entry.flops is not None else root
+_ROWS = (
+    Chart(
+        "architecture",
+        "Architecture",
+        "Each bar is one block; height = feature-map size (log scale), width = channels (log scale). "
+        "Arcs are skip connections: identity (teal) or projection (orange).",
+        "architecture",
+        ("summary",),
+        "summary",
+        "architecture:panels",
+    ),
+    Chart(
+        "icicle",
+        "Cost by layer",
+        "Width = share of the total; layers inside a module are drawn below it.",
+        "cost",
+        ("summary",),
+        "summary",
+        "icicle:panels",
+    ),
+    Chart(
+        "roofline",
+        "Roofline",
+        "Each dot is one layer; area = share of the time. The roofs are the measured memory bandwidth (slope) and peak "
+        "FLOP/s (flat): the distance from a dot to the roof above it is the possible speed-up.",
+        "roofline",
+        ("bench", "layers"),
+        "bench --layers",
+        "roofline:panels",
+    ),
+    Chart(
+        "samples",
+        "Latency samples",
+        "Left: samples in the order of measurement, where drift shows. Right: their histogram. "
+        "Line: median; band: its confidence interval. Percentiles are shown where there are enough samples for them.",
+        "latency",
+        ("bench",),
+        "bench",
+        "samples:panels",
+    ),
+    Chart(
+        "batch-sweep",
+        "Batch sweep",
+        "Latency and throughput by batch size. The knee is the smallest batch close to the best throughput.",
+        "latency",
+        ("bench",),
+        "bench --batch-size 1,8,32",
+        "batch_sweep:panels",
+        batch_sizes=2,
+    ),
+    Chart(
+        "error-trace",
+        "Error by operator",
+        "Dots: relative error of each output (cumulative). Rings: error of the model's operator when fed the "
+        "reference's input, so a ring above the noise marks a fault. Operators in the bottom band are bitwise equal.",
+        "compare",
+        ("compare",),
+        "compare-torchvision",
+        "error_trace:panels",
+    ),
+)
+CHARTS = {chart.key: chart for chart in _ROWS}
 
 
-def _icicle(entry: NetworkResults) -> Drawing | None:
-    root = nodes(entry)
-    found = () if root is None else measures(root)
-    return None if root is None or not found else icicle(root, found[0], entry.label)
+def draw_chart(key: str | None, networks: Sequence[NetworkResults]) -> Drawing:
+    """One chart of all networks that it can be drawn for.
 
-
-def by_key() -> dict[str, Figure]:
-    """Every figure, in the order of the page; a sweep is of all networks together and stands alone in `draw_sweep`."""
-    return {
-        "architecture": Figure(
-            "architecture",
-            "A slab is a block: as high as its feature map (on a logarithmic scale), as wide as it has channels. "
-            "Above it its skip connection: blue is the identity, amber a projection.",
-            lambda entry: None if entry.summary is None else architecture(entry.summary),
-            "summary",
-        ),
-        "icicle": Figure(
-            "where it goes",
-            "Every layer is as wide as its share; what stands below a module is inside it.",
-            _icicle,
-            "summary",
-        ),
-        "roofline": Figure(
-            "roofline",
-            "A dot is a layer, its area the share of the time. Under the slope memory is the limit, under the flat "
-            "roof arithmetic is; both roofs were measured. How far below its roof a layer stays is what could be won.",
-            lambda entry: None if entry.bench is None else roofline(entry.bench),
-            "bench --layers",
-        ),
-        "distribution": Figure(
-            "distribution",
-            "The samples in the order of measuring, where drift would show, and how often each time came. The line is "
-            "the median, the band its interval; percentiles are there where so many samples support them.",
-            lambda entry: None if entry.bench is None else distribution(entry.bench),
-            "bench",
-        ),
-        "versus": Figure(
-            "one against the other",
-            "Time over time, call by call in turn; left of 1 ours is faster. The band is what counts as the same.",
-            lambda entry: None if entry.bench is None else versus(entry.bench),
-            "bench --against",
-        ),
-        "ladder": Figure(
-            "ladder",
-            "What each lever gains over plain eager, with its interval, in one interleaved run.",
-            lambda entry: None if entry.bench is None else ladder(entry.bench),
-            "bench --ladder",
-        ),
-        "deviations": Figure(
-            "differences, operator by operator",
-            "Dots: how far the networks are apart up to there. Rings: our operator on the reference's own inputs, "
-            "so a ring above the noise is where the fault is. On the floor they are equal bit for bit.",
-            lambda entry: None if entry.parity is None else deviations(entry.parity),
-            "compare-torchvision",
-        ),
-        "walks": Figure(
-            "why your number is not theirs",
-            "From one tool's figure to another's: each step is an operator that the two count differently.",
-            lambda entry: None if entry.flops is None else walks(entry.flops),
-            "flops",
-        ),
-    }
-
-
-SWEEP_NEEDS = "bench --batch-size 1,8,32"
-SWEEP_TITLE = "batch sweep"
-SWEEP_CAPTION = "Latency and throughput by batch size; the knee is the smallest batch near the best throughput."
-
-
-def draw_sweep(found: Sequence[NetworkResults]) -> Drawing | None:
-    """All benchmarks by batch size; None where none has two sizes."""
-    return sweep([(entry.label, entry.bench) for entry in found if entry.bench is not None])
-
-
-def choose_figure(key: str | None, found: Sequence[NetworkResults]) -> Drawing:
-    """One figure, of every network that it can be made of; without a key the first that can be made.
+    Args:
+        key: one of `CHARTS`; None: the first that the results suffice for.
+        networks: their results.
 
     Raises:
-        ResnetCliError: there is nothing to make it from.
+        ResnetCliError: the results do not suffice.
     """
+    from resnet_cli.render.charts.panel import stacked  # noqa: PLC0415  # importing the registry draws nothing
+
+    for chart in _ROWS if key is None else (CHARTS[key],):
+        panels = chart.panels(networks)
+        if panels:
+            return stacked(panels)
     if key is None:
-        first = next((drawing for one in FIGURES if (drawing := _draw(one, found)) is not None), None)
-        if first is None:
-            raise ResnetCliError("the results have nothing to make a figure from", "write an .html, which has tables")
-        return first
-    drawing = _draw(key, found)
-    if drawing is None:
-        needs = SWEEP_NEEDS if key == "sweep" else by_key()[key].needs
-        raise ResnetCliError(f"--figure {key}: there is nothing to make it from", f"it needs the result of {needs}")
-    return drawing
-
-
-def _draw(key: str, found: Sequence[NetworkResults]) -> Drawing | None:
-    if key == "sweep":
-        return draw_sweep(found)
-    draw = by_key()[key].draw
-    drawings = [(entry.label, drawing) for entry in found if (drawing := draw(entry)) is not None]
-    return stacked(drawings) if drawings else None
+        raise ResnetCliError("the results contain nothing that a chart can show", "write .html, which has tables")
+    raise ResnetCliError(
+        f"the {key} chart cannot be drawn from these results", f"it needs a result of {CHARTS[key].command}"
+    )

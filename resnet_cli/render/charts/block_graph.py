@@ -1,4 +1,4 @@
-"""How the calls of a module hang together: ranks, the longest way, and what runs beside it."""
+"""The calls inside one module as a graph: edges, ranks and the longest path."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PROJECTION = "projection"
 
 
 @dataclass(frozen=True, slots=True)
-class Connections:
-    """The edges of one module's calls.
+class BlockGraph:
+    """The calls of one module and the edges between them.
 
     Args:
-        layers: that run, in order.
-        sources: of each, indices into `layers`, -1 for the module's input.
-        ranks: steps from the input, by the longest way; 1 for what reads the input alone.
-        main: the longest way from the input to the last call.
+        layers: the calls, in the order in which they run.
+        sources: for each call the calls whose output it reads: indices into `layers`, `INPUT` for the module's input.
+        ranks: for each call the length of the longest path from the input to it; 1 for one that only reads the input.
+        main: the longest path from the input to the last call, as indices into `layers`.
     """
 
     layers: tuple[Layer, ...]
@@ -30,41 +30,44 @@ class Connections:
     main: tuple[int, ...]
 
 
-def connections(module: Layer) -> Connections:
-    """Of what a module's forward calls; where the edges are not known, each call reads the one before."""
+def block_graph(module: Layer) -> BlockGraph:
+    """The graph of what a module's forward calls; where edges are not known, each call reads the one before."""
     kept = [index for index, layer in enumerate(module.children) if layer.output_shape is not None and layer.call > 0]
-    number = {index: place for place, index in enumerate(kept)} | {INPUT: INPUT}
+    positions = {child: index for index, child in enumerate(kept)} | {INPUT: INPUT}
     layers = tuple(module.children[index] for index in kept)
     sources: list[tuple[int, ...]] = []
     ranks: list[int] = []
-    for place, layer in enumerate(layers):
-        known = layer.sources is not None
-        earlier = {number[one] for one in layer.sources or () if one in number and number[one] < place}
-        read = tuple(sorted(earlier)) if known else (place - 1,)
-        sources.append(read)
-        ranks.append(1 + max((ranks[one] if one != INPUT else 0 for one in read), default=0))
-    return Connections(layers, tuple(sources), tuple(ranks), _longest(sources, ranks))
+    for index, layer in enumerate(layers):
+        if layer.sources is None:
+            reads: tuple[int, ...] = (index - 1,)
+        else:
+            earlier = {positions[child] for child in layer.sources if positions.get(child, index) < index}
+            reads = tuple(sorted(earlier))
+        sources.append(reads)
+        ranks.append(1 + max((_rank(ranks, source) for source in reads), default=0))
+    return BlockGraph(layers, tuple(sources), tuple(ranks), _longest_path(sources, ranks))
 
 
-def _longest(sources: Sequence[tuple[int, ...]], ranks: Sequence[int]) -> tuple[int, ...]:
-    """From the input to the last call; of two ways of one length the one that began first."""
-    place = len(sources) - 1
-    way = []
-    while place != INPUT:
-        way.append(place)
-        before = sources[place]
-        if not before:
+def _rank(ranks: Sequence[int], index: int) -> int:
+    return 0 if index == INPUT else ranks[index]
+
+
+def _longest_path(sources: Sequence[tuple[int, ...]], ranks: Sequence[int]) -> tuple[int, ...]:
+    """From the input to the last call; of two equally long paths the one whose calls run first."""
+    index = len(sources) - 1
+    path = []
+    while index != INPUT:
+        path.append(index)
+        if not sources[index]:
             break
-        place = max(before, key=lambda one: (ranks[one] if one != INPUT else 0, -one))
-    return tuple(reversed(way))
+        index = max(sources[index], key=lambda source: (_rank(ranks, source), -source))
+    return tuple(reversed(path))
 
 
 def skip_of(module: Layer) -> str | None:
-    """What a residual block adds to what it learns: its input ("identity"), or a "projection" of it; else None."""
-    found = connections(unwrap(module))
-    for place in reversed(range(len(found.layers))):
-        layer, read = found.layers[place], found.sources[place]
-        if len(read) < 2 or role_of(layer.layer_type) != "merge" or layer.layer_type == "cat":
-            continue
-        return IDENTITY if INPUT in read else PROJECTION
+    """The skip connection of a residual block: `IDENTITY`, `PROJECTION`, or None for another module."""
+    graph = block_graph(unwrap(module))
+    for layer, reads in zip(reversed(graph.layers), reversed(graph.sources), strict=True):
+        if len(reads) >= 2 and role_of(layer.layer_type) == "merge" and layer.layer_type != "cat":
+            return IDENTITY if INPUT in reads else PROJECTION
     return None

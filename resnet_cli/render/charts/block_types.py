@@ -1,4 +1,4 @@
-"""The blocks of a network, each kind once."""
+"""The types of blocks of a network: identical blocks are one type."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ from resnet_cli.results.summary import Layer, SummaryResult
 
 
 @dataclass(slots=True)
-class Block:
-    """One kind of block and all places where it stands."""
+class BlockType:
+    """Identical blocks."""
 
     key: str
-    layer: Layer  # the first of them
-    members: list[Layer]
+    members: list[Layer]  # in the order in which they run
+
+    @property
+    def layer(self) -> Layer:
+        """The first of them."""
+        return self.members[0]
 
     @property
     def title(self) -> str:
-        """The path of the first, up to the last one's where there are several."""
+        """The path of the only block, or the first and last path with the count."""
         if len(self.members) == 1:
             return self.layer.path or self.layer.name
         return f"{span(self.layer.path, self.members[-1].path)} ×{len(self.members)}"
 
 
-def blocks(summary: SummaryResult, prefix: str) -> tuple[Block, ...]:
-    """The kinds of blocks in the order in which they first run; identical ones are one, single layers none.
+def block_types(summary: SummaryResult, prefix: str) -> tuple[BlockType, ...]:
+    """The types of blocks in the order in which they first run, single layers left out.
 
     Args:
         summary: the layers.
         prefix: of the keys.
     """
-    found: dict[object, Block] = {}
+    types: dict[object, BlockType] = {}
     for stage in stages(summary.root):
-        for part in blocks_of(stage):
-            if not part.children:
-                continue  # one layer alone: there is no inside
-            same = (part.layer_type, signature(part))
-            if same in found:
-                found[same].members.append(part)
+        for block in blocks_of(stage):
+            if not block.children:
+                continue
+            identity = (block.layer_type, signature(block))
+            if identity in types:
+                types[identity].members.append(block)
             else:
-                found[same] = Block(f"{prefix}{len(found)}", part, [part])
-    return tuple(found.values())
+                types[identity] = BlockType(f"{prefix}{len(types)}", [block])
+    return tuple(types.values())

@@ -1,172 +1,179 @@
-"""Where two networks part: the relative error at each operator, in the order in which they run."""
+"""Chart of the relative error at each operator of two networks, in the order in which the operators run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
 
-from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout, frame, legend, path, positive, power, scale
+from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout, frame, legend, path, power, scale
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Drawing, Label, LineMark, Mark, fitted, text_width
 from resnet_cli.render.charts.drawing.scales import Scale
-from resnet_cli.render.charts.error_trace_marks import FLOOR, STATUSES, UNKNOWN, Plot, is_unknown, path_of, points
-from resnet_cli.results.compare import AlignedOp as Pair
-from resnet_cli.results.compare import CompareResult
+from resnet_cli.render.charts.error_trace_marks import (
+    ERROR_UNKNOWN,
+    FLOOR,
+    STATUSES,
+    Plot,
+    has_no_error,
+    op_marks,
+    path_of,
+)
+from resnet_cli.render.charts.grouping import NetworkResults
+from resnet_cli.render.charts.panel import Panel, per_network
+from resnet_cli.results.compare import AlignedOp, CompareResult
 
 _WIDTH = 1060.0
 _LEFT, _RIGHT = 78.0, 940.0
 _TOP = 70.0
-_TALL, _LOW = 190.0, 104.0  # the plot; where nothing differs it is lower
-_LANE = 14.0  # of what differs by its settings
-_EMPTY = (1e-8, 1.0)  # the scale where nothing differs
+_TALL, _LOW = 190.0, 104.0  # height of the plot, with errors and without
+_STATUS_HEIGHT = 14.0
+_EMPTY_SCALE = (1e-8, 1.0)  # where there are no errors
 
 
-def deviations(result: CompareResult) -> Drawing | None:
-    """Errors by operator: what is equal bit for bit lies on a floor of its own below the logarithmic scale.
+def panels(networks: Sequence[NetworkResults]) -> list[Panel]:
+    """A panel for each network with a comparison."""
+    return per_network(networks, lambda network: None if network.compare is None else error_trace(network.compare))
+
+
+def error_trace(result: CompareResult) -> Drawing | None:
+    """Errors on a logarithmic scale; operators that are bitwise equal lie in a band of 0 below it.
 
     Returns:
-        None where no operators were laid side by side.
+        None for a comparison without aligned operators.
     """
-    if not result.aligned_ops:
+    ops = result.aligned_ops
+    if not ops:
         return None
-    lines = result.aligned_ops
-    errors = [abs(one) for line in lines for one in (line.cumulative, line.isolated) if one is not None]
-    errors = [one for one in errors if positive(one)]
+    errors = [error for op in ops for error in (op.cumulative, op.isolated) if error]
     limits = _limits(result) if errors else []
     bottom = _TOP + (_TALL if errors else _LOW)
     area = Area(_LEFT, _TOP, _RIGHT, bottom)
-    y = scale([*errors, *(value for value, _ in limits)] or _EMPTY, bottom - 6, _TOP + 6, log=True, margin=2.0)
-    plot = Plot(lines, Scale(0, len(lines), _LEFT, _RIGHT), y, area, bottom + FLOOR / 2)
-    places = LabelLayout()
+    y = scale([*errors, *(value for value, _ in limits)] or _EMPTY_SCALE, bottom - 6, _TOP + 6, log=True, margin=2.0)
+    plot = Plot(ops, Scale(0, len(ops), _LEFT, _RIGHT), y, area, bottom + FLOOR / 2)
+    layout = LabelLayout()
     marks = [
-        *_paper(plot),
+        Label(0, 14, *_verdict(ops)),
+        *_legend(plot),
+        *_background(plot),
         *_stages(plot),
-        *_limit_lines(plot, limits, places),
-        *points(plot),
-        *_here(plot, places),
+        *_limit_lines(plot, limits, layout),
+        *op_marks(plot),
+        *_first_difference(plot, layout),
     ]
-    head = [Label(0, 14, *_verdict(result)), *_legend(plot)]
-    return Drawing(_WIDTH, bottom + FLOOR + _LANE + 34, (*head, *marks), _label(result))
+    return Drawing(_WIDTH, bottom + FLOOR + _STATUS_HEIGHT + 34, tuple(marks), _label(result))
 
 
 def _label(result: CompareResult) -> str:
-    equal = sum(_is_equal(line) for line in result.aligned_ops)
-    first = next((line for line in result.aligned_ops if line.is_first_difference), None)
-    where = "" if first is None else f"; the first difference is at {fitted(path_of(first), 600)}"
-    names = f"{result.network.name} against {result.reference}"
-    return f"{names}: {equal:,} of {len(result.aligned_ops):,} operators give the same, bit for bit{where}"
+    ops = result.aligned_ops
+    first = next((op for op in ops if op.is_first_difference), None)
+    where = "" if first is None else f"; first difference at {fitted(path_of(first), 600)}"
+    names = f"{result.network.name} vs {result.reference}"
+    return f"{names}: {sum(map(_is_equal, ops)):,} of {len(ops):,} operators are bitwise equal{where}"
 
 
-def _verdict(result: CompareResult) -> tuple[str, str]:
-    lines = result.aligned_ops
-    equal, alone = sum(map(_is_equal, lines)), sum(line.isolated == 0 for line in lines)
-    if equal == len(lines):
-        return f"all {equal:,} operators give the same, bit for bit", "strong good"
-    more = f"; each on the same input, {alone:,} do" if alone > equal else ""
-    return f"{equal:,} of {len(lines):,} operators give the same, bit for bit{more}", "strong"
+def _verdict(ops: Sequence[AlignedOp]) -> tuple[str, str]:
+    equal, equal_isolated = sum(map(_is_equal, ops)), sum(op.isolated == 0 for op in ops)
+    if equal == len(ops):
+        return f"all {equal:,} operators are bitwise equal", "strong good"
+    more = f"; {equal_isolated:,} when fed the reference's input" if equal_isolated > equal else ""
+    return f"{equal:,} of {len(ops):,} operators are bitwise equal{more}", "strong"
 
 
-def _is_equal(line: Pair) -> bool:
-    return line.status == "equal" and line.cumulative == 0 and line.isolated in (0, None)
+def _is_equal(op: AlignedOp) -> bool:
+    return op.status == "equal" and op.cumulative == 0 and op.isolated in (0, None)
 
 
 def _limits(result: CompareResult) -> list[tuple[float, str]]:
-    """Up to where a difference is rounding, of the check that ran what is drawn; and the noise that it comes from."""
-    check = next((one for one in result.checks if one.key == "eval"), None)
-    found = [
-        (result.test_inputs.noise_floor, "noise floor"),
-        (None if check is None else check.limit, "limit of rounding"),
-    ]
-    return [(value, name) for value, name in found if positive(value)]
+    """Noise floor and tolerance of the forward check, as far as they are known."""
+    check = next((check for check in result.checks if check.key == "eval"), None)
+    limits = [(result.test_inputs.noise_floor, "noise floor"), (None if check is None else check.limit, "tolerance")]
+    return [(value, name) for value, name in limits if value]
 
 
-# What it stands on
+# Axes and annotations
 
 
-def _paper(plot: Plot) -> list[Mark]:
-    """Axes, and the floor of zeros."""
+def _background(plot: Plot) -> list[Mark]:
+    """Axes, and the band of zeros."""
     area = plot.area
     axis = Axis(plot.y, power, "relative error", most=5, room=_LEFT - 10)
     return [
         Box(area.left, area.bottom, area.right - area.left, FLOOR, "floor"),
         *frame(area, None, axis),
         Label(area.left - 8, plot.floor + 4, "0", "small good", "end"),
-        Label(area.right + 8, plot.floor + 4, "bit for bit", "small good"),
+        Label(area.right + 8, plot.floor + 4, "bitwise equal", "small good"),
     ]
 
 
 def _stages(plot: Plot) -> list[Mark]:
-    """The first part of each path along the axis."""
+    """The first name of each path along the axis."""
     marks: list[Mark] = []
     bottom = plot.area.bottom + FLOOR
     cuts: list[tuple[str, tuple[float, ...]]] = []
     start = 0
-    for name, group in groupby(
-        plot.lines, key=lambda line: (line.model_path or line.reference_path or "").split(".")[0]
-    ):
+    for name, group in groupby(plot.ops, key=lambda op: (op.model_path or op.reference_path or "").split(".")[0]):
         end = start + len(list(group))
         left, right = plot.x(start), plot.x(end)
-        wide = right - left
-        if start and wide > 12:
-            cuts += path(((left, plot.area.top), (left, bottom + _LANE + 16)))
-        if name and wide > 24 and (text_width(name, "small") <= wide - 2 or wide > 60):
-            text = fitted(name, wide - 2, "small")
-            marks.append(Label((left + right) / 2, bottom + _LANE + 14, text, "small faint", "middle"))
+        width = right - left
+        if start and width > 12:
+            cuts += path(((left, plot.area.top), (left, bottom + _STATUS_HEIGHT + 16)))
+        if name and width > 24 and (text_width(name, "small") <= width - 2 or width > 60):
+            text = fitted(name, width - 2, "small")
+            marks.append(Label((left + right) / 2, bottom + _STATUS_HEIGHT + 14, text, "small faint", "middle"))
         start = end
-    said = f"{len(plot.lines):,} operators in the order in which they run"
-    marks.append(Label(0, bottom + _LANE + 30, said, "small faint"))
-    return [*([Curve(tuple(cuts[:400]), "grid")] if cuts else []), *marks]
+    title = f"{len(plot.ops):,} operators in execution order"
+    marks.append(Label(0, bottom + _STATUS_HEIGHT + 30, title, "small faint"))
+    return [*([Curve(tuple(cuts), "grid")] if cuts else []), *marks]
 
 
-def _limit_lines(plot: Plot, limits: Sequence[tuple[float, str]], places: LabelLayout) -> list[Mark]:
+def _limit_lines(plot: Plot, limits: Sequence[tuple[float, str]], layout: LabelLayout) -> list[Mark]:
     marks: list[Mark] = []
     for value, name in limits:
         at = plot.y(value)
         marks.append(LineMark(plot.area.left, at, plot.area.right, at, "limit"))
-        for text, down in ((f"{power(value)}", 4), (name, 16)):
+        for text, down in ((power(value), 4), (name, 16)):
             label = Label(plot.area.right + 8, at + down, fitted(text, _WIDTH - _RIGHT - 8, "small"), "small warning")
-            marks += [label] if places.take(label) else []
+            marks += [label] if layout.take(label) else []
     return marks
 
 
-def _here(plot: Plot, places: LabelLayout) -> list[Mark]:
-    """The first difference."""
-    first = next((index for index, line in enumerate(plot.lines) if line.is_first_difference), None)
-    if first is None:
+def _first_difference(plot: Plot, layout: LabelLayout) -> list[Mark]:
+    index = next((index for index, op in enumerate(plot.ops) if op.is_first_difference), None)
+    if index is None:
         return []
-    line, x = plot.lines[first], plot.at(first)
-    name = " ".join(part for part in (path_of(line), line.model_op or line.reference_op) if part)
-    before = x > (plot.area.left + plot.area.right) / 2
-    room = (x - 130 if before else _WIDTH - x - 60) - 10
-    text = fitted(f"here: {name}", room, "small strong")
+    op, x = plot.ops[index], plot.at(index)
+    name = " ".join(part for part in (path_of(op), op.model_op or op.reference_op) if part)
+    is_right = x > (plot.area.left + plot.area.right) / 2
+    room = (x - 130 if is_right else _WIDTH - x - 60) - 10
+    text = fitted(f"first difference: {name}", room, "small strong")
     top = plot.area.top - 14
-    at = x - 5 if before else max(x + 5, plot.area.left + 60)  # behind the title of the axis
-    label = Label(at, top + 6, text, "small strong bad", "end" if before else "start")
-    places.take(label)
-    return [LineMark(x, top, x, plot.area.bottom + FLOOR, "here"), label]
+    at = x - 5 if is_right else max(x + 5, plot.area.left + 60)  # right of the title of the axis
+    label = Label(at, top + 6, text, "small strong bad", "end" if is_right else "start")
+    layout.take(label)
+    return [LineMark(x, top, x, plot.area.bottom + FLOOR, "first-difference"), label]
 
 
 def _legend(plot: Plot) -> list[Mark]:
-    """Only of what occurs."""
-    lines = plot.lines
-    entries: list[tuple[str, str, str]] = []
-    known = [line for line in lines if line.cumulative is not None and positive(abs(line.cumulative))]
-    entries += [("●", "equal", "equal")] if any(line.cumulative == 0 for line in lines) else []
-    entries += [("●", "rounding", "rounding, so far")] if any(line.rounding for line in known) else []
-    entries += [("●", "different", "different, so far")] if any(not line.rounding for line in known) else []
-    alone = [line for line in lines if line.isolated is not None and positive(abs(line.isolated))]
-    if alone:
-        near = all(line.rounding for line in alone)
-        entries.append(("●", "isolated near" if near else "isolated", "alone, on the same input"))
-    entries += [("■", "unknown", UNKNOWN)] if any(map(is_unknown, lines)) else []
-    for status, (role, name) in STATUSES.items():
-        count = sum(line.status == status for line in lines)
-        entries += [("■", role, f"{count:,} {name}")] if count else []
-    if len(entries) == 1 and all(map(_is_equal, lines)):
+    """Sign, role and meaning of what occurs."""
+    ops = plot.ops
+    if all(map(_is_equal, ops)):
         return []
+    cumulative = [op for op in ops if op.cumulative]
+    isolated = [op for op in ops if op.isolated]
+    entries = [
+        ("●", "equal", "cumulative: equal", any(op.cumulative == 0 for op in ops)),
+        ("●", "rounding", "cumulative: rounding", any(op.rounding for op in cumulative)),
+        ("●", "different", "cumulative: different", any(not op.rounding for op in cumulative)),
+        ("●", "isolated near", "isolated: rounding", any(op.rounding for op in isolated)),
+        ("●", "isolated", "isolated: different", any(not op.rounding for op in isolated)),
+        ("■", "unknown", ERROR_UNKNOWN, any(map(has_no_error, ops))),
+    ]
+    for status, meaning in STATUSES.items():
+        count = sum(op.status == status for op in ops)
+        entries.append(("■", status, f"{count:,} {meaning}", count > 0))
     marks: list[Mark] = []
-    x, y = 0.0, 34.0
-    for sign, role, name in entries:
-        wide = 32 + text_width(name, "small")
-        marks += legend([(role, name)], x, y, _WIDTH, sign)
-        x += wide
+    x = 0.0
+    for sign, role, meaning, occurs in entries:
+        if occurs:
+            marks += legend([(role, meaning)], x, 34.0, _WIDTH, sign)
+            x += 32 + text_width(meaning, "small")
     return marks

@@ -1,4 +1,4 @@
-"""What stands in the plot of the deviations: a mark for each operator, or one for a run of them."""
+"""Marks of the error trace: one for each operator, or one for a run of operators."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from resnet_cli.render.charts.drawing.axes import Area, dots, path, positive, power
+from resnet_cli.render.charts.drawing.axes import Area, dots, path, power
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot, Mark, fitted
 from resnet_cli.render.charts.drawing.scales import Scale
-from resnet_cli.results.compare import AlignedOp as Pair
+from resnet_cli.results.compare import AlignedOp
 
 FLOOR = 30.0  # height of the band of 0 below the plot
-_RINGS = 40  # that have a hint of their own
-_DENSE = 3.0  # pixels from operator to operator, below which dots would be one
-_HIDDEN = 2.5  # pixels from a dot to one that hides behind it
-_THREADED = 300  # so many dots in a row need no thread between them
-UNKNOWN = "not finite, or of another shape"
+ERROR_UNKNOWN = "not finite, or different shapes"
+# Statuses that have a tick below the axis; each is also the role of its colour.
 STATUSES = {
-    "setting": ("series1", "another setting"),
-    "replaced": ("series3", "another operator"),
-    "missing": ("series5", "missing in ours"),
-    "extra": ("series4", "in ours alone"),
-    "moved": ("series2", "moved"),
+    "setting": "different settings",
+    "replaced": "different operator",
+    "missing": "only in reference",
+    "extra": "only in model",
+    "moved": "moved",
 }
+_MAX_RINGS = 40  # that have a hint of their own
+_DENSE_PITCH = 3.0  # pixels between operators, below which dots would merge into a line
+_HIDDEN_DISTANCE = 2.5  # pixels to a dot that hides the next one
+_MAX_THREADED = 300  # more dots, if dense, read as a line without a thread between them
+
+Segments = tuple[tuple[str, tuple[float, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The operators and the scales that they stand on."""
+    """The operators with the scales that place them."""
 
-    lines: Sequence[Pair]
-    x: Scale
-    y: Scale
+    ops: Sequence[AlignedOp]
+    x: Scale  # of indices
+    y: Scale  # of errors
     area: Area
-    floor: float  # y of what is equal
+    floor: float  # y of an error of 0
 
     def at(self, index: int) -> float:
         """The x of an operator."""
@@ -42,145 +45,122 @@ class Plot:
 
     @property
     def pitch(self) -> float:
-        """From an operator to the next."""
-        return (self.area.right - self.area.left) / len(self.lines)
+        """Pixels from one operator to the next."""
+        return (self.area.right - self.area.left) / len(self.ops)
 
 
-def points(plot: Plot) -> list[Mark]:
-    """All operators: equal ones on the floor, errors on the scale, what cannot be told behind them."""
+def op_marks(plot: Plot) -> list[Mark]:
+    """The marks of all operators, unknown errors behind the others."""
     return [*_unknown(plot), *_equal(plot), *_cumulative(plot), *_isolated(plot), *_statuses(plot)]
 
 
-def is_unknown(line: Pair) -> bool:
-    """Both sides have it, and yet nothing can be said of what it gives."""
-    return line.model_path is not None and line.reference_path is not None and not _finite(line.cumulative)
+def has_no_error(op: AlignedOp) -> bool:
+    """Whether both networks have the operator and its error is not known."""
+    return op.model_path is not None and op.reference_path is not None and op.cumulative is None
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and (value == 0 or positive(abs(value)))
+def path_of(op: AlignedOp) -> str:
+    """The path of an operator in the model, or in the reference for one that the model does not have."""
+    return (op.reference_path if op.model_path is None else op.model_path) or "the network itself"
 
 
-def path_of(line: Pair) -> str:
-    """Where an operator runs: in ours, or in the other where ours has none."""
-    found = line.model_path if line.model_path is not None else line.reference_path
-    return found or "the network itself"
-
-
-# Runs of operators
-
-
-def _runs(having: Sequence[bool]) -> Iterator[tuple[int, int]]:
-    """From where to where something holds."""
+def _runs(flags: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Start and end of each run of true values."""
     start = 0
-    for holds, group in groupby(having):
+    for flag, group in groupby(flags):
         end = start + len(list(group))
-        if holds:
+        if flag:
             yield start, end
         start = end
 
 
-def _row(plot: Plot, spots: Sequence[tuple[int, float]]) -> tuple[tuple[str, tuple[float, ...]], ...]:
-    """Dots at one height, or where they would touch, a line from the first to the last of each run."""
-    if plot.pitch >= _DENSE:
-        return dots((plot.at(index), height) for index, height in spots)
-    there = {index for index, _ in spots}
-    height = spots[0][1]
-    runs = _runs([index in there for index in range(len(plot.lines))])
-    return tuple(
-        segment for start, end in runs for segment in path(((plot.at(start), height), (plot.at(end - 1) + 0.1, height)))
-    )
-
-
 def _equal(plot: Plot) -> list[Mark]:
-    """Everything that gives the same bits."""
-    spots = [(index, plot.floor) for index, line in enumerate(plot.lines) if line.cumulative == 0]
-    if not spots:
+    """Dots in the band of 0, or where they would merge, a line for each run."""
+    equal = [op.cumulative == 0 for op in plot.ops]
+    if not any(equal):
         return []
-    return [Curve(_row(plot, spots), "points equal", hint=f"{len(spots):,} operators give the same bits")]
+    if plot.pitch >= _DENSE_PITCH:
+        segments = dots((plot.at(index), plot.floor) for index, is_equal in enumerate(equal) if is_equal)
+    else:
+        lines = [((plot.at(start), plot.floor), (plot.at(end - 1) + 0.1, plot.floor)) for start, end in _runs(equal)]
+        segments = tuple(segment for line in lines for segment in path(line))
+    return [Curve(segments, "points equal", hint=f"{sum(equal):,} operators are bitwise equal")]
 
 
 def _unknown(plot: Plot) -> list[Mark]:
-    """Where no error can be told, in words where there is room for them."""
-    unknown = [is_unknown(line) for line in plot.lines]
+    """A shaded column for each run of operators without a known error."""
     marks: list[Mark] = []
-    for start, end in list(_runs(unknown))[:60]:
+    for start, end in _runs([has_no_error(op) for op in plot.ops]):
         left, right = plot.x(start), plot.x(end)
-        hint = f"{end - start:,} operators from {fitted(path_of(plot.lines[start]), 300)} on: {UNKNOWN}"
+        hint = f"{end - start:,} operators from {fitted(path_of(plot.ops[start]), 300)} on: {ERROR_UNKNOWN}"
         marks.append(Box(left, plot.area.top, right - left, plot.area.bottom - plot.area.top, "unknown", hint=hint))
     return marks
 
 
 def _cumulative(plot: Plot) -> list[Mark]:
-    """What the networks give at each operator: a thread from one to the next, a dot for each."""
-    spots = [
-        (index, plot.y(abs(line.cumulative)), line.rounding)
-        for index, line in enumerate(plot.lines)
-        if line.cumulative is not None and positive(abs(line.cumulative))
-    ]
+    """A dot for the error of each output, joined by a thread."""
+    errors = [(index, plot.y(op.cumulative), op.rounding) for index, op in enumerate(plot.ops) if op.cumulative]
     marks: list[Mark] = []
-    if len(spots) > 1 and (len(spots) < _THREADED or plot.pitch >= _DENSE):
-        marks.append(Curve(_thread(plot, spots), "thread"))
+    if len(errors) > 1 and (len(errors) < _MAX_THREADED or plot.pitch >= _DENSE_PITCH):
+        marks.append(Curve(_thread(plot, [(index, y) for index, y, _ in errors]), "thread"))
     for role, rounding in (("rounding", True), ("different", False)):
-        there = _apart((plot.at(index), y) for index, y, near in spots if near is rounding)
-        if there:
-            marks.append(Curve(dots(there), f"points {role}"))
+        points = _visible((plot.at(index), y) for index, y, is_rounding in errors if is_rounding is rounding)
+        if points:
+            marks.append(Curve(dots(points), f"points {role}"))
     return marks
 
 
-def _apart(spots: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those that do not hide behind the one before."""
+def _visible(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that do not hide behind the one before."""
     kept: list[tuple[float, float]] = []
-    for x, y in spots:
-        if not kept or x - kept[-1][0] >= _HIDDEN or abs(y - kept[-1][1]) >= _HIDDEN:
+    for x, y in points:
+        if not kept or x - kept[-1][0] >= _HIDDEN_DISTANCE or abs(y - kept[-1][1]) >= _HIDDEN_DISTANCE:
             kept.append((x, y))
     return kept
 
 
-def _thread(plot: Plot, spots: Sequence[tuple[int, float, bool]]) -> tuple[tuple[str, tuple[float, ...]], ...]:
-    """Broken where no error is known."""
+def _thread(plot: Plot, points: Sequence[tuple[int, float]]) -> Segments:
+    """A line from point to point, interrupted where an error between them is not known."""
     segments: list[tuple[str, tuple[float, ...]]] = []
-    before = None
-    for index, y, _ in spots:
-        joined = before is not None and not any(is_unknown(line) for line in plot.lines[before:index][:40])
-        segments.append(("L" if joined else "M", (plot.at(index), y)))
+    before: int | None = None
+    for index, y in points:
+        is_joined = before is not None and not any(map(has_no_error, plot.ops[before:index]))
+        segments.append(("L" if is_joined else "M", (plot.at(index), y)))
         before = index
     return tuple(segments)
 
 
 def _isolated(plot: Plot) -> list[Mark]:
-    """What our operator alone adds, on the reference's own inputs."""
-    spots = [
-        (plot.at(index), plot.y(abs(line.isolated)), line)
-        for index, line in enumerate(plot.lines)
-        if line.isolated is not None and positive(abs(line.isolated))
-    ]
-    if len(spots) > _RINGS:
-        return [
-            Curve(dots(_apart((x, y) for x, y, line in spots if line.rounding is near)), role)
-            for role, near in (("points isolated near", True), ("points isolated", False))
-            if any(line.rounding is near for _, _, line in spots)
-        ]
-    return [Dot(x, y, 5, "isolated near" if line.rounding else "isolated", _hint(line)) for x, y, line in spots]
+    """A ring for the error of each operator alone, when fed the reference's input."""
+    rings = [(plot.at(index), plot.y(op.isolated), op) for index, op in enumerate(plot.ops) if op.isolated]
+    if len(rings) <= _MAX_RINGS:
+        return [Dot(x, y, 5, "isolated near" if op.rounding else "isolated", _hint(op)) for x, y, op in rings]
+    marks: list[Mark] = []
+    for role, rounding in (("points isolated near", True), ("points isolated", False)):
+        points = _visible((x, y) for x, y, op in rings if op.rounding is rounding)
+        if points:
+            marks.append(Curve(dots(points), role))
+    return marks
 
 
-def _hint(line: Pair) -> str:
-    parts = [fitted(path_of(line), 400), line.model_op or line.reference_op or ""]
-    for name, value in (("on the same input", line.isolated), ("so far", line.cumulative)):
-        if value is not None and _finite(value):
-            parts.append(f"{name} {power(value)}")
+def _hint(op: AlignedOp) -> str:
+    parts = [fitted(path_of(op), 400), op.model_op or op.reference_op or ""]
+    for name, error in (("isolated", op.isolated), ("cumulative", op.cumulative)):
+        if error is not None:
+            parts.append(f"{name} error {power(error)}")
     return " · ".join(part for part in parts if part)
 
 
 def _statuses(plot: Plot) -> list[Mark]:
-    """Below the axis a tick for each operator that is not the same as it stands."""
+    """Below the axis a tick for each operator that is not paired with an equal one."""
     top = plot.area.bottom + FLOOR + 3
     marks: list[Mark] = []
-    for status, (role, name) in STATUSES.items():
-        there = [index for index, line in enumerate(plot.lines) if line.status == status]
-        places = _apart((plot.at(index), top) for index in there)
-        ticks = [segment for x, _ in places for segment in (("M", (x, top)), ("l", (0.0, 9.0)))]
+    for status, meaning in STATUSES.items():
+        indices = [index for index, op in enumerate(plot.ops) if op.status == status]
+        points = _visible((plot.at(index), top) for index in indices)
+        ticks = tuple(segment for x, _ in points for segment in (("M", (x, top)), ("l", (0.0, 9.0))))
         if ticks:
-            hint = f"{name}: {', '.join(fitted(path_of(plot.lines[index]), 200) for index in there[:8])}"
-            hint += f" and {len(there) - 8:,} more" if len(there) > 8 else ""
-            marks.append(Curve(tuple(ticks), role, hint=hint))
+            hint = f"{meaning}: {', '.join(fitted(path_of(plot.ops[index]), 200) for index in indices[:8])}"
+            hint += f" and {len(indices) - 8:,} more" if len(indices) > 8 else ""
+            marks.append(Curve(ticks, status, hint=hint))
     return marks

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from resnet_cli.formatting import printable
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.checkpoint import CheckpointResult
 from resnet_cli.results.common import Environment, Network
@@ -18,99 +17,92 @@ from resnet_cli.results.summary import SummaryResult
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
 
+_SLOTS = {SummaryResult: "summary", FlopsResult: "flops", CompareResult: "compare", BenchResult: "bench"}
+
 
 @dataclass(slots=True)
 class NetworkResults:
-    """All that is known of one network. Results that no chart is made of are among the others."""
+    """The results of one network: one of each kind that charts are made of, and all others."""
 
     network: Network
     label: str = ""
     summary: SummaryResult | None = None
     flops: FlopsResult | None = None
-    parity: CompareResult | None = None
+    compare: CompareResult | None = None
     bench: BenchResult | None = None
     others: list[Result] = field(default_factory=list)
 
     @property
     def results(self) -> Iterator[Result]:
-        """All of them, in the order of the page."""
-        yield from (one for one in (self.summary, self.flops, self.parity, self.bench) if one is not None)
+        """All of them, in the order of a report."""
+        slots = (self.summary, self.flops, self.compare, self.bench)
+        yield from (result for result in slots if result is not None)
         yield from self.others
 
 
-def entries(results: Sequence[Result]) -> tuple[tuple[NetworkResults, ...], tuple[Result, ...]]:
-    """Results by network, in the order of their first appearance, and those that are about no single network.
+def group_by_network(results: Sequence[Result]) -> tuple[tuple[NetworkResults, ...], tuple[Result, ...]]:
+    """Results by network in the order of their first appearance, and those that are not about a single network.
 
-    A second result of a kind that an entry has already, of another device or an earlier run say, begins a new one.
+    A second result of the same kind and network (of another device or an earlier run, say) begins a new group.
     """
-    found: list[NetworkResults] = []
-    loose: list[Result] = []
+    groups: list[NetworkResults] = []
+    ungrouped: list[Result] = []
     for result in results:
         network = getattr(result, "network", None)
         if network is None:
-            loose.append(result)
+            ungrouped.append(result)
             continue
-        slot = _slot(result)
-        free = (one for one in found if one.network == network and (slot is None or getattr(one, slot) is None))
-        entry = next(free, None)
-        if entry is None:
-            entry = NetworkResults(network)
-            found.append(entry)
-        _put(entry, slot, result)
-    _name(found)
-    return tuple(found), tuple(loose)
+        slot = _SLOTS.get(type(result))
+        group = next((each for each in groups if each.network == network and _has_room(each, slot)), None)
+        if group is None:
+            group = NetworkResults(network)
+            groups.append(group)
+        if slot is not None:
+            setattr(group, slot, result)
+            continue
+        group.others.append(result)
+        if isinstance(result, CheckpointResult) and group.summary is None:
+            group.summary = result.summary
+    _set_labels(groups)
+    return tuple(groups), tuple(ungrouped)
 
 
-def _slot(result: Result) -> str | None:
-    match result:
-        case SummaryResult():
-            return "summary"
-        case FlopsResult():
-            return "flops"
-        case CompareResult():
-            return "parity"
-        case BenchResult():
-            return "bench"
-    return None
+def _has_room(group: NetworkResults, slot: str | None) -> bool:
+    return slot is None or getattr(group, slot) is None
 
 
-def _put(entry: NetworkResults, slot: str | None, result: Result) -> None:
-    if slot is not None:
-        setattr(entry, slot, result)
-        return
-    entry.others.append(result)
-    if isinstance(result, CheckpointResult) and entry.summary is None:
-        entry.summary = result.summary
+def _set_labels(groups: Sequence[NetworkResults]) -> None:
+    """Label each group with its network's name; groups of the same name also with the facts that they differ in."""
+    for group in groups:
+        name = group.network.name
+        namesakes = [each for each in groups if each.network.name == name]
+        group.label = name
+        if len(namesakes) == 1:
+            continue
+        facts = [_facts(each) for each in namesakes]
+        index = namesakes.index(group)
+        differing = [fact for fact, *values in zip(facts[index], *facts, strict=True) if fact and len(set(values)) > 1]
+        is_unique = facts.count(facts[index]) == 1 and differing
+        group.label = f"{name} ({', '.join(differing)})" if is_unique else f"{name} #{index + 1}"
 
 
-def _name(found: Sequence[NetworkResults]) -> None:
-    """By the network's name; of several of one name also by what tells them apart."""
-    for entry in found:
-        name = printable(entry.network.name)
-        twins = [one for one in found if one.network.name == entry.network.name]
-        entry.label = name
-        if len(twins) > 1:
-            told = [_facts(one) for one in twins]
-            mine = told[twins.index(entry)]
-            apart = [fact for index, fact in enumerate(mine) if len({other[index] for other in told}) > 1 and fact]
-            unique = sum(one == mine for one in told) == 1 and apart
-            entry.label = f"{name} ({', '.join(apart)})" if unique else f"{name} #{twins.index(entry) + 1}"
-
-
-def _facts(entry: NetworkResults) -> tuple[str, ...]:
-    """What may tell two entries of one name apart, in words."""
-    network, result = entry.network, next(entry.results)
-    given, place = getattr(result, "input", None), environment_of(result)
+def _facts(group: NetworkResults) -> tuple[str, ...]:
+    """Texts that may tell two groups of the same name apart."""
+    network, result = group.network, next(group.results)
+    model_input, environment = getattr(result, "input", None), environment_of(result)
+    where = ("", "", "")
+    if environment is not None:
+        where = (environment.device, environment.device_name, f"torch {environment.torch}")
     return (
         f"stem {network.stem}" if network.stem else "",
         f"{network.num_classes:,} classes" if network.num_classes else "",
         f"{network.in_channels} channels" if network.in_channels else "",
-        "" if given is None else given.dtype,
-        "" if given is None else "×".join(map(str, given.shape)),
-        *(("",) * 3 if place is None else map(printable, (place.device, place.device_name, f"torch {place.torch}"))),
+        "" if model_input is None else model_input.dtype,
+        "" if model_input is None else "×".join(map(str, model_input.shape)),
+        *where,
     )
 
 
 def environment_of(result: Result) -> Environment | None:
-    """Where a result comes from; None of one that is about a machine itself."""
+    """Where a result was measured; None for one that is about a machine itself."""
     return None if isinstance(result, DoctorResult) else result.environment

@@ -1,4 +1,4 @@
-"""A page as a picture of a terminal, for slides and README files: one file that fetches nothing."""
+"""A document as a picture of a terminal, for slides and README files: one self-contained SVG file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
 from resnet_cli.formatting import width
+from resnet_cli.render.charts.drawing.theme import palette
 from resnet_cli.render.document import Document
 from resnet_cli.render.pages.bench.sparkline import LEVELS
 from resnet_cli.render.text.encoding import Charset
@@ -15,13 +16,10 @@ from resnet_cli.render.text.layout import TextLine, lines
 _ROOM = 120  # columns of a picture; a wider one is unreadable on a slide
 _CELL, _LINE, _SIZE, _MARGIN = 8.4, 19, 14, 24  # pixels: a column, a line, the letters, the border
 _FONTS = "ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
-# Dark and light: paper, ink, faint ink, bar, good, bad, warning.
-_DARK = ("#0d1117", "#e6edf3", "#8b949e", "#39c5cf", "#3fb950", "#ff7b72", "#d29922")
-_LIGHT = ("#ffffff", "#1f2328", "#636c76", "#1b7c83", "#1a7f37", "#cf222e", "#9a6700")
-_COLOURS = ("paper", "ink", "faint", "bar", "good", "bad", "warning")
+_COLOURS = ("paper", "ink", "faint", "accent", "good", "bad", "warning")
 _CLASSES = {
-    "dim": "faint", "rule": "faint", "hidden": "faint", "bar": "bar", "good": "good",
-    "bad": "bad strong", "warning": "warning", "note": "bar",
+    "dim": "faint", "rule": "faint", "hidden": "faint", "bar": "accent", "good": "good",
+    "bad": "bad strong", "warning": "warning", "note": "accent",
     "title": "ink strong", "heading": "ink strong", "head": "ink strong", "strong": "ink strong",
 }  # fmt: skip
 
@@ -40,9 +38,9 @@ def to_svg(page: Document) -> str:
             "<style>",
             f".resnet-cli text {{ font: {_SIZE}px {_FONTS}; white-space: pre; }}",
             ".resnet-cli .strong { font-weight: 600; }",
-            *_rules(_DARK),
+            *_rules(palette(dark=True)),
             "@media (prefers-color-scheme: light) {",
-            *_rules(_LIGHT),
+            *_rules(palette(dark=False)),
             "}",
             "</style>",
             f'<rect class="paper" width="{wide}" height="{high}" rx="10"/>',
@@ -52,10 +50,10 @@ def to_svg(page: Document) -> str:
     )
 
 
-def _rules(colours: tuple[str, ...]) -> Iterator[str]:
-    """Plain rules: the programs that make slides know no variables."""
-    for name, colour in zip(_COLOURS, colours, strict=True):
-        yield f".resnet-cli .{name} {{ fill: {colour}; }}"
+def _rules(colours: dict[str, str]) -> Iterator[str]:
+    """Rules without CSS variables, which presentation programs do not know."""
+    for name in _COLOURS:
+        yield f".resnet-cli .{name} {{ fill: {colours[name]}; }}"
 
 
 def _marks(line: TextLine, top: int) -> Iterator[str]:
@@ -81,7 +79,7 @@ def _text(text: str, role: str, left: float, top: int) -> str:
 def _bar(text: str, left: float, top: int) -> str:
     """Eighth blocks as one rectangle, without the seams that letters would have."""
     eighths = sum(8 if block == "█" else 1 + "▏▎▍▌▋▊▉".index(block) for block in text)
-    return f'<rect class="bar" x="{left:.1f}" y="{top + 4}" width="{eighths * _CELL / 8:.1f}" height="{_SIZE - 3}"/>'
+    return f'<rect class="accent" x="{left:.1f}" y="{top + 4}" width="{eighths * _CELL / 8:.1f}" height="{_SIZE - 3}"/>'
 
 
 def _histogram(text: str, left: float, top: int) -> Iterator[str]:
@@ -89,4 +87,4 @@ def _histogram(text: str, left: float, top: int) -> Iterator[str]:
     for index, block in enumerate(text):
         high = (LEVELS.index(block) + 1) * (_SIZE - 3) / len(LEVELS)
         x, y = left + index * _CELL, top + 1 + _SIZE - high
-        yield f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{_CELL - 0.4:.1f}" height="{high:.1f}"/>'
+        yield f'<rect class="accent" x="{x:.1f}" y="{y:.1f}" width="{_CELL - 0.4:.1f}" height="{high:.1f}"/>'

@@ -85,7 +85,7 @@ def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None
     if getattr(tips[0], "call", 1) > 1:
         names[0] += f" #{getattr(tips[0], 'call', 1)}"
     path = tips[0].path if len(run) == 1 else tips[0].path.removesuffix(tips[0].name) + names[0]
-    while fold and _only_wraps(tips[0]):
+    while fold and only_wraps(tips[0]):
         tips = tuple(tip.children[0] for tip in tips)
         names.append(tips[0].name)
         path = f"{path}.{tips[0].name}"
@@ -100,7 +100,7 @@ def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None
     )
 
 
-def _only_wraps(layer: N) -> bool:
+def only_wraps(layer: N) -> bool:
     """Whether a container and its one child would say the same thing in two rows."""
     if len(layer.children) != 1 or len(_complete(layer)) != 1:
         return False

@@ -1,4 +1,4 @@
-"""Results as one page of HTML that needs nothing else: no network, and for its tables no script."""
+"""Results as one self-contained page of HTML: it fetches nothing, and its tables need no script."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from markupsafe import Markup
 
 from resnet_cli.formatting import printable
 from resnet_cli.render.charts.drawing import theme
-from resnet_cli.render.charts.grouping import entries
-from resnet_cli.render.report.overview import environment_lines, overview, part_kind
-from resnet_cli.render.report.sections import chapters
+from resnet_cli.render.charts.grouping import group_by_network
+from resnet_cli.render.document import Fields, Paragraph, Table, ViewOptions
+from resnet_cli.render.report.overview import environment_lines, overview
+from resnet_cli.render.report.sections import sections
 from resnet_cli.results.common import Note
 
 if TYPE_CHECKING:
@@ -25,23 +26,28 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def to_html(results: Sequence[Result], notes: Sequence[Note] = ()) -> str:
-    """The page of one result or of many.
+def to_html(
+    results: Sequence[Result],
+    notes: Sequence[Note] = (),
+    view: ViewOptions = ViewOptions(),  # noqa: B008  # it is frozen
+) -> str:
+    """The page of one result or of several.
 
     Args:
-        results: one or more; those of the same network are drawn together, different networks side by side.
+        results: those of the same network are drawn together, different networks side by side.
         notes: about the report as a whole.
+        view: what to show in the tables; only for results of one kind, since columns and sections are of a kind.
     """
-    found, loose = entries(results)
+    networks, ungrouped = group_by_network(results)
     style, script = _style(), _read("report.js")
     page: str = _template().render(
-        title=", ".join(entry.label for entry in found) or "resnet-cli",
-        entries=found,
-        overview=overview(found),
+        title=", ".join(network.label for network in networks) or "resnet-cli",
+        networks=networks,
+        overview=overview(networks),
         notes=notes,
-        chapters=chapters(found, loose),
+        sections=sections(networks, ungrouped, view),
         environments=environment_lines(results),
-        style=Markup(style),  # our own files
+        style=Markup(style),  # files of the package
         script=Markup(script),
         policy=_policy(style, script),
     )
@@ -59,12 +65,17 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.tests["a"] = part_kind
+    environment.tests["element"] = _is_element
     return environment.get_template("report.html.jinja")
 
 
+def _is_element(element: object, kind: str) -> bool:
+    """Whether an element of a document is of a kind: "fields", "table" or "paragraph"."""
+    return isinstance(element, {"fields": Fields, "table": Table, "paragraph": Paragraph}[kind])
+
+
 def _printable(value: Any) -> Any:
-    """Every text that a template shows, with what could be obeyed spelled out; what is marked up already is ours."""
+    """Escape control characters in every text that a template shows; markup is the package's own."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -72,14 +83,14 @@ def _printable(value: Any) -> Any:
 def _style() -> str:
     light, dark = theme.palette(False), theme.palette(True)
 
-    def declared(colours: dict[str, str]) -> str:
+    def declarations(colours: dict[str, str]) -> str:
         return "".join(f"--{name}:{value};" for name, value in colours.items())
 
-    # A policy without inline styles leaves no other way to make a bar as long as its figure.
+    # The policy forbids inline styles, so each length of a bar has a class.
     bars = "".join(f".w{percent}{{background-size:{percent}% 100%!important}}" for percent in range(1, 101))
     return (
-        f":root{{{declared(light)}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{declared(dark)}}}}}\n"
+        f":root{{{declarations(light)}}}\n"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{declarations(dark)}}}}}\n"
         f"{_read('report.css')}{theme.rules('.drawing', theme.variables())}\n{bars}\n"
     )
 
@@ -90,13 +101,13 @@ def _read(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """A Content-Security-Policy under which the page can fetch nothing and runs our own script alone."""
+    """A Content-Security-Policy under which the page fetches nothing and runs only the script of the package."""
     return "; ".join(
         [
             "default-src 'none'",
             f"style-src '{_hash(style)}'",
             f"script-src '{_hash(script)}'",
-            "img-src data:",  # the empty icon, so that no browser asks for one
+            "img-src data:",  # the empty icon, so that browsers request none
             "base-uri 'none'",
             "form-action 'none'",
         ]

@@ -1,4 +1,4 @@
-"""The way out of a report: its page, one of its figures, or the results themselves."""
+"""Output of a report: its page, one of its charts, or the results themselves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, is_stdout, write_bytes, write_file
-from resnet_cli.formatting import printable
+from resnet_cli.render.formats import REPORT_FORMATS
 from resnet_cli.render.output import Format, choose_format
-from resnet_cli.render.pages.sections import REPORT_FORMATS
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import CompareResult
@@ -25,36 +24,35 @@ if TYPE_CHECKING:
 # A renderer is imported when it is needed.
 # ruff: noqa: PLC0415
 
-_FIGURES = (Format.SVG, Format.PNG)
+_PICTURES = (Format.SVG, Format.PNG)
 
 
-def report_format(asked: str | None, output: str | None, figure: str | None) -> Format:
+def report_format(requested: str | None, output: str | None, chart: str | None) -> Format:
     """The format of a report, checked before anything is measured.
 
     Args:
-        asked: by --format, one of `sections.REPORT_FORMATS`.
+        requested: one of `REPORT_FORMATS`; None: by the extension of `output`.
         output: the file; None or "-": standard output.
-        figure: that is drawn alone, if one is.
+        chart: the only chart to draw; None: all.
 
     Raises:
-        ResnetCliError: there is no such report, or it would end on a terminal.
+        ResnetCliError: a report cannot be written in that format, or not to a terminal.
     """
     to_stdout = output is None or is_stdout(output)
-    if asked is not None:
-        chosen = Format(asked)
+    if requested is not None:
+        chosen = Format(requested)
     elif to_stdout:
-        chosen = Format.SVG if figure is not None else Format.HTML
+        chosen = Format.SVG if chart is not None else Format.HTML
     else:
         chosen = choose_format(None, output)
         if chosen not in REPORT_FORMATS:
             raise ResnetCliError(
-                f"--output {printable(output or '')}: its name does not say what to write",
-                "end it on .html, .svg, .png or .json, or give --format",
+                f"`output={output}`: unsupported extension", "use .html, .svg, .png or .json, or set `format`"
             )
-    if figure is not None and chosen not in _FIGURES:
-        raise ResnetCliError(f"--figure is a picture, and {chosen} is none", "write an .svg or a .png")
+    if chart is not None and chosen not in _PICTURES:
+        raise ResnetCliError(f"`chart` cannot be combined with the format {chosen}", "use .svg or .png")
     if to_stdout and sys.stdout is not None and sys.stdout.isatty() and chosen is not Format.JSON:
-        raise ResnetCliError(f"{chosen} is nothing for a terminal", "name a file: -o report.html")
+        raise ResnetCliError(f"refusing to print {chosen} to a terminal", "use -o report.html")
     if output is not None and not to_stdout:
         check_file(output)
     return chosen
@@ -65,26 +63,26 @@ def write_report(
     *,
     format: Format,  # noqa: A002  # the option's name
     output: str | None,
-    figure: str | None = None,
+    chart: str | None = None,
     notes: Sequence[Note] = (),
     interrupted: bool = False,
 ) -> None:
-    """Write the page of all results, one figure of them, or the results themselves.
+    """Write the page of all results, one chart of them, or the results themselves.
 
     Args:
-        results: to draw, those that were measured among them.
-        format: one of `sections.REPORT_FORMATS`.
-        output: a file, which is replaced whole; None or "-": standard output.
-        figure: which one a picture is of; None: the first that can be made.
+        results: those that were measured and those that were read.
+        format: one of `REPORT_FORMATS`.
+        output: a file, which is replaced atomically; None or "-": standard output.
+        chart: the chart of a picture; None: the first that can be drawn.
         notes: about the report as a whole.
-        interrupted: there would have been more to measure.
+        interrupted: whether there was more to measure.
 
     Raises:
-        ResnetCliError: there is nothing to draw, or it cannot be drawn or written.
+        ResnetCliError: there are no results, or they cannot be drawn or written.
     """
     if not results:
-        raise ResnetCliError("there is nothing to draw: the report is empty", "name a network, such as --depth 18")
-    content = _content(results, format, figure, tuple(notes), interrupted)
+        raise ResnetCliError("the report contains no results", "choose a network with `depth`, `arch` or `model`")
+    content = _content(results, format, chart, tuple(notes), interrupted)
     if output is None or is_stdout(output):
         write_bytes(content)
     else:
@@ -92,7 +90,7 @@ def write_report(
 
 
 def _content(
-    results: Sequence[Result], chosen: Format, figure: str | None, notes: tuple[Note, ...], interrupted: bool
+    results: Sequence[Result], chosen: Format, chart: str | None, notes: tuple[Note, ...], interrupted: bool
 ) -> bytes:
     if chosen is Format.JSON:
         from resnet_cli.results.serialization import to_json
@@ -103,10 +101,10 @@ def _content(
         from resnet_cli.render.report.html import to_html
 
         return to_html(results, (*([INTERRUPTED] if interrupted else []), *notes)).encode("utf-8", "backslashreplace")
-    from resnet_cli.render.charts import choose_figure
-    from resnet_cli.render.charts.grouping import entries
+    from resnet_cli.render.charts import draw_chart
+    from resnet_cli.render.charts.grouping import group_by_network
 
-    drawing = choose_figure(figure, entries(results)[0])
+    drawing = draw_chart(chart, group_by_network(results)[0])
     if chosen is Format.PNG:
         from resnet_cli.render.formats.png import to_png
 
@@ -117,37 +115,37 @@ def _content(
 
 
 def _bundle(results: Sequence[Result], notes: tuple[Note, ...], interrupted: bool) -> ReportResult:
-    """All results in one, so that one file goes from machine to machine.
+    """All results as one.
 
     Raises:
-        ResnetCliError: one is of a kind that a report has no chapter for.
+        ResnetCliError: a `ReportResult` has no field for one of them.
     """
     held: list[SummaryResult | FlopsResult | CompareResult | BenchResult] = []
     for result in results:
         if not isinstance(result, (SummaryResult, FlopsResult, CompareResult, BenchResult)):
             raise ResnetCliError(
-                f"a report in JSON holds no result of {kind_of(result)}", "it is a file of its own already"
+                f"a report in JSON cannot contain a result of {kind_of(result)}", "keep it in its own file"
             )
         held.append(result)
     return ReportResult(
-        summaries=tuple(one for one in held if isinstance(one, SummaryResult)),
-        flops=tuple(one for one in held if isinstance(one, FlopsResult)),
-        comparisons=tuple(one for one in held if isinstance(one, CompareResult)),
-        benchmarks=tuple(one for one in held if isinstance(one, BenchResult)),
+        summaries=tuple(result for result in held if isinstance(result, SummaryResult)),
+        flops=tuple(result for result in held if isinstance(result, FlopsResult)),
+        comparisons=tuple(result for result in held if isinstance(result, CompareResult)),
+        benchmarks=tuple(result for result in held if isinstance(result, BenchResult)),
         interrupted=interrupted,
         environment=held[0].environment,
         notes=notes,
     )
 
 
-def expanded(results: Iterable[Result]) -> tuple[tuple[Result, ...], tuple[Note, ...]]:
-    """Results as they are drawn: a report is the results that it holds; and what those reports noted."""
-    found: list[Result] = []
+def flattened(results: Iterable[Result]) -> tuple[tuple[Result, ...], tuple[Note, ...]]:
+    """Results in which each report is replaced by the results that it contains, and the notes of the reports."""
+    flat: list[Result] = []
     notes: list[Note] = []
     for result in results:
         if isinstance(result, ReportResult):
-            found += result.results
+            flat += result.results
             notes += result.notes
         else:
-            found.append(result)
-    return tuple(found), tuple(notes)
+            flat.append(result)
+    return tuple(flat), tuple(notes)

@@ -1,4 +1,4 @@
-"""What a page of HTML is made of beside its drawings: an overview of all networks, and where the figures come from."""
+"""The overview of all networks at the top of a report, and the environments at its end."""
 
 from __future__ import annotations
 
@@ -6,128 +6,125 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_cli import formatting
-from resnet_cli.formatting import printable
-from resnet_cli.render.document import Cell, Column, Fields, Paragraph, Row, Table
 from resnet_cli.render.charts.grouping import NetworkResults, environment_of
+from resnet_cli.render.document import Cell, Column, Row, Table
 from resnet_cli.results.bench import Timing
 from resnet_cli.results.compare import BITWISE
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
 
-
-def part_kind(part: object, kind: str) -> bool:
-    """Whether a part of a page is of a kind: "facts", "table" or "remark"."""
-    return isinstance(part, {"facts": Fields, "table": Table, "remark": Paragraph}[kind])
+CellOf = Callable[[NetworkResults], Cell | None]
 
 
-def overview(found: Sequence[NetworkResults]) -> Table | None:
-    """A row for each figure and a column for each network; None where there is none."""
-    columns = [Column("figure", "", numeric=False), *(Column(f"e{i}", entry.label) for i, entry in enumerate(found))]
+def overview(networks: Sequence[NetworkResults]) -> Table | None:
+    """A row for each value and a column for each network; None without any value."""
+    names = [Column(f"network-{index}", network.label) for index, network in enumerate(networks)]
     rows = []
-    for title, draw in _figures(found):
-        cells = {f"e{index}": cell for index, entry in enumerate(found) if (cell := draw(entry)) is not None}
-        if cells:
-            rows.append(Row({"figure": Cell(title), **cells}))
-    return Table("overview", "", tuple(columns), tuple(rows)) if rows else None
+    for title, cell_of in _values(networks):
+        cells = {column.key: cell_of(network) for column, network in zip(names, networks, strict=True)}
+        known = {key: cell for key, cell in cells.items() if cell is not None}
+        if known:
+            rows.append(Row({"value": Cell(title), **known}))
+    return Table("overview", "", (Column("value", "", numeric=False), *names), tuple(rows)) if rows else None
 
 
-Draw = Callable[[NetworkResults], Cell | None]
-
-
-def _figures(found: Sequence[NetworkResults]) -> list[tuple[str, Draw]]:
-    """Every figure that may be known of an entry."""
-    batches = sorted({row.batch_size for entry in found if entry.bench for row in entry.bench.timings if row.wall})
+def _values(networks: Sequence[NetworkResults]) -> list[tuple[str, CellOf]]:
+    """Title and cell of every value that may be known of a network."""
+    timings = [timing for network in networks if network.bench for timing in network.bench.timings]
+    batches = sorted({timing.batch_size for timing in timings if timing.wall})
     return [
         ("input", _input),
-        ("parameters", lambda entry: _cell(_parameters(entry), formatting.exact)),
-        ("MACs", lambda entry: _cell(_macs(entry), formatting.exact)),
-        ("activations at their peak, inference", lambda entry: _memory(entry, "inference_peak_bytes")),
-        ("memory, inference", lambda entry: _memory(entry, "inference_bytes")),
-        ("memory, training with SGD", lambda entry: _memory(entry, "training_bytes")),
-        *((f"latency at batch {batch:,}, median", _latency(batch)) for batch in batches),
+        ("parameters", _parameters),
+        ("MACs", _macs),
+        ("peak activation memory, inference", lambda network: _memory(network, "inference_peak_bytes")),
+        ("memory, inference", lambda network: _memory(network, "inference_bytes")),
+        ("memory, training with SGD", lambda network: _memory(network, "training_bytes")),
+        *((f"latency at batch {batch:,} (median, CI)", _latency(batch)) for batch in batches),
         *((f"images/s at batch {batch:,}", _throughput(batch)) for batch in batches),
-        ("against torchvision", _parity),
+        ("equal to the reference", _equality),
     ]
 
 
-def _cell(value: float | None, show: Callable[[float | None], str]) -> Cell | None:
-    return None if value is None else Cell(show(value), value)
-
-
-def _input(entry: NetworkResults) -> Cell | None:
-    for result in (entry.summary, entry.flops, entry.bench):
+def _input(network: NetworkResults) -> Cell | None:
+    for result in (network.summary, network.flops, network.bench):
         if result is not None:
-            return Cell(f"{formatting.dimensions(result.input.shape)} {printable(result.input.dtype)}")
+            return Cell(f"{formatting.dimensions(result.input.shape)} {result.input.dtype}")
     return None
 
 
-def _parameters(entry: NetworkResults) -> int | None:
-    return None if entry.summary is None else entry.summary.parameters
+def _parameters(network: NetworkResults) -> Cell | None:
+    value = None if network.summary is None else network.summary.parameters
+    return None if value is None else Cell(formatting.exact(value), value)
 
 
-def _macs(entry: NetworkResults) -> int | None:
-    source = entry.summary or entry.flops
-    return None if source is None else source.macs
+def _macs(network: NetworkResults) -> Cell | None:
+    result = network.summary or network.flops
+    return None if result is None else Cell(formatting.exact(result.macs), result.macs)
 
 
-def _memory(entry: NetworkResults, name: str) -> Cell | None:
-    value = None if entry.summary is None else getattr(entry.summary.memory, name)
-    return _cell(value, lambda number: formatting.scaled(number, "B"))
+def _memory(network: NetworkResults, field: str) -> Cell | None:
+    value = None if network.summary is None else getattr(network.summary.memory, field)
+    return None if value is None else Cell(formatting.scaled(value, "B"), value)
 
 
-def _timing(entry: NetworkResults, batch: int) -> Timing | None:
-    rows = () if entry.bench is None else entry.bench.timings
-    return next((row for row in rows if row.batch_size == batch), None)
+def _timing(network: NetworkResults, batch: int) -> Timing | None:
+    timings = () if network.bench is None else network.bench.timings
+    return next((timing for timing in timings if timing.batch_size == batch), None)
 
 
-def _latency(batch: int) -> Draw:
-    def draw(entry: NetworkResults) -> Cell | None:
-        row = _timing(entry, batch)
-        if row is None:
+def _latency(batch: int) -> CellOf:
+    def cell_of(network: NetworkResults) -> Cell | None:
+        timing = _timing(network, batch)
+        if timing is None:
             return None
-        if row.wall is None:
-            return Cell(printable(row.status), None, "warning")
-        low, middle, high = (
-            formatting.seconds(one) for one in (row.wall.ci_low_s, row.wall.median_s, row.wall.ci_high_s)
-        )
-        return Cell(f"{middle} ({low} to {high})", row.wall.median_s)
+        if timing.wall is None:
+            return Cell(timing.status, None, "warning")
+        wall = timing.wall
+        low, median, high = map(formatting.seconds, (wall.ci_low_s, wall.median_s, wall.ci_high_s))
+        return Cell(f"{median} ({low} to {high})", wall.median_s)
 
-    return draw
-
-
-def _throughput(batch: int) -> Draw:
-    def draw(entry: NetworkResults) -> Cell | None:
-        row = _timing(entry, batch)
-        return None if row is None else _cell(row.images_per_s, lambda number: f"{number or 0.0:,.1f}")
-
-    return draw
+    return cell_of
 
 
-def _parity(entry: NetworkResults) -> Cell | None:
-    parity = entry.parity
-    if parity is None:
+def _throughput(batch: int) -> CellOf:
+    def cell_of(network: NetworkResults) -> Cell | None:
+        timing = _timing(network, batch)
+        if timing is None or timing.images_per_s is None:
+            return None
+        return Cell(formatting.scaled(timing.images_per_s), timing.images_per_s)
+
+    return cell_of
+
+
+def _equality(network: NetworkResults) -> Cell | None:
+    compare = network.compare
+    if compare is None:
         return None
-    if parity.same:
-        return Cell("bit for bit" if parity.verdict == BITWISE else "the same", None, "good")
-    return Cell(printable(parity.verdict), None, "bad")
+    if compare.same:
+        return Cell("bitwise" if compare.verdict == BITWISE else "yes", None, "good")
+    return Cell(f"no: {compare.verdict}", None, "bad")
 
 
 def environment_lines(results: Sequence[Result]) -> tuple[str, ...]:
-    """Where the figures come from, each place once."""
+    """Software and hardware that the results were measured with, each combination once."""
     lines = []
-    for place in dict.fromkeys(map(environment_of, results)):
-        if place is None:
+    for environment in dict.fromkeys(map(environment_of, results)):
+        if environment is None:
             continue
-        memory = "" if place.device_memory_bytes is None else formatting.scaled(place.device_memory_bytes, "B")
-        parts = (
-            f"resnet-cli {place.resnet_cli}",
-            f"torch {place.torch}",
-            f"Python {place.python}",
-            place.platform,
-            place.device if place.device_name in ("", place.device) else f"{place.device} ({place.device_name})",
-            memory,
-            f"{place.threads:,} threads",
+        memory = (
+            "" if environment.device_memory_bytes is None else formatting.scaled(environment.device_memory_bytes, "B")
         )
-        lines.append(" · ".join(printable(part) for part in parts if part))
+        parts = (
+            f"resnet-cli {environment.resnet_cli}",
+            f"torch {environment.torch}",
+            f"Python {environment.python}",
+            environment.platform,
+            environment.device
+            if environment.device_name in ("", environment.device)
+            else f"{environment.device} ({environment.device_name})",
+            memory,
+            f"{environment.threads:,} threads",
+        )
+        lines.append(" · ".join(part for part in parts if part))
     return tuple(lines)

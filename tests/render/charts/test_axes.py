@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,18 +58,6 @@ def test_any_figures_make_a_sound_frame(values: list[float]) -> None:
 @given(st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=5))
 def test_any_positive_figures_make_a_sound_logarithmic_frame(values: list[float]) -> None:
     sound(plot(values, log=True))
-
-
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), 1e300])
-def test_what_is_no_figure_is_not_known(value: float | None) -> None:
-    assert not axes.is_finite(value)
-    assert not axes.positive(value)
-
-
-def test_zero_is_known_and_not_positive() -> None:
-    assert axes.is_finite(0.0)
-    assert not axes.positive(0.0)
-    assert not axes.positive(5e-324)
 
 
 def test_a_place_is_taken_once() -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from resnet_cli.render.charts import batch_sweep as drawn
+from resnet_cli.render.charts.batch_sweep import batch_sweep
 from resnet_cli.render.charts.drawing.primitives import Curve
-from resnet_cli.results.bench import BenchResult, Timing
+from resnet_cli.results.bench import BenchResult
 from tests.helpers.chart_checks import having, outside, size, sound, words
 from tests.helpers.results_bench import BARE, distribution, one_batch, series, sweep, timing, without_memory
 from tests.helpers.results_summary_flops import HOSTILE
@@ -29,7 +27,7 @@ def faster(result: BenchResult, factor: float) -> BenchResult:
 
 
 def test_a_line_for_each_network_in_both_panels() -> None:
-    drawing = sound(drawn.sweep([("resnet18", sweep()), ("resnet50", faster(sweep(), 0.4))]))
+    drawing = sound(batch_sweep([("resnet18", sweep()), ("resnet50", faster(sweep(), 0.4))]))
     for role in ("series0", "series1"):
         assert len([mark for mark in having(drawing, role) if isinstance(mark, Curve)]) == 2
     assert "resnet50" in words(drawing)
@@ -37,8 +35,8 @@ def test_a_line_for_each_network_in_both_panels() -> None:
 
 
 def test_knee_and_what_did_not_fit_are_named() -> None:
-    said = words(sound(drawn.sweep([("resnet18", sweep())])))
-    assert "knee: 105.7/s at batch 8" in said
+    said = words(sound(batch_sweep([("resnet18", sweep())])))
+    assert "knee: 105.7 images/s at batch 8" in said
     assert "× batch 256, out of memory: needs 12.3 GB where 7.9 GB are free" in said
     assert "256" in said.splitlines()
 
@@ -47,54 +45,28 @@ def test_batch_sizes_stand_in_powers_of_two() -> None:
     """As far from 1 to 8 as from 8 to 64."""
     wall = distribution(series(0.01, 30))
     result = replace(BARE, timings=tuple(timing(batch, wall) for batch in (1, 8, 64)))
-    drawing = sound(drawn.sweep([("a", result)]))
+    drawing = sound(batch_sweep([("a", result)]))
     first = next(mark for mark in having(drawing, "series0") if isinstance(mark, Curve))
     xs = [numbers[0] for _, numbers in first.segments]
     assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1])
 
 
 def test_no_sweep_no_drawing() -> None:
-    assert drawn.sweep([]) is None
-    assert drawn.sweep([("a", BARE), ("b", one_batch())]) is None
+    assert batch_sweep([]) is None
+    assert batch_sweep([("a", BARE), ("b", one_batch())]) is None
     alone = replace(one_batch(), timings=(*one_batch().timings, without_memory(8)))
-    assert drawn.sweep([("a", alone)]) is None
+    assert batch_sweep([("a", alone)]) is None
 
 
 def test_a_single_batch_stands_beside_a_sweep() -> None:
-    drawing = sound(drawn.sweep([("a", one_batch()), ("b", sweep())]))
+    drawing = sound(batch_sweep([("a", one_batch()), ("b", sweep())]))
     assert [type(mark) for mark in having(drawing, "series0")].count(Curve) == 0
     assert "a" in words(drawing).splitlines()
 
 
 def test_many_networks_with_long_names() -> None:
     benches = [(f"{HOSTILE * 30}{index}", faster(sweep(), 0.1 + index / 10)) for index in range(30)]
-    drawing = drawn.sweep(benches)
+    drawing = batch_sweep(benches)
     assert drawing is not None
     assert outside(drawing) == []
     assert size(drawing) < 60_000
-
-
-TIMES = st.floats(0, 1e12)
-WALL = distribution(series(0.01, 30))
-
-
-@given(
-    st.lists(
-        st.builds(
-            lambda batch, middle, low, high, rate, knee: replace(
-                timing(batch, WALL),
-                wall=replace(WALL, median_s=middle, ci_low_s=low, ci_high_s=high),
-                images_per_s=rate,
-                knee=knee,
-            ),
-            st.integers(0, 10**9), TIMES, st.floats(), TIMES, st.none() | st.floats(), st.booleans(),
-        )
-        | st.builds(replace, st.just(without_memory(1)), batch_size=st.integers(-1, 10**9), reason=st.text()),
-        max_size=5,
-    )
-)  # fmt: skip
-def test_no_figures_break_it(timings: list[Timing]) -> None:
-    drawing = drawn.sweep([("a", sweep()), ("b", replace(BARE, timings=tuple(timings)))])
-    assert drawing is not None
-    assert outside(drawing) == []
-    size(drawing)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing.primitives import Box, Curve, Dot
 from resnet_cli.render.charts.drawing.primitives import LineMark as Stroke
-from resnet_cli.render.charts.error_trace import deviations
+from resnet_cli.render.charts.error_trace import error_trace
 from resnet_cli.results.compare import AlignedOp, Check, CompareInputs, CompareResult, Mapping
-from tests.helpers.chart_checks import having, outside, size, sound, words
+from tests.helpers.chart_checks import having, size, sound, words
 from tests.helpers.results_summary_flops import ENVIRONMENT, HOSTILE, NETWORK
 
 
@@ -41,8 +39,8 @@ def heights(mark: object) -> set[float]:
 
 @pytest.mark.parametrize("count", [1, 70, 174, 519, 5000])
 def test_bit_for_bit_is_a_flat_line(count: int) -> None:
-    drawing = sound(deviations(of(*network(count))))
-    assert f"all {count:,} operators give the same, bit for bit" in words(drawing)
+    drawing = sound(error_trace(of(*network(count))))
+    assert f"all {count:,} operators are bitwise equal" in words(drawing)
     (equal,) = having(drawing, "points")
     assert len(heights(equal)) == 1
     assert having(drawing, "limit") == []
@@ -50,7 +48,7 @@ def test_bit_for_bit_is_a_flat_line(count: int) -> None:
 
 
 def test_each_operator_has_its_dot() -> None:
-    drawing = sound(deviations(of(*network(70))))
+    drawing = sound(error_trace(of(*network(70))))
     (equal,) = having(drawing, "points")
     assert isinstance(equal, Curve)
     assert sum(letter == "M" for letter, _ in equal.segments) == 70
@@ -59,7 +57,7 @@ def test_each_operator_has_its_dot() -> None:
 def test_one_that_differs_among_equal_ones_breaks_the_line() -> None:
     lines = network(519)
     lines[260] = replace(lines[260], cumulative=1e-3, isolated=1e-3)
-    drawing = sound(deviations(of(*lines)))
+    drawing = sound(error_trace(of(*lines)))
     equal, different = having(drawing, "points")
     assert isinstance(equal, Curve)
     assert sum(letter == "M" for letter, _ in equal.segments) == 2
@@ -69,7 +67,7 @@ def test_one_that_differs_among_equal_ones_breaks_the_line() -> None:
 
 
 def test_a_larger_error_stands_higher() -> None:
-    drawing = sound(deviations(of(line(), line("b", 1e-5), line("c", 1e-3), line("d", 0.1))))
+    drawing = sound(error_trace(of(line(), line("b", 1e-5), line("c", 1e-3), line("d", 0.1))))
     (different,) = having(drawing, "different")[-1:]
     assert isinstance(different, Curve)
     ys = [numbers[1] for letter, numbers in different.segments if letter == "M"]
@@ -78,12 +76,12 @@ def test_a_larger_error_stands_higher() -> None:
 
 
 def test_the_first_difference_and_the_limits_are_named() -> None:
-    drawing = sound(deviations(of(line(), line("l1.block.ResSkip.conv1", 0.3, is_first_difference=True))))
+    drawing = sound(error_trace(of(line(), line("l1.block.ResSkip.conv1", 0.3, is_first_difference=True))))
     said = words(drawing)
-    assert "here: l1.block.ResSkip.conv1 conv" in said
+    assert "first difference: l1.block.ResSkip.conv1 conv" in said
     assert "noise floor" in said
     assert "4.7e-06" in said
-    assert len([mark for mark in having(drawing, "here") if isinstance(mark, Stroke)]) == 1
+    assert len([mark for mark in having(drawing, "first-difference") if isinstance(mark, Stroke)]) == 1
 
 
 @pytest.mark.parametrize("first", [0, 5, 60, 69])
@@ -92,38 +90,37 @@ def test_the_first_difference_is_named_wherever_it_is(first: int) -> None:
         replace(one, cumulative=0.5 if i >= first else 0.0, is_first_difference=i == first)
         for i, one in enumerate(network(70))
     ]
-    assert "here: l" in words(sound(deviations(of(*lines))))
+    assert "first difference: l" in words(sound(error_trace(of(*lines))))
 
 
 def test_what_is_no_number_is_marked_and_not_drawn_as_equal() -> None:
     lines = [
         one if i < 9 else replace(one, cumulative=None, is_first_difference=i == 9) for i, one in enumerate(network(20))
     ]
-    drawing = sound(deviations(of(*lines)))
+    drawing = sound(error_trace(of(*lines)))
     boxes = [mark for mark in having(drawing, "unknown") if isinstance(mark, Box) and mark.hint]
     assert len(boxes) == 1
     assert boxes[0].hint.startswith("11 operators from")
-    assert "9 of 20 operators give the same" in words(drawing)
+    assert "9 of 20 operators are bitwise equal" in words(drawing)
 
 
 def test_operators_without_a_counterpart_have_a_tick() -> None:
     lines = [
         *network(30),
-        line("a", None, theirs=None, their_operator=None, status="extra", isolated=None),
-        line("b", None, ours=None, our_operator=None, status="missing", isolated=None),
+        line("a", None, reference_path=None, reference_op=None, status="extra", isolated=None),
+        line("b", None, model_path=None, model_op=None, status="missing", isolated=None),
         line("c", 0.1, status="setting"),
         line("d", 0.1, status="replaced"),
         line("e", 0.1, status="moved"),
     ]
-    drawing = sound(deviations(of(*lines)))
-    said = words(drawing)
-    for text in ("1 in ours alone", "1 missing in ours", "1 another setting", "1 another operator", "1 moved"):
-        assert text in said
+    drawing = sound(error_trace(of(*lines)))
+    for status in ("extra", "missing", "setting", "replaced", "moved"):
+        assert [mark for mark in having(drawing, status) if isinstance(mark, Curve)], status
     assert not [mark for mark in having(drawing, "unknown") if mark.hint]  # type: ignore[union-attr]
 
 
 def test_stages_stand_along_the_axis() -> None:
-    said = words(sound(deviations(of(*network(100))))).splitlines()
+    said = words(sound(error_trace(of(*network(100))))).splitlines()
     assert [name for name in said if name in ("l0", "l1", "l2", "l3")] == ["l0", "l1", "l2", "l3"]
 
 
@@ -139,7 +136,7 @@ def test_a_network_that_differs_everywhere_stays_small(count: int) -> None:
         )
         for i, one in enumerate(network(count))
     ]
-    assert size(sound(deviations(of(*lines)))) < 25_000
+    assert size(sound(error_trace(of(*lines)))) < 25_000
 
 
 def test_names_from_outside() -> None:
@@ -147,28 +144,8 @@ def test_names_from_outside() -> None:
         line(f"{HOSTILE * 30}.{i}", 0.5, isolated=0.5, is_first_difference=i == 3, status="setting")
         for i in range(1000)
     ]
-    assert size(sound(deviations(of(*lines)))) < 40_000
+    assert size(sound(error_trace(of(*lines)))) < 40_000
 
 
 def test_nothing_side_by_side() -> None:
-    assert deviations(of()) is None
-
-
-@given(
-    st.lists(
-        st.builds(
-            AlignedOp,
-            st.none() | st.text(max_size=320), st.none() | st.text(), st.none() | st.text(), st.none() | st.text(),
-            st.just(""), st.just(""), st.sampled_from(["equal", "setting", "missing", "extra", "moved", "x"]),
-            st.none() | st.floats(), st.none() | st.floats(), st.booleans(), st.booleans(),
-        ),
-        min_size=1,
-        max_size=4,
-    ),
-    st.none() | st.floats(),
-)  # fmt: skip
-def test_no_figures_break_it(lines: list[AlignedOp], limit: float | None) -> None:
-    drawing = deviations(of(*lines, noise=limit, limit=limit))
-    assert drawing is not None
-    assert outside(drawing) == []
-    size(drawing)
+    assert error_trace(of()) is None

@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor, nn
 
 from resnet_cli.render.charts.drawing.primitives import Box, Label
-from resnet_cli.render.charts.icicle import MEASURES, WIDTH, icicle, measures, of_modules, tree
+from resnet_cli.render.charts.icicle import MEASURES, WIDTH, icicle, layer_nodes, measures, module_nodes
 from resnet_cli.results.flops import FlopsResult
 from tests.helpers.charted_models import ours, summary_of, times
 
@@ -15,7 +15,7 @@ from tests.helpers.charted_models import ours, summary_of, times
 @pytest.mark.parametrize("key", ["macs", "parameters", "activation"])
 def test_widths_are_shares(name: str, key: str) -> None:
     result = ours(name)
-    root = tree(result, None)
+    root = layer_nodes(result, None)
     assert root is not None
     nodes = list(root)
     drawing = icicle(root, MEASURES[key], name)
@@ -32,7 +32,7 @@ def test_widths_are_shares(name: str, key: str) -> None:
 
 
 def test_children_stand_below_their_parent_and_add_up_to_it() -> None:
-    root = tree(ours("resnet50"), None)
+    root = layer_nodes(ours("resnet50"), None)
     assert root is not None
     for node in root:
         if node.children:
@@ -53,7 +53,7 @@ def test_children_stand_below_their_parent_and_add_up_to_it() -> None:
 def test_times_of_a_benchmark_find_their_layers() -> None:
     result = ours("resnet18")
     spent = times(result)
-    root = tree(result, spent)
+    root = layer_nodes(result, spent)
     assert root is not None
     leaves = [node for node in root if not node.children]
     assert all(node.values["time"] == pytest.approx(1e-3) for node in leaves), (
@@ -64,17 +64,17 @@ def test_times_of_a_benchmark_find_their_layers() -> None:
     assert [measure.key for measure in measures(root)] == ["macs", "parameters", "activation", "time"]
 
 
-def test_times_alone_make_a_tree() -> None:
+def test_times_alone_make_a_layer_nodes() -> None:
     result = ours("resnet18")
-    whole, alone = tree(result, times(result)), tree(None, times(result))
+    whole, alone = layer_nodes(result, times(result)), layer_nodes(None, times(result))
     assert whole is not None
     assert alone is not None
     assert alone.values["time"] == whole.values["time"]
     assert [measure.key for measure in measures(alone)] == ["macs", "time"]
 
 
-def test_modules_of_a_count_make_a_tree(flops: FlopsResult) -> None:
-    root = of_modules(flops.root)
+def test_modules_of_a_count_make_a_layer_nodes(flops: FlopsResult) -> None:
+    root = module_nodes(flops.root)
     assert root.values["macs"] == flops.root.macs
     assert [measure.key for measure in measures(root)] == ["macs"]
 
@@ -90,21 +90,21 @@ class Sums(nn.Module):
 
 
 def test_operators_of_one_forward_are_one_node() -> None:
-    root = tree(summary_of(Sums()), None)
+    root = layer_nodes(summary_of(Sums()), None)
     assert root is not None
     assert [(node.name, node.role) for node in root.children] == [("conv", "conv"), ("add, mul", "merge")]
 
 
 def test_nothing_to_share_is_no_drawing_and_no_fault() -> None:
-    root = tree(summary_of(nn.Identity()), None)
+    root = layer_nodes(summary_of(nn.Identity()), None)
     assert root is not None
     assert measures(root) == ()
     assert icicle(root, MEASURES["macs"], "x").marks == ()
-    assert tree(None, None) is None
+    assert layer_nodes(None, None) is None
 
 
 def test_names_stand_in_their_boxes() -> None:
-    root = tree(ours("resnet18"), None)
+    root = layer_nodes(ours("resnet18"), None)
     assert root is not None
     drawing = icicle(root, MEASURES["parameters"], "resnet18")
     boxes = [mark for mark in drawing.marks if isinstance(mark, Box)]

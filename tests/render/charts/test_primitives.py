@@ -21,17 +21,17 @@ from resnet_cli.render.charts.drawing.primitives import (
     Mark,
     bounds,
     fitted,
-    stacked,
     text_width,
 )
 from resnet_cli.render.charts.drawing.svg_writer import inline, standalone
+from resnet_cli.render.charts.panel import Panel, stacked
 
 HOSTILE = "<script>alert(1)</script>\"' onload=x \x1b[2J\u202e]]>&amp;"
 ALL: tuple[Mark, ...] = (
     Box(1, 2, 30, 4, "conv node", 2, HOSTILE, data=7),
     Dot(5, 6, 2.25, "equal", HOSTILE),
     LineMark(0, 0, 10, 10, "grid"),
-    Curve((("M", (0.0, 0.0)), ("C", (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)), ("L", (50.0, 6.0))), "skip", arrow=True),
+    Curve((("M", (0.0, 0.0)), ("C", (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)), ("L", (50.0, 6.0))), "identity", arrow=True),
     Label(3, 9, HOSTILE, "small faint", "middle"),
     Group((Label(0, 0, "in a group"),), "block", "block-0-1", HOSTILE, (5.0, 7.0)),
 )
@@ -98,10 +98,10 @@ def test_contrast_of_black_and_white_is_that_of_the_standard() -> None:
 @pytest.mark.parametrize("dark", [False, True])
 def test_words_can_be_read_on_what_they_stand_on(dark: bool) -> None:
     colours = theme.palette(dark)
-    for text in ("ink", "faint", "accent", "good", "bad", "warning"):
+    for text in ("ink", "faint", "accent", "good", "bad", "warning", "identity"):
         for ground in ("paper", "panel"):
             assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
-    for ground in ("conv", "norm", "activation", "pool", "linear", "merge", "other", "container"):
+    for ground in theme.LAYERS:
         assert contrast(colours["ink"], colours[ground]) >= 4.5, ground
 
 
@@ -119,9 +119,9 @@ def test_a_fitted_text_fits(text: str, room: float) -> None:
     assert cut in ("", text) or (cut.endswith("…") and text.startswith(cut[:-1]))
 
 
-def test_drawings_below_each_other() -> None:
-    one = Drawing(50, 20, (Box(0, 0, 50, 20),), "one")
-    assert stacked([("a", one)]) is one
-    both = stacked([("a", one), ("b", Drawing(80, 30, (), "two"))])
+def test_panels_below_each_other() -> None:
+    first = Panel(Drawing(50, 20, (Box(0, 0, 50, 20),), "one"), "a")
+    assert stacked([first]) is first.drawing
+    both = stacked([first, Panel(Drawing(80, 30, (), "two"), "b")])
     assert (both.width, both.height, both.label) == (80, 140, "one; two")
     assert [mark.text for mark in both.marks if isinstance(mark, Label)] == ["a", "b"]

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from resnet_cli.render.charts.drawing.primitives import Dot, Drawing
 from resnet_cli.render.charts.roofline import roofline
 from resnet_cli.results.bench import BenchResult, Ceiling, LayerTime, LayerTimes
-from tests.helpers.chart_checks import having, outside, size, sound, words
+from tests.helpers.chart_checks import having, size, sound, words
 from tests.helpers.results_bench import BARE, CEILING, FLOPS, layer, layered
 
 
@@ -86,25 +83,3 @@ def test_thousands_of_layers_are_counted() -> None:
     assert len(dots(drawing)) == 200
     assert "are not drawn" in words(drawing)
     assert size(drawing) < 45_000
-
-
-@given(
-    st.lists(
-        st.builds(
-            replace,
-            st.just(layer("a<b>&.conv", "Conv2d", 1, 1e-3, 1000, 1000, leaf=True)),
-            path=st.text(max_size=320),
-            time_s=st.floats(0, 1e12),
-            share=st.floats(0, 1),
-            bytes_moved=st.integers(0, 10**18),
-            intensity=st.none() | st.floats(0, 1e12),
-        ),
-        max_size=3,
-    ),
-    st.none() | st.builds(Ceiling, st.floats(0, 1e40), st.floats(0, 1e40), st.just(()), st.just(CEILING.bandwidth)),
-)
-def test_no_figures_break_it(layers: list[LayerTime], ceiling: Ceiling | None) -> None:
-    drawing = roofline(of(*layers, ceiling=ceiling))
-    if drawing is not None:
-        assert outside(drawing) == []
-        size(drawing)

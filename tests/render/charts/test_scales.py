@@ -15,14 +15,11 @@ figures = st.lists(st.floats(-1e12, 1e12, allow_nan=False), min_size=1, max_size
 positive = st.lists(st.floats(1e-12, 1e15), min_size=1, max_size=20)
 
 
-@given(figures, st.booleans())
-def test_every_value_lies_on_a_linear_scale(values: list[float], zero: bool) -> None:
-    scale = linear(values, 10, 110, zero=zero)
+@given(figures)
+def test_every_value_lies_on_a_linear_scale(values: list[float]) -> None:
+    scale = linear(values, 10, 110)
     assert all(10 <= scale(value) <= 110 for value in values)
     assert [scale(value) for value in sorted(values)] == sorted(scale(value) for value in values)
-    if zero:
-        assert scale.low <= 0 <= scale.high
-        assert (scale.low == 0) == (min(values) >= 0)
 
 
 @given(figures)

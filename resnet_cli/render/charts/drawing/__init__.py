@@ -1,1 +1,1 @@
-"""Drawings: results as marks on a plane, with no word on the medium."""
+"""Drawings: marks on a plane, their palette, and the SVG that is written of them."""

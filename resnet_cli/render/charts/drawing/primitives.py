@@ -1,8 +1,7 @@
-"""What a drawing is made of. Lengths are CSS pixels, y grows downwards; a role is what a mark means, not its colour."""
+"""The marks of a drawing. Lengths are CSS pixels, y grows downwards; a role is what a mark means, not its colour."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -16,8 +15,8 @@ class Box:
     height: float
     role: str = ""
     radius: float = 0.0
-    hint: str = ""  # what it is and how much, for whoever points at it
-    data: int | None = None  # its number in the data beside the drawing
+    hint: str = ""  # tooltip: name and values
+    data: int | None = None  # index of its node in the zoom data of the panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Group:
 
     marks: tuple[Mark, ...]
     role: str = ""
-    link: str = ""  # key of the part of the page that it leads to
+    link: str = ""  # key of the detail that a click opens
     hint: str = ""
     shift: tuple[float, float] = (0.0, 0.0)  # to the right and down
 
@@ -84,11 +83,11 @@ class Drawing:
     width: float
     height: float
     marks: tuple[Mark, ...]
-    label: str  # what there is to see, for those who cannot
-    narrow: bool = False  # it may shrink with the page: its texts are few or large
+    label: str  # description for screen readers
+    narrow: bool = False  # it may shrink with the page, since its texts are few or large
 
 
-# Text is measured before any medium draws it, by the widths of a wide sans-serif: it may end early, never late.
+# Text widths are upper estimates by the widths of a wide sans-serif, since the font is not known.
 _LETTER = 0.61
 SIZES = {"title": 16.0, "small": 10.5}
 SIZE = 12.0
@@ -100,7 +99,7 @@ def text_width(text: str, role: str = "") -> float:
 
 
 def fitted(text: str, room: float, role: str = "") -> str:
-    """The text, cut with an ellipsis where it is wider than the room; "" where even that has no place."""
+    """The text, cut with an ellipsis where it is wider than the room; "" where nothing of it fits."""
     if text_width(text, role) <= room:
         return text
     letters = int(room / text_width("x", role)) - 1
@@ -133,17 +132,3 @@ def _reach(mark: Mark) -> tuple[float, float]:
         case Group():
             right, down = bounds(mark.marks)
             return right + mark.shift[0], down + mark.shift[1]
-
-
-def stacked(drawings: Sequence[tuple[str, Drawing]]) -> Drawing:
-    """Drawings below each other, each with its title; one alone has none."""
-    if len(drawings) == 1:
-        return drawings[0][1]
-    marks: list[Mark] = []
-    y = 0.0
-    for title, drawing in drawings:
-        marks.append(Label(0, y + 16, title, "title"))
-        marks.append(Group(drawing.marks, shift=(0.0, y + 30)))
-        y += drawing.height + 60
-    width = max(drawing.width for _, drawing in drawings)
-    return Drawing(width, y - 30, tuple(marks), "; ".join(drawing.label for _, drawing in drawings))

@@ -1,4 +1,4 @@
-"""From figures to places: linear and logarithmic scales with round ticks."""
+"""From values to pixels: linear and logarithmic scales with round ticks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_EQUAL = 1e-12  # a range that is a smaller part of its figures than this is none
-_TINY = 1e-200  # smaller figures leave no room for steps between them
+_EQUAL = 1e-9  # values that differ relatively by less are drawn as equal
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Figures from low to high on pixels from start to end."""
+    """Values from low to high on pixels from start to end."""
 
     low: float
     high: float
@@ -21,47 +20,43 @@ class Scale:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        """The pixel of a figure; what lies outside is held at the edge."""
+        """The pixel of a value; a value outside is clipped."""
         low, high, value = self.low, self.high, min(max(value, self.low), self.high)
         if self.logarithmic:
             low, high, value = math.log(low), math.log(high), math.log(value)
         return self.start + (self.end - self.start) * ((value - low) / (high - low) if high > low else 0.5)
 
     def ticks(self, most: int = 6) -> tuple[float, ...]:
-        """Round figures within the scale, in order."""
+        """Round values within the scale, in order."""
         return _decades(self.low, self.high, most) if self.logarithmic else _steps(self.low, self.high, most)
 
 
-def linear(values: Sequence[float], start: float, end: float, *, zero: bool = False, margin: float = 0.04) -> Scale:
+def linear(values: Sequence[float], start: float, end: float, *, margin: float = 0.04) -> Scale:
     """A scale that holds all values, with a little room beyond them.
 
     Args:
         values: one or more, finite.
         start: pixel of the lowest.
         end: pixel of the highest.
-        zero: 0 is on it, and nothing below 0 unless a value is.
         margin: room beyond them as a share of their range.
     """
     low, high = min(values), max(values)
-    if zero:
-        low, high = min(low, 0.0), max(high, 0.0)
     size = max(abs(low), abs(high))
-    if high - low <= _EQUAL * size or size < _TINY:
-        half = (size if size >= _TINY else 1.0) / 2
-        low, high = (min(low, 0.0) if zero else low - half), high + half
-    reach = (high - low) * margin
-    return Scale(low if zero and low == 0 else low - reach, high if zero and high == 0 else high + reach, start, end)
+    if high - low <= _EQUAL * size:
+        half = (size or 1.0) / 2
+        low, high = low - half, high + half
+    return Scale(low - (high - low) * margin, high + (high - low) * margin, start, end)
 
 
 def logarithmic(values: Sequence[float], start: float, end: float, margin: float = 1.3) -> Scale:
-    """The same in powers; `margin` is a factor.
+    """The same for positive values on a logarithmic scale; `margin` is a factor.
 
     Raises:
         ValueError: a value is not positive.
     """
     low, high = min(values), max(values)
     if low <= 0:
-        raise ValueError(f"{low} has no place on a logarithmic scale")
+        raise ValueError(f"{low} is not positive, as a logarithmic scale requires")
     return Scale(low / margin, high * margin, start, end, logarithmic=True)
 
 
@@ -81,5 +76,5 @@ def _decades(low: float, high: float, most: int) -> tuple[float, ...]:
     if len(tens) >= 2:
         return tens
     between = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
-    found = tuple(value for value in between if low <= value <= high)
-    return found if len(found) >= 2 else _steps(low, high, most)
+    ticks = tuple(value for value in between if low <= value <= high)
+    return ticks if len(ticks) >= 2 else _steps(low, high, most)

@@ -1,4 +1,4 @@
-"""A drawing as SVG: inline in a page, or a file of its own that fetches nothing."""
+"""A drawing as SVG: inline in a page, or a self-contained file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def inline(drawing: Drawing, identity: str = "") -> str:
 
     Args:
         drawing: what to draw.
-        identity: of the element, where a script has to find it.
+        identity: id of the element, if it needs one.
     """
     wide, high = _number(drawing.width), _number(drawing.height)
     kind = "drawing narrow" if drawing.narrow else "drawing"
@@ -34,7 +34,7 @@ def standalone(drawing: Drawing, colours: str = "both") -> str:
 
     Args:
         drawing: what to draw.
-        colours: "light", "dark", or "both": as the reader's own theme is.
+        colours: "light", "dark", or "both": as the viewer's theme is.
     """
     wide, high = _number(drawing.width + 2 * _MARGIN), _number(drawing.height + 2 * _MARGIN)
     dark = [theme.rules(".resnet-cli", theme.palette(True))]
@@ -107,7 +107,7 @@ def _curve(curve: Curve) -> str:
     drawn = _element("path", f'd="{path}"', curve.role, curve.hint)
     if not curve.arrow:
         return drawn
-    # A head of its own instead of a marker: a marker does not take its line's colour.
+    # A path instead of an SVG marker, since a marker does not inherit the colour of its line.
     numbers = curve.segments[-1][1]
     x, y = numbers[-2:]
     before = numbers[-4:-2] if len(numbers) >= 4 else curve.segments[-2][1][-2:]
@@ -121,7 +121,7 @@ def _curve(curve: Curve) -> str:
 
 
 def _number(value: float) -> str:
-    """With one decimal at most: a tenth of a pixel is less than anyone sees."""
+    """With at most one decimal: tenths of a pixel are invisible."""
     text = f"{value:.1f}".removesuffix(".0")
     return "0" if text == "-0" else text
 

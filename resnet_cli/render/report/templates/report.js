@@ -26,25 +26,25 @@
   };
   const hide = () => { tip.hidden = true; };
 
-  // The tree of an icicle: each node knows its parent, its children and its figures.
-  const grow = (data) => {
-    const nodes = data.nodes.map(([depth, name, role, kind, ...values]) =>
-      ({ depth, name, role, kind: data.kinds[kind], values, children: [], parent: null }));
-    const way = [];
+  // The tree of an icicle: each node with its parent, children and values.
+  const buildTree = (data) => {
+    const nodes = data.nodes.map(([depth, name, role, type, ...values]) =>
+      ({ depth, name, role, type: data.types[type], values, children: [], parent: null }));
+    const ancestors = [];
     nodes.forEach((node, number) => {
       node.number = number;
-      way.length = node.depth;
-      if (node.depth) { node.parent = way[node.depth - 1]; node.parent.children.push(node); }
-      way.push(node);
+      ancestors.length = node.depth;
+      if (node.depth) { node.parent = ancestors[node.depth - 1]; node.parent.children.push(node); }
+      ancestors.push(node);
     });
     return nodes;
   };
 
-  const line = (node) => { const found = []; for (let at = node; at; at = at.parent) found.unshift(at); return found; };
+  const pathTo = (node) => { const path = []; for (let at = node; at; at = at.parent) path.unshift(at); return path; };
 
   const icicle = (figure) => {
     const data = JSON.parse(figure.querySelector("script").textContent);
-    const nodes = grow(data), svg = figure.querySelector("svg.drawing"), controls = figure.querySelector(".controls");
+    const nodes = buildTree(data), svg = figure.querySelector("svg.drawing"), controls = figure.querySelector(".controls");
     let measure = 0, root = nodes[0], drawnAt = 0;
 
     const make = (name, attributes, text) => {
@@ -70,7 +70,7 @@
         }
         for (const child of node.children) { put(child, x, scale, row + 1); x += child.values[measure] * scale; }
       };
-      const above = line(root).slice(0, -1);
+      const above = pathTo(root).slice(0, -1);
       above.forEach((node, row) => {
         marks.push(make("rect", { x: 0, y: row * ROW, width, height: ROW, class: "cell container", "data-n": node.number }));
         marks.push(make("text", { x: 4, y: row * ROW + 16.5, class: "small" }, node.name));
@@ -82,7 +82,7 @@
       svg.setAttribute("height", (deepest + 1) * ROW);
       svg.replaceChildren(...marks);
       drawnAt = figure.clientWidth;
-      tell();
+      updateControls();
     };
 
     const buttons = data.measures.map(([key, title], index) => {
@@ -93,14 +93,14 @@
       button.addEventListener("click", () => { measure = index; if (!(root.values[measure] > 0)) root = nodes[0]; draw(); });
       return button;
     });
-    const way = document.createElement("span");
-    way.className = "way";
-    way.setAttribute("aria-live", "polite");
+    const breadcrumbs = document.createElement("span");
+    breadcrumbs.className = "breadcrumbs";
+    breadcrumbs.setAttribute("aria-live", "polite");
 
-    const tell = () => {
+    const updateControls = () => {
       buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(index === measure)));
       const parts = [];
-      for (const node of line(root)) {
+      for (const node of pathTo(root)) {
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = node.name;
@@ -109,19 +109,19 @@
       }
       parts.pop();
       const unit = data.measures[measure][2];
-      way.replaceChildren(...parts, ` ${scaled(root.values[measure], unit)} ${root === nodes[0] ? "" : `· ${share(root)}`}`);
+      breadcrumbs.replaceChildren(...parts, ` ${scaled(root.values[measure], unit)} ${root === nodes[0] ? "" : `· ${share(root)}`}`);
     };
 
     const share = (node) => {
-      const whole = nodes[0].values[measure];
-      return whole > 0 ? `${(100 * node.values[measure] / whole).toFixed(1)} % of ${data.measures[measure][1]}` : "";
+      const total = nodes[0].values[measure];
+      return total > 0 ? `${(100 * node.values[measure] / total).toFixed(1)}% of ${data.measures[measure][1]}` : "";
     };
     const zoom = (node) => { root = node; hide(); draw(); };
 
     const describe = (node) => {
-      const path = line(node).map((one) => one.name).slice(1).join(".") || node.name;
-      const figures = data.measures.map(([, title, unit], index) => `${title}: ${scaled(node.values[index], unit)}`);
-      return [`${path}  ·  ${node.kind}`, share(node), ...figures].join("\n");
+      const path = pathTo(node).map((each) => each.name).slice(1).join(".") || node.name;
+      const values = data.measures.map(([, title, unit], index) => `${title}: ${scaled(node.values[index], unit)}`);
+      return [`${path}  ·  ${node.type}`, share(node), ...values].join("\n");
     };
     const at = (event) => {
       const number = event.target instanceof Element ? event.target.getAttribute("data-n") : null;
@@ -134,14 +134,14 @@
     svg.addEventListener("pointermove", (event) => { const node = at(event); if (node) show(describe(node), event); else hide(); });
     svg.addEventListener("pointerleave", hide);
     figure.addEventListener("keydown", (event) => { if (event.key === "Escape" && root.parent) zoom(root.parent); });
-    controls.append(...buttons, way);
+    controls.append(...buttons, breadcrumbs);
     controls.hidden = false;
     new ResizeObserver(() => { if (figure.clientWidth !== drawnAt) draw(); }).observe(figure);
     draw();
   };
   document.querySelectorAll("figure.zoomable").forEach(icicle);
 
-  // A block of the architecture opens its drawing, and closes the one that was open beside it.
+  // A block of the architecture opens its diagram and closes the open one.
   document.addEventListener("click", (event) => {
     const link = event.target instanceof Element ? event.target.closest("a.block") : null;
     if (!link) return;
@@ -149,12 +149,12 @@
     if (!details) return;
     event.preventDefault();
     const opens = !details.open;
-    details.parentElement.querySelectorAll("details[open]").forEach((one) => { one.open = false; });
+    details.parentElement.querySelectorAll("details[open]").forEach((each) => { each.open = false; });
     details.open = opens;
     if (opens) details.scrollIntoView({ block: "nearest" });
   });
 
-  // Other drawings have their hints as titles, which browsers show late and phones never.
+  // Show hints of other drawings at once: browsers show <title> late, phones never.
   document.querySelectorAll("figure.plain svg.drawing").forEach((svg) => {
     svg.addEventListener("pointermove", (event) => {
       const mark = event.target instanceof Element ? event.target.closest("a, g, circle, rect, path") : null;
@@ -165,8 +165,8 @@
     svg.addEventListener("pointerleave", hide);
   });
 
-  // Paper shows what is closed on the screen too.
+  // Open everything for printing.
   const opened = [];
-  addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach((one) => { one.open = true; opened.push(one); }));
-  addEventListener("afterprint", () => { opened.splice(0).forEach((one) => { one.open = false; }); });
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach((each) => { each.open = true; opened.push(each); }));
+  addEventListener("afterprint", () => { opened.splice(0).forEach((each) => { each.open = false; }); });
 })();
