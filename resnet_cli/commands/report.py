@@ -66,7 +66,7 @@ def report(
     measure: Annotated[
         str | None,
         typer.Option(
-            help=f"What to measure, with commas: {', '.join(MEASUREMENTS)}, or all.  "
+            help=f"Measurements, comma-separated: {', '.join(MEASUREMENTS)}, or all.  "
             f"[default: {','.join(DEFAULT_MEASUREMENTS)}]",
             metavar="A,B,C",
             autocompletion=some_of((*MEASUREMENTS, "all")),
@@ -98,7 +98,7 @@ def report(
         typer.Option(
             "--format",
             "-f",
-            help="html, svg, png or json.  [default: by the name of --output, else html]",
+            help="html, svg, png or json.  [default: from the extension of --output, else html]",
             metavar="NAME",
             autocompletion=one_of(REPORT_FORMATS),
             show_default=False,

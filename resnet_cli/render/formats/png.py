@@ -9,11 +9,11 @@ from resnet_cli.render.charts.drawing.primitives import Drawing
 from resnet_cli.render.charts.drawing.svg_writer import standalone
 from resnet_cli.render.charts.drawing.theme import FONT
 
-_ZOOM = 2.0  # for screens of high density, and paper
-_MOST_PIXELS = 30_000  # on a side
+_ZOOM = 2.0  # for high-density screens and print
+_MAX_PIXELS = 30_000  # per side
 
-# The font comes with the package: many machines, containers above all, have none, and resvg then leaves all text out.
-# It is DejaVu Sans 2.37, because it has every symbol of the drawings. The files hold these characters only (fontTools:
+# The font is part of the package, since resvg leaves out all text on a machine without fonts, as containers are.
+# It is DejaVu Sans 2.37, which has every symbol of the drawings. The files contain only these characters (fontTools:
 # pyftsubset DejaVuSans.ttf --unicodes=20-7E,A0-24F,... --no-hinting --name-IDs='*').
 FONT_FILES = [str(Path(__file__).parents[1] / "fonts" / name) for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")]
 CHARACTERS = (
@@ -29,7 +29,7 @@ CHARACTERS = (
 
 
 def to_png(drawing: Drawing) -> bytes:
-    """The drawing on light paper, twice as large as its lengths in pixels.
+    """A drawing in the light theme, with two pixels per unit of length.
 
     Raises:
         ResnetCliError: resvg is not installed.
@@ -40,8 +40,8 @@ def to_png(drawing: Drawing) -> bytes:
         raise ResnetCliError(
             "a PNG needs resvg-py, which is not installed", "pip install 'resnet-cli[png]', or write an .svg"
         ) from None
-    zoom = min(_ZOOM, _MOST_PIXELS / max(drawing.width, drawing.height, 1.0))
+    zoom = min(_ZOOM, _MAX_PIXELS / max(drawing.width, drawing.height, 1.0))
     svg = standalone(drawing, "light").replace(FONT, "'DejaVu Sans'")
-    # Names in the user's code may be in any script: fonts of the system, if any, then write what ours lacks.
-    ours = all(any(ord(character) in block for block in CHARACTERS) for character in set(svg) - {"\n"})
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=zoom, font_files=FONT_FILES, skip_system_fonts=ours))
+    # Names in the user's code may be in any script: system fonts, if any, cover what the packaged font lacks.
+    is_covered = all(any(ord(character) in block for block in CHARACTERS) for character in set(svg) - {"\n"})
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=zoom, font_files=FONT_FILES, skip_system_fonts=is_covered))
