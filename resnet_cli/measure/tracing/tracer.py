@@ -19,6 +19,7 @@ from resnet_cli.measure.ops.attention_on_meta import as_on_devices
 from resnet_cli.measure.ops.cost import OpCost, bare_name, in_place, op_cost
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
 from resnet_cli.measure.ops.receptive_field import Field
+from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
 
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
 FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
@@ -124,7 +125,7 @@ def run(
         torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if training else nullcontext()
     )
     try:
-        with FastMetaKernels(), recorder, grad, saving, as_on_devices():
+        with recorder.modules, FastMetaKernels(), recorder, grad, saving, as_on_devices():
             output = model(*inputs)
             if backward:
                 recorder.start_backward()
@@ -136,8 +137,6 @@ def run(
     except (Exception, SystemExit) as error:  # a network of the user's may call sys.exit()
         reached = recorder.reached if recorder.raised is error else recorder.stack
         raise ForwardFailedError(reached, recorder.root, error) from error
-    finally:
-        recorder.close()
     root = recorder.root
     return Trace(
         root,
@@ -181,7 +180,8 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._tally = tally
         self.root = ModuleCall("", model, 1, None, input_shape=_shape(inputs))
-        self.stack: list[ModuleCall] = []
+        self.modules = ModuleStack(model, self._entering, self._leaving)
+        self.stack = self.modules.running
         self.raised: BaseException | None = None
         self.reached: list[ModuleCall] = []
         self.operators: list[OperatorCall] = []
@@ -192,7 +192,6 @@ class _Recorder(TorchDispatchMode):
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
         self._kept: dict[int, Any] = {}  # storages that autograd keeps
         self._nodes: dict[Any, ModuleCall] = {}
-        self._calls: dict[int, int] = {}
         held = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
         self._constants = {tensor.untyped_storage()._cdata for tensor in held}
         self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
@@ -201,37 +200,23 @@ class _Recorder(TorchDispatchMode):
         for tensor in tensors_in(inputs):
             if tensor.dim() == 4:
                 receptive_field.mark(tensor, Field((1, 1), (1, 1)))
-        self._handles = []
-        for path, module in model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._left, always_call=True))
 
-    def close(self) -> None:
-        """Take the hooks off the model."""
-        for handle in self._handles:
-            handle.remove()
+    def _entering(self, site: CallSite, module: nn.Module, inputs: tuple[Any, Any]) -> ModuleCall:
+        if site == ("", 1):
+            call = self.root
+        else:
+            parent = self.stack[-1] if self.stack else self.root
+            for tensor in tensors_in(inputs):  # what made the inputs is work of the caller, not of the callee
+                self._claim(tensor.grad_fn, parent)
+            call = ModuleCall(site.path, module, site.call, parent, _shape(inputs))
+            parent.children.append(call)
+        call.peak = self._live
+        return call
 
-    def _entering(self, path: str) -> Callable[..., None]:
-        def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if not self.stack and not path:
-                call = self.root
-            else:
-                number = self._calls[id(module)] = self._calls.get(id(module), 0) + 1
-                parent = self.stack[-1] if self.stack else self.root
-                for tensor in tensors_in((args, kwargs)):  # what led here is the caller's own work, not the callee's
-                    self._claim(tensor.grad_fn, parent)
-                call = ModuleCall(path, module, number, parent, _shape((args, kwargs)))
-                parent.children.append(call)
-            call.peak = self._live
-            self.stack.append(call)
-
-        return enter
-
-    def _left(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leaving(self, call: ModuleCall, output: Any) -> None:
         raised = sys.exc_info()[1]
         if raised is not None and raised is not self.raised:
-            self.raised, self.reached = raised, list(self.stack)  # the innermost module hears of it first
-        call = self.stack.pop()
+            self.raised, self.reached = raised, list(self.stack)  # the hook of the innermost module runs first
         call.output_shape = _shape(output)
         for tensor in tensors_in(output):
             self._claim(tensor.grad_fn, call)

@@ -52,7 +52,7 @@ def assert_adds_up(result: SummaryResult) -> None:
     assert len(set(paths)) == len(paths)
     assert result.memory.saved_for_backward_bytes == result.root.saved_for_backward_bytes
     assert result.memory.inference_peak_bytes == result.root.peak_bytes
-    for name in ("parameters", "trainable_parameters", "frozen_parameters", "buffers", "macs", "flops", "operations"):
+    for name in ("parameters", "trainable_parameters", "frozen_parameters", "buffers", "macs", "flops", "ops"):
         assert getattr(result, name) == getattr(result.root, name)
 
 
@@ -224,7 +224,7 @@ def test_four_hundred_blocks() -> None:
 def test_work_grows_with_the_batch_and_weights_do_not() -> None:
     one, eight = (summary_of(FAMILY["resnet18"], (images, 3, 64, 64)) for images in (1, 8))
     for first, second in zip(rows(one.root), rows(eight.root), strict=True):
-        for name in ("macs", "operations", "backward_macs", "activation_bytes", "peak_bytes"):
+        for name in ("macs", "ops", "backward_macs", "activation_bytes", "peak_bytes"):
             assert 8 * getattr(first, name) == getattr(second, name), (first.path, name)
         for name in ("parameters", "buffers", "parameter_bytes", "buffer_bytes"):
             assert getattr(first, name) == getattr(second, name)
