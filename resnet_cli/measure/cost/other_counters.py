@@ -6,13 +6,9 @@ do (fail to import, raise, warn, print), the answer is a figure or a reason in w
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib.metadata
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +16,7 @@ import torch
 from torch import nn
 
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
+from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.tracing.tracer import FlopFormula
 
 # fvcore traces a real forward on the CPU; beyond this it would take seconds and gigabytes.
@@ -57,25 +54,6 @@ def version(package: str) -> str | None:
         return None
 
 
-@contextlib.contextmanager
-def _silenced(*loggers: str) -> Iterator[None]:
-    """Nothing that a library prints, warns or logs reaches the user's terminal."""
-    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in loggers]
-    for logger, _ in levels:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in levels:
-            logger.setLevel(level)
-
-
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
@@ -85,7 +63,7 @@ def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
     """Ask torchinfo about a network on `meta`, which it may change: give a copy."""
     release = version("torchinfo")
     try:
-        with _silenced("torchinfo"), FastMetaKernels():
+        with silenced("torchinfo", output=True), FastMetaKernels():
             from torchinfo import summary
 
             report = summary(model, input_data=list(inputs), verbose=0, depth=10_000, mode="eval")
@@ -116,7 +94,7 @@ def fvcore(model: nn.Module, inputs: tuple[Any, ...], *, batch: int, macs: int, 
     if macs / batch > _FVCORE_MACS or bytes_alive / batch > _FVCORE_BYTES:
         return FvcoreReport(release, failure="not run: it needs a real forward, too large at this image size")
     try:
-        with _silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn"):
+        with silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn", output=True):
             from fvcore.nn import FlopCountAnalysis
 
             images = tuple(torch.zeros(1, *tensor.shape[1:]) for tensor in inputs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.distributed.coordination import TIMEOUT_S, Coordinator, PeerGoneError
+from resnet_cli.measure.system.silence import silenced
 
 _STDOUT, _STDERR = 1, 2
 
@@ -102,8 +102,7 @@ def process_group(place: RankInfo, device: torch.device, patience_s: float = TIM
     if device.type == "cuda":
         require_gpus(place.local_count)
         torch.cuda.set_device(device)
-    with silenced_fds(_STDOUT if place.rank == 0 else (_STDOUT, _STDERR)), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silenced_fds(_STDOUT if place.rank == 0 else (_STDOUT, _STDERR)), silenced():
         with silenced_fds(_STDERR):
             peers = _connected(place, device, patience_s)
         whole = False

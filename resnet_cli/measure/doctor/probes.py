@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from resnet_cli.measure.doctor.probe_process import Probe, reason
+from resnet_cli.measure.system.silence import silenced
 
 Facts = Mapping[str, Any]
 
@@ -158,8 +159,7 @@ def _import_probe(*names: str) -> Callable[[], Facts]:
     """A probe that imports modules and reports the version of the first."""
 
     def run() -> Facts:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced():
             modules = [importlib.import_module(name) for name in names]
         version = getattr(modules[0], "__version__", None)
         return {"version": None if version is None else str(version)}
@@ -168,8 +168,7 @@ def _import_probe(*names: str) -> Callable[[], Facts]:
 
 
 def _nvml() -> Facts:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silenced():
         nvml: Any = importlib.import_module("pynvml")
     nvml.nvmlInit()
     driver = nvml.nvmlSystemGetDriverVersion()

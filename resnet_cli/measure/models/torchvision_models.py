@@ -17,6 +17,7 @@ from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import printable
+from resnet_cli.measure.system.silence import silenced
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.user_files import read_bytes
 
@@ -33,8 +34,7 @@ def _torchvision() -> Any:
         ResnetCliError: it is missing, or does not fit the torch that is installed.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about image codecs, which are not needed
+        with silenced():  # about image codecs, which are not needed
             import torchvision
             import torchvision.models
     except ModuleNotFoundError as error:
@@ -128,8 +128,7 @@ def build_named(name: str, num_classes: int) -> nn.Module:
 
 
 def _named(name: str, num_classes: int) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of initialisations that will change
+    with silenced():  # of initialisations that will change
         made: nn.Module = _torchvision().models.get_model(name, weights=None, num_classes=num_classes)
     return made
 

@@ -7,11 +7,9 @@ empty caches; they are put into a directory of their own, which is then removed.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.optimizations.variant import UnavailableError
+from resnet_cli.measure.system.silence import silenced
 
 Compiler = Callable[[nn.Module], Callable[[Tensor], object]]
 
@@ -54,7 +53,7 @@ def compile_for(model: nn.Module, image: Tensor, *, compiler: Compiler = inducto
         Exception: whatever else the compiler raises.
     """
     on_cpu = image.device.type == "cpu"
-    with _quiet():
+    with silenced(""):
         if on_cpu:
             with contextlib.suppress(Exception):
                 return _compiled(model, image, compiler, {"freezing": True, "cpp_wrapper": True})
@@ -130,16 +129,3 @@ def _private_caches() -> Iterator[None]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No warning and no log of the compiler reaches the terminal."""
-    disabled = logging.root.manager.disable
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logging.disable(logging.CRITICAL)
-            yield
-    finally:
-        logging.disable(disabled)

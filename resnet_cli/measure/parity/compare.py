@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from resnet_cli.measure.parity.checks import static, training
 from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.system.environment import environment
+from resnet_cli.measure.system.silence import silenced
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
     BITWISE,
@@ -64,8 +64,11 @@ def compare(
         ResnetCliError: a forward fails, or no parameter of the one has a counterpart in the other.
         KeyboardInterrupt: before a check was made; later it ends the comparison with what there is.
     """
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _exactly(question.device):
-        warnings.simplefilter("ignore")  # of libraries, about things that the user cannot change here
+    with (
+        silenced(),
+        torch.random.fork_rng(devices=[]),
+        _exactly(question.device),
+    ):
         spread = static.spreads(ours.model) if question.weights is None else {}
         comparison = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name), progress=progress)
         static.initialisation(spread, comparison)

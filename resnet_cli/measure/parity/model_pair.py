@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from resnet_cli.measure.models.user_model import load_model
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
 from resnet_cli.measure.weights.key_matching import KeyMatch, describe_mismatch, load_weights, match_keys
 from resnet_cli.network.architectures import FAMILY, ModelSpec
@@ -151,8 +151,7 @@ def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with silenced(), torch.no_grad():
         model.load_state_dict(dict(state), strict=False)  # what is missing may only be counters: `fit` has looked
 
 

@@ -8,7 +8,6 @@ processor the BLAS library reaches half of what the convolutions do).
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from resnet_cli.measure.bench.conditions import available_bytes
 from resnet_cli.measure.bench.device_timer import Clock, timed
 from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.roofline.kernels import Candidate, arithmetic, streaming
+from resnet_cli.measure.system.silence import silenced
 from resnet_cli.results.bench import Ceiling, Kernel
 
 _LONG_S = 1.0  # what takes so long is no ceiling
@@ -40,8 +40,7 @@ def measure_ceiling(
     Returns:
         The ceiling; None where no kernel runs.
     """
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a dtype or a layout is not made for
+    with torch.inference_mode(), silenced():  # of what a dtype or a layout is not made for
         compute = fastest(list(arithmetic(device, dtype)), clock, (1 - _BANDWIDTH_SHARE) * seconds, progress)
         free = available_bytes(device)
         bandwidth = fastest(list(streaming(device, dtype, free)), clock, _BANDWIDTH_SHARE * seconds, progress)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 import re
-import warnings
 
 import torch
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.system import cpu
+from resnet_cli.measure.system.silence import silenced
 
 DTYPES = {
     "float32": torch.float32,
@@ -27,8 +27,7 @@ def device(name: str) -> torch.device:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?|mps", name):
         raise ResnetCliError(f"--device {name!r} is no device", "use auto, cpu, cuda, cuda:N or mps")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a missing driver is answered below, in words
+    with silenced():  # a missing driver is answered below, in words
         has_cuda = name != "cpu" and torch.cuda.is_available()
     if name == "auto":
         if has_cuda:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import time
-import warnings
 from typing import Any
 
 import torch
+
+from resnet_cli.measure.system.silence import silenced
 
 _LOOKS_EVERY = 0.2  # seconds between two looks
 
@@ -52,8 +53,7 @@ class Gpu:
 
     def _open(self, device: torch.device, nvml: Any) -> None:
         if nvml is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an older package of the same name says that it is old
+            with silenced():  # an older package of the same name says that it is old
                 nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
         self._nvml = nvml

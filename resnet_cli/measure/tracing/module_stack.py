@@ -34,7 +34,8 @@ class ModuleStack(Generic[Frame]):
 
     Args:
         model: has two hooks on each module while the context lasts.
-        enter: called before a module's forward with the call, the module and its inputs (args, kwargs); makes the frame.
+        enter: called before a module's forward with the call, the module and its inputs (args, kwargs); it returns
+            the frame.
         leave: called after the forward with the frame and the output (None where the forward raised).
 
     Attributes:

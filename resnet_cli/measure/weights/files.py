@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import scaled
+from resnet_cli.measure.system.silence import silenced
 
 Format = Literal["safetensors", "torch"]
 
@@ -121,8 +121,7 @@ def _check_archive(path: str, size: int) -> bool:
 def _pickled(path: str, mapped: bool) -> Any:
     try:
         # Training scripts save their options beside the weights; a Namespace runs no code.
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")
+        with silenced(), torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise _unpickling_error(path, error) from None
