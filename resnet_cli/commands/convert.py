@@ -14,6 +14,7 @@ from resnet_cli.commands.options.completion import one_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_through
 from resnet_cli.formatting import printable
+from resnet_cli.render.formats import RESULT_FORMATS
 from resnet_cli.render.pages.sections import CONVERT
 from resnet_cli.render.progress import progress
 from resnet_cli.user_files import exists
@@ -68,7 +69,7 @@ def convert(
             "-f",
             help="Of the report on standard output: terminal, json, csv, markdown or svg.  [default: terminal]",
             metavar="NAME",
-            autocompletion=one_of(options.FORMATS),
+            autocompletion=one_of(RESULT_FORMATS),
             show_default=False,
         ),
     ] = None,

@@ -98,7 +98,7 @@ def report(
         typer.Option(
             "--format",
             "-f",
-            help="html, svg, png or json.  [default: from the extension of --output, else html]",
+            help=f"{', '.join(REPORT_FORMATS)}.  [default: from the extension of --output, else html]",
             metavar="NAME",
             autocompletion=one_of(REPORT_FORMATS),
             show_default=False,
@@ -120,7 +120,7 @@ def report(
     networks = _networks(files, depth, arch, model, model_args, in_channels, num_classes, stem)
     if measure is not None and not networks:
         raise ResnetCliError("--measure: no network is named", "name one by --depth, --arch or --model")
-    wanted = _measurements(measure, chart, chosen)
+    wanted = _measurements(measure, chart, chosen.key)
     sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
     image = parsing.input_shape(1, in_channels, image_size)[1:]
     if chart is not None and not files and len(sizes) < CHARTS[chart].batch_sizes:

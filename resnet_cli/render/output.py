@@ -1,60 +1,45 @@
-"""The way out: a result in the format that was asked for, on standard output or in a file."""
+"""Writes a result in the format that was asked for, to standard output or to a file."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import STDOUT, check_file, check_stdout, guarded, is_stdout, write_file, write_stdout
 from resnet_cli.formatting import printable
 from resnet_cli.render.document import ViewOptions
-from resnet_cli.render.pages import page, validate_view
-from resnet_cli.results.registry import kind_of
+from resnet_cli.render.formats import FORMATS, RESULT_FORMATS, TERMINAL, Format, call, encoded, format_of_file
+from resnet_cli.render.pages import page
 
 if TYPE_CHECKING:
     from resnet_cli.results.common import Note
     from resnet_cli.results.registry import Result
 
-# A renderer is imported when it is needed: `--help` needs none of them.
-# ruff: noqa: PLC0415
+EVERYTHING = ViewOptions()
 
 
-class Format(StrEnum):
-    """What a result can be written as."""
+def choose_format(key: str | None, output: str | None) -> Format:
+    """The format of a result.
 
-    TERMINAL = "terminal"
-    JSON = "json"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    SVG = "svg"
-    HTML = "html"
-    PNG = "png"  # of a figure of a report
+    Args:
+        key: of the format; None: as the extension of the file says, else the terminal's.
+        output: the file; None or "-": standard output.
 
-
-_BY_SUFFIX = {
-    ".json": Format.JSON,
-    ".csv": Format.CSV,
-    ".md": Format.MARKDOWN,
-    ".markdown": Format.MARKDOWN,
-    ".svg": Format.SVG,
-    ".html": Format.HTML,
-    ".htm": Format.HTML,
-    ".png": Format.PNG,
-}
-_WITHOUT_NOTES = (Format.JSON, Format.CSV)  # JSON has them as data; either is read by programs
-
-
-def choose_format(format: Format | None, output: str | None) -> Format:  # noqa: A002  # the option's name
-    """The format that was asked for, or the one that the name of the file suggests; else text."""
-    if format is not None:
-        return Format(format)
-    if output is None or is_stdout(output):
-        return Format.TERMINAL
-    return _BY_SUFFIX.get(Path(output).suffix.lower(), Format.TERMINAL)
+    Raises:
+        ResnetCliError: it is one that holds no result, such as PNG.
+    """
+    if key is not None:
+        row = FORMATS[key]
+    else:
+        row = TERMINAL if output is None or is_stdout(output) else format_of_file(output) or TERMINAL
+    if row.key not in RESULT_FORMATS:
+        raise ResnetCliError(
+            f"{row.key.upper()} holds a single chart, not a result",
+            f"use one of {', '.join(RESULT_FORMATS)}, or `resnet-cli report -o chart.{row.key}`",
+        )
+    return row
 
 
 def check_output(output: str | None) -> None:
@@ -72,16 +57,16 @@ def check_output(output: str | None) -> None:
 def write(
     result: Result,
     *,
-    format: Format | None,  # noqa: A002
+    format: str | None,  # noqa: A002  # the option's name
     output: str | None,
-    view: ViewOptions = ViewOptions(),  # noqa: B008  # it is frozen
+    view: ViewOptions = EVERYTHING,
     stdout: TextIO | None = None,
 ) -> None:
     """Write a result.
 
     Args:
-        result: what was found.
-        format: how to write it; None: as the name of the file suggests.
+        result: what was measured.
+        format: key of the format; None: as the extension of the file says.
         output: a file, which is replaced whole; None or "-": standard output.
         view: what the reader wants to see of it; JSON always holds all.
         stdout: standard output, sys.stdout unless given.
@@ -90,61 +75,44 @@ def write(
         ResnetCliError: it cannot be written, or there is no such column or section.
         SystemExit: 0, the reader has closed the pipe.
     """
-    chosen = choose_format(format, output)
+    row = choose_format(format, output)
     to_file = output is not None and not is_stdout(output)
-    if chosen is Format.TERMINAL and not to_file:
-        from resnet_cli.render.formats.terminal import to_terminal
+    if row is TERMINAL and not to_file:
+        from resnet_cli.render.formats.terminal import to_terminal  # noqa: PLC0415  # `--help` needs no layout
 
-        drawn = page(result, view)
+        document = page(result, view)
         with guarded(sys.stdout if stdout is None else stdout) as stream:
-            to_terminal(drawn, stream)
+            to_terminal(document, stream)
         return
-    text = render(result, chosen, view)
+    content = encoded(_written(result, row, view))
     if to_file:
-        write_file(str(output), text.encode("utf-8", "backslashreplace"))
+        write_file(str(output), content)
     else:
-        write_stdout(text, stdout, encoding="utf-8")
-    if chosen in _WITHOUT_NOTES:
+        write_stdout(content.decode(), stdout, encoding="utf-8")
+    if not row.shows_notes:
         notes_to(sys.stderr, result.notes)
-    if chosen is Format.CSV and len(view.sections or ()) > 1:
-        from resnet_cli.results.common import Note
+    if row.one_section and len(view.sections or ()) > 1:
+        from resnet_cli.results.common import Note  # noqa: PLC0415
 
-        notes_to(sys.stderr, [Note("note", f"CSV holds one table, here {(view.sections or ('',))[0]}")])
+        text = f"{row.key.upper()} holds one section, here {(view.sections or ('',))[0]}"
+        notes_to(sys.stderr, [Note("note", text, "one-section")])
 
 
-def render(result: Result, format: Format, view: ViewOptions = ViewOptions()) -> str:  # noqa: A002, B008
-    """A result as text; for a terminal as it reads off one, without colour and as wide as it is."""
-    if format is Format.JSON:
-        from resnet_cli.results.serialization import to_json
+def render(result: Result, format: str = "terminal", view: ViewOptions = EVERYTHING) -> str:  # noqa: A002
+    """A result as text; for a terminal without colour and as wide as it is.
 
-        validate_view(kind_of(result), view)
-        return to_json(result)
-    if format is Format.CSV:
-        from resnet_cli.render.formats.csv import every_figure, to_csv
+    Raises:
+        ResnetCliError: there is no such column or section.
+    """
+    return encoded(_written(result, choose_format(format, None), view)).decode()
 
-        return to_csv(page(result, every_figure(result, view)))
-    drawn = page(result, view)
-    if format is Format.HTML:
-        from resnet_cli.render.report.html import to_html
 
-        return to_html([result], view=view)
-    if format is Format.PNG:
-        raise ResnetCliError("a PNG is of a figure", "write .svg, or a figure: resnet-cli report -o figure.png")
-    if format is Format.MARKDOWN:
-        from resnet_cli.render.formats.markdown import to_markdown
-
-        return to_markdown(drawn)
-    if format is Format.SVG:
-        from resnet_cli.render.formats.svg import to_svg
-
-        return to_svg(drawn)
-    from resnet_cli.render.formats.terminal import to_text
-
-    return to_text(drawn)
+def _written(result: Result, row: Format, view: ViewOptions) -> str | bytes:
+    return call(row.result, result, view) if row.result else call(row.document, page(result, view))
 
 
 def notes_to(stream: TextIO | None, notes: Iterable[Note]) -> None:
-    """Tell a reader on standard error what a format for programs does not say; a closed stream is no error."""
+    """Write notes to standard error, for a format that does not show them; a closed stream is no error."""
     try:
         for note in notes:
             print(f"{printable(note.level)}: {printable(note.text)}", file=stream)

@@ -93,7 +93,7 @@ DTYPES = ["float32", "bfloat16", "float16", "float64"]
 FORMATS = ["terminal", "json", "csv", "markdown", "svg", "html"]
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 KNOWN = {
-    "report --format ": ["html", "svg", "png", "json"],
+    "report --format ": ["json", "svg", "html", "png"],
     "report --chart a": ["architecture"],
     "report --measure summary,fl": ["summary,flops"],
     "report x.json --depth 5": ["50"],

@@ -20,7 +20,7 @@ from resnet_cli.measure.distributed import launcher
 from resnet_cli.measure.faults import self_test
 from resnet_cli.measure.parity import family
 from resnet_cli.measure.parity.checks import forward
-from resnet_cli.render.output import Format, render
+from resnet_cli.render.output import render
 from resnet_cli.results.compare import BITWISE, CHECKS, SKIPPED, ArchitectureResult, Check, FaultResult
 from resnet_cli.results.serialization import from_json
 from tests.helpers.processes import wait_for_end
@@ -54,7 +54,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
 
 def drawn(result: dict[str, Any]) -> str:
     """The same as a person sees it."""
-    return render(from_json(json.dumps(result)), Format.TERMINAL)
+    return render(from_json(json.dumps(result)), "terminal")
 
 
 def test_a_comparison_keeps_the_checks_that_were_made(

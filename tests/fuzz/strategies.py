@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from resnet_cli.assertions import quantities
 from resnet_cli.cli import app
-from resnet_cli.commands.options import DTYPES, FORMATS
+from resnet_cli.commands.options import DTYPES
 from resnet_cli.commands.report import MEASUREMENTS
 from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.render.charts import CHARTS
+from resnet_cli.render.formats import RESULT_FORMATS
 from resnet_cli.render.pages import PAGES
 from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
@@ -113,7 +114,7 @@ SOUND: dict[str, st.SearchStrategy[str]] = {
         st.sampled_from(["<=", "<", "==", ">"]),
         st.sampled_from(["1", "4.2G", "1e30"]),
     ).map("".join),
-    "--format": st.sampled_from(FORMATS),
+    "--format": st.sampled_from(RESULT_FORMATS),
     "--output": st.sampled_from(["new.json", "new.csv", "new.md", "new.svg", "new.txt", "saved.json", "link", "-",
                                  "dangling", "readonly.json", "/dev/null", "new.pth", "new.safetensors"]),
     "--save": st.sampled_from(["new.json", "saved.json"]),

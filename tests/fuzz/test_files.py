@@ -25,7 +25,8 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.weights.conversion import convert
 from resnet_cli.measure.weights.tensor_statistics import view_weights
 from resnet_cli.render.document import ViewOptions
-from resnet_cli.render.output import Format, render
+from resnet_cli.render.formats import RESULT_FORMATS
+from resnet_cli.render.output import render
 from resnet_cli.results.serialization import from_json, to_json
 from tests.fuzz.mutations import damaged, reworked, written
 from tests.fuzz.runner import RAN, check, run
@@ -95,7 +96,7 @@ def test_a_saved_result_that_is_read_can_be_drawn(kind: str, results: dict[str, 
     def every(document: dict[str, Any], room: int | None) -> None:
         with contextlib.suppress(ResnetCliError):
             result = from_json(written(document))
-            for medium in Format:
+            for medium in RESULT_FORMATS:
                 text = render(result, medium)
                 assert "\x1b" not in text
             from resnet_cli.render.formats.terminal import to_text

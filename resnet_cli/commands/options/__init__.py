@@ -12,10 +12,10 @@ from resnet_cli import signals
 from resnet_cli.commands.options.completion import file_or, one_of, some_of
 from resnet_cli.commands.options.parsing import checked, names
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.render.document import ViewOptions
-from resnet_cli.render.output import Format, check_output, choose_format, write
+from resnet_cli.render.formats import RESULT_FORMATS
+from resnet_cli.render.output import check_output, choose_format, write
 from resnet_cli.render.pages import validate_view
 from resnet_cli.render.progress import status
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-FORMATS = ("terminal", "json", "csv", "markdown", "svg", "html")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PUBLISHED = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")  # torchvision's names of its weights
 
@@ -98,7 +97,7 @@ OutputFormat = Annotated[
         "-f",
         help="terminal, json, csv, markdown, svg or html.  [default: by the name of --output, else terminal]",
         metavar="NAME",
-        autocompletion=one_of(FORMATS),
+        autocompletion=one_of(RESULT_FORMATS),
         show_default=False,
     ),
 ]
@@ -172,7 +171,7 @@ def levels(what: str, default: str = "all") -> Any:
 class Drawing:
     """How and where a result is written; checked before anything is measured."""
 
-    format: Format | None
+    format: str | None
     output: str | None
     view: ViewOptions
 
@@ -199,14 +198,10 @@ def drawing(
     """
     if levels is not None and levels < 1:
         raise ResnetCliError(f"--levels {levels}: a tree has at least one level", "use 1 or more")
-    chosen = None if output_format is None else Format(checked("--format", output_format, FORMATS))
+    chosen = None if output_format is None else checked("--format", output_format, RESULT_FORMATS)
     view = ViewOptions(levels=levels, columns=names(columns), collapse=fold, sections=names(sections))
     validate_view(command, view)
-    if choose_format(chosen, output) is Format.PNG:
-        raise ResnetCliError(
-            f"--output {printable(output or '')}: a PNG is of a figure, and {command} draws a page",
-            "write .svg, or a figure: resnet-cli report -o figure.png",
-        )
+    choose_format(chosen, output)
     check_output(output)
     return Drawing(chosen, output, view)
 

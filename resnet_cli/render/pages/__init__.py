@@ -95,7 +95,7 @@ PAGES: dict[str, PageSpec] = {
         levels=True,
         collapse=True,
     ),
-    "compare-torchvision-all": PageSpec("compare.all_models:family_page", {"architectures": "architectures"}),
+    "compare-torchvision-all": PageSpec("compare.all_models:family_page", {"architectures": "architectures.checks"}),
     "self-test": PageSpec("compare.self_test:self_test_page", {"faults": "faults"}),
     "bench": PageSpec(
         "bench:bench_page",

@@ -18,7 +18,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import width
 from resnet_cli.render.document import Cell, Document, Fields, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
-from resnet_cli.render.output import Format, render
+from resnet_cli.render.output import render
 from resnet_cli.render.pages import PAGES, page, validate_view
 from resnet_cli.render.pages.bench.sparkline import LEVELS, blocks, course, histogram, within_fences
 from resnet_cli.render.progress import progress
@@ -148,8 +148,8 @@ def test_what_comes_from_outside_is_spelled_out() -> None:
         text = to_text(page(hostile, view))
         assert all(character.isprintable() or character == "\n" for character in text)
     assert to_text(page(hostile, ViewOptions())).startswith(f"bench: {SHOWN}\n{SHOWN} · {SHOWN} · image")
-    assert "\x1b" not in render(hostile, Format.MARKDOWN) + render(hostile, Format.CSV) + render(hostile, Format.SVG)
-    assert "<b>" not in render(hostile, Format.MARKDOWN) + render(hostile, Format.SVG)
+    assert "\x1b" not in render(hostile, "markdown") + render(hostile, "csv") + render(hostile, "svg")
+    assert "<b>" not in render(hostile, "markdown") + render(hostile, "svg")
 
 
 # One batch size and several
@@ -481,54 +481,13 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_csv_of_the_times_has_every_figure_in_full() -> None:
-    result = sweep()
-    found = rows(render(result, Format.CSV))
-    wall = result.timings[1].wall
-    assert wall is not None
-    assert [row["batch_size"] for row in found] == ["1", "8", "32", "256"]
-    assert float(found[1]["median_s"]) == wall.median_s
-    assert float(found[1]["p95_s"]) == wall.p95_s
-    assert (found[1]["p99_s"], found[1]["stopped"], found[1]["knee"], found[0]["knee"]) == ("", "time", "true", "false")
-    assert (found[3]["status"], found[3]["median_s"]) == ("out of memory", "")
-    assert found[3]["reason"] == "needs 12.3 GB where 7.9 GB are free"
-    assert len(rows(render(one_batch(), Format.CSV))) == 1
-
-
-@pytest.mark.parametrize(
-    ("section", "count", "key", "value"),
-    [
-        ("comparison", 5, "kind", "interleaved"),
-        ("ladder", 8, "key", "eager"),
-        ("layers", 12, "layer", "head"),
-        ("replicas", 10, "backend", "gloo"),
-        ("ceiling", 5, "kernel", "conv 3×3 256→256 at 14×14, batch 32, oneDNN layout"),
-    ],
-)
-def test_csv_of_a_section(section: str, count: int, key: str, value: str) -> None:
-    found = rows(render(everything(), Format.CSV, ViewOptions(sections=(section,))))
-    assert len(found) == count
-    assert found[0][key] == value
-
-
-def test_csv_of_layers_keeps_levels_and_paths() -> None:
-    every = [row["layer"] for row in rows(render(layered(), Format.CSV))]
-    assert every[3:6] == ["l0", "l0.block", "l0.block.ResIdentity0"]
-    assert [row["layer"] for row in rows(render(layered(), Format.CSV, ViewOptions(levels=1)))] == [
-        "head",
-        "l0",
-        "lin",
-        "",
-    ]
-
-
 def test_markdown_and_svg(golden: Callable[[str, str], None]) -> None:
-    golden("bench.md", render(everything(), Format.MARKDOWN))
+    golden("bench.md", render(everything(), "markdown"))
     for name in NAMES:
-        for block in render(SAMPLES[name](), Format.MARKDOWN).split("\n\n"):
+        for block in render(SAMPLES[name](), "markdown").split("\n\n"):
             lines = [line for line in block.splitlines() if line.startswith("|")]
             assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines}) <= 1
-        ET.fromstring(render(SAMPLES[name](), Format.SVG))
+        ET.fromstring(render(SAMPLES[name](), "svg"))
 
 
 def test_a_histogram_of_a_picture_has_a_rectangle_for_each_block() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resnet_cli.render.document import ViewOptions
-from resnet_cli.render.output import Format, render
+from resnet_cli.render.output import render
 from resnet_cli.render.report.html import to_html
 from resnet_cli.render.report.sections import SECTIONS
 from resnet_cli.results.common import Note
@@ -228,13 +228,13 @@ def rows(text: str) -> int:
 def test_a_page_of_one_command_respects_the_view() -> None:
     """`summary --columns macs --levels 1 -o x.html` once wrote all columns and levels."""
     result = results_summary_flops.summary_result()
-    everything, narrow = (render(result, Format.HTML, view) for view in (ViewOptions(), ViewOptions(columns=("macs",))))
+    everything, narrow = (render(result, "html", view) for view in (ViewOptions(), ViewOptions(columns=("macs",))))
     assert sum(map(len, tables(narrow))) < sum(map(len, tables(everything)))
-    levels = [rows(render(result, Format.HTML, ViewOptions(levels=count, collapse=False))) for count in (1, 2, 3)]
+    levels = [rows(render(result, "html", ViewOptions(levels=count, collapse=False))) for count in (1, 2, 3)]
     assert levels == sorted(set(levels))
     flops = results_summary_flops.flops_result()
-    chosen = render(flops, Format.HTML, ViewOptions(sections=("conventions",)))
-    assert len(tables(chosen)) < len(tables(render(flops, Format.HTML)))
+    chosen = render(flops, "html", ViewOptions(sections=("conventions",)))
+    assert len(tables(chosen)) < len(tables(render(flops, "html")))
 
 
 def test_the_same_results_give_the_same_page() -> None:
