@@ -1,7 +1,7 @@
-"""Figures that torchvision publishes with its weights, read without importing torchvision.
+"""Parameter counts and GFLOPS that torchvision publishes with its weights, read without importing torchvision.
 
-Importing torchvision takes longer than importing torch, and fails where its binary does not fit the installed torch.
-The figures are literals in the source of `torchvision/models/resnet.py`, so they are read from there.
+Importing torchvision takes longer than importing torch, and fails if its binary does not match the installed torch.
+The values are literals in the source of `torchvision/models/resnet.py`, so they are read from there.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class TorchvisionFigures:
-    """What torchvision says of one of its networks at 1x3x224x224 with 1000 classes."""
+    """torchvision's metadata of a network, for an input of 1×3×224×224 and 1000 classes."""
 
     num_params: int
-    giga_macs: float  # `_ops`, called GFLOPS there
+    giga_macs: float  # `_ops`, which its documentation calls GFLOPS
 
 
 class UnpublishedError(Exception):
-    """There is no figure; the message says why."""
+    """There is no published value; the message says why."""
 
 
 def torchvision_figures(name: str) -> TorchvisionFigures:
-    """Figures of a torchvision ResNet.
+    """Published values of a ResNet.
 
     Raises:
-        UnpublishedError: no torchvision here, or none that reads like it used to, or no such network in it.
+        UnpublishedError: torchvision is not installed, its source has changed, or it has no such network.
     """
     figures = _read()
     if name not in figures:
-        raise UnpublishedError(f"torchvision publishes no figure for {name}")
+        raise UnpublishedError(f"torchvision publishes no values for {name}")
     return figures[name]
 
 
 @cache
 def _read() -> dict[str, TorchvisionFigures]:
-    spec = importlib.util.find_spec("torchvision")  # looks, imports nothing
+    spec = importlib.util.find_spec("torchvision")  # does not import it
     if spec is None or not spec.submodule_search_locations:
         raise UnpublishedError("torchvision is not installed")
     source = Path(next(iter(spec.submodule_search_locations)), "models", "resnet.py")
     try:
         tree = ast.parse(source.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise UnpublishedError(f"torchvision's figures cannot be read: {type(error).__name__}") from error
-    found = dict(_figures(tree))
-    if not found:
-        raise UnpublishedError("this torchvision does not keep its figures where they used to be")
-    return found
+        raise UnpublishedError(f"torchvision's source cannot be read: {type(error).__name__}") from error
+    values = dict(_figures(tree))
+    if not values:
+        raise UnpublishedError("this torchvision keeps its metadata elsewhere")
+    return values
 
 
 def _figures(tree: ast.Module) -> Iterator[tuple[str, TorchvisionFigures]]:

@@ -1,6 +1,6 @@
-"""Torchvision's networks, and what to do where torchvision does not work. The only module that imports it."""
+"""torchvision's networks. This is the only module that imports torchvision."""
 
-# Importing it takes twice as long as importing torch, and fails where its binary does not fit.
+# Importing it takes twice as long as importing torch, and fails if its binary does not match torch.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.user_files import read_bytes
@@ -24,14 +23,14 @@ from resnet_cli.user_files import read_bytes
 if TYPE_CHECKING:
     import PIL.Image
 
-_LARGEST_PHOTOGRAPH = 256 * 10**6
+_MAX_IMAGE_BYTES = 256 * 10**6
 
 
 def _torchvision() -> Any:
-    """The package, working.
+    """Import torchvision.
 
     Raises:
-        ResnetCliError: it is missing, or does not fit the torch that is installed.
+        ResnetCliError: it is not installed, or does not match the installed torch.
     """
     try:
         with silenced():  # about image codecs, which are not needed
@@ -42,7 +41,7 @@ def _torchvision() -> Any:
             raise _broken(error) from error
         raise ResnetCliError(
             "the comparison needs torchvision, which is not installed",
-            "pip install torchvision takes the release that fits the torch that is installed, or names the pair",
+            "pip install torchvision",
         ) from error
     except Exception as error:
         raise _broken(error) from error
@@ -50,21 +49,21 @@ def _torchvision() -> Any:
 
 
 def _broken(error: Exception) -> ResnetCliError:
-    said = printable(" ".join(str(error).split()))[:200]
-    installed = version() or "of unknown version"
-    if torch.version.cuda is None and "torchvision::" in said:
-        why = "this torch is a build for the CPU only, and torchvision's own operators were built for another one"
+    message = " ".join(str(error).split())[:200]
+    installed = version() or "(unknown version)"
+    if torch.version.cuda is None and "torchvision::" in message:
+        cause = "torch is a CPU-only build, and torchvision was built for another one"
     else:
-        why = "the two were not built for each other"
+        cause = "they were not built for each other"
     return ResnetCliError(
-        f"torchvision {installed} does not work with torch {torch.__version__}: {said} ({why})",
-        "install a pair from one place: pip install --force-reinstall torch torchvision, or for the CPU only the same "
+        f"torchvision {installed} does not work with torch {torch.__version__}: {message} ({cause})",
+        "install both from one index: pip install --force-reinstall torch torchvision, or for the CPU only the same "
         "with --index-url https://download.pytorch.org/whl/cpu",
     )
 
 
 def version() -> str | None:
-    """Of the torchvision that is installed."""
+    """Version of the installed torchvision, or None."""
     try:
         return importlib.metadata.version("torchvision")
     except importlib.metadata.PackageNotFoundError:
@@ -72,26 +71,25 @@ def version() -> str | None:
 
 
 def names() -> list[str]:
-    """Every classification network of torchvision.
+    """Names of torchvision's classification networks.
 
     Raises:
-        ResnetCliError: no working torchvision.
+        ResnetCliError: torchvision does not work.
     """
     models = _torchvision().models
-    found: list[str] = models.list_models(module=models)
-    return found
+    return list(models.list_models(module=models))
 
 
 def build_member(spec: ModelSpec) -> nn.Module:
-    """Torchvision's network of a spec of ours, without weights.
+    """torchvision's network for a built-in architecture, without weights.
 
-    Its class is asked, not its function of that name, so that other repeats than the published ones work too.
+    It is built from torchvision's class, so that any `repeat` works.
 
     Raises:
-        ResnetCliError: no working torchvision, or it has no such network.
+        ResnetCliError: torchvision does not work, or has no such network.
     """
     if (spec.stem, spec.in_channels) != ("imagenet", 3):
-        raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels", "leave --stem out")
+        raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels", "leave out `stem`")
     module = _torchvision().models.resnet
     block = module.BasicBlock if spec.block == "basic" else module.Bottleneck
 
@@ -109,17 +107,17 @@ def build_member(spec: ModelSpec) -> nn.Module:
 
 
 def build_named(name: str, num_classes: int) -> nn.Module:
-    """Any classification network of torchvision, without weights.
+    """A classification network of torchvision by name, without weights.
 
     Raises:
-        ResnetCliError: no working torchvision, or none of that name.
+        ResnetCliError: torchvision does not work, or has none of that name.
     """
     known = names()
     plain = name.strip().lower()
     if plain not in known:
         near = difflib.get_close_matches(plain, known, n=1)
         raise ResnetCliError(
-            f"torchvision has no classification network {printable(name)!r}",
+            f"torchvision has no classification network {name!r}",
             f"did you mean {near[0]}?" if near else f"it has {', '.join(known[:6])} and {len(known) - 6} more",
         )
     if plain in FAMILY:
@@ -134,7 +132,7 @@ def _named(name: str, num_classes: int) -> nn.Module:
 
 
 def _materialised(build: Callable[[], nn.Module]) -> nn.Module:
-    """Built without its random initialisation, which the probe replaces; buffers as a fresh network has them."""
+    """Build without random initialisation, since weights are set afterwards; buffers are as in a new network."""
     with torch.device("meta"):
         model = build()
     model.to_empty(device="cpu")
@@ -145,14 +143,14 @@ def _materialised(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def prepared_image(path: str, name: str) -> tuple[torch.Tensor, Sequence[str]]:
-    """A photograph as torchvision prepares it for a network, (1, 3, H, W), and the names of the classes.
+    """An image with torchvision's preprocessing for a network, (1, 3, H, W), and the names of the classes.
 
     Args:
         path: of a file that Pillow reads.
-        name: of the network; one without published weights is served as ResNet-50 is.
+        name: of the network; without published weights, ResNet-50's preprocessing is used.
 
     Raises:
-        ResnetCliError: no working torchvision, no such file, or no image in it.
+        ResnetCliError: torchvision does not work, no such file, or it is not an image.
     """
     models = _torchvision().models
     try:
@@ -163,41 +161,39 @@ def prepared_image(path: str, name: str) -> tuple[torch.Tensor, Sequence[str]]:
 
 
 def _picture(path: str) -> PIL.Image.Image:
-    """A photograph in RGB.
+    """An image file in RGB.
 
     Raises:
-        ResnetCliError: no such file, or no image in it.
+        ResnetCliError: no such file, or it is not an image.
     """
     import PIL.Image
 
     try:
-        content = read_bytes(path, _LARGEST_PHOTOGRAPH)
+        content = read_bytes(path, _MAX_IMAGE_BYTES)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
+            warnings.simplefilter("ignore")  # about unusual metadata
             # A few bytes can claim to be any number of pixels.
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(io.BytesIO(content)) as photograph:
-                return photograph.convert("RGB")
+            with PIL.Image.open(io.BytesIO(content)) as opened:
+                return opened.convert("RGB")
     except FileNotFoundError:
-        raise ResnetCliError(f"--image {printable(path)}: there is no such file") from None
+        raise ResnetCliError(f"image {path} does not exist") from None
     except PIL.UnidentifiedImageError:
-        said = "it is of no format that Pillow knows"
-    except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
-        said = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    raise ResnetCliError(f"--image {printable(path)} cannot be read as an image: {printable(said[:200])}")
+        reason = "unknown image format"
+    except Exception as error:  # Pillow's decoders raise many types on damaged files
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    raise ResnetCliError(f"image {path} cannot be read: {reason[:200]}")
 
 
 def published_weights(name: str) -> dict[str, str]:
-    """Torchvision's weights of a network: their names, IMAGENET1K_V1 and on, and where they are published.
-
-    DEFAULT is the best of them under another name. A network that torchvision publishes none for has none.
+    """Names (IMAGENET1K_V1, …, DEFAULT) and URLs of the weights that torchvision publishes for a network.
 
     Raises:
-        ResnetCliError: no working torchvision.
+        ResnetCliError: torchvision does not work.
     """
     models = _torchvision().models
     try:
-        # The members of the enumeration with its aliases, which iterating over it leaves out.
+        # __members__ includes aliases such as DEFAULT, which iteration leaves out.
         return {key: str(one.url) for key, one in models.get_model_weights(name).__members__.items()}
     except ValueError:
         return {}

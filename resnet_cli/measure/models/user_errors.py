@@ -1,4 +1,4 @@
-"""The user's own code: what it raises, told in its own lines, and what it prints, kept off the results."""
+"""Errors raised by the user's code, shown with its own lines; and its prints, kept away from results."""
 
 from __future__ import annotations
 
@@ -13,37 +13,36 @@ from pathlib import Path
 import torch
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 
-_OURS = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[2]
 _TORCH = Path(torch.__file__).resolve().parent
 _PYTHON = tuple(
     Path(folder).resolve()
     for folder in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(os.__file__).parent)}
 )
 _INSTALLED = ("site-packages", "dist-packages")
-_LONGEST_SAYING, _LONGEST_LINE = 300, 160
+_MAX_MESSAGE, _MAX_LINE = 300, 160
 _FIRST_FRAMES, _LAST_FRAMES = 3, 6
 
 
 def user_error(error: BaseException, what: str) -> ResnetCliError:
-    """A failure in the user's code as one sentence, and the user's own lines that led to it.
+    """Error message for an exception of the user's code, with the lines of theirs that led to it.
 
     Args:
-        error: what was raised.
+        error: the exception.
         what: what failed, such as "the forward of ResNet18".
     """
     frames = frames_of(error)
     place = f"{_shown(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
-    return ResnetCliError(f"{what} failed: {place}{_said(error)}", _advice(error), detail=_detail(frames))
+    return ResnetCliError(f"{what} failed: {place}{_message(error)}", _advice(error), detail=_detail(frames))
 
 
 @contextlib.contextmanager
 def prints_to_stderr() -> Iterator[None]:
-    """While the user's code runs: what it prints, and what its child processes print, goes to standard error."""
+    """Redirect standard output to standard error, also for child processes, while the user's code runs."""
     saved = None
     _flush()
-    with contextlib.suppress(OSError):  # a standard stream may be closed
+    with contextlib.suppress(OSError):  # standard output may be closed
         saved = os.dup(1)
         os.dup2(2, 1)
     try:
@@ -65,21 +64,21 @@ def _flush() -> None:
 
 @contextlib.contextmanager
 def users_code(what: str) -> Iterator[None]:
-    """Failures of the user's code as errors; Ctrl-C and SIGTERM, and errors that are ours, as they are."""
+    """Turn exceptions of the user's code into errors; signals and this package's own errors pass through."""
     try:
         yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
-        raised_by_us = bool(frames) and Path(frames[-1].filename).is_relative_to(_OURS)
-        if raised_by_us and isinstance(error, ResnetCliError | SystemExit):
+        is_own = bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
+        if is_own and isinstance(error, ResnetCliError | SystemExit):
             raise
-        raise user_error(error, printable(what)) from error
+        raise user_error(error, what) from error
 
 
 def frames_of(error: BaseException) -> list[traceback.FrameSummary]:
-    """The user's frames, outermost first; where there are none, those of libraries other than torch."""
+    """Stack frames in the user's code, outermost first; if there are none, those of libraries other than torch."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.lineno]
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         line = (error.text or "").strip()
@@ -89,58 +88,58 @@ def frames_of(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def is_users(filename: str) -> bool:
-    """Whether a file is the user's own, and no library's."""
+    """Whether a file is the user's own code."""
     return _is_library(filename) and not set(_INSTALLED) & set(Path(filename).parts)
 
 
 def _is_library(filename: str) -> bool:
-    """Whether a file is neither ours, nor torch's, nor Python's own."""
+    """Whether a file belongs neither to this package, nor to torch, nor to Python."""
     if filename.startswith("<"):
         return False
     path = Path(filename).resolve()
-    if any(path.is_relative_to(folder) for folder in (_OURS, _TORCH)):
+    if any(path.is_relative_to(folder) for folder in (_PACKAGE, _TORCH)):
         return False
     return bool(set(_INSTALLED) & set(path.parts)) or not any(path.is_relative_to(folder) for folder in _PYTHON)
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"it calls sys.exit({printable(repr(error.code))})"
+        return f"it calls sys.exit({error.code!r})"
     try:
         text = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
-    except Exception:  # its __str__ is the user's code too
+    except Exception:  # its __str__ is user code too
         text = ""
     text = " ".join(text.split())
-    text = text if len(text) <= _LONGEST_SAYING else f"{text[: _LONGEST_SAYING - 1]}…"
+    text = text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 1]}…"
     name = type(error).__name__
-    return printable(f"{name}: {text}" if text else name)
+    return f"{name}: {text}" if text else name
 
 
 def _advice(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        package = printable(error.name.partition(".")[0])
-        return f"install {package} where resnet-cli is installed, or put it beside the file"
+        package = error.name.partition(".")[0]
+        return f"install {package} in the environment of resnet-cli, or put it beside the file"
     return None
 
 
 def _detail(frames: list[traceback.FrameSummary]) -> str | None:
-    """Where each frame is, and its source line."""
+    """File, line number and source line of each frame."""
     shown = [_frame(frame) for frame in frames]
     if len(shown) > _FIRST_FRAMES + _LAST_FRAMES:
-        left_out = len(shown) - _FIRST_FRAMES - _LAST_FRAMES
-        shown[_FIRST_FRAMES:-_LAST_FRAMES] = [f"  … {left_out} calls more"]
+        omitted = len(shown) - _FIRST_FRAMES - _LAST_FRAMES
+        shown[_FIRST_FRAMES:-_LAST_FRAMES] = [f"  … {omitted} more calls"]
     return "\n".join(shown) or None
 
 
 def _frame(frame: traceback.FrameSummary) -> str:
-    inside = f" in {printable(frame.name)}" if frame.name not in ("", "<module>") else ""
-    line = printable((frame.line or "").replace("\t", " "))
-    line = line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+    inside = f" in {frame.name}" if frame.name not in ("", "<module>") else ""
+    line = (frame.line or "").replace("\t", " ")
+    line = line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…"
     place = f"  {_shown(frame.filename)}:{frame.lineno}{inside}"
     return f"{place}\n      {line}" if line else place
 
 
 def _shown(filename: str) -> str:
-    """A path as seen from the current folder, if it lies in there."""
+    """The path, relative to the current folder if it lies inside."""
     path = Path(filename).resolve()
-    return printable(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,4 +1,4 @@
-"""What `FILE.py:NAME` and `package.module:NAME` refer to: the file or module, found and imported as if it were run."""
+"""Imports what `FILE.py:NAME` and `package.module:NAME` refer to, in the environment of `python FILE.py`."""
 
 from __future__ import annotations
 
@@ -17,53 +17,52 @@ from pathlib import Path
 from typing import Any
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.measure.models.user_errors import frames_of, is_users, users_code
 
-_EXAMPLE = "write FILE.py:NAME or PACKAGE.MODULE:NAME, such as --model my_resnet.py:ResNet18"
+_EXAMPLE = "use FILE.py:NAME or PACKAGE.MODULE:NAME, such as my_resnet.py:ResNet18"
 
 _number = itertools.count(1)
-_siblings: set[str] = set()  # modules that the last load took from the user's folder
+_user_modules: set[str] = set()  # modules that the last load imported from the user's folder
 
 
 @contextlib.contextmanager
 def imported(reference: str) -> Iterator[tuple[types.ModuleType, str, str]]:
-    """The module that a reference speaks of, the name inside it, and where it is, as the user wrote that.
+    """The module that a reference names, the name inside it, and the file or module as the user wrote it.
 
-    Inside the context sys.path, sys.argv and the current folder are as `python FILE` has them.
+    Inside the context, sys.path, sys.argv and the current folder are as `python FILE` has them.
 
     Args:
         reference: "my_resnet.py:ResNet18" or "package.module:factory".
 
     Raises:
-        ResnetCliError: there is no such file or module, or the user's code fails.
+        ResnetCliError: no such file or module, or the user's code raises.
     """
     where, name = _split(reference)
     file = _file(where, name)
     if file is None and not all(part.isidentifier() for part in where.split(".")):
-        raise ResnetCliError(f"{printable(where)} is neither a file nor the name of a module", _EXAMPLE)
+        raise ResnetCliError(f"{where} is neither a file nor a module name", _EXAMPLE)
     folders = [str(Path.cwd())] if file is None else _folders(file)
     with _python_file_environment(folders, where):
         yield (_import_module(where) if file is None else _import_file(file, where)), name, where
 
 
 def _split(reference: str) -> tuple[str, str]:
-    """File or module, and the name inside it; the last colon divides, since C:\\my_resnet.py has one too."""
+    """File or module, and the name inside it; the last colon separates, since C:\\my_resnet.py has one too."""
     where, colon, name = reference.rpartition(":")
     if not colon or "/" in name or "\\" in name:
         where, name = reference, ""
     elif name and not where:
-        raise ResnetCliError(f"{printable(reference)} says not where {printable(name)} is", _EXAMPLE)
+        raise ResnetCliError(f"{reference} names no file or module", _EXAMPLE)
     if name:
         return where, name
     path = Path(where)
     inside = _defined_in(path) if is_file(path) else []
-    hint = f"write {printable(where)}:NAME; it defines {listed(inside)}" if inside else _EXAMPLE
-    raise ResnetCliError(f"{printable(reference) or 'an empty name'} says not which network it means", hint)
+    hint = f"use {where}:NAME; it defines {listed(inside)}" if inside else _EXAMPLE
+    raise ResnetCliError(f"{reference or 'an empty name'} does not name a network", hint)
 
 
 def _file(where: str, name: str) -> Path | None:
-    """The file, or None where a module is meant."""
+    """The file, or None if the text names a module."""
     path = Path(where)
     if is_file(path):
         return path.resolve()
@@ -73,12 +72,12 @@ def _file(where: str, name: str) -> Path | None:
     with contextlib.suppress(OSError, ValueError):
         if path.is_dir():
             inside = sorted(file.name for file in path.glob("*.py"))
-            example = printable(str(path / inside[0])) if inside else f"{printable(str(path / 'my_resnet.py'))}"
+            example = path / (inside[0] if inside else "my_resnet.py")
             raise ResnetCliError(
-                f"{printable(where)} is a folder, not a file",
-                f"name a file in it, such as {example}:{printable(name)}",
+                f"{where} is a folder",
+                f"name a file in it, such as {example}:{name}",
             )
-    raise ResnetCliError(f"there is no file {printable(where)}", _near_file(path, name))
+    raise ResnetCliError(f"file {where} does not exist", _near_file(path, name))
 
 
 def _near_file(path: Path, name: str) -> str | None:
@@ -86,16 +85,16 @@ def _near_file(path: Path, name: str) -> str | None:
     with contextlib.suppress(OSError, ValueError):
         names = [file.name for file in path.parent.glob("*.py")]
         if not path.parent.is_dir():
-            return f"there is no folder {printable(str(path.parent))} either"
+            return f"folder {path.parent} does not exist either"
     near = nearest(path.name, names)
-    return f"did you mean {printable(str(path.with_name(near)))}:{printable(name)}?" if near else None
+    return f"did you mean {path.with_name(near)}:{name}?" if near else None
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that cannot be one is none."""
+    """Whether the path is a file; False for names that cannot be paths."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or has a NUL
+    except (OSError, ValueError):  # too long, or contains NUL
         return False
 
 
@@ -109,36 +108,36 @@ def _defined_in(path: Path) -> list[str]:
 
 
 def nearest(word: str, names: list[str]) -> str | None:
-    """The name that may have been meant."""
+    """The closest name, or None."""
     lower = {name.lower(): name for name in names}
     near = difflib.get_close_matches(word.lower(), lower, n=1)
     return lower[near[0]] if near else None
 
 
-def listed(names: list[str], most: int = 8) -> str:
-    """Names with commas, and how many more there are."""
-    return ", ".join(map(printable, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
+def listed(names: list[str], limit: int = 8) -> str:
+    """Names separated by commas, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _folders(file: Path) -> list[str]:
-    """What a file may import from: its folder, and the folder that holds the outermost package around it."""
+    """Import path of a file: its folder, and the one that holds the outermost package around it."""
     folder = file.parent
-    return list(dict.fromkeys([str(folder), str(_climb(folder, _packages_around(folder)))]))
+    return list(dict.fromkeys([str(folder), str(_ancestor(folder, _packages_around(folder)))]))
 
 
 def _packages_around(folder: Path) -> int:
-    around = 0
+    count = 0
     while folder.name.isidentifier() and is_file(folder / "__init__.py"):
-        around, folder = around + 1, folder.parent
-    return around
+        count, folder = count + 1, folder.parent
+    return count
 
 
-def _climb(folder: Path, levels: int) -> Path:
-    return folder if levels == 0 else _climb(folder.parent, levels - 1)
+def _ancestor(folder: Path, levels: int) -> Path:
+    return folder if levels == 0 else _ancestor(folder.parent, levels - 1)
 
 
 def _relative_levels(file: Path) -> int:
-    """Dots of the file's relative imports; 0: it has none."""
+    """Number of dots in the file's relative imports; 0 if it has none."""
     with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
         imports = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ImportFrom)]
         return max((node.level for node in imports), default=0)
@@ -146,7 +145,7 @@ def _relative_levels(file: Path) -> int:
 
 
 def _import_file(file: Path, where: str) -> types.ModuleType:
-    """Run the file under a name of its own, so that it neither hides nor is hidden by another module."""
+    """Run the file under a unique module name, so that it does not collide with another module."""
     root = f"resnet_cli_model_{next(_number)}"
     parent = ""
     with users_code(f"importing {where}"):
@@ -154,7 +153,7 @@ def _import_file(file: Path, where: str) -> types.ModuleType:
         if levels:
             parent = _make_package(root, file.parent, max(_packages_around(file.parent), levels - 1))
         name = f"{parent}.{file.stem}" if parent else root
-        if name in sys.modules:  # the package's __init__ imports it
+        if name in sys.modules:  # already imported by the __init__ of its package
             return sys.modules[name]
         loader = importlib.machinery.SourceFileLoader(name, str(file))
         spec = importlib.util.spec_from_file_location(name, file, loader=loader)
@@ -166,11 +165,11 @@ def _import_file(file: Path, where: str) -> types.ModuleType:
 
 
 def _make_package(root: str, folder: Path, levels: int) -> str:
-    """A package around a folder that relative imports start from; its name."""
+    """Make a package for the folder that relative imports start from, and return its name."""
     package = types.ModuleType(root)
-    package.__path__ = [str(_climb(folder, levels))]
+    package.__path__ = [str(_ancestor(folder, levels))]
     sys.modules[root] = package
-    inner = [_climb(folder, level).name for level in reversed(range(levels))]
+    inner = [_ancestor(folder, level).name for level in reversed(range(levels))]
     name = ".".join([root, *inner])
     importlib.import_module(name)
     return name
@@ -182,27 +181,27 @@ def _import_module(where: str) -> types.ModuleType:
             return importlib.import_module(where)
     except ResnetCliError as error:
         cause = error.__cause__
-        lost = cause.name if isinstance(cause, ModuleNotFoundError) and not frames_of(cause) else None
-        if lost and f"{where}.".startswith(f"{lost}."):
-            raise _no_module(where, lost) from cause
+        missing = cause.name if isinstance(cause, ModuleNotFoundError) and not frames_of(cause) else None
+        if missing and f"{where}.".startswith(f"{missing}."):
+            raise _no_module(where, missing) from cause
         raise
 
 
 def _no_module(where: str, missing: str) -> ResnetCliError:
     near = nearest(missing, [file.stem for file in Path.cwd().glob("*.py")])
-    hint = f"did you mean {printable(near)}? " if near else ""
+    hint = f"did you mean {near}? " if near else ""
     return ResnetCliError(
-        f"there is no module {printable(missing)}" + (f", so no {printable(where)}" if missing != where else ""),
-        f"{hint}Modules are looked for in the current folder and among those installed; a file is named with its .py",
+        f"no module named {missing}" + (f", needed for {where}" if missing != where else ""),
+        f"{hint}Modules are searched for in the current folder and installed packages; name a file with its .py",
     )
 
 
 @contextlib.contextmanager
 def _python_file_environment(folders: list[str], where: str) -> Iterator[None]:
-    """The surroundings of `python FILE` while the user's code is loaded; afterwards those of before."""
-    for name in _siblings:
-        sys.modules.pop(name, None)  # another folder may have a module of that name
-    _siblings.clear()
+    """Set sys.path, sys.argv and the working directory as `python FILE` does, and restore them afterwards."""
+    for name in _user_modules:
+        sys.modules.pop(name, None)  # another folder may have modules of these names
+    _user_modules.clear()
     importlib.invalidate_caches()
     before, paths, directory, argv = set(sys.modules), list(sys.path), Path.cwd(), sys.argv
     sys.path[:0] = folders
@@ -211,7 +210,7 @@ def _python_file_environment(folders: list[str], where: str) -> Iterator[None]:
         yield
     finally:
         sys.argv = argv
-        # What the user's code has added stays, after what it must not take away.
+        # Keep what the user's code added, behind the original entries.
         added = [place for place in sys.path if place not in paths and place not in folders]
         sys.path[:] = [*paths, *dict.fromkeys(added)]
         os.chdir(directory)
@@ -221,11 +220,11 @@ def _python_file_environment(folders: list[str], where: str) -> Iterator[None]:
             if _is_also_elsewhere(name, folders):
                 del sys.modules[name]
             else:
-                _siblings.add(name)
+                _user_modules.add(name)
 
 
 def _is_also_elsewhere(name: str, folders: list[str]) -> bool:
-    """Whether a module of the user's folder hides one of Python or of a library, which we may still want to import."""
+    """Whether a module of the user's folder shadows one of Python or of a library that may still be needed."""
     outermost = name.partition(".")[0]
     if outermost in sys.stdlib_module_names:
         return True
@@ -235,8 +234,8 @@ def _is_also_elsewhere(name: str, folders: list[str]) -> bool:
 
 
 def _is_from(module: Any, folders: list[str]) -> bool:
-    """Whether a module is the user's own, in one of the folders; a virtual environment in there is not."""
-    with contextlib.suppress(Exception):  # a module may be an object that answers anything
+    """Whether a module is the user's own code in one of the folders, not a virtual environment inside."""
+    with contextlib.suppress(Exception):  # sys.modules may hold arbitrary objects
         place = module.__file__ or next(iter(module.__path__))
         return is_users(place) and any(Path(place).resolve().is_relative_to(folder) for folder in folders)
     return False

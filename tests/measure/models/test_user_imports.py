@@ -188,27 +188,27 @@ def test_the_users_code_may_go_elsewhere_and_we_do_not_follow(project: Path) -> 
 @pytest.mark.parametrize(
     ("reference", "message", "hint"),
     [
-        ("my net:Net", "my net is neither a file nor the name of a module", "FILE.py:NAME"),
-        ("my net.sub:Net", "my net.sub is neither a file nor the name of a module", "FILE.py:NAME"),
-        ("nets\\net:Net", "there is no file nets\\net", None),
-        ("net.py", "net.py says not which network it means", "write net.py:NAME; it defines Net, make"),
-        ("net.py:", "net.py: says not which network it means", "it defines Net, make"),
-        ("broken.py", "broken.py says not which", "such as --model my_resnet.py:ResNet18"),
-        ("folder/net.py", "folder/net.py says not which network it means", "FILE.py:NAME"),
-        ("odd:folder/net.py", "odd:folder/net.py says not which", "write odd:folder/net.py:NAME; it defines Net"),
-        ("C:\\nets\\net.py", "says not which network it means", "FILE.py:NAME"),
-        ("", "an empty name says not which", "FILE.py:NAME"),
-        (":Net", ":Net says not where Net is", "FILE.py:NAME"),
-        ("folder/thing:Net", "there is no file folder/thing", None),
-        ("C:\\nets\\net.py:Net", "there is no file C:\\nets\\net.py", "did you mean net.py:Net?"),
-        ("folder/:Net", "folder/ is a folder, not a file", "such as folder/first.py:Net"),
-        ("./empty:Net", "./empty is a folder, not a file", "such as empty/my_resnet.py:Net"),
-        ("none/net.py:Net", "there is no file none/net.py", "there is no folder none either"),
-        ("Nett.py:Net", "there is no file Nett.py", "did you mean net.py:Net?"),
-        ("folder/frist.py:Net", "there is no file folder/frist.py", "did you mean folder/first.py:Net?"),
-        ("brokn:Net", "there is no module brokn", "did you mean broken? Modules are looked for in the current folder"),
-        ("zzz.net:Net", "there is no module zzz, so no zzz.net", "Modules are looked for"),
-        ("folder.none:Net", "there is no module folder.none", "Modules are looked for"),
+        ("my net:Net", "my net is neither a file nor a module name", "FILE.py:NAME"),
+        ("my net.sub:Net", "my net.sub is neither a file nor a module name", "FILE.py:NAME"),
+        ("nets\\net:Net", "file nets\\net does not exist", None),
+        ("net.py", "net.py does not name a network", "use net.py:NAME; it defines Net, make"),
+        ("net.py:", "net.py: does not name a network", "it defines Net, make"),
+        ("broken.py", "broken.py does not name", "such as my_resnet.py:ResNet18"),
+        ("folder/net.py", "folder/net.py does not name a network", "FILE.py:NAME"),
+        ("odd:folder/net.py", "odd:folder/net.py does not name", "use odd:folder/net.py:NAME; it defines Net"),
+        ("C:\\nets\\net.py", "does not name a network", "FILE.py:NAME"),
+        ("", "an empty name does not name", "FILE.py:NAME"),
+        (":Net", ":Net names no file or module", "FILE.py:NAME"),
+        ("folder/thing:Net", "file folder/thing does not exist", None),
+        ("C:\\nets\\net.py:Net", "file C:\\nets\\net.py does not exist", "did you mean net.py:Net?"),
+        ("folder/:Net", "folder/ is a folder", "such as folder/first.py:Net"),
+        ("./empty:Net", "./empty is a folder", "such as empty/my_resnet.py:Net"),
+        ("none/net.py:Net", "file none/net.py does not exist", "none does not exist either"),
+        ("Nett.py:Net", "file Nett.py does not exist", "did you mean net.py:Net?"),
+        ("folder/frist.py:Net", "file folder/frist.py does not exist", "did you mean folder/first.py:Net?"),
+        ("brokn:Net", "no module named brokn", "did you mean broken? Modules are searched for in the current folder"),
+        ("zzz.net:Net", "no module named zzz, needed for zzz.net", "Modules are searched for"),
+        ("folder.none:Net", "no module named folder.none", "Modules are searched for"),
     ],
 )
 def test_what_a_reference_lacks_and_what_may_have_been_meant(reference: str, message: str, hint: str | None) -> None:
@@ -238,14 +238,14 @@ def test_names_that_can_be_of_no_file() -> None:
     assert not is_file(Path("a\0b"))
     assert is_file(Path(lay("a")))
     assert not is_file(Path())
-    assert "there is no file" in refused(f"{'x' * 5000}.py:Net").message
+    assert "does not exist" in refused(f"{'x' * 5000}.py:Net").message
 
 
 def test_names_in_a_row_and_how_many_more() -> None:
     names = [f"n{number}" for number in range(10)]
     assert listed(names[:8]) == "n0, n1, n2, n3, n4, n5, n6, n7"
     assert listed(names) == "n0, n1, n2, n3, n4, n5, n6, n7 and 2 more"
-    assert listed(names, most=1) == "n0 and 9 more"
+    assert listed(names, limit=1) == "n0 and 9 more"
     assert listed([]) == ""
 
 
