@@ -13,7 +13,6 @@ from resnet_cli.formatting import dimensions
 from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.cost.conventions import SAVED_BY_PAPER, Figure
 from resnet_cli.measure.cost.flops_tables import module_rows, op_rows, total_macs
-from resnet_cli.measure.cost.layer_tree import op_title
 from resnet_cli.measure.models import model
 from resnet_cli.measure.models.input_errors import larger_input
 from resnet_cli.measure.models.model import ModelUnderTest, describe_input
@@ -21,6 +20,7 @@ from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.models.user_errors import frames_of, user_error
 from resnet_cli.measure.ops.cost import PARTS
+from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.tracer import OperatorCall, Trace
 from resnet_cli.network.architectures import FAMILY
@@ -141,7 +141,7 @@ def _contributing_ops(operators: Sequence[OperatorCall]) -> Mapping[str, set[str
     makers: dict[str, set[str]] = defaultdict(set)
     for op in operators:
         for symbol in op.counted.parts:
-            makers[symbol].add(op_title(op.name))
+            makers[symbol].add(title(op.op))
     makers[SAVED_BY_PAPER] = {"conv"}
     return makers
 

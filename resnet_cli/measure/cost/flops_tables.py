@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from resnet_cli.measure.ops.names import from_fvcore
 from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
 from resnet_cli.results.flops import ModuleFlops, Operator
-
-# fvcore's names of the operators that the dispatcher calls otherwise.
-_FVCORE_NAMES = {
-    "conv": "convolution",
-    "linear": "addmm",
-    "addmm": "addmm",
-    "batch_norm": "native_batch_norm",
-    "adaptive_avg_pool2d": "mean",
-    "matmul": "bmm",
-}
 
 
 def total_macs(operators: Iterable[OperatorCall]) -> int:
@@ -31,7 +22,7 @@ def op_rows(
     theirs: dict[str, int] = defaultdict(int)
     names = {op.name for op in forward}
     for name, figure in (fvcore or {}).items():
-        target = _FVCORE_NAMES.get(name, name)
+        target = from_fvcore(name)
         theirs[target if target in names else name] += figure
     rows = [
         _operator(name, calls, theirs.get(name, 0) if fvcore is not None else None)

@@ -7,23 +7,10 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.tracing.dataflow import DataFlow
 from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
 from resnet_cli.results.summary import Layer
-
-# Operators by the names that people call them.
-_OP_TITLES = {
-    "convolution": "conv",
-    "addmm": "linear",
-    "native_batch_norm": "batch_norm",
-    "max_pool2d_with_indices": "max_pool2d",
-    "_adaptive_avg_pool2d": "avg_pool2d",
-}
-
-
-def op_title(operator: str) -> str:
-    """`max_pool2d_with_indices` -> "max_pool2d"."""
-    return _OP_TITLES.get(operator, operator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +97,7 @@ class _Tree:
             if isinstance(child, ModuleCall):
                 row = self.layer(child, _below(call.path, child.path))
             elif child.allocated or child.counted.operations or not child.counted.counted:
-                plain = op_title(child.name)
+                plain = title(child.op)
                 number = taken[plain] = taken.get(plain, 0) + 1
                 label = plain if number == 1 else f"{plain}{number}"
                 row = self._operator(child, f"{call.path}:{label}", plain)

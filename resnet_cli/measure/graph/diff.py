@@ -8,6 +8,7 @@ from typing import Any
 
 from resnet_cli.measure.graph.alignment import Pair
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
+from resnet_cli.measure.ops.names import spoken
 from resnet_cli.results.compare import AlignedOp, Difference
 
 _NEAR = 12  # operators between an extra and a missing one that are still the same one, moved
@@ -155,19 +156,14 @@ def _difference(
     return GraphDifference(finding, mine, other)
 
 
-def op_title(operator: str) -> str:
-    """An operator in a sentence."""
-    return {"conv": "convolution", "mean": "global average pool"}.get(operator, operator.replace("_", " "))
-
-
 def _replaced(structure: GraphDiff, mine: Node, other: Node) -> GraphDifference:
-    text = f"{where(mine)}: {op_title(mine.operator)}, {structure.reference} has {op_title(other.operator)}"
+    text = f"{where(mine)}: {spoken(mine.operator)}, {structure.reference} has {spoken(other.operator)}"
     return _difference("replaced", other.operator, mine, other, mine.operator, other.operator, text)
 
 
 def _moved_finding(structure: GraphDiff, mine: Node, other: Node) -> GraphDifference:
     here, there = _after(structure.ours, mine), _after(structure.theirs, other)
-    text = f"{where(mine)}: {op_title(mine.operator)} stands behind {here}, in {structure.reference} behind {there}"
+    text = f"{where(mine)}: {spoken(mine.operator)} stands behind {here}, in {structure.reference} behind {there}"
     return _difference("moved", mine.operator, mine, other, here, there, text)
 
 
@@ -178,13 +174,13 @@ def _after(graph: Graph, node: Node) -> str:
 
 def named(node: Node) -> str:
     """An operator and its place."""
-    return f"{op_title(node.operator)} {node.label}".strip()
+    return f"{spoken(node.operator)} {node.label}".strip()
 
 
 def _extra(structure: GraphDiff, mine: Node) -> GraphDifference:
     behind = _after(structure.ours, mine)
     place = f"{mine.label}: " if mine.label else ""
-    text = f"{place}{op_title(mine.operator)} behind {behind}; {structure.reference} has none there"
+    text = f"{place}{spoken(mine.operator)} behind {behind}; {structure.reference} has none there"
     return _difference("extra", mine.operator, mine, None, mine.operator, None, text)
 
 
@@ -192,7 +188,7 @@ def _missing(structure: GraphDiff, other: Node) -> GraphDifference:
     above = resolve(structure.theirs, other, structure.partner_of)
     ours = [structure.ours.by_number[i] for i in above if i in structure.ours.by_number]
     behind = " and ".join(named(node) for node in ours) or "the image"
-    text = f"no {op_title(other.operator)} behind {behind}; {structure.reference} has {other.label or 'one'}"
+    text = f"no {spoken(other.operator)} behind {behind}; {structure.reference} has {other.label or 'one'}"
     return _difference("missing", other.operator, None, other, None, other.operator, text)
 
 
@@ -238,7 +234,7 @@ def _wiring(structure: GraphDiff, mine: Node, other: Node) -> list[GraphDifferen
     lacks = [_at(structure.ours, structure.partner_of[i]) for i in sorted(theirs - ours)]
     said = [f"reads {' and '.join(extra)}" if extra else "", f"does not read {' and '.join(lacks)}" if lacks else ""]
     place = f"{mine.label}: " if mine.label else ""
-    text = f"{place}{op_title(mine.operator)} {' and '.join(filter(None, said))}, unlike {structure.reference}"
+    text = f"{place}{spoken(mine.operator)} {' and '.join(filter(None, said))}, unlike {structure.reference}"
     return [_difference("wiring", mine.operator, mine, other, ", ".join(extra), ", ".join(lacks), text)]
 
 

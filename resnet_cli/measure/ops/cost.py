@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resnet_cli.measure.ops.names import aten, qualified
+
 PARTS: Mapping[str, str] = {
     "C": "multiply-accumulates of convolutions",
     "L": "multiply-accumulates of linear layers and matrix products",
@@ -165,51 +167,52 @@ def _elementwise(args: Sequence[Any], out: Any) -> OpCost:
     return OpCost(0, elements, "E", {"E": elements})
 
 
-_COUNTERS: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {
-    "convolution": _convolution,
-    "convolution_backward": _convolution_backward,
-    "addmm": _addmm,
-    "mm": _mm,
-    "bmm": _bmm,
-    "baddbmm": _baddbmm,
-    "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "_scaled_dot_product_flash_attention": _attention,
-    "_scaled_dot_product_efficient_attention": _attention,
-    "_scaled_dot_product_cudnn_attention": _attention,
-    "_scaled_dot_product_attention_math": _attention,
-    "_scaled_dot_product_fused_attention_overrideable": _attention,
-    "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
-    "_scaled_dot_product_flash_attention_backward": _attention_backward,
-    "_scaled_dot_product_efficient_attention_backward": _attention_backward,
-    "_scaled_dot_product_cudnn_attention_backward": _attention_backward,
-    "_softmax": _softmax,
-    "_safe_softmax": _softmax,
-    "_log_softmax": _softmax,
-    "native_layer_norm": _norm_over_sample,
-    "native_group_norm": _norm_over_sample,
-    "_fused_rms_norm": _norm_over_sample,
-    "native_batch_norm": _batch_norm,
-    "cudnn_batch_norm": _batch_norm,
-    "_native_batch_norm_legit": _batch_norm,
-    "_native_batch_norm_legit_no_training": _batch_norm,
-    "relu": _relu,
-    "add": _add,
-    "max_pool2d_with_indices": _max_pool,
-    "avg_pool2d": _average,
-    "_adaptive_avg_pool2d": _average,
-    "_adaptive_avg_pool3d": _average,
-    "avg_pool1d": _average,
-    "avg_pool3d": _average,
-    "mean": _average,
-    "sum": _reduction,
-    "amax": _reduction,
-    "amin": _reduction,
-    "max": _reduction,
-    "min": _reduction,
+# One row is all that a further operator needs.
+_RULES: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {
+    "aten::convolution": _convolution,
+    "aten::convolution_backward": _convolution_backward,
+    "aten::addmm": _addmm,
+    "aten::mm": _mm,
+    "aten::bmm": _bmm,
+    "aten::baddbmm": _baddbmm,
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "aten::_scaled_dot_product_flash_attention": _attention,
+    "aten::_scaled_dot_product_efficient_attention": _attention,
+    "aten::_scaled_dot_product_cudnn_attention": _attention,
+    "aten::_scaled_dot_product_attention_math": _attention,
+    "aten::_scaled_dot_product_fused_attention_overrideable": _attention,
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
+    "aten::_scaled_dot_product_flash_attention_backward": _attention_backward,
+    "aten::_scaled_dot_product_efficient_attention_backward": _attention_backward,
+    "aten::_scaled_dot_product_cudnn_attention_backward": _attention_backward,
+    "aten::_softmax": _softmax,
+    "aten::_safe_softmax": _softmax,
+    "aten::_log_softmax": _softmax,
+    "aten::native_layer_norm": _norm_over_sample,
+    "aten::native_group_norm": _norm_over_sample,
+    "aten::_fused_rms_norm": _norm_over_sample,
+    "aten::native_batch_norm": _batch_norm,
+    "aten::cudnn_batch_norm": _batch_norm,
+    "aten::_native_batch_norm_legit": _batch_norm,
+    "aten::_native_batch_norm_legit_no_training": _batch_norm,
+    "aten::relu": _relu,
+    "aten::add": _add,
+    "aten::max_pool2d_with_indices": _max_pool,
+    "aten::avg_pool2d": _average,
+    "aten::_adaptive_avg_pool2d": _average,
+    "aten::_adaptive_avg_pool3d": _average,
+    "aten::avg_pool1d": _average,
+    "aten::avg_pool3d": _average,
+    "aten::mean": _average,
+    "aten::sum": _reduction,
+    "aten::amax": _reduction,
+    "aten::amin": _reduction,
+    "aten::max": _reduction,
+    "aten::min": _reduction,
 }
-_ELEMENTWISE = frozenset({"hardswish", "hardsigmoid", "hardtanh", "clamp", "clamp_min", "dropout", "native_dropout"})
+_ELEMENTWISE = aten("hardswish hardsigmoid hardtanh clamp clamp_min dropout native_dropout")
 # Moves, views and bookkeeping: no arithmetic.
-_FREE = frozenset(
+_FREE = aten(
     """
     view _unsafe_view reshape _reshape_alias t transpose permute expand squeeze unsqueeze slice select split
     unbind split_with_sizes chunk as_strided alias detach clone copy contiguous _to_copy cat stack empty
@@ -219,12 +222,12 @@ _FREE = frozenset(
     _local_scalar_dense scalar_tensor linspace eye tril triu unfold im2col index_select masked_fill scatter
     index_put embedding flip repeat_interleave tile pixel_unshuffle upsample_nearest2d native_channel_shuffle
     rand randn randint randperm bernoulli uniform normal lift resize set _reshape_copy view_copy
-    """.split()
+    """
 )
 
 
 def op_cost(func: Any, args: Sequence[Any], out: Any) -> OpCost:
-    """The cost of one call of an aten operator.
+    """The cost of one call of an operator.
 
     Args:
         func: the operator, a `torch._ops.OpOverload`.
@@ -234,21 +237,15 @@ def op_cost(func: Any, args: Sequence[Any], out: Any) -> OpCost:
     Returns:
         The cost; `counted` is False where no rule knows the operator (its name then has to be shown).
     """
-    name = bare_name(func)
-    counter = _COUNTERS.get(name)
-    if counter is not None:
-        return counter(args, out)
+    name = qualified(func)
+    rule = _RULES.get(name)
+    if rule is not None:
+        return rule(args, out)
     if name in _FREE or func.is_view:
         return FREE
     if torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
         return _elementwise(args, out)
     return UNCOUNTED
-
-
-def bare_name(func: Any) -> str:
-    """`aten::relu_` -> "relu": the operator without its name space and without the mark of the in-place form."""
-    name: str = func._schema.name.split("::")[-1]
-    return name if name.startswith("__") else name.rstrip("_")
 
 
 def in_place(func: Any) -> bool:

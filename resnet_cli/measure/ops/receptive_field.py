@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resnet_cli.measure.ops.names import aten
+
 Pair = tuple[int, int]
 
 
@@ -25,12 +27,12 @@ def mark(tensor: Tensor, receptive: Field | None) -> None:
     tensor._resnet_cli_field = receptive  # type: ignore[attr-defined]
 
 
-_WINDOWS = frozenset({"convolution", "max_pool2d_with_indices", "avg_pool2d"})
-_PIXELWISE = frozenset(
+_WINDOWS = aten("convolution max_pool2d_with_indices avg_pool2d")
+_PIXELWISE = aten(
     """
     native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm relu
     hardswish hardsigmoid hardtanh clamp dropout native_dropout alias clone _to_copy contiguous cat
-    """.split()
+    """
 )
 
 
@@ -50,13 +52,13 @@ def after(func: Any, name: str, args: Sequence[Any], activations: Sequence[Tenso
 
 
 def _through_window(name: str, args: Sequence[Any], before: Field) -> Field | None:
-    if args[0].dim() != 4 or (name == "convolution" and args[6]):
+    if args[0].dim() != 4 or (name == "aten::convolution" and args[6]):
         return None
-    if name == "convolution":
+    if name == "aten::convolution":
         kernel, stride, dilation = args[1].shape[2:], args[3], args[5]
     else:
         kernel, stride, dilation = args[1], (args[2] if len(args) > 2 and args[2] else args[1]), (1, 1)
-        if name == "max_pool2d_with_indices" and len(args) > 4:
+        if name == "aten::max_pool2d_with_indices" and len(args) > 4:
             dilation = args[4]
     pairs = [(tuple(value) * 2)[:2] for value in (kernel, stride, dilation)]
     size, steps = [], []

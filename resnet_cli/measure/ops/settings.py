@@ -7,33 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from resnet_cli.measure.ops.cost import bare_name
+from resnet_cli.measure.ops.names import kind, qualified
 
 Settings = dict[str, Any]
-
-_NAMES = {
-    "convolution": "conv",
-    "native_batch_norm": "batch_norm",
-    "cudnn_batch_norm": "batch_norm",
-    "miopen_batch_norm": "batch_norm",
-    "_native_batch_norm_legit": "batch_norm",
-    "_native_batch_norm_legit_no_training": "batch_norm",
-    "_batch_norm_with_update": "batch_norm",
-    "_batch_norm_no_update": "batch_norm",
-    "max_pool2d_with_indices": "max_pool",
-    "avg_pool2d": "avg_pool",
-    "_adaptive_avg_pool2d": "adaptive_avg_pool",
-    "addmm": "linear",
-    "mm": "linear",
-    "native_group_norm": "group_norm",
-    "native_layer_norm": "layer_norm",
-    "native_dropout": "dropout",
-    "_prelu_kernel": "prelu",
-    "_softmax": "softmax",
-    "reflection_pad2d": "reflection_pad",
-    "replication_pad2d": "replication_pad",
-    "constant_pad_nd": "constant_pad",
-}
 
 # They hand on what they are given: the same values, perhaps in another shape or another place in memory.
 IDENTITY_OPS = frozenset(
@@ -75,11 +51,11 @@ def describe(func: Any, given: Mapping[str, Any]) -> tuple[str, Settings]:
         func: the overload that ran.
         given: as `arguments` gives them.
     """
-    raw = bare_name(func)
-    name = _NAMES.get(raw, raw)
+    raw = qualified(func)
+    name = kind(raw)
     if _is_relu(raw, given):
         return "relu", {}
-    if raw == "hardtanh" and (given["min_val"], given["max_val"]) == (0, 6):
+    if raw == "aten::hardtanh" and (given["min_val"], given["max_val"]) == (0, 6):
         return "relu6", {}
     if name in _SETTINGS:
         return name, _SETTINGS[name](given)
@@ -89,9 +65,9 @@ def describe(func: Any, given: Mapping[str, Any]) -> tuple[str, Settings]:
 
 
 def _is_relu(raw: str, given: Mapping[str, Any]) -> bool:
-    if raw in ("clamp", "clamp_min"):
+    if raw in ("aten::clamp", "aten::clamp_min"):
         return bool(given.get("min") == 0 and given.get("max") is None)
-    return bool(raw == "threshold" and given["threshold"] == 0 and given["value"] == 0)
+    return bool(raw == "aten::threshold" and given["threshold"] == 0 and given["value"] == 0)
 
 
 def _holds_tensor(value: Any) -> bool:

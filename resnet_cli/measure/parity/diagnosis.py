@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from resnet_cli.measure.graph.diff import GraphDiff, GraphDifference
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
+from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.ops.settings import ACTIVATIONS
 from resnet_cli.results.compare import Diagnosis, Difference
 
@@ -188,21 +189,8 @@ def _activations(case: DiffContext) -> Iterator[Match]:
             by_kind[one.mine.operator].append(one)
     for kind, these in by_kind.items():
         other = these[0].other
-        name = "" if other is None else _spelt(other.operator)
-        yield f"activation-{kind}", f"{_spelt(kind)} stands where {case.reference} has {name}", these
-
-
-def _spelt(activation: str) -> str:
-    known = {
-        "relu": "ReLU",
-        "relu6": "ReLU6",
-        "gelu": "GELU",
-        "silu": "SiLU",
-        "elu": "ELU",
-        "leaky_relu": "LeakyReLU",
-        "prelu": "PReLU",
-    }
-    return known.get(activation, activation)
+        name = "" if other is None else spoken(other.operator)
+        yield f"activation-{kind}", f"{spoken(kind)} stands where {case.reference} has {name}", these
 
 
 def _is_stem(graph: Graph, node: Node) -> bool:

@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.ops import receptive_field
 from resnet_cli.measure.ops.attention_on_meta import as_on_devices
-from resnet_cli.measure.ops.cost import OpCost, bare_name, in_place, op_cost
+from resnet_cli.measure.ops.cost import OpCost, in_place, op_cost
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
+from resnet_cli.measure.ops.names import qualified, short
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
 
@@ -29,7 +30,7 @@ FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
 class OperatorCall:
     """One operator that ran."""
 
-    name: str
+    op: str  # qualified, "aten::convolution"
     in_place: bool
     is_view: bool
     backward: bool
@@ -44,6 +45,11 @@ class OperatorCall:
     peak: int  # bytes of activations alive, this operator's outputs included
     tallied: int | None  # FLOPs by another counter's formula, where one was asked
     reads: tuple[OperatorCall | None, ...] = ()  # who wrote what it reads; None is the input of the network
+
+    @property
+    def name(self) -> str:
+        """Its name in tables: "convolution", or "mylib::mm" for an operator that is not one of ATen."""
+        return short(self.op)
 
 
 @dataclass(slots=True)
@@ -301,18 +307,18 @@ class _Recorder(TorchDispatchMode):
         allocated = sum(self._born(tensor) for tensor in results)
         if allocated:
             self._rose()
-        name = bare_name(func)
-        if name == "detach":
+        op = qualified(func)
+        if op == "aten::detach":
             return out
         backward = self._backward_in is not None
         module = self._backward_in or (self.stack[-1] if self.stack else self.root)
         counted = op_cost(func, args, out)
         receptive = None
         if not backward and results:
-            receptive = receptive_field.after(func, name, args, activations)
+            receptive = receptive_field.after(func, op, args, activations)
             receptive_field.mark(results[0], receptive)
         call = OperatorCall(
-            name=name,
+            op=op,
             in_place=in_place(func),
             is_view=bool(func.is_view),
             backward=backward,

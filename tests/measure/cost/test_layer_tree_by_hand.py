@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.cost.layer_tree import op_title
 from resnet_cli.results.summary import Layer, SummaryResult
 from tests.helpers.models import row, rows, summary_of
 
@@ -286,8 +285,3 @@ def test_the_receptive_field_of_a_container_is_that_of_what_it_ends_with() -> No
     container: Layer = row(result, "0")
     assert (container.receptive_field, container.total_stride) == ((4, 4), (2, 2))
     assert (result.root.receptive_field, result.root.total_stride) == (None, None)
-
-
-def test_operators_under_the_names_that_people_call_them() -> None:
-    assert op_title("max_pool2d_with_indices") == "max_pool2d"
-    assert op_title("cumsum") == "cumsum"

@@ -148,7 +148,7 @@ def test_other_values_of_a_norm_are_told(ours: nn.Module, theirs: nn.Module, sub
 def test_one_operator_in_the_place_of_another_is_a_replacement() -> None:
     structure = structure_of(behind(nn.GELU()), behind(nn.ReLU()))
     assert findings(structure) == [("replaced", "relu", "gelu", "relu")]
-    assert texts(structure) == ["1: gelu, torchvision has relu"]
+    assert texts(structure) == ["1: GELU, torchvision has ReLU"]
     assert statuses(structure) == ["equal", "replaced"]
     structure = structure_of(behind(nn.AdaptiveAvgPool2d(1)), behind(nn.MaxPool2d(14)))
     assert texts(structure) == ["1: global average pool, torchvision has max pool"]
@@ -157,23 +157,23 @@ def test_one_operator_in_the_place_of_another_is_a_replacement() -> None:
 def test_an_operator_on_another_side_of_its_neighbour_has_moved() -> None:
     structure = structure_of(behind(nn.ReLU(), norm()), behind(norm(), nn.ReLU()))
     assert findings(structure) == [("moved", "relu", "convolution 0", "batch norm 1")]
-    assert texts(structure) == ["1: relu stands behind convolution 0, in torchvision behind batch norm 1"]
+    assert texts(structure) == ["1: ReLU stands behind convolution 0, in torchvision behind batch norm 1"]
     assert statuses(structure) == ["equal", "moved", "equal", "moved"]
     structure = structure_of(nn.Sequential(nn.ReLU(), conv()), nn.Sequential(conv(), nn.ReLU()))
-    assert texts(structure) == ["0: relu stands behind the image, in torchvision behind convolution 0"]
+    assert texts(structure) == ["0: ReLU stands behind the image, in torchvision behind convolution 0"]
 
 
 def test_what_one_of_the_two_has_not_is_told_with_its_place() -> None:
     more, fewer = behind(nn.ReLU(), nn.Dropout(0.3)), behind(nn.ReLU())
     structure = structure_of(more, fewer)
     assert findings(structure) == [("extra", "dropout", "dropout", None)]
-    assert texts(structure) == ["2: dropout behind relu 1; torchvision has none there"]
+    assert texts(structure) == ["2: dropout behind ReLU 1; torchvision has none there"]
     structure = structure_of(fewer, more)
     assert findings(structure) == [("missing", "dropout", None, "dropout")]
-    assert texts(structure) == ["no dropout behind relu 1; torchvision has 2"]
+    assert texts(structure) == ["no dropout behind ReLU 1; torchvision has 2"]
     assert statuses(structure) == ["equal", "equal", "missing"]
     assert texts(structure_of(conv(), nn.Sequential(nn.ReLU(), conv()))) == [
-        "no relu behind the image; torchvision has 0"
+        "no ReLU behind the image; torchvision has 0"
     ]
 
 
@@ -182,7 +182,7 @@ def test_behind_what_is_missing_stands_what_is_there() -> None:
     structure = structure_of(behind(), behind(norm(), nn.ReLU(), nn.Dropout()))
     assert texts(structure) == [
         f"no {kind} behind convolution 0; torchvision has {place}"
-        for place, kind in enumerate(("batch norm", "relu", "dropout"), start=1)
+        for place, kind in enumerate(("batch norm", "ReLU", "dropout"), start=1)
     ]
 
 

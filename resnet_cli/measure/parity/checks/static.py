@@ -9,10 +9,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.graph.diff import op_title
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
+from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.parity.config import REFERENCE, ParityRun, counts
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import BITWISE, DIFFERENT, Check, Diagnosis, Difference
@@ -54,7 +54,7 @@ def _by_kind(graph: Graph, model: nn.Module) -> str:
             if leaf.name in sizes and leaf.name not in seen:
                 seen.add(leaf.name)
                 found[node.operator] += sizes[leaf.name]
-    return ", ".join(f"{op_title(kind)} {count:,}" for kind, count in found.items())
+    return ", ".join(f"{spoken(kind)} {count:,}" for kind, count in found.items())
 
 
 def _published(comparison: ParityRun, count: int) -> str:
