@@ -12,6 +12,7 @@ import resnet_cli
 from resnet_cli import signals
 from resnet_cli.commands import bench, compare, convert, doctor, flops, report, summary
 from resnet_cli.errors import BAD_INPUT, INTERRUPTED, ResnetCliError
+from resnet_cli.files import drop_unwritten
 from resnet_cli.formatting import printable
 
 OUR_FAULT = 70
@@ -85,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            drop_unwritten()
             return _report("there is no space left on the disk", "make room, or write elsewhere", BAD_INPUT)
         text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
         return _report(text, "this is a fault of resnet-cli; --debug before the command shows where", OUR_FAULT)

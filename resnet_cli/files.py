@@ -137,6 +137,14 @@ def check_stdout() -> None:
     _open(sys.stdout)
 
 
+def drop_unwritten() -> None:
+    """What standard output could not take goes nowhere, or Python would try it again, and complain, as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _turn_away(sys.stdout)
+
+
 def _open(stream: TextIO | None) -> TextIO:
     if stream is None or stream.closed:
         raise ResnetCliError("standard output is closed", "write to a file with --output")
