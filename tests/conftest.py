@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.helpers.results_summary_flops import flops_result, summary_result
 
 # Threads that wait for work must not spin where another test's process needs the core; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Tests that a shell started in the background ignore Ctrl-C, and so would the processes in which they try it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,6 +32,7 @@ def neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "GITHUB_ACTIONS", "COLORTERM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # a buffer fails later than a write, so that it is tested
 
 
 @pytest.fixture
