@@ -99,7 +99,8 @@ def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
     assert (told["torch"]["status"], told["torch"]["required"]) == ("no", True)
     assert "ImportError: libcudart.so.13: cannot open shared object file" in told["torch"]["reason"]
     assert "rename or remove it" in told["torch"]["fix"]
-    assert {told[key]["status"] for key in ("cuda", "fvcore", "compile-cpu", "torchvision")} == {"not tried"}
+    assert {told[key]["status"] for key in ("cuda", "fvcore", "torchvision")} == {"not tried"}
+    assert told["compile-cpu"]["status"] in ("not tried", "no")  # no: there is no compiler
     assert told["safetensors"]["status"] == "yes"
     assert document["host"]["memory_bytes"] > 2**28
 
