@@ -219,7 +219,7 @@ BAD = [
     # (arguments, what the error names, what the hint says)
     (["no-such-file.json", "-o", "x.html"], "no-such-file.json cannot be read", "--format json"),
     (["--chart", "roofl", "-o", "x.svg"], "roofl", "roofline"),
-    (["--chart", "roofline", "-o", "x.html"], "chart", ".svg"),
+    (["--chart", "roofline", "-o", "x.html"], "chart", "svg"),
     (["--format", "pdf", "-o", "x"], "--format 'pdf'", "html"),
     (["-o", "x.pdf"], "x.pdf", ".html"),
     (["-o", "x.csv"], "x.csv", ".html"),

@@ -42,7 +42,7 @@ _ROWS = (
     Format("csv", (".csv",), result="formats.csv:to_csv", shows_notes=False, one_section=True),
     Format("markdown", (".md", ".markdown"), document="formats.markdown:to_markdown"),
     Format("svg", (".svg",), document="formats.svg:to_svg", chart="charts.drawing.svg_writer:standalone"),
-    Format("html", (".html", ".htm"), result="formats.html:result_to_html", report="formats.html:report_to_html"),
+    Format("html", (".html", ".htm"), result="report.html:result_to_html", report="report.html:report_to_html"),
     Format("png", (".png",), chart="formats.png:to_png"),
 )
 FORMATS = {row.key: row for row in _ROWS}

@@ -16,9 +16,12 @@ from resnet_cli.formatting import printable
 from resnet_cli.render.charts.drawing import theme
 from resnet_cli.render.charts.grouping import group_by_network
 from resnet_cli.render.document import Fields, Paragraph, Table, ViewOptions
+from resnet_cli.render.pages import validate_view
+from resnet_cli.render.pages.cells import INTERRUPTED
 from resnet_cli.render.report.overview import environment_lines, overview
 from resnet_cli.render.report.sections import sections
 from resnet_cli.results.common import Note
+from resnet_cli.results.registry import kind_of
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
@@ -52,6 +55,21 @@ def to_html(
         policy=_policy(style, script),
     )
     return page
+
+
+def result_to_html(result: Result, view: ViewOptions) -> str:
+    """The page of one result.
+
+    Raises:
+        ResnetCliError: the view asks for a column or a section that does not exist.
+    """
+    validate_view(kind_of(result), view)
+    return to_html([result], view=view)
+
+
+def report_to_html(results: Sequence[Result], notes: Sequence[Note], interrupted: bool) -> str:
+    """The page of several results."""
+    return to_html(results, (*([INTERRUPTED] if interrupted else []), *notes))
 
 
 @functools.cache
