@@ -28,10 +28,10 @@ from resnet_cli.measure.optimizations.registry import (
     Machine,
     Optimization,
     build_variant,
-    in_precision,
     machine,
 )
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, in_one_line
+from resnet_cli.measure.system.precision import in_precision
 from resnet_cli.measure.tracing.tracer import tensors_in
 from resnet_cli.results.bench import OPTIMIZATIONS, Distribution, OptimizationResult, OptimizationsResult
 from resnet_cli.results.common import Shape

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +15,13 @@ from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.cuda_graph import Capture, CudaCapture, capture_cuda_graph
 from resnet_cli.measure.optimizations.torch_compile import Compiler, compile_for, inductor
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
+from resnet_cli.measure.system.precision import TF32, Precision, cuda_precisions, in_precision
 from resnet_cli.results.bench import OPTIMIZATIONS
 
 EAGER = "eager"
 
-_TF32, _IEEE = "tf32", "ieee"
 _TF32_SINCE = _BFLOAT16_SINCE = (8, 0)  # compute capability: Ampere
 _NEEDS_CUDA = "needs a CUDA device"
-
-
-class Precision(Protocol):
-    """A part of torch that computes float32 in a precision of its own: "ieee", "tf32", …"""
-
-    fp32_precision: str
-
-
-def cuda_precisions() -> tuple[Precision, Precision]:
-    """Of convolutions and of matrix products, on a GPU."""
-    conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    matmul: Any = torch.backends.cuda.matmul
-    return conv, matmul
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +173,13 @@ def _tf32(model: nn.Module, image: Tensor, on: Machine) -> Variant:
     already = [
         name
         for name, part in zip(("convolutions", "matrix products"), on.precisions, strict=True)
-        if part.fp32_precision == _TF32
+        if part.fp32_precision == TF32
     ]
     if len(already) == len(on.precisions):
         raise UnavailableError("already on for convolutions and matrix products")
 
     def run(images: Tensor) -> object:
-        with in_precision(on.precisions, _TF32):
+        with in_precision(on.precisions, TF32):
             return model(images)
 
     return Variant(run, image, f"already on for {already[0]} in plain eager" if already else None)
@@ -204,24 +190,6 @@ def _cuda_graph(model: nn.Module, image: Tensor, on: Machine) -> Variant:
         raise UnavailableError(_NEEDS_CUDA)
     form = _best_eager(model, image)
     return Variant(capture_cuda_graph(form.run, form.image, on.capture), form.image)
-
-
-@contextlib.contextmanager
-def in_precision(parts: Sequence[Precision], precision: str = _IEEE) -> Iterator[None]:
-    """Let parts of torch compute float32 in one precision, and put theirs back.
-
-    Args:
-        parts: such as `cuda_precisions()`.
-        precision: "ieee" for all 24 bits, "tf32" for 11 of them.
-    """
-    before = [part.fp32_precision for part in parts]
-    try:
-        for part in parts:
-            part.fp32_precision = precision
-        yield
-    finally:
-        for part, old in zip(parts, before, strict=True):
-            part.fp32_precision = old
 
 
 EAGER_OPTIMIZATION = Optimization(EAGER, "plain eager", _eager)

@@ -16,6 +16,7 @@ from resnet_cli.measure.parity.checks import static, training
 from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.system.environment import environment
+from resnet_cli.measure.system.precision import full_precision
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
@@ -67,7 +68,7 @@ def compare(
     with (
         silenced(),
         torch.random.fork_rng(devices=[]),
-        _exactly(question.device),
+        full_precision(question.device),
     ):
         spread = static.spreads(ours.model) if question.weights is None else {}
         comparison = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name), progress=progress)
@@ -96,25 +97,6 @@ def _checked(comparison: ParityRun, progress: Callable[[str], None]) -> tuple[fo
         signals.acknowledge()
         return forward, True
     return forward, False
-
-
-class _exactly:  # noqa: N801  # reads as what it does
-    """Convolutions on a GPU without TF32, whose rounding would hide what is looked for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._before: tuple[bool, bool, bool] | None = None
-
-    def __enter__(self) -> None:
-        if self._device.type == "cuda":
-            cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-            self._before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic)
-            cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = False, False, True
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-            cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = self._before
 
 
 def finding_key(finding: Difference) -> str:

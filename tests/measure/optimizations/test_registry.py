@@ -33,11 +33,11 @@ from resnet_cli.measure.optimizations.registry import (
     Machine,
     Optimization,
     build_variant,
-    in_precision,
     machine,
 )
 from resnet_cli.measure.optimizations.torch_compile import compile_for
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, in_one_line
+from resnet_cli.measure.system.precision import in_precision
 from resnet_cli.network.resnet import ResNet, build
 from resnet_cli.results.bench import OPTIMIZATIONS
 from tests.helpers.fake_clock import SimulatedClock
