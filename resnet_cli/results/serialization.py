@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-import types
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.results.flops import FlopsResult, ModuleFlops
 from resnet_cli.results.registry import KINDS, kind_of, result_type
+from resnet_cli.results.report import ReportResult
+from resnet_cli.results.summary import Layer, SummaryResult
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
 
 _VERSION = 2
 _LARGEST_TEXT = 64 * 10**6  # a summary of ResNet-152 has 0.6 MB
-_DEEPEST = 200  # modules within modules; to draw more, Python's own stack is too short
-_LARGEST_NUMBER = 2**100  # beyond every count, and still a float
+_DEEPEST = 200  # modules within modules; pages and charts recurse over them
+_LARGEST_NUMBER = 1e30  # beyond every count and rate
+_DIGITS = bytes.maketrans(b"012345678E", b"999999999e")
 _HINT = "give a file that `--format json` wrote"
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    schema: str | None = None
+
+
 def to_json(result: Result) -> str:
-    """The result with every figure in full, in plain ASCII.
+    """The result with every value in full, in plain ASCII.
 
     Raises:
-        ValueError: a figure is not finite.
+        ValueError: a number is not finite.
     """
-    document = {"schema": f"resnet-cli/{kind_of(result)}/{_VERSION}", **dataclasses.asdict(result)}
+    document = {"schema": f"resnet-cli/{kind_of(result)}/{_VERSION}", **msgspec.to_builtins(result)}
     return "".join(_pieces(document, "\n")) + "\n"
 
 
@@ -47,132 +57,100 @@ def _pieces(value: Any, line: str) -> Iterator[str]:
             yield from _pieces(item, deeper)
         yield line + "]"
     else:
-        yield json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False)
+        yield json.dumps(_without_surrogates(value)) if "\\ud" in text else text
+
+
+def _without_surrogates(value: Any) -> Any:
+    """The same with lone surrogates, which stand in names of files that are not text, spelled out."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return [_without_surrogates(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def from_json(text: str | bytes) -> Result:
-    """A result that `to_json` wrote.
+    """A result that `to_json` wrote. Unknown keys are passed over; where a key is there twice, the last one counts.
+
+    All that pages and charts rely on is checked here: types, that numbers are finite and of a possible size, and that a
+    tree is at most 200 levels deep and has no negative counts.
 
     Raises:
-        ResnetCliError: it is damaged, something else, or of a newer resnet-cli.
+        ResnetCliError: it is damaged, something else, or of another version.
     """
-    document = _document(text)
-    schema = document.pop("schema", None)
-    if not isinstance(schema, str):
-        raise ResnetCliError("this is no result of resnet-cli: it has no schema", _HINT)
-    tool, _, rest = schema.partition("/")
-    kind, _, version = rest.partition("/")
-    if tool != "resnet-cli" or not version.isdecimal() or len(version) > 9:
-        raise ResnetCliError(f"this is no result of resnet-cli: its schema is {schema[:60]!r}", _HINT)
-    if int(version) > _VERSION:
+    content = (text.encode("utf-8", "replace") if isinstance(text, str) else text).removeprefix(b"\xef\xbb\xbf")
+    if len(content) > _LARGEST_TEXT:
+        raise ResnetCliError(f"the JSON is larger than {_LARGEST_TEXT // 10**6} MB", _HINT)
+    kind = _kind(_decoded(content, _Header).schema)
+    result: Result = _decoded(content, result_type(kind))
+    if _may_be_huge(content):
+        _check_numbers(msgspec.to_builtins(result), "")
+    for held in result.results if isinstance(result, ReportResult) else (result,):
+        if isinstance(held, (SummaryResult, FlopsResult)):
+            _check_tree(held.root, 0)
+    return result
+
+
+def _kind(schema: str | None) -> str:
+    """The kind of result that a schema names."""
+    if schema is None:
+        raise ResnetCliError("not a result of resnet-cli: it has no schema", _HINT)
+    match = re.fullmatch(r"resnet-cli/([a-z-]+)/([0-9]{1,9})", schema)
+    if match is None:
+        raise ResnetCliError(f"not a result of resnet-cli: its schema is {schema[:60]!r}", _HINT)
+    kind, version = match[1], int(match[2])
+    if version > _VERSION:
         raise ResnetCliError(
             f"schema {schema[:60]} is newer than this resnet-cli, which reads version {_VERSION}",
             "upgrade it: pip install --upgrade resnet-cli",
         )
-    if int(version) < _VERSION:
+    if version < _VERSION:
         raise ResnetCliError(
             f"schema {schema[:60]} is of an older resnet-cli; this one reads version {_VERSION}", "measure again"
         )
     if kind not in KINDS:
         raise ResnetCliError(f"schema {schema[:60]!r} is unknown", _HINT)
-    try:
-        result: Result = _object(document, result_type(kind), "")
-    except RecursionError:
-        raise ResnetCliError("the JSON is nested too deeply", _HINT) from None
-    return result
+    return kind
 
 
-def _document(text: str | bytes) -> dict[str, Any]:
-    """The outermost object of a JSON text, or an error that names what is wrong with the text."""
-    if len(text) > _LARGEST_TEXT:
-        raise ResnetCliError(f"the JSON is larger than {_LARGEST_TEXT // 10**6} MB", _HINT)
+def _decoded(content: bytes, kind: type[Any]) -> Any:
+    """An object of a dataclass, or an error with the place of what is wrong."""
     try:
-        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text.removeprefix("\ufeff")
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$")
+        where = place.rstrip("`").lstrip(".")
+        raise ResnetCliError(f"invalid result: {where + ': ' if where else ''}{problem}", _HINT) from None
+    except msgspec.DecodeError as error:
+        raise ResnetCliError(f"invalid JSON: {error}", _HINT) from None
     except UnicodeDecodeError as error:
         raise ResnetCliError(f"the file is not UTF-8 text (byte {error.start})", _HINT) from None
-    try:
-        document = json.loads(decoded, parse_constant=_refuse_constant, object_pairs_hook=_unique)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ResnetCliError(f"this is no JSON: {error.msg} ({where})", _HINT) from None
     except RecursionError:
         raise ResnetCliError("the JSON is nested too deeply", _HINT) from None
-    except ValueError as error:  # an integer of thousands of digits, NaN, a key twice
-        raise ResnetCliError(f"the JSON cannot be read: {error}", _HINT) from None
-    if not isinstance(document, dict):
-        raise ResnetCliError(f"the JSON is a {type(document).__name__} where an object is expected", _HINT)
-    return document
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+def _may_be_huge(content: bytes) -> bool:
+    """Whether a number may be out of range; far cheaper than looking at each one."""
+    digits = content.translate(_DIGITS)
+    return any(pattern in digits for pattern in (b"9" * 31, b"9e99", b"9e+99"))
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:60]!r} is there twice")
-    return found
+def _check_numbers(value: Any, where: str) -> None:
+    """Refuse numbers that are out of range."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_numbers(item, f"{where}.{key}" if where else key)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_numbers(item, f"{where}[{index}]")
+    elif isinstance(value, (int, float)) and abs(value) > _LARGEST_NUMBER:
+        raise ResnetCliError(f"invalid result: {where}: the number is out of range", _HINT)
 
 
-def _object(value: Any, kind: Any, where: str) -> Any:
-    """A dataclass from an object; keys that it does not know are passed over."""
-    if where.count(".") > _DEEPEST:
+def _check_tree(node: Layer | ModuleFlops, depth: int) -> None:
+    """Refuse a tree that is too deep to be drawn or has negative counts."""
+    if depth > _DEEPEST:
         raise ResnetCliError("the JSON is nested too deeply", _HINT)
-    if not isinstance(value, dict):
-        raise _wrong(where, "an object", value)
-    hints = _hints(kind)
-    filled = {}
-    for each in dataclasses.fields(kind):
-        inside = f"{where}.{each.name}" if where else each.name
-        if each.name in value:
-            filled[each.name] = _typed(value[each.name], hints[each.name], inside)
-        elif each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
-            raise ResnetCliError(f"the result lacks {inside}", _HINT)
-    return kind(**filled)
-
-
-_known_hints: dict[Any, dict[str, Any]] = {}
-
-
-def _hints(kind: Any) -> dict[str, Any]:
-    if kind not in _known_hints:
-        _known_hints[kind] = get_type_hints(kind)
-    return _known_hints[kind]
-
-
-def _typed(value: Any, kind: Any, where: str) -> Any:
-    """A value of the type that the result declares, or an error that says where it is not."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (types.UnionType, Union):
-        if value is None and types.NoneType in arguments:
-            return None
-        return _typed(value, next(one for one in arguments if one is not types.NoneType), where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _wrong(where, "a list", value)
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(value):
-            raise _wrong(where, f"a list of {len(kinds)}", value)
-        return tuple(_typed(item, one, f"{where}[{i}]") for i, (item, one) in enumerate(zip(value, kinds, strict=True)))
-    if dataclasses.is_dataclass(kind):
-        return _object(value, kind, where)
-    return _plain(value, kind, where)
-
-
-def _plain(value: Any, kind: Any, where: str) -> Any:
-    accepted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise _wrong(
-            where, {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind], value
-        )
-    if isinstance(value, (int, float)) and not (abs(value) <= _LARGEST_NUMBER and math.isfinite(value)):
-        raise ResnetCliError(f"{where} is out of range", _HINT)
-    return value
-
-
-def _wrong(where: str, expected: str, value: Any) -> ResnetCliError:
-    found = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return ResnetCliError(f"{where} should be {expected} and is {found.get(type(value), 'a number')}", _HINT)
+    if min(node.macs, node.flops, node.ops) < 0:
+        raise ResnetCliError(f"invalid result: {node.path[:60]!r} has a negative count", _HINT)
+    for child in node.children:
+        _check_tree(child, depth + 1)

@@ -40,7 +40,8 @@ def report_format(requested: str | None, output: str | None, chart: str | None) 
         row = named
     if chart is not None and row.key not in CHART_FORMATS:
         raise ResnetCliError(
-            f"`chart` cannot be combined with the format {row.key}", f"use one of {', '.join(CHART_FORMATS)}"
+            f"`chart` cannot be combined with the format {row.key}",
+            f"use {' or '.join(FORMATS[key].suffixes[0] for key in CHART_FORMATS)}",
         )
     if to_stdout and sys.stdout is not None and sys.stdout.isatty() and row.key != "json":
         raise ResnetCliError(f"refusing to print {row.key} to a terminal", "use -o report.html")
