@@ -15,7 +15,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_through
 from resnet_cli.formatting import printable
 from resnet_cli.render.formats import RESULT_FORMATS
-from resnet_cli.render.pages.sections import CONVERT
+from resnet_cli.render.pages import PAGES
 from resnet_cli.render.progress import progress
 from resnet_cli.user_files import exists
 
@@ -61,7 +61,7 @@ def convert(
     ema: Annotated[
         bool, typer.Option("--ema", help="Take the averaged (EMA) weights of a checkpoint that has both.")
     ] = False,
-    show: Annotated[str | None, options.sections(CONVERT, "all")] = None,
+    show: Annotated[str | None, options.sections(PAGES["convert"].sections, "all")] = None,
     output_format: Annotated[
         str | None,
         typer.Option(

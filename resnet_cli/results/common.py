@@ -7,11 +7,23 @@ is None, never 0. Everything here survives a round trip through JSON.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
 
 from resnet_cli.errors import ResnetCliError
 
 Shape = tuple[int, ...]
+
+# Metadata of a field of a layer, for `dataclasses.field`: what a tree of layers needs to know of it.
+ADDITIVE = {"additive": True}  # the children's values, and what the parent has of its own, add up to the parent's
+POSITIONAL = {"positional": True}  # depends on the layer's place: equal layers at two places may differ in it
+
+
+@cache
+def marked_fields(result_type: type[Any], mark: str) -> tuple[str, ...]:
+    """Names of the fields of a dataclass whose metadata hold a mark, such as "additive"."""
+    return tuple(each.name for each in fields(result_type) if each.metadata.get(mark))
 
 
 @dataclass(frozen=True, slots=True)

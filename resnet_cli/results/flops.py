@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from resnet_cli.results.common import Assertion, Environment, Input, Network, Note
+from resnet_cli.results.common import ADDITIVE, POSITIONAL, Assertion, Environment, Input, Network, Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,17 @@ class Operator:
 class ModuleFlops:
     """One module of the tree in `flops`, with what each counter says of it."""
 
-    path: str
-    name: str
+    path: str = field(metadata=POSITIONAL)
+    name: str = field(metadata=POSITIONAL)
     layer_type: str
-    depth: int
-    macs: int
-    flops: int
-    ops: int
-    backward_macs: int | None
-    torch_flops: int | None
-    fvcore: int | None
-    children: tuple[ModuleFlops, ...]
+    depth: int = field(metadata=POSITIONAL)
+    macs: int = field(metadata=ADDITIVE)
+    flops: int = field(metadata=ADDITIVE)
+    ops: int = field(metadata=ADDITIVE)
+    backward_macs: int | None = field(metadata=ADDITIVE)
+    torch_flops: int | None = field(metadata=ADDITIVE)
+    fvcore: int | None = field(metadata=ADDITIVE)
+    children: tuple[ModuleFlops, ...] = field(metadata=POSITIONAL)
 
 
 @dataclass(frozen=True, slots=True)

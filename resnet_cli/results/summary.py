@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from resnet_cli.results.common import Assertion, Environment, Input, Network, Note, Shape
+from resnet_cli.results.common import ADDITIVE, POSITIONAL, Assertion, Environment, Input, Network, Note, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,8 @@ class Layer:
     parent's own operators, which are children too) add up to the parent; `peak_bytes` alone is a maximum.
     """
 
-    path: str  # "l1.block.ResSkip.conv1"; "" is the network itself
-    name: str  # last part of the path; for the network its name
+    path: str = field(metadata=POSITIONAL)  # "l1.block.ResSkip.conv1"; "" is the network itself
+    name: str = field(metadata=POSITIONAL)  # last part of the path; for the network its name
     layer_type: str  # class of the module ("Conv2d"), or the operator's name ("add")
     is_operator: bool  # an operator that stands in a forward without a module of its own
     call: int  # 1 for the first call of this module; parameters are counted with the first call only
@@ -27,30 +27,43 @@ class Layer:
     groups: int | None
     input_shape: Shape | None
     output_shape: Shape | None
-    trainable_parameters: int
-    frozen_parameters: int
-    buffers: int  # elements
-    parameter_bytes: int
-    buffer_bytes: int
-    macs: int  # multiply-accumulates of convolutions and matrix products
-    flops: int  # 2 x macs, torch's own convention
-    ops: int  # every arithmetic operation, elementwise ones and pooling included
-    backward_macs: int | None  # None where the backward pass was not counted
-    activation_bytes: int  # newly allocated by its operators; an in-place operator allocates nothing
-    saved_for_backward_bytes: int | None  # kept by autograd for the backward pass, each storage counted once
-    peak_bytes: int  # most activation memory alive at once while it ran, inference, the input not counted
-    bytes_moved: int  # read (inputs, parameters) and written (outputs) by its operators
-    receptive_field: tuple[int, int] | None  # in input pixels (height, width), where it is defined
-    total_stride: tuple[int, int] | None  # input pixels per output pixel
-    children: tuple[Layer, ...]
+    trainable_parameters: int = field(metadata=ADDITIVE)
+    frozen_parameters: int = field(metadata=ADDITIVE)
+    buffers: int = field(metadata=ADDITIVE)  # elements
+    parameter_bytes: int = field(metadata=ADDITIVE)
+    buffer_bytes: int = field(metadata=ADDITIVE)
+    macs: int = field(metadata=ADDITIVE)  # multiply-accumulates of convolutions and matrix products
+    flops: int = field(metadata=ADDITIVE)  # 2 x macs, torch's own convention
+    ops: int = field(metadata=ADDITIVE)  # every arithmetic operation, elementwise ones and pooling included
+    backward_macs: int | None = field(metadata=ADDITIVE)  # None where the backward pass was not counted
+    activation_bytes: int = field(
+        metadata=ADDITIVE
+    )  # newly allocated by its operators; an in-place operator allocates nothing
+    saved_for_backward_bytes: int | None = field(
+        metadata=ADDITIVE | POSITIONAL
+    )  # kept by autograd for the backward pass, each storage counted once
+    peak_bytes: int = field(
+        metadata=POSITIONAL
+    )  # most activation memory alive at once while it ran, inference, the input not counted
+    bytes_moved: int = field(metadata=ADDITIVE)  # read (inputs, parameters) and written (outputs) by its operators
+    receptive_field: tuple[int, int] | None = field(
+        metadata=POSITIONAL
+    )  # in input pixels (height, width), where it is defined
+    total_stride: tuple[int, int] | None = field(metadata=POSITIONAL)  # input pixels per output pixel
+    children: tuple[Layer, ...] = field(metadata=POSITIONAL)
     # What it reads: the indices of its siblings (its parent's other children), and -1 for its parent's own input.
     # None: not known, as for what no forward calls.
-    sources: tuple[int, ...] | None = None
+    sources: tuple[int, ...] | None = field(default=None, metadata=POSITIONAL)
 
     @property
     def parameters(self) -> int:
         """Trainable and frozen parameters together."""
         return self.trainable_parameters + self.frozen_parameters
+
+    @property
+    def arithmetic_intensity(self) -> float | None:
+        """Arithmetic ops per byte read or written."""
+        return self.ops / self.bytes_moved if self.bytes_moved else None
 
 
 @dataclass(frozen=True, slots=True)

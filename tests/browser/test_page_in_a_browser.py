@@ -18,7 +18,7 @@ from resnet_cli.cli import main
 from resnet_cli.render.report.html import to_html
 from resnet_cli.results.summary import Layer
 from tests.helpers import results_bench, results_summary_flops
-from tests.render.pages import test_compare as parity
+from tests.helpers import results_compare as parity
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result

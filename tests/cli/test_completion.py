@@ -12,7 +12,6 @@ from resnet_cli.cli import app
 from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.pages import PAGES
-from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.compare import CHECKS
 
@@ -111,11 +110,11 @@ KNOWN = {
     "summary --columns ": list(PAGES["summary"].column_names()),
     "summary --columns macs,": [f"macs,{name}" for name in PAGES["summary"].column_names() if name != "macs"],
     "summary --columns nothing": [],
-    "flops --show ": list(FLOPS),
+    "flops --show ": list(PAGES["flops"].sections),
     "compare-torchvision --show tree,m": ["tree,mapping"],
-    "bench --show ": list(BENCH),
-    "convert a.pth --show ": list(CONVERT),
-    "compare-torchvision --show ": list(PARITY),
+    "bench --show ": list(PAGES["bench"].sections),
+    "convert a.pth --show ": list(PAGES["convert"].sections),
+    "compare-torchvision --show ": list(PAGES["compare-torchvision"].sections),
     "compare-torchvision --checks ": list(CHECKS),
     "compare-torchvision --checks eval,s": ["eval,settings", "eval,statistics", "eval,step", "eval,shapes"],
     "compare-torchvision --against wide": ["wide_resnet50_2", "wide_resnet101_2"],

@@ -19,7 +19,7 @@ from resnet_cli.render.charts import CHARTS
 from resnet_cli.results.report import ReportResult
 from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers import results_bench, results_summary_flops
-from tests.render.pages import test_compare as parity
+from tests.helpers import results_compare as parity
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result

@@ -19,7 +19,6 @@ from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.render.charts import CHARTS
 from resnet_cli.render.formats import RESULT_FORMATS
 from resnet_cli.render.pages import PAGES
-from resnet_cli.render.pages.sections import BENCH, CONVERT, FLOPS, PARITY
 from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.compare import CHECKS
 from tests.fuzz.sandbox import DEVICES, NOWHERE, PLACES
@@ -87,7 +86,7 @@ def _lists(words: tuple[str, ...]) -> st.SearchStrategy[str]:
     return st.lists(st.sampled_from(words), min_size=1, max_size=3).map(",".join)
 
 
-SECTIONS = {"bench": BENCH, "convert": CONVERT, "flops": FLOPS, "compare-torchvision": PARITY}
+SECTIONS = {kind: spec.sections for kind, spec in PAGES.items() if spec.sections}
 # Values that a person would give. An option that is not here gets all the others, so a new one is tried as well.
 SOUND: dict[str, st.SearchStrategy[str]] = {
     "--depth": st.sampled_from(DEPTHS).map(str),

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from resnet_cli.measure import report as _report  # noqa: F401  # before anything is replaced that it imports by name
 from resnet_cli.results.serialization import to_json
 from tests.helpers import results_bench, results_summary_flops
-from tests.render.pages import test_compare as parity
+from tests.helpers import results_compare as parity
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result

@@ -17,8 +17,8 @@ from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR
 from resnet_cli.results.compare import CHECKS
 from tests.helpers import results_bench, results_summary_flops
+from tests.helpers import results_compare as compare_results
 from tests.helpers.models import CPU
-from tests.render.pages import test_compare as compare_results
 
 BUILT_IN = ModelSource(FAMILY["resnet18"])
 OF_USER = ModelSource(FAMILY["resnet50"], "mine.py:Net", {"width": 3})

@@ -49,7 +49,7 @@ def to_csv(result: Result, view: ViewOptions) -> str:
     if not rows:
         raise ResnetCliError(f"the result has no {section} to write as CSV", "choose another section, or use JSON")
     if view.columns is not None and section == spec.tree:
-        keys = ("path", "depth", *(key for key in view.columns if key in keys))
+        keys = ("path", "depth", *spec.column_fields(view.columns))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(keys)

@@ -5,7 +5,7 @@ A page is added with one module and one row. The module is imported when a page 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,11 @@ class PageSpec:
         """The keys that `columns` of a view takes, in the order of drawing."""
         return tuple(_load(self.columns)) if self.columns else ()
 
+    def column_fields(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The fields of a layer that some columns show, as JSON and CSV call them."""
+        columns = _load(self.columns)
+        return tuple(columns[name].field for name in names)
+
 
 def _load(target: str) -> Any:
     module, _, name = target.partition(":")
@@ -75,18 +80,18 @@ PAGES: dict[str, PageSpec] = {
             "operators": "operators",
             "modules": "root",
             "conventions": "conventions",
-            "walks": "reconciliations.steps",
-            "parts": "terms",
+            "reconciliation": "reconciliations.steps",
+            "terms": "terms",
         },
         tree="modules",
         levels=True,
         collapse=True,
     ),
     "compare-torchvision": PageSpec(
-        "compare:parity_page",
+        "compare:compare_page",
         {
             "checks": "checks",
-            "findings": "differences",
+            "differences": "differences",
             "tree": "aligned_ops",
             "mapping": "mapping.pairs",
             "predictions": "predictions",
@@ -95,14 +100,16 @@ PAGES: dict[str, PageSpec] = {
         levels=True,
         collapse=True,
     ),
-    "compare-torchvision-all": PageSpec("compare.all_models:family_page", {"architectures": "architectures.checks"}),
+    "compare-torchvision-all": PageSpec(
+        "compare.all_models:all_models_page", {"architectures": "architectures.checks"}
+    ),
     "self-test": PageSpec("compare.self_test:self_test_page", {"faults": "faults"}),
     "bench": PageSpec(
         "bench:bench_page",
         {
             "timings": "timings",
-            "comparison": "versus",
-            "ladder": "optimizations.rows",
+            "versus": "versus",
+            "optimizations": "optimizations.rows",
             "layers": "layers.layers",
             "replicas": "replicas.ranks",
             "ceiling": "ceiling.compute ceiling.bandwidth",
@@ -111,9 +118,9 @@ PAGES: dict[str, PageSpec] = {
     ),
     "convert": PageSpec("convert:convert_page", {"files": "source target", "tensors": "tensors"}, csv="tensors"),
     "checkpoint": PageSpec(
-        "checkpoint:weights_page",
-        {"summary": "summary.root", "weights": "tensors"},
-        csv="weights",
+        "checkpoint:checkpoint_page",
+        {"summary": "summary.root", "tensors": "tensors"},
+        csv="tensors",
         columns="summary_columns:COLUMNS",
         tree="summary",
         levels=True,

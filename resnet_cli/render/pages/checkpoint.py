@@ -1,60 +1,66 @@
-"""The page of a file of weights: the network that it fits, then the weights, tensor by tensor."""
+"""The page of a checkpoint: the network that it fits, then its tensors."""
 
 from __future__ import annotations
 
 from resnet_cli import formatting
-from resnet_cli.formatting import printable
 from resnet_cli.render.document import Cell, Column, Document, Element, Fields, Paragraph, Row, Table, ViewOptions
-from resnet_cli.render.pages.cells import closing, counted, exact, facts, scaled, text_cell
-from resnet_cli.render.pages.summary import summary_page
+from resnet_cli.render.pages import PAGES
+from resnet_cli.render.pages.cells import EMPTY, counted, dimensions, exact, scaled, text_cell
+from resnet_cli.render.pages.elements import closing, fields, ignored, location
+from resnet_cli.render.pages.summary import summary_elements, summary_page
 from resnet_cli.results.checkpoint import CheckpointResult, TensorStatistics
 
-_NAMES = {"ours": "resnet-cli's names", "torchvision": "torchvision's names"}
+_NAMING = {"torchvision": "torchvision names", None: "its own names"}
 _FORMATS = {"torch": "torch.save"}
 _COUNTER = "num_batches_tracked"
-_MOST_DROPPED = 8
 
 
-def weights_page(result: CheckpointResult, view: ViewOptions) -> Document:
-    """The summary of the network, where one fits, with the weights behind it; or the weights alone."""
-    weights = _weights(result, view)
-    wanted = view.sections or ("summary", "weights")
-    if result.summary is None or "summary" not in wanted:
-        title = f"the weights in {result.path}"
+def checkpoint_page(result: CheckpointResult, view: ViewOptions) -> Document:
+    """The summary of the network, where one fits, and the tensors; or the tensors alone."""
+    sections = view.sections or PAGES["checkpoint"].sections
+    summary = result.summary if "summary" in sections else None
+    if summary is None:
+        title = f"weights in {result.path}"
         subtitle = f"{formatting.scaled(result.parameters)} parameters · {formatting.scaled(result.bytes, 'B')}"
-        ends = closing(result.notes, result.environment)
-        return Document(title=printable(title), subtitle=subtitle, elements=(*weights, *ends))
-    summary = summary_page(result.summary, view)
-    if "weights" not in wanted:
-        return summary
-    # What closes a page, its notes and its machine, is said once, at the end.
-    ends = closing(result.summary.notes, result.summary.environment)
-    inside = summary.elements[: len(summary.elements) - len(ends)]
-    notes = (*result.summary.notes, *result.notes)
+    elif "tensors" not in sections:
+        return summary_page(summary, view)
+    else:
+        page = summary_page(summary, view)
+        title, subtitle = page.title, page.subtitle
     return Document(
-        title=summary.title,
-        subtitle=summary.subtitle,
-        elements=(*inside, *weights, *closing(notes, result.environment)),
+        title=title,
+        subtitle=subtitle,
+        elements=(
+            *([] if summary is None else summary_elements(summary, view)),
+            *_tensors(result, view),
+            *closing((*(() if summary is None else summary.notes), *result.notes), result.environment),
+        ),
     )
 
 
-def _weights(result: CheckpointResult, view: ViewOptions) -> list[Element]:
-    shown = [one for one in result.tensors if not (view.collapse and one.name.endswith(_COUNTER))]
+def _tensors(result: CheckpointResult, view: ViewOptions) -> list[Element]:
+    shown = [tensor for tensor in result.tensors if not (view.collapse and tensor.name.endswith(_COUNTER))]
     hidden = len(result.tensors) - len(shown)
-    said = [one for one in (_fits(result), _found(result), _dropped(result)) if one]
+    elements: list[Element] = [
+        _table(shown),
+        _totals(result),
+        *_match(result),
+        *location(result.key_path, result.prefix, is_ema=result.is_ema),
+        *ignored("also in the file", result.ignored_entries),
+    ]
     if hidden:
-        said.append(f"{counted(hidden, 'counter')} of batches not shown: --no-fold shows them")
-    return [_table(shown), _totals(result), *(Paragraph("dim", one) for one in said)]
+        elements.append(Paragraph("dim", f"{counted(hidden, _COUNTER + ' counter')} hidden; --no-fold shows them"))
+    return elements
 
 
 def _table(tensors: list[TensorStatistics]) -> Table:
     columns = (
-        Column("name", "weights", numeric=False, minimum=16, comfort=36),
+        Column("name", "tensor", numeric=False, minimum=16, comfort=36),
         Column("shape", "shape", numeric=False),
         Column("dtype", "dtype", numeric=False, priority=2),
-        Column("elements", "values", priority=4),
+        Column("elements", "elements", priority=4),
         Column("bytes", "size", priority=5),
-        Column("minimum", "min", legend="of the finite values, as max, mean and std"),
+        Column("minimum", "min", legend="of finite values, as max, mean and std"),
         Column("maximum", "max"),
         Column("mean", "mean", priority=1),
         Column("standard_deviation", "std"),
@@ -62,46 +68,46 @@ def _table(tensors: list[TensorStatistics]) -> Table:
         Column("infinite", "inf"),
         Column("dead_channels", "dead", legend="channels that a batch norm multiplies by 0"),
     )
-    return Table("weights", "", columns, tuple(Row(_cells(one)) for one in tensors))
+    return Table("tensors", "", columns, tuple(Row(_cells(tensor)) for tensor in tensors))
 
 
-def _cells(one: TensorStatistics) -> dict[str, Cell]:
-    is_sick = bool(one.nan or one.infinite or one.dead_channels)
+def _cells(tensor: TensorStatistics) -> dict[str, Cell]:
+    is_suspicious = bool(tensor.nan or tensor.infinite or tensor.dead_channels)
     return {
-        "name": text_cell(one.name, "warning" if is_sick else ""),
-        "shape": Cell(formatting.dimensions(one.shape) or "scalar", formatting.dimensions(one.shape)),
-        "dtype": text_cell(one.dtype),
-        "elements": exact(one.elements),
-        "bytes": scaled(one.bytes, "B"),
-        "minimum": _figure(one.minimum),
-        "maximum": _figure(one.maximum),
-        "mean": _figure(one.mean),
-        "standard_deviation": _figure(one.standard_deviation),
-        "nan": _count(one.nan, "bad"),
-        "infinite": _count(one.infinite, "bad"),
-        "dead_channels": Cell("", None) if one.dead_channels is None else _count(one.dead_channels, "warning"),
+        "name": text_cell(tensor.name, "warning" if is_suspicious else ""),
+        "shape": dimensions(tensor.shape),
+        "dtype": text_cell(tensor.dtype),
+        "elements": exact(tensor.elements),
+        "bytes": scaled(tensor.bytes, "B"),
+        "minimum": _statistic(tensor.minimum),
+        "maximum": _statistic(tensor.maximum),
+        "mean": _statistic(tensor.mean),
+        "standard_deviation": _statistic(tensor.standard_deviation),
+        "nan": _count(tensor.nan, "bad"),
+        "infinite": _count(tensor.infinite, "bad"),
+        "dead_channels": EMPTY if tensor.dead_channels is None else _count(tensor.dead_channels, "warning"),
     }
 
 
-def _figure(value: float | None) -> Cell:
-    """A value with three digits; every digit for CSV."""
+def _statistic(value: float | None) -> Cell:
     return Cell(formatting.UNKNOWN if value is None else f"{value:.3g}", value, "" if value else "dim")
 
 
-def _count(number: int, role: str) -> Cell:
-    return exact(number, role if number else "dim")
+def _count(number: int, style: str) -> Cell:
+    """A number that should be 0."""
+    return exact(number, style if number else "dim")
 
 
 def _totals(result: CheckpointResult) -> Fields:
-    dtypes = dict.fromkeys(one.dtype for one in result.tensors if not one.name.endswith(_COUNTER))
-    return facts(
-        f"weights in {printable(result.path)}",
+    dtypes = dict.fromkeys(tensor.dtype for tensor in result.tensors if not tensor.name.endswith(_COUNTER))
+    return fields(
+        f"weights in {result.path}",
         ("format", text_cell(_FORMATS.get(result.format, result.format), value=result.format)),
         ("tensors", exact(len(result.tensors))),
         ("parameters", exact(result.parameters, "strong")),
         ("buffers", exact(result.buffers)),
         ("size", scaled(result.bytes, "B")),
-        ("size of the file", scaled(result.file_bytes, "B")),
+        ("file size", scaled(result.file_bytes, "B")),
         ("dtypes", text_cell(", ".join(dtypes))),
         ("NaN", _count(result.nan, "bad")),
         ("infinite", _count(result.infinite, "bad")),
@@ -109,26 +115,8 @@ def _totals(result: CheckpointResult) -> Fields:
     )
 
 
-def _fits(result: CheckpointResult) -> str:
+def _match(result: CheckpointResult) -> list[Element]:
+    """The network that every tensor fits."""
     if result.network is None:
-        return ""
-    names = _NAMES.get(result.naming or "", "its own names")
-    return f"every tensor has its place in {printable(result.network.name)}, under {names}"
-
-
-def _found(result: CheckpointResult) -> str:
-    """Where the tensors are in the file."""
-    where = [f"under {printable(' in '.join(reversed(result.key_path)))}"] if result.key_path else []
-    if result.is_ema:
-        where.append("averaged over training (EMA)")
-    if result.prefix:
-        where.append(f"with {printable(result.prefix)} before every name")
-    return f"found {', '.join(where)}" if where else ""
-
-
-def _dropped(result: CheckpointResult) -> str:
-    if not result.ignored_entries:
-        return ""
-    more = len(result.ignored_entries) - _MOST_DROPPED
-    names = printable(", ".join(result.ignored_entries[:_MOST_DROPPED]))
-    return f"beside them: {names}{f' and {more} more' if more > 0 else ''}"
+        return []
+    return [Paragraph("dim", f"matches {result.network.name} ({_NAMING.get(result.naming, 'resnet-cli names')})")]

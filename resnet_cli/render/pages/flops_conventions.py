@@ -1,4 +1,4 @@
-"""The tables that say why two counters disagree: conventions, walks between two figures, the parts of both."""
+"""Why two FLOP counters disagree: their conventions, the difference of two of them term by term, the terms."""
 
 from __future__ import annotations
 
@@ -9,74 +9,90 @@ from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Ta
 from resnet_cli.render.pages.cells import difference, exact, text_cell
 from resnet_cli.results.flops import Convention, FlopsResult, Reconciliation
 
+_VERDICTS = {
+    "exact": ("✓ exact", "good"),
+    "rounded": ("✓ rounded", "good"),
+    "differs": ("✗ differs", "bad"),
+    "not_run": ("not run", "dim"),
+    "formula": ("not run", "dim"),
+    "unavailable": ("unavailable", "dim"),
+}
+
 
 def conventions(result: FlopsResult) -> Table:
-    """How each tool counts: its formula, what that gives here, what the tool itself says."""
+    """How each tool counts: its formula, the formula's value for this network, what the tool itself reports."""
     columns = (
         Column("name", "convention", numeric=False, minimum=8, comfort=16),
-        Column("unit", "unit", numeric=False, priority=3, legend="what the figure is, whatever its maker calls it"),
-        Column("formula", "formula", numeric=False, priority=1, legend="over the parts counted on this network"),
+        Column(
+            "unit",
+            "unit",
+            numeric=False,
+            priority=3,
+            legend="what the number counts, regardless of the tool's label",
+        ),
+        Column("formula", "formula", numeric=False, priority=1, legend="sum of the terms of this network"),
         Column("predicted", "predicted", legend="by the formula"),
-        Column("measured", "measured", priority=2, legend="the tool's own figure"),
+        Column("measured", "measured", priority=2, legend="reported by the tool, or published"),
         Column("verdict", "verdict", numeric=False),
     )
     rows = tuple(
         Row(
             {
-                "name": text_cell(one.name),
-                "unit": text_cell(one.unit),
-                "formula": text_cell(one.formula),
-                "predicted": exact(one.predicted),
-                "measured": exact(one.measured),
-                "verdict": _verdict(one),
+                "name": text_cell(convention.name),
+                "unit": text_cell(convention.unit),
+                "formula": text_cell(convention.formula),
+                "predicted": exact(convention.predicted),
+                "measured": exact(convention.measured),
+                "verdict": _verdict(convention),
             }
         )
-        for one in result.conventions
+        for convention in result.conventions
     )
     return Table("conventions", "conventions", columns, rows)
 
 
 def _verdict(convention: Convention) -> Cell:
-    text = convention.verdict
-    if text == "rounded" and convention.rounding is not None:
-        text = f"to {formatting.scaled(convention.rounding)}"
-    mark, role = {
-        "exact": ("✓ ", "good"),
-        "rounded": ("✓ ", "good"),
-        "differs": ("✗ ", "bad"),
-        "formula": ("", "dim"),
-    }.get(convention.verdict, ("", "dim"))
-    said = {"formula": "not run"}.get(text, text)
-    return Cell(mark + text_cell(said).text, convention.verdict, role)
+    text, style = _VERDICTS.get(convention.verdict, (convention.verdict, "dim"))
+    if convention.verdict == "rounded" and convention.rounding is not None:
+        text = f"✓ to {formatting.scaled(convention.rounding)}"
+    return Cell(text, convention.verdict, style)
 
 
-def remarks(result: FlopsResult) -> list[Element]:
-    """What there is to say of single conventions, and which tools were run."""
-    said: list[Element] = [Paragraph("dim", f"{one.name}: {one.note}") for one in result.conventions if one.note]
-    ran = [f"{one.key} {one.version}" for one in result.conventions if one.version and one.measured is not None]
-    return [*said, Paragraph("dim", f"run on this network: {', '.join(ran)}")] if ran else said
+def convention_notes(result: FlopsResult) -> list[Element]:
+    """Notes on single conventions, and which tools were run."""
+    notes: list[Element] = [
+        Paragraph("dim", f"{convention.name}: {convention.note}")
+        for convention in result.conventions
+        if convention.note
+    ]
+    run = [
+        f"{convention.key} {convention.version}"
+        for convention in result.conventions
+        if convention.version and convention.measured is not None
+    ]
+    return [*notes, Paragraph("dim", f"run on this network: {', '.join(run)}")] if run else notes
 
 
-def walks(result: FlopsResult) -> list[Element]:
-    """From one figure to another, a part at a time; a table for each pair."""
-    return [_walk(result, walk) for walk in result.reconciliations]
+def reconciliations(result: FlopsResult) -> list[Element]:
+    """The difference of two counts term by term; a table for each pair."""
+    names = {convention.key: convention.name for convention in result.conventions}
+    return [_reconciliation(each, names) for each in result.reconciliations]
 
 
-def _walk(result: FlopsResult, walk: Reconciliation) -> Table:
-    names = {one.key: one.name for one in result.conventions}
+def _reconciliation(reconciliation: Reconciliation, names: Mapping[str, str]) -> Table:
     columns = (
-        Column("symbol", "part", numeric=False, minimum=4),
+        Column("symbol", "term", numeric=False, minimum=4),
         Column("meaning", "meaning", numeric=False, minimum=8, comfort=32),
         Column("operators", "operators", numeric=False, minimum=8, comfort=16, priority=3),
         Column("value", "value", priority=4),
-        Column("coefficient", "counted", numeric=False, priority=1, legend="how often each of the two counts the part"),
+        Column("coefficient", "coefficient", numeric=False, priority=1, legend="of the term in each of the two counts"),
         Column("difference", "difference"),
-        Column("running", "figure"),
+        Column("count", "count"),
     )
-    rows = [_figure(walk.start, names, walk.start_value, "")]
-    running = walk.start_value
-    for step in walk.steps:
-        running += step.difference
+    rows = [_end(reconciliation.start, names, reconciliation.start_value, "")]
+    count = reconciliation.start_value
+    for step in reconciliation.steps:
+        count += step.difference
         rows.append(
             Row(
                 {
@@ -86,33 +102,40 @@ def _walk(result: FlopsResult, walk: Reconciliation) -> Table:
                     "value": exact(step.value),
                     "coefficient": text_cell(f"{step.from_coefficient:g} → {step.to_coefficient:g}"),
                     "difference": difference(step.difference),
-                    "running": exact(running),
+                    "count": exact(count),
                 }
             )
         )
-    rows.append(_figure(walk.end, names, walk.end_value, "total"))
-    return Table("walks", f"walk: {text_cell(walk.start).text} → {text_cell(walk.end).text}", columns, tuple(rows))
+    rows.append(_end(reconciliation.end, names, reconciliation.end_value, "total"))
+    title = f"reconciliation: {reconciliation.start} → {reconciliation.end}"
+    return Table("reconciliation", title, columns, tuple(rows))
 
 
-def _figure(key: str, names: Mapping[str, str], figure: int, role: str) -> Row:
-    """An end of the walk: whose figure it is."""
+def _end(key: str, names: Mapping[str, str], count: int, style: str) -> Row:
+    """The count that a reconciliation starts or ends with."""
     cells = {
         "symbol": Cell("", key),
         "meaning": text_cell(names.get(key, key), "strong"),
-        "running": exact(figure, "strong"),
+        "count": exact(count, "strong"),
     }
-    return Row(cells, style=role)
+    return Row(cells, style=style)
 
 
-def parts(result: FlopsResult) -> Table:
+def terms(result: FlopsResult) -> Table:
     """The counted quantities that the formulas are made of."""
     columns = (
-        Column("symbol", "part", numeric=False, minimum=1),
+        Column("symbol", "term", numeric=False, minimum=1),
         Column("meaning", "meaning", numeric=False, minimum=8, comfort=16),
         Column("value", "value"),
     )
     rows = tuple(
-        Row({"symbol": text_cell(one.symbol, "strong"), "meaning": text_cell(one.meaning), "value": exact(one.value)})
-        for one in result.terms
+        Row(
+            {
+                "symbol": text_cell(term.symbol, "strong"),
+                "meaning": text_cell(term.meaning),
+                "value": exact(term.value),
+            }
+        )
+        for term in result.terms
     )
-    return Table("parts", "parts", columns, rows)
+    return Table("terms", "terms", columns, rows)

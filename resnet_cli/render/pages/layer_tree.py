@@ -1,4 +1,4 @@
-"""The tree of layers as it is drawn: identical neighbours in one branch, wrappers joined to what they wrap."""
+"""The tree of layers as every table draws it: identical neighbours in one row, wrappers joined to what they wrap."""
 
 from __future__ import annotations
 
@@ -6,43 +6,42 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import chain, groupby
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
-from resnet_cli.results.flops import ModuleFlops
-from resnet_cli.results.summary import Layer
+from resnet_cli.results.common import marked_fields
 
 PLAIN_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
-# What follows from a layer's place alone does not make it another layer. To the place belongs what it saves:
-# an input that the layer before saved already is not counted again.
-_OF_THE_PLACE = {
-    *("path", "name", "depth", "receptive_field", "total_stride", "peak_bytes"),
-    *("saved_for_backward_bytes", "sources", "children"),
-}
-_ADDITIVE = (
-    "trainable_parameters",
-    "frozen_parameters",
-    "buffers",
-    "parameter_bytes",
-    "buffer_bytes",
-    "macs",
-    "flops",
-    "ops",
-    "backward_macs",
-    "activation_bytes",
-    "saved_for_backward_bytes",
-    "bytes_moved",
-    "torch_flops",
-    "fvcore",
-)
+# What "(own)" does not have: a place in the image, an output, a moment of its own.
 _NOWHERE = {"receptive_field": None, "total_stride": None, "output_shape": None, "peak_bytes": 0}
 OWN = "(own)"  # what a module has that none of its children has, such as a parameter of its own
 
-N = TypeVar("N", Layer, ModuleFlops)
+
+class Node(Protocol):
+    """A dataclass that holds a layer and those below it; `call` and `is_operator` where it has them."""
+
+    @property
+    def path(self) -> str:
+        """From the network to the layer."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+
+    @property
+    def layer_type(self) -> str:
+        """Class of the module, or name of the operator."""
+
+    @property
+    def children(self) -> tuple[Self, ...]:
+        """In the order of their first call."""
+
+
+N = TypeVar("N", bound=Node)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRow(Generic[N]):
-    """One drawn row: the layers that it stands for, and the branches below it."""
+    """One drawn row: the layers that it stands for, and the rows below it."""
 
     members: tuple[N, ...]  # one, or identical neighbours in order; figures are summed over them
     name: str
@@ -51,52 +50,52 @@ class LayerRow(Generic[N]):
     children: tuple[LayerRow[N], ...]
 
     def __iter__(self) -> Iterator[LayerRow[N]]:
-        """This branch and all below it, in drawing order."""
+        """This row and all below it, in drawing order."""
         yield self
         for child in self.children:
             yield from child
 
 
-def layer_tree(root: N, *, fold: bool, levels: int | None = None) -> tuple[LayerRow[N], ...]:
-    """The branches below the network itself.
+def layer_tree(root: N, *, collapse: bool, levels: int | None = None) -> tuple[LayerRow[N], ...]:
+    """Every row of the tree below the network itself, in drawing order.
 
     Args:
         root: the network.
-        fold: identical neighbours become one branch, and a wrapper is joined to the one child that it has.
-        levels: how many levels are drawn; a branch that is cut stands for all below it.
+        collapse: identical neighbours become one row, and a wrapper is joined to the one child that it has.
+        levels: how many levels are drawn; a row that is cut stands for all below it.
     """
-    return _below((root,), 0, fold, levels)
+    return tuple(chain.from_iterable(_below((root,), 0, collapse, levels)))
 
 
-def _below(parents: tuple[N, ...], depth: int, fold: bool, levels: int | None) -> tuple[LayerRow[N], ...]:
+def _below(parents: tuple[N, ...], depth: int, collapse: bool, levels: int | None) -> tuple[LayerRow[N], ...]:
     """The children of layers that are drawn as one, so each child is drawn as one with its counterparts."""
     if levels is not None and depth >= levels:
         return ()
     counterparts = list(zip(*map(_complete, parents), strict=True))
-    if not fold:
-        return tuple(_branch([layers], depth, fold, levels) for layers in counterparts)
+    if not collapse:
+        return tuple(_row([layers], depth, collapse, levels) for layers in counterparts)
     runs = groupby(counterparts, key=lambda layers: signature(layers[0]))
-    return tuple(_branch(list(run), depth, fold, levels) for _, run in runs)
+    return tuple(_row(list(run), depth, collapse, levels) for _, run in runs)
 
 
-def _branch(run: list[tuple[N, ...]], depth: int, fold: bool, levels: int | None) -> LayerRow[N]:
-    faces = tips = tuple(chain.from_iterable(run))
+def _row(run: list[tuple[N, ...]], depth: int, collapse: bool, levels: int | None) -> LayerRow[N]:
+    members = tips = tuple(chain.from_iterable(run))
     names = [span(tips[0].name, run[-1][-1].name) if len(run) > 1 else tips[0].name]
     if getattr(tips[0], "call", 1) > 1:
         names[0] += f" #{getattr(tips[0], 'call', 1)}"
     path = tips[0].path if len(run) == 1 else tips[0].path.removesuffix(tips[0].name) + names[0]
-    while fold and only_wraps(tips[0]):
+    while collapse and only_wraps(tips[0]):
         tips = tuple(tip.children[0] for tip in tips)
         names.append(tips[0].name)
         path = f"{path}.{tips[0].name}"
-        faces = tips if faces[0].layer_type in PLAIN_CONTAINERS else faces
+        members = tips if members[0].layer_type in PLAIN_CONTAINERS else members
     times = f" ×{len(tips)}" if len(tips) > 1 else ""
     return LayerRow(
-        members=faces,
+        members=members,
         name=".".join(names) + times,
         path=path + times,
         depth=depth,
-        children=_below(tips, depth + 1, fold, levels) if tips[0].children else (),
+        children=_below(tips, depth + 1, collapse, levels) if tips[0].children else (),
     )
 
 
@@ -115,7 +114,7 @@ def _complete(layer: N) -> tuple[N, ...]:
     if not layer.children:
         return ()
     left: dict[str, int] = {}
-    for name in _ADDITIVE:
+    for name in marked_fields(type(layer), "additive"):
         whole = getattr(layer, name, None)
         parts: list[int | None] = [getattr(child, name, None) for child in layer.children]
         known = [part for part in parts if part is not None]
@@ -123,14 +122,17 @@ def _complete(layer: N) -> tuple[N, ...]:
             left[name] = whole - sum(known)
     if not any(left.values()) or min(left.values()) < 0:
         return layer.children
-    figures: dict[str, Any] = {**left, **_NOWHERE} if isinstance(layer, Layer) else left
-    own = replace(layer, name=OWN, path=_join(layer.path, OWN), layer_type="", children=(), **figures)
+    nowhere = {name: value for name, value in _NOWHERE.items() if hasattr(layer, name)}
+    own: Any = replace(
+        cast("Any", layer), name=OWN, path=_join(layer.path, OWN), layer_type="", children=(), **left, **nowhere
+    )
     return (*layer.children, own)
 
 
 def signature(layer: N) -> tuple[object, ...]:
-    """What makes two layers the same: kind, settings, shapes and figures, all the way down."""
-    own = tuple(getattr(layer, each.name) for each in fields(layer) if each.name not in _OF_THE_PLACE)
+    """Equal for two layers of the same type, settings, shapes and costs, all the way down."""
+    positional = marked_fields(type(layer), "positional")
+    own = tuple(getattr(layer, each.name) for each in fields(cast("Any", layer)) if each.name not in positional)
     return (own, tuple((child.name, signature(child)) for child in layer.children))
 
 

@@ -1,71 +1,73 @@
-"""The page of a summary: the layer tree, its totals, memory by phase."""
+"""The page of `summary`: the layer tree, its totals, memory by phase."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from resnet_cli import formatting
-from resnet_cli.render.document import Cell, Column, Document, Fields, Row, Table, ViewOptions
-from resnet_cli.render.pages.cells import assertions, closing, cross_checks, exact, facts, scaled, subtitle, text_cell
+from resnet_cli.render.document import Cell, Column, Document, Element, Fields, Row, Table, ViewOptions
+from resnet_cli.render.pages.cells import EMPTY, exact, ratio, scaled, text_cell
+from resnet_cli.render.pages.elements import assertions, closing, cross_checks, fields, subtitle
 from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
-from resnet_cli.render.pages.summary_columns import COLUMNS, Layers, Whole, intensity, share_of
+from resnet_cli.render.pages.summary_columns import COLUMNS, DEFAULT_COLUMNS, Layers, Whole, intensity_of, share_of
 from resnet_cli.results.summary import Layer, Memory, SummaryResult
 
-DEFAULT = ("kind", "output", "parameters", "macs", "activation", "receptive_field", "share")
 _NAME = Column("layer", "layer", numeric=False, minimum=8, comfort=24)
 
 
 def summary_page(result: SummaryResult, view: ViewOptions) -> Document:
-    """The layer tree, the totals, what other tools say."""
+    """The layer tree, the totals, what other tools report."""
     return Document(
-        title=formatting.printable(result.network.name),
+        title=result.network.name,
         subtitle=subtitle(result.network, result.input, result.parameters, result.macs),
-        elements=(
-            _tree(result, view),
-            *_totals(result),
-            *cross_checks(result.cross_checks),
-            *assertions(result.assertions),
-            *closing(result.notes, result.environment),
-        ),
+        elements=(*summary_elements(result, view), *closing(result.notes, result.environment)),
     )
 
 
-def _tree(result: SummaryResult, view: ViewOptions) -> Table:
-    drawn = layer_tree(result.root, fold=view.collapse, levels=view.levels)
-    rows = [branch for top in drawn for branch in top]
-    shares = [share for branch in rows if (share := share_of(branch.members, result.root)) is not None]
+def summary_elements(result: SummaryResult, view: ViewOptions) -> list[Element]:
+    """The page without its notes and its environment."""
+    return [
+        _layers(result, view),
+        *_totals(result),
+        *cross_checks(result.cross_checks),
+        *assertions(result.assertions),
+    ]
+
+
+def _layers(result: SummaryResult, view: ViewOptions) -> Table:
+    rows = layer_tree(result.root, collapse=view.collapse, levels=view.levels)
+    shares = [share for row in rows if (share := share_of(row.members, result.root)) is not None]
     whole = Whole(result.root, max(shares, default=0.0))
-    keys = DEFAULT if view.columns is None else view.columns
-    # What the reader names is left out last, and from the right.
-    columns = [COLUMNS[key][0] if view.columns is None else replace(COLUMNS[key][0], priority=0) for key in keys]
+    keys = DEFAULT_COLUMNS if view.columns is None else view.columns
+    columns = [COLUMNS[key].column for key in keys]
+    if view.columns is not None:  # columns that the reader names are hidden last, and from the right
+        columns = [replace(column, priority=0) for column in columns]
 
     def cells(layers: Layers) -> dict[str, Cell]:
-        return {key: COLUMNS[key][1](layers, whole) for key in keys}
+        return {key: COLUMNS[key].cell(layers, whole) for key in keys}
 
-    total = {"layer": Cell("total", "total", "strong"), **cells((result.root,)), "kind": Cell("", None)}
+    def drawn(row: LayerRow[Layer]) -> Row:
+        name = text_cell(row.name, "strong" if row.children else "", row.path)
+        return Row({"layer": name, **cells(row.members)}, row.depth)
+
+    total = {"layer": Cell("total", "total", "strong"), **cells((result.root,)), "type": EMPTY}
     return Table(
         key="layers",
         title="",
         columns=(replace(_NAME, legend=_marks(rows)), *columns),
-        rows=(
-            *(
-                Row({"layer": text_cell(b.name, "strong" if b.children else "", b.path), **cells(b.members)}, b.depth)
-                for b in rows
-            ),
-            Row(total, style="total"),
-        ),
+        rows=(*map(drawn, rows), Row(total, style="total")),
         tree=True,
         reveal="a wider terminal, --columns or --format json",
     )
 
 
-def _marks(rows: list[LayerRow[Layer]]) -> str:
-    """The meaning of the marks that stand beside names, where there are any."""
+def _marks(rows: tuple[LayerRow[Layer], ...]) -> str:
+    """The meaning of the marks beside layer names, where there are any."""
     marks = []
-    if any(len(branch.members) > 1 for branch in rows):
-        marks.append("×n is n identical layers, their figures summed")
-    if any(branch.members[0].call > 1 for branch in rows):
-        marks.append("#n is the n-th call of a module")
+    if any(len(row.members) > 1 for row in rows):
+        marks.append("×n: n identical layers, summed")
+    if any(row.members[0].call > 1 for row in rows):
+        marks.append("#n: n-th call of a module")
     return "; ".join(marks)
 
 
@@ -73,22 +75,22 @@ def _totals(result: SummaryResult) -> list[Fields]:
     memory, root = result.memory, result.root
     weights = memory.parameter_bytes + memory.buffer_bytes
     return [
-        facts(
+        fields(
             "parameters",
             ("trainable", exact(result.trainable_parameters)),
             ("frozen", exact(result.frozen_parameters)),
             ("total", exact(result.parameters, "strong")),
             ("buffers", exact(result.buffers)),
         ),
-        facts(
+        fields(
             "compute",
             ("MACs", exact(result.macs, "strong")),
-            ("FLOPs, 2 × MACs", exact(result.flops)),
-            ("every operation", exact(result.ops)),
+            ("FLOPs (2 × MACs)", exact(result.flops)),
+            ("all arithmetic ops", exact(result.ops)),
             None if root.backward_macs is None else ("MACs, backward", exact(root.backward_macs)),
-            ("operations per byte", intensity((root,), Whole(root, 1.0))),
+            ("FLOP/byte", ratio(intensity_of((root,)))),
         ),
-        facts(
+        fields(
             "memory, inference",
             ("weights", scaled(weights, "B")),
             ("input", scaled(memory.input_bytes, "B")),
@@ -97,36 +99,36 @@ def _totals(result: SummaryResult) -> list[Fields]:
             ("peak in", text_cell(memory.inference_peak_at)),
         ),
         *_training(memory, weights),
-        *_batches(result),
+        *_largest_batch(result),
     ]
 
 
 def _training(memory: Memory, weights: int) -> list[Fields]:
-    """A training step. Its peak holds the gradients of the parameters already, so they are not added again."""
+    """A training step. Its peak already holds the gradients of the parameters, so they are not added again."""
     if memory.training_peak_bytes is None:
         return []
     return [
-        facts(
+        fields(
             "memory, training",
             ("weights, input", scaled(weights + memory.input_bytes, "B")),
             ("activations, gradients", scaled(memory.training_peak_bytes, "B")),
             ("SGD momentum", scaled(memory.optimizer_bytes, "B")),
             ("total", scaled(memory.training_bytes, "B", "strong")),
             None if not memory.training_peak_at else ("peak in", text_cell(memory.training_peak_at)),
-            ("gradients alone", scaled(memory.gradient_bytes, "B")),
+            ("of which gradients", scaled(memory.gradient_bytes, "B")),
             ("saved for backward", scaled(memory.saved_for_backward_bytes, "B")),
         )
     ]
 
 
-def _batches(result: SummaryResult) -> list[Fields]:
+def _largest_batch(result: SummaryResult) -> list[Fields]:
     memory = result.memory
     if memory.largest_batch_inference is None and memory.largest_batch_training is None:
         return []
-    room = result.environment.device_memory_bytes
+    capacity = result.environment.device_memory_bytes
     return [
-        facts(
-            "largest batch" if room is None else f"largest batch in {formatting.scaled(room, 'B')}",
+        fields(
+            "largest batch" if capacity is None else f"largest batch in {formatting.scaled(capacity, 'B')}",
             ("inference", exact(memory.largest_batch_inference, "strong")),
             ("training", exact(memory.largest_batch_training, "strong")),
         )

@@ -1,4 +1,4 @@
-"""The columns of a layer tree: what each is called, what it counts, how its cell is drawn."""
+"""The columns of `summary`: a new one is one entry here, and the field of `Layer` that it shows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from resnet_cli import formatting
-from resnet_cli.formatting import UNKNOWN
 from resnet_cli.render.document import Cell, Column
+from resnet_cli.render.pages import cells
 from resnet_cli.render.pages.cells import scaled, text_cell
 from resnet_cli.results.summary import Layer
 
@@ -16,29 +16,55 @@ Layers = tuple[Layer, ...]
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What a row's figure may be held against."""
+    """What shares are of."""
 
     root: Layer
-    widest: float  # the largest share of any drawn row: a full bar
+    largest: float  # share of any drawn row: a full bar
 
 
-Draw = Callable[[Layers, Whole], Cell]
+Draw = Callable[[Layers, str, Whole], Cell]  # a cell of the layers that one row stands for, from a field of theirs
 
 
-def _total(layers: Layers, name: str) -> int | None:
-    values = [getattr(layer, name) for layer in layers]
+@dataclass(frozen=True, slots=True)
+class LayerColumn:
+    """A column of the layer tree."""
+
+    column: Column
+    field: str  # of `Layer`, as JSON and CSV call it
+    draw: Draw
+
+    def cell(self, layers: Layers, whole: Whole) -> Cell:
+        """The cell of the layers that one row stands for."""
+        return self.draw(layers, self.field, whole)
+
+
+def _total(layers: Layers, field: str) -> int | None:
+    values = [getattr(layer, field) for layer in layers]
     return None if None in values else sum(values)
 
 
-def _sum(name: str, unit: str = "") -> Draw:
-    return lambda layers, _: scaled(_total(layers, name), unit)
+def _sum(layers: Layers, field: str, _: Whole) -> Cell:
+    return scaled(_total(layers, field))
 
 
-def _kind(layers: Layers, _: Whole) -> Cell:
+def _sum_bytes(layers: Layers, field: str, _: Whole) -> Cell:
+    return scaled(_total(layers, field), "B")
+
+
+def _largest_bytes(layers: Layers, field: str, _: Whole) -> Cell:
+    return scaled(max(getattr(layer, field) for layer in layers), "B")
+
+
+def _number(layers: Layers, field: str, _: Whole) -> Cell:
+    return cells.exact(getattr(layers[0], field))
+
+
+def _type(layers: Layers, field: str, _: Whole) -> Cell:
     layer = layers[0]
+    layer_type = getattr(layer, field)
     if layer.is_operator:
-        return text_cell("operator" if layer.layer_type == layer.name else layer.layer_type, "dim")
-    parts = [layer.layer_type]
+        return text_cell("operator" if layer_type == layer.name else layer_type, "dim")
+    parts = [layer_type]
     if layer.kernel_size:
         parts.append(formatting.dimensions(layer.kernel_size))
     if layer.stride and set(layer.stride) != {1}:
@@ -50,126 +76,112 @@ def _kind(layers: Layers, _: Whole) -> Cell:
     return text_cell(" ".join(parts), "dim")
 
 
-def _shape(name: str) -> Draw:
-    def draw(layers: Layers, _: Whole) -> Cell:
-        text = formatting.dimensions(getattr(layers[0], name))
-        return Cell(text, None if text == UNKNOWN else text.replace("×", "x"), "dim" if text == UNKNOWN else "")
-
-    return draw
+def _shape(layers: Layers, field: str, _: Whole) -> Cell:
+    shape = getattr(layers[0], field)
+    return text_cell(None if shape is None else formatting.dimensions(shape))
 
 
-def _span(name: str) -> Draw:
-    """A figure of the place: from the first of the layers to the last."""
-
-    def draw(layers: Layers, _: Whole) -> Cell:
-        ends = [getattr(layers[index], name) for index in (0, -1)]
-        if None in ends:
-            return Cell(UNKNOWN, None, "dim")
-        texts = [formatting.size(end) for end in ends]
-        text = texts[0] if texts[0] == texts[1] else "–".join(texts)
-        return Cell(text, ends[1][0] if text.isdecimal() else text.replace("×", "x").replace("–", "-"))
-
-    return draw
+def _range(layers: Layers, field: str, _: Whole) -> Cell:
+    """A size that depends on the place: from the first of the layers to the last."""
+    ends = [getattr(layers[index], field) for index in (0, -1)]
+    if None in ends:
+        return text_cell(None)
+    first, last = (formatting.size(end) for end in ends)
+    return Cell(first if first == last else f"{first}–{last}", ends[1][0])
 
 
-def _peak(layers: Layers, _: Whole) -> Cell:
-    return scaled(max(layer.peak_bytes for layer in layers), "B")
+def _intensity(layers: Layers, _: str, __: Whole) -> Cell:
+    return cells.ratio(intensity_of(layers))
 
 
-def intensity(layers: Layers, _: Whole) -> Cell:
-    """Operations per byte that is read or written."""
-    moved, operations = _total(layers, "bytes_moved"), _total(layers, "ops")
-    value = operations / moved if moved and operations is not None else None
-    return Cell(formatting.ratio(value), value, "" if value else "dim")
+def intensity_of(layers: Layers) -> float | None:
+    """Arithmetic ops of the layers per byte that they read or write."""
+    moved = sum(layer.bytes_moved for layer in layers)
+    return sum(layer.ops for layer in layers) / moved if moved else None
 
 
-def _share(layers: Layers, whole: Whole) -> Cell:
-    value = share_of(layers, whole.root)
-    bar = None if value is None or not whole.widest else min(value / whole.widest, 1.0)
-    return Cell(formatting.percent(value) if value != 0 else "0", value, "" if value else "dim", bar)
+def _share(layers: Layers, _: str, whole: Whole) -> Cell:
+    return cells.share(share_of(layers, whole.root), whole.largest)
 
 
 def share_of(layers: Layers, root: Layer) -> float | None:
-    """The layers' part of the network's MACs; None where it has none."""
+    """The layers' share of the network's MACs; None where it has none."""
     return sum(layer.macs for layer in layers) / root.macs if root.macs else None
 
 
-def _call(layers: Layers, _: Whole) -> Cell:
-    return Cell(str(layers[0].call), layers[0].call)
-
-
-# The column's key, what it looks like, and how its cell is drawn. The order is the order of drawing.
-COLUMNS: dict[str, tuple[Column, Draw]] = {
-    column.key: (column, draw)
-    for column, draw in (
-        (
-            Column(
-                "kind",
-                "kind",
-                numeric=False,
-                minimum=6,
-                comfort=14,
-                priority=6,
-                legend="class, kernel, /stride, d dilation, g groups where they are not 1",
-            ),
-            _kind,
+_ENTRIES = (
+    LayerColumn(
+        Column(
+            "type",
+            "type",
+            numeric=False,
+            minimum=6,
+            comfort=14,
+            priority=6,
+            legend="class, kernel size; /s stride, d dilation, g groups if ≠ 1",
         ),
-        (Column("call", "call", legend="1 for the first call of the module"), _call),
-        (Column("input", "input", legend="shape of the first input"), _shape("input_shape")),
-        (Column("output", "output", priority=3, legend="shape of the first output"), _shape("output_shape")),
-        (
-            Column("parameters", "params", legend="trainable and frozen; a module called again adds none"),
-            _sum("parameters"),
+        "layer_type",
+        _type,
+    ),
+    LayerColumn(Column("call", "call", legend="1 for the first call of the module"), "call", _number),
+    LayerColumn(Column("input", "input", legend="shape of the first input"), "input_shape", _shape),
+    LayerColumn(Column("output", "output", priority=3, legend="shape of the first output"), "output_shape", _shape),
+    LayerColumn(
+        Column("parameters", "params", legend="trainable + frozen; shared modules counted once"), "parameters", _sum
+    ),
+    LayerColumn(Column("trainable", "trainable", legend="parameters with requires_grad"), "trainable_parameters", _sum),
+    LayerColumn(Column("frozen", "frozen", legend="parameters without requires_grad"), "frozen_parameters", _sum),
+    LayerColumn(
+        Column("buffers", "buffers", legend="elements of buffers, such as running statistics"), "buffers", _sum
+    ),
+    LayerColumn(
+        Column("macs", "MACs", priority=1, legend="of convolutions and matrix products; 1 MAC = 2 FLOPs"),
+        "macs",
+        _sum,
+    ),
+    LayerColumn(Column("flops", "FLOPs", legend="2 × MACs, as torch's FlopCounterMode counts"), "flops", _sum),
+    LayerColumn(
+        Column("ops", "ops", legend="all arithmetic ops: batch norm, ReLU, adds and pooling included"), "ops", _sum
+    ),
+    LayerColumn(Column("backward", "backward", legend="MACs of the backward pass"), "backward_macs", _sum),
+    LayerColumn(
+        Column(
+            "activation",
+            "activation",
+            priority=2,
+            legend="bytes allocated in the forward pass; in-place operators allocate none",
         ),
-        (Column("trainable", "trainable", legend="parameters that take a gradient"), _sum("trainable_parameters")),
-        (Column("frozen", "frozen", legend="parameters that take no gradient"), _sum("frozen_parameters")),
-        (Column("buffers", "buffers", legend="elements that are saved but not trained"), _sum("buffers")),
-        (
-            Column(
-                "macs",
-                "MACs",
-                priority=1,
-                legend="multiply-accumulates of convolutions and matrix products; 1 MAC = 2 FLOPs",
-            ),
-            _sum("macs"),
-        ),
-        (Column("flops", "FLOPs", legend="2 × MACs, as torch's own counter counts"), _sum("flops")),
-        (
-            Column(
-                "operations",
-                "operations",
-                legend="every arithmetic operation: batch norm, ReLU, adds and pooling included",
-            ),
-            _sum("ops"),
-        ),
-        (Column("backward", "backward", legend="MACs of the backward pass"), _sum("backward_macs")),
-        (
-            Column(
-                "activation",
-                "memory",
-                priority=2,
-                legend="activation bytes that the forward pass allocates; an in-place operator allocates none",
-            ),
-            _sum("activation_bytes", "B"),
-        ),
-        (
-            Column("saved", "saved", legend="bytes kept by autograd for backward"),
-            _sum("saved_for_backward_bytes", "B"),
-        ),
-        (
-            Column("peak", "peak", legend="most activation bytes alive at once in inference, the input not counted"),
-            _peak,
-        ),
-        (Column("moved", "moved", legend="bytes read and written by the operators"), _sum("bytes_moved", "B")),
-        (Column("intensity", "op/B", legend="operations per byte moved"), intensity),
-        (
-            Column("receptive_field", "field", priority=5, legend="receptive field in input pixels"),
-            _span("receptive_field"),
-        ),
-        (Column("stride", "stride", legend="input pixels per output pixel"), _span("total_stride")),
-        (
-            Column("share", "share", priority=4, bar=True, legend="of all MACs; a full bar is the largest row"),
-            _share,
-        ),
-    )
-}
+        "activation_bytes",
+        _sum_bytes,
+    ),
+    LayerColumn(
+        Column("saved", "saved", legend="bytes that autograd keeps for the backward pass"),
+        "saved_for_backward_bytes",
+        _sum_bytes,
+    ),
+    LayerColumn(
+        Column("peak", "peak", legend="peak activation memory while the layer runs (inference, without the input)"),
+        "peak_bytes",
+        _largest_bytes,
+    ),
+    LayerColumn(
+        Column("bytes", "bytes r/w", legend="bytes read and written by the operators"), "bytes_moved", _sum_bytes
+    ),
+    LayerColumn(
+        Column("intensity", "FLOP/byte", legend="arithmetic ops per byte read or written"),
+        "arithmetic_intensity",
+        _intensity,
+    ),
+    LayerColumn(
+        Column("field", "field", priority=5, legend="receptive field in input pixels"), "receptive_field", _range
+    ),
+    LayerColumn(Column("stride", "stride", legend="input pixels per output pixel"), "total_stride", _range),
+    LayerColumn(
+        Column("share", "share", priority=4, bar=True, legend="of all MACs; a full bar is the largest row"),
+        "macs_share",
+        _share,
+    ),
+)
+# In the order of drawing.
+COLUMNS = {entry.column.key: entry for entry in _ENTRIES}
+DEFAULT_COLUMNS = ("type", "output", "parameters", "macs", "activation", "field", "share")

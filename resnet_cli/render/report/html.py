@@ -17,7 +17,7 @@ from resnet_cli.render.charts.drawing import theme
 from resnet_cli.render.charts.grouping import group_by_network
 from resnet_cli.render.document import Fields, Paragraph, Table, ViewOptions
 from resnet_cli.render.pages import validate_view
-from resnet_cli.render.pages.cells import INTERRUPTED
+from resnet_cli.render.pages.elements import INTERRUPTED
 from resnet_cli.render.report.overview import environment_lines, overview
 from resnet_cli.render.report.sections import sections
 from resnet_cli.results.common import Note

@@ -16,7 +16,7 @@ from resnet_cli.measure.parity import family
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import model_pair
 from resnet_cli.network.architectures import FAMILY, ModelSpec
-from tests.render.pages import test_compare as parity
+from tests.helpers import results_compare as parity
 
 SMALL = ParityConfig(shape=(2, 3, 32, 32), checks=("parameters", "settings", "eval"))
 

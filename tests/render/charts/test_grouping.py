@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from resnet_cli.render.charts.grouping import group_by_network
 from tests.helpers import results_bench, results_summary_flops
-from tests.render.pages.test_compare import family, same
+from tests.helpers.results_compare import family, same
 
 
 def test_results_of_one_network_are_one_entry() -> None:

@@ -21,7 +21,7 @@ from resnet_cli.render.report.sections import SECTIONS
 from resnet_cli.results.common import Note
 from resnet_cli.results.summary import Layer
 from tests.helpers import results_bench, results_summary_flops
-from tests.render.pages import test_compare as parity
+from tests.helpers import results_compare as parity
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result

@@ -11,8 +11,8 @@ from resnet_cli.measure.models import model
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.report.html import to_html
 from tests.helpers import results_bench
+from tests.helpers import results_compare as parity
 from tests.helpers.charted_models import ours, times
-from tests.render.pages import test_compare as parity
 
 MOST = 300_000  # bytes
 

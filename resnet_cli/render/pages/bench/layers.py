@@ -1,183 +1,168 @@
-"""Where the time goes: a layer's share of it beside its share of the MACs, so that what only moves bytes stands out."""
+"""Time by layer: a layer's share of the time beside its share of the MACs, so that what only moves bytes stands out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from resnet_cli import formatting
 from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table, ViewOptions
-from resnet_cli.render.pages.cells import counted, exact, scaled, seconds, share, text_cell
+from resnet_cli.render.pages.cells import counted, exact, ratio, scaled, seconds, share, text_cell
+from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.results.bench import LayerTime, LayerTimes
 
 _TIME = Column("time_s", "time")
 _SHARE = Column("share", "of time", bar=True, legend="a full bar is the largest share of either column")
 _MACS = Column("macs_share", "of MACs", bar=True)
 _RATE = Column("flops_per_s", "FLOP/s", priority=3)
-_BANDWIDTH = Column("bytes_per_s", "B/s", priority=2, legend="bytes that the operators read and write, by their shapes")
-_INTENSITY = Column("intensity", "op/B", priority=4, legend="operations per byte")
+_BANDWIDTH = Column("bytes_per_s", "B/s", priority=2, legend="bytes read and written, from the operators' shapes")
+_INTENSITY = Column("arithmetic_intensity", "FLOP/byte", priority=4, legend="arithmetic ops per byte read or written")
 _BOUND = Column(
-    "bound", "bound by", numeric=False, priority=1, legend="by operations per byte and the measured ceilings"
+    "bound", "bound by", numeric=False, priority=1, legend="from FLOP/byte and the measured peaks of this machine"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Branch:
-    layer: LayerTime
+class _TimedNode:
+    """A layer's time in the tree that all tables draw."""
+
+    path: str
     name: str
-    children: tuple[_Branch, ...]
+    layer_type: str
+    call: int
+    timing: LayerTime | None  # None: the network itself
+    children: tuple[_TimedNode, ...]
 
 
 def layer_times(result: LayerTimes | None, view: ViewOptions) -> list[Element]:
-    """By kind of layer and layer by layer; unfolded the layers alone, under their paths."""
+    """Time by layer type, then layer by layer."""
     if result is None:
         return []
-    branches = _branches(result.layers, view.collapse)
-    widest = max((max(one.share, one.macs_share) for one in result.layers if one.path), default=1.0)
-    tree = Table(
+    return [_by_type(result), _by_layer(result, view), Paragraph("dim", _instrumentation(result))]
+
+
+# Layer by layer
+
+
+def _by_layer(result: LayerTimes, view: ViewOptions) -> Table:
+    largest = max((max(layer.share, layer.macs_share) for layer in result.layers if layer.path), default=1.0)
+    columns = (
+        Column("layer", "layer", numeric=False, minimum=8, comfort=20),
+        *(_TIME, _SHARE, _MACS, _RATE, _BANDWIDTH, _INTENSITY),
+        *([_BOUND] if any(layer.bound is not None for layer in result.layers) else []),
+    )
+    rows = layer_tree(_root(result), collapse=view.collapse, levels=view.levels)
+    return Table(
         "layers",
-        f"layers at batch {result.batch_size:,}" if view.collapse else "",
-        _columns(result, ("layer", "layer"), view.collapse),
-        (*_tree(branches, 0, view, widest), _total(result)),
+        f"time by layer, batch {result.batch_size:,}",
+        columns,
+        (*_rows(rows, largest), _total(result, "layer")),
         tree=True,
-        reveal="a wider terminal or --format json",
-    )
-    if not view.collapse:
-        return [tree]
-    return [_kinds(result), tree, Paragraph("dim", _cost(result))]
-
-
-def _columns(result: LayerTimes, name: tuple[str, str], fold: bool) -> tuple[Column, ...]:
-    known = any(one.bound is not None for one in result.layers)
-    return (
-        Column(*name, numeric=False, minimum=8, comfort=20),
-        *([] if fold else [Column("kind", "kind", numeric=False), Column("call", "call")]),
-        _TIME,
-        *([] if fold else [Column("low_s", "from"), Column("high_s", "to")]),
-        _SHARE,
-        *([] if fold else [Column("macs", "MACs"), Column("bytes_moved", "moved")]),
-        *(_MACS, _RATE, _BANDWIDTH, _INTENSITY),
-        *([_BOUND] if known else []),
     )
 
 
-def _cells(one: LayerTime, widest: float) -> dict[str, Cell]:
-    bound = Cell("", None) if one.bound is None else text_cell(one.bound, "warning" if one.bound == "memory" else "")
-    return {
-        "kind": text_cell(one.layer_type, "dim"),
-        "call": exact(one.call),
-        "time_s": seconds(one.time_s),
-        "low_s": seconds(one.ci_low_s),
-        "high_s": seconds(one.ci_high_s),
-        "share": share(one.share, widest),
-        "macs": scaled(one.macs),
-        "bytes_moved": scaled(one.bytes_moved, "B"),
-        "macs_share": share(one.macs_share, widest),
-        "flops_per_s": scaled(one.flops_per_s),
-        "bytes_per_s": scaled(one.bytes_per_s),
-        "intensity": Cell(
-            formatting.ratio(one.arithmetic_intensity),
-            one.arithmetic_intensity,
-            "" if one.arithmetic_intensity else "dim",
-        ),
-        "bound": bound,
-    }
+def _root(result: LayerTimes) -> _TimedNode:
+    """The tree of the layers below the network itself."""
+    below = [layer for layer in result.layers if layer.path]
+    children = tuple(_nodes(below, min((layer.depth for layer in below), default=0)))
+    return _TimedNode("", "", "", 1, None, children)
 
 
-# The tree
-
-
-def _branches(layers: Sequence[LayerTime], fold: bool) -> tuple[_Branch, ...]:
-    """The layers below the network itself as a tree; a wrapper is joined to the one module that it has."""
-    inside = [one for one in layers if one.path]
-    top = min((one.depth for one in inside), default=0)
-    return tuple(_grown(inside, top, fold))
-
-
-def _grown(layers: Sequence[LayerTime], depth: int, fold: bool) -> Iterator[_Branch]:
-    starts = [index for index, one in enumerate(layers) if one.depth <= depth or not index]
+def _nodes(layers: Sequence[LayerTime], depth: int) -> Iterator[_TimedNode]:
+    """Trees from rows in depth-first order."""
+    starts = [index for index, layer in enumerate(layers) if layer.depth <= depth or not index]
     for start, end in pairwise([*starts, len(layers)]):
         layer = layers[start]
-        children = tuple(_grown(layers[start + 1 : end], depth + 1, fold))
-        name = layer.name if layer.call == 1 else f"{layer.name} #{layer.call}"
-        if fold and len(children) == 1 and children[0].children:
-            name, children = f"{name}.{children[0].name}", children[0].children
-        yield _Branch(layer, name, children)
+        children = tuple(_nodes(layers[start + 1 : end], depth + 1))
+        yield _TimedNode(layer.path, layer.name, layer.layer_type, layer.call, layer, children)
 
 
-def _tree(branches: Sequence[_Branch], depth: int, view: ViewOptions, widest: float) -> Iterator[Row]:
-    for branch in branches:
-        role = "strong" if branch.children else ""
-        yield Row({"layer": text_cell(branch.name, role, branch.layer.path), **_cells(branch.layer, widest)}, depth)
-        if view.levels is None or depth + 1 < view.levels:
-            yield from _tree(branch.children, depth + 1, view, widest)
+def _rows(rows: Iterable[LayerRow[_TimedNode]], largest: float) -> Iterator[Row]:
+    for row in rows:
+        timing = row.members[0].timing
+        if timing is None:
+            continue
+        bound = timing.bound
+        yield Row(
+            {
+                "layer": text_cell(row.name, "strong" if row.children else "", row.path),
+                "time_s": seconds(timing.time_s),
+                "share": share(timing.share, largest),
+                "macs_share": share(timing.macs_share, largest),
+                "flops_per_s": scaled(timing.flops_per_s),
+                "bytes_per_s": scaled(timing.bytes_per_s),
+                "arithmetic_intensity": ratio(timing.arithmetic_intensity),
+                "bound": Cell("") if bound is None else text_cell(bound, "warning" if bound == "memory" else ""),
+            },
+            row.depth,
+        )
 
 
-def _total(result: LayerTimes) -> Row:
-    """The forward, which holds what is outside of all layers too."""
-    whole = sum(one.macs_share for one in result.layers if one.is_leaf)
+def _total(result: LayerTimes, first_column: str) -> Row:
+    """The whole forward, with what is not in any layer."""
     cells = {
-        "layer": Cell("forward", "", "strong"),
+        first_column: Cell("forward", "", "strong"),
         "time_s": seconds(result.instrumented_s),
         "share": share(1.0),
-        "macs_share": share(whole),
+        "macs_share": share(sum(layer.macs_share for layer in result.layers if layer.is_leaf)),
     }
     return Row(cells, style="total")
 
 
-# By kind
+# By type
 
 
-def _kinds(result: LayerTimes) -> Table:
-    """The leaves added up by what they are: seldom is it the MACs alone that take the time."""
-    kinds: dict[str, list[LayerTime]] = {}
-    for one in result.layers:
-        if one.is_leaf:
-            kinds.setdefault(one.layer_type, []).append(one)
+def _by_type(result: LayerTimes) -> Table:
+    """Leaf layers summed by their type."""
+    types: dict[str, list[LayerTime]] = {}
+    for layer in result.layers:
+        if layer.is_leaf:
+            types.setdefault(layer.layer_type, []).append(layer)
     whole = result.instrumented_s
-    shares = {kind: sum(one.time_s for one in them) / whole if whole else 0.0 for kind, them in kinds.items()}
-    macs = {kind: sum(one.macs_share for one in them) for kind, them in kinds.items()}
+    sums = {name: _sum(members, whole) for name, members in types.items()}
     outside = result.other_s / whole if whole else 0.0
-    widest = max([*shares.values(), *macs.values(), outside], default=1.0)
-    rows = [
-        Row({**_sums(kinds[kind]), "share": share(shares[kind], widest), "macs_share": share(macs[kind], widest)})
-        for kind in sorted(kinds, key=lambda kind: -shares[kind])
-    ]
-    beside = {
-        "kind": Cell("outside of layers", None, "dim"),
+    largest = max([outside, *(max(time, macs) for time, macs in sums.values())], default=1.0)
+    rows = [_type_row(types[name], *sums[name], largest) for name in sorted(types, key=lambda name: -sums[name][0])]
+    not_in_layers = {
+        "layer_type": Cell("not in any layer", None, "dim"),
         "time_s": seconds(result.other_s),
-        "share": share(outside, widest),
+        "share": share(outside, largest),
     }
     columns = (
-        Column("kind", "kind", numeric=False, minimum=8, comfort=20),
+        Column("layer_type", "layer type", numeric=False, minimum=8, comfort=20),
         Column("calls", "calls", priority=2),
-        _TIME,
-        _SHARE,
-        _MACS,
-        _RATE,
-        _BANDWIDTH,
+        *(_TIME, _SHARE, _MACS, _RATE, _BANDWIDTH),
     )
-    title = f"where the time goes, at batch {result.batch_size:,}"
-    total = {**_total(result).cells, "kind": Cell("forward", "forward", "strong")}
-    return Table("kinds", title, columns, (*rows, Row(beside), Row(total, style="total")))
+    title = f"time by layer type, batch {result.batch_size:,}"
+    return Table("layer_types", title, columns, (*rows, Row(not_in_layers), _total(result, "layer_type")))
 
 
-def _sums(them: Sequence[LayerTime]) -> dict[str, Cell]:
-    spent = sum(one.time_s for one in them)
-    macs = sum(one.macs for one in them)
-    return {
-        "kind": text_cell(them[0].layer_type),
-        "calls": exact(len(them)),
-        "time_s": seconds(spent),
-        "flops_per_s": scaled(2 * macs / spent if spent and macs else None),
-        "bytes_per_s": scaled(sum(one.bytes_moved for one in them) / spent if spent else None),
-    }
+def _sum(layers: Sequence[LayerTime], whole: float) -> tuple[float, float]:
+    """The layers' share of the time and of the MACs."""
+    time = sum(layer.time_s for layer in layers)
+    return time / whole if whole else 0.0, sum(layer.macs_share for layer in layers)
 
 
-def _cost(result: LayerTimes) -> str:
-    plain, clocked = formatting.seconds(result.forward_s), formatting.seconds(result.instrumented_s)
+def _type_row(layers: Sequence[LayerTime], time_share: float, macs_share: float, largest: float) -> Row:
+    time = sum(layer.time_s for layer in layers)
+    macs = sum(layer.macs for layer in layers)
+    return Row(
+        {
+            "layer_type": text_cell(layers[0].layer_type),
+            "calls": exact(len(layers)),
+            "time_s": seconds(time),
+            "share": share(time_share, largest),
+            "macs_share": share(macs_share, largest),
+            "flops_per_s": scaled(2 * macs / time if time and macs else None),
+            "bytes_per_s": scaled(sum(layer.bytes_moved for layer in layers) / time if time else None),
+        }
+    )
+
+
+def _instrumentation(result: LayerTimes) -> str:
+    with_timers, without = formatting.seconds(result.instrumented_s), formatting.seconds(result.forward_s)
     return (
-        f"median of {counted(result.forwards, 'forward')}; with a clock at each layer it takes {clocked}, "
-        f"without one {plain}"
+        f"medians of {counted(result.forwards, 'forward')}; the forward takes {with_timers} with a timer at each "
+        f"layer, {without} without"
     )

@@ -1,104 +1,76 @@
-"""A replica per process: what each reaches, what all reach, and how well that scales."""
+"""One replica per process: what each reaches, what all reach together, and how well that scales."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from resnet_cli.formatting import percent
-from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table, ViewOptions
-from resnet_cli.render.pages.cells import counted, exact, rate, relative_ci, seconds, share, text_cell
+from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table
+from resnet_cli.render.pages.cells import counted, factor, rate, relative_ci, seconds, share, text_cell
 from resnet_cli.results.bench import Distribution, Replicas
 
-
-def replicas(them: Sequence[Replicas], view: ViewOptions) -> list[Element]:
-    """A table for each batch size, and how efficient it is; unfolded one table of all."""
-    if not view.collapse:
-        rows = tuple(row for one in them for row in _rows(one))
-        return [Table("replicas", "", (*_NAMES, *_COLUMNS), rows)] if rows else []
-    return [part for one in them for part in _drawn(one)]
-
-
-_NAMES = (
-    Column("batch_size", "batch"),
-    Column("backend", "backend", numeric=False),
-    Column("wrapper", "wrapper", numeric=False),
-    Column("threads", "threads"),
-)
 _COLUMNS = (
-    Column("rank", "process", numeric=False),
+    Column("rank", "rank", numeric=False),
     Column("host", "host", numeric=False, minimum=6, comfort=12, priority=1),
     Column("device", "device", numeric=False, minimum=6, comfort=8, priority=2),
     Column("median_s", "median"),
     Column("interval", "±"),
     Column("images_per_s", "images/s"),
-    Column("of_alone", "of alone", bar=True),
+    Column("relative_rate", "of single", bar=True, legend="images/s relative to a single process"),
     Column("slowest", "", numeric=False),
 )
 
 
-def _drawn(one: Replicas) -> Iterator[Element]:
-    # Where all are on one host or one kind of device, that is said elsewhere.
-    places = {"host": {rank.host for rank in one.ranks}, "device": {rank.device for rank in one.ranks}}
-    columns = tuple(column for column in _COLUMNS if len(places.get(column.key, "ab")) > 1)
-    yield Table("replicas", f"batch {one.batch_size:,} in each of {_setting(one)}", columns, tuple(_rows(one)))
-    times = one.images_per_s / one.single_process_images_per_s if one.single_process_images_per_s else 0.0
+def replicas(results: Sequence[Replicas]) -> list[Element]:
+    """A table for each batch size, and its efficiency."""
+    return [element for result in results for element in _one_batch_size(result)]
+
+
+def _one_batch_size(result: Replicas) -> Iterator[Element]:
+    # One host, or one kind of device, is named elsewhere.
+    places = {"host": {rank.host for rank in result.ranks}, "device": {rank.device for rank in result.ranks}}
+    columns = tuple(column for column in _COLUMNS if column.key not in places or len(places[column.key]) > 1)
+    count = len(result.ranks)
+    processes = "1 process" if count == 1 else f"{count:,} processes"
+    setting = f"{result.wrapper} · {result.backend} · {counted(result.threads, 'thread')} each"
+    title = f"batch {result.batch_size:,} in each of {processes} · {setting}"
+    yield Table("replicas", title, columns, tuple(_rows(result)))
+    single = result.single_process_images_per_s
+    speedup = factor(result.images_per_s / single if single else None).text
     yield Paragraph(
         "plain",
-        f"batch {one.batch_size:,}: {_processes(one)} together give {times:.2f} times the images/s of one alone: "
-        f"{percent(one.efficiency)} efficient",
+        f"batch {result.batch_size:,}: {processes} reach {speedup} the images/s of a single process "
+        f"({percent(result.efficiency)} efficiency)",
     )
 
 
-def _setting(one: Replicas) -> str:
-    parts = (text_cell(one.wrapper).text, text_cell(one.backend).text, f"{counted(one.threads, 'thread')} each")
-    return " · ".join((_processes(one), *parts))
-
-
-def _processes(one: Replicas) -> str:
-    return "1 process" if len(one.ranks) == 1 else f"{len(one.ranks):,} processes"
-
-
-def _rows(one: Replicas) -> Iterator[Row]:
-    alone = one.single_process_images_per_s
-    several = len(one.ranks) > 1
-    shared = {
-        "batch_size": exact(one.batch_size),
-        "backend": text_cell(one.backend),
-        "wrapper": text_cell(one.wrapper),
-        "threads": exact(one.threads),
-    }
-    for rank in one.ranks:
-        slowest = several and rank.rank == one.slowest_rank
+def _rows(result: Replicas) -> Iterator[Row]:
+    single = result.single_process_images_per_s
+    for rank in result.ranks:
+        is_slowest = len(result.ranks) > 1 and rank.rank == result.slowest_rank
         yield Row(
             {
-                **shared,
                 "rank": Cell(str(rank.rank), rank.rank),
                 "host": text_cell(rank.host),
                 "device": text_cell(rank.device),
                 **_time(rank.time),
                 "images_per_s": rate(rank.images_per_s),
-                "of_alone": share(rank.images_per_s / alone if alone else None),
-                "slowest": Cell("◀ slowest" if slowest else "", slowest, "warning"),
+                "relative_rate": share(rank.images_per_s / single if single else None),
+                "slowest": Cell("◀ slowest" if is_slowest else "", is_slowest, "warning"),
             }
         )
-    yield Row(
-        {
-            **shared,
-            "rank": Cell("all", "all", "strong"),
-            "images_per_s": rate(one.images_per_s),
-            "of_alone": share(one.images_per_s / alone if alone else None),
-        },
-        style="total",
-    )
-    yield Row(
-        {
-            **shared,
-            "rank": Cell("alone", "alone", "strong"),
-            **_time(one.single_process),
-            "images_per_s": rate(alone),
-        },
-        style="total",
-    )
+    together = {
+        "rank": Cell("all", "all", "strong"),
+        "images_per_s": rate(result.images_per_s),
+        "relative_rate": share(result.images_per_s / single if single else None),
+    }
+    alone = {
+        "rank": Cell("single process", "single process", "strong"),
+        **_time(result.single_process),
+        "images_per_s": rate(single),
+    }
+    yield Row(together, style="total")
+    yield Row(alone, style="total")
 
 
 def _time(time: Distribution) -> dict[str, Cell]:

@@ -1,54 +1,53 @@
-"""What there is to say about times that a figure alone does not, in sentences; only what is out of the ordinary."""
+"""Notes on times that are out of the ordinary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnet_cli.formatting import percent, seconds
+from resnet_cli.formatting import percent, percent_setting, seconds
 from resnet_cli.render.document import Paragraph
-from resnet_cli.render.pages.cells import text_cell
-from resnet_cli.results.bench import BenchResult, Timing
+from resnet_cli.render.pages.elements import notes
+from resnet_cli.results.bench import BenchResult, Distribution, Timing
 
-_LAUNCH_BOUND = 0.8  # enqueuing takes so much of the device's time, or more: the device waits for the host
+_LAUNCH_BOUND = 0.8  # launch overhead from which on the device waits for the host
 
 
-def remarks(result: BenchResult) -> Iterator[Paragraph]:
-    """About each batch size in turn."""
+def timing_notes(result: BenchResult) -> Iterator[Paragraph]:
+    """Notes on each batch size in turn."""
     for row in result.timings:
-        name = f"batch {row.batch_size:,}"
-        for level, text in _about(row, result):
-            yield Paragraph(level, f"{name}: {text}")
-        # These name their batch themselves.
-        yield from (Paragraph(note.level, note.text) for note in row.notes)
+        for level, text in _notes(row, result):
+            yield Paragraph(level, f"batch {row.batch_size:,}: {text}")
+        yield from notes(row.notes)  # these name their batch size themselves
 
 
-def _about(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
+def _notes(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
     wall = row.wall
     if wall is None:
-        reason = "" if row.reason is None else f": {text_cell(row.reason).text}"
-        yield "warning", f"{text_cell(row.status).text}{reason}"
+        yield "warning", row.status if row.reason is None else f"{row.status}: {row.reason}"
         return
-    wide = (wall.ci_high_s - wall.ci_low_s) / wall.median_s if wall.median_s else 0.0
-    if row.stopped == "time" and wide > result.ci_width:
-        yield (
-            "note",
-            f"time was up after {result.max_time_s:g} s with the interval {percent(wide)} wide instead of "
-            f"{100 * result.ci_width:g} %; a longer --max-time makes it sharper",
-        )
-    if row.stopped == "interrupted":
-        yield "note", f"interrupted with the interval {percent(wide)} wide"
+    yield from _interval_note(row, wall, result)
     if wall.drift is not None:
         verb = "rose" if wall.drift > 0 else "fell"
-        yield "warning", f"the times {verb} by {percent(abs(wall.drift))} from the first third of the run to the last"
+        yield "warning", f"times {verb} by {percent(abs(wall.drift))} from the first third of the run to the last"
     if row.ceiling_share is not None and row.ceiling_share > 1:
-        yield (
-            "warning",
-            f"{percent(row.ceiling_share)} of the ceiling is an error of measurement, of the time or of the ceiling",
-        )
+        yield "warning", f"{percent(row.ceiling_share)} of the measured peak: one of the two measurements is wrong"
     if row.device is not None and row.launch_overhead is not None and row.launch_overhead > _LAUNCH_BOUND:
+        overhead, device = percent(row.launch_overhead), seconds(row.device.median_s)
+        text = (
+            f"launch-bound: enqueueing takes {overhead} of the {device} device time; try --optimizations cuda-graph "
+            "or a larger --batch-size"
+        )
+        yield "note", text
+
+
+def _interval_note(row: Timing, wall: Distribution, result: BenchResult) -> Iterator[tuple[str, str]]:
+    """Sampling ended before the interval was narrow enough."""
+    width = (wall.ci_high_s - wall.ci_low_s) / wall.median_s if wall.median_s else 0.0
+    if row.stopped == "time" and width > result.ci_width:
         yield (
             "note",
-            f"launch-bound: to enqueue a call takes the host {percent(row.launch_overhead)} of the "
-            f"{seconds(row.device.median_s)} that the device needs for it; --ladder tries a CUDA graph, and a larger "
-            "--batch-size helps too",
+            f"stopped at --max-time ({result.max_time_s:g} s): the CI is {percent(width)} wide, target "
+            f"{percent_setting(result.ci_width)}; raise --max-time to narrow it",
         )
+    if row.stopped == "interrupted":
+        yield "note", f"interrupted: the CI is {percent(width)} wide, target {percent_setting(result.ci_width)}"
