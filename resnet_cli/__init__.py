@@ -1,11 +1,11 @@
-"""The lab bench for a ResNet written from scratch: read it, count it, prove it, time it.
+"""Inspect, verify and benchmark ResNets: layer summaries, FLOPs, parity with torchvision, latency.
 
     from resnet_cli import ResNet, build
 
     network = ResNet(3, 1000, [2, 2, 2, 2])  # ResNet-18
     network = build("wide_resnet50_2", num_classes=10)
 
-The names below are imported at their first use, so that `import resnet_cli` alone stays free of torch.
+The names below are imported on first use, so that `import resnet_cli` alone does not import torch.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _LIGHT = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its home (PEP 562)."""
+    """Import a public name on first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LIGHT.get(name, 'network.resnet')}"), name)

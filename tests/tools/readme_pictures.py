@@ -47,7 +47,10 @@ def draw(name: str, caption: str, folder: Path) -> None:
         return
     from playwright.sync_api import sync_playwright
 
-    run(["report", "--depth", "50", "--device", "cpu", "--measure", "summary,flops,bench,layers", "-o", "page.html"], folder)
+    run(
+        ["report", "--depth", "50", "--device", "cpu", "--measure", "summary,flops,bench,layers", "-o", "page.html"],
+        folder,
+    )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
         page = browser.new_page(viewport={"width": 1100, "height": 1300})

@@ -40,12 +40,12 @@ COMMANDS: dict[str, float] = {  # and for how many seconds a signal may come
     "bench --depth 18 --image-size 64 --batch-size 1,2,4 --max-time 2 -o out.json": 10,
     "bench --depth 18 --image-size 64 --against torchvision --max-time 3 --no-ceiling -o out.json": 9,
     "bench --depth 18 --image-size 64 --layers --max-time 3 --no-ceiling -o out.json": 10,
-    "bench --depth 18 --image-size 32 --ladder --max-time 3 --no-ceiling -o out.json": 45,
+    "bench --depth 18 --image-size 32 --optimizations all --max-time 3 --no-ceiling -o out.json": 45,
     "bench --depth 18 --image-size 64 --mode train --batch-size 4 --max-time 3 --no-ceiling -o out.json": 8,
     "bench --depth 18 --mode train --batch-size 32 --max-time 30 --no-ceiling -o out.json": 20,
     "bench --depth 18 --image-size 32 --nproc 2 --batch-size 1,2 --max-time 2 -o out.json": 20,
     "bench --depth 18 --image-size 32 --max-time 1 --no-ceiling --save out.json": 6,
-    "convert w.pth --to ours -o out.safetensors": 5,
+    "convert w.pth --to resnet-cli -o out.safetensors": 5,
 }
 
 
