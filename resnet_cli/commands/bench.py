@@ -11,10 +11,11 @@ from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.formatting import printable
+from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.pages import PAGES
 from resnet_cli.render.progress import is_interactive, progress, status
-from resnet_cli.results.bench import OPTIMIZATIONS, BenchResult
+from resnet_cli.results.bench import BenchResult
 
 if TYPE_CHECKING:
     from resnet_cli.measure.bench.config import BenchmarkConfig, OtherModel
@@ -81,7 +82,7 @@ def bench(
         typer.Option(
             help=f"Optimizations to try, comma-separated: {', '.join(OPTIMIZATIONS)}.  [default: none]",
             metavar="A,B,C",
-            autocompletion=some_of(OPTIMIZATIONS),
+            autocompletion=some_of(tuple(OPTIMIZATIONS)),
             show_default=False,
         ),
     ] = None,
@@ -134,7 +135,7 @@ def bench(
     mode = parsing.checked("--mode", mode, MODES)
     width = parsing.share("--ci-width", ci_width)
     slowdown = None if fail_above is None else parsing.share("--fail-above", fail_above, most=100.0)
-    chosen = parsing.chosen("lever", levers, OPTIMIZATIONS) if ladder or levers is not None else None
+    chosen = parsing.chosen("lever", levers, tuple(OPTIMIZATIONS)) if ladder or levers is not None else None
     parsing.check_seed(seed)
     parsing.within("--max-time", max_time, parsing.MOST_SECONDS, "seconds")
     parsing.within("--threads", threads, parsing.MOST_THREADS, "threads")

@@ -97,7 +97,7 @@ def convert(
             f"--output {printable(output)} is the file to read", "give another name: the weights are left as they are"
         )
     with options.loading_torch():
-        from resnet_cli.measure.system import devices
+        from resnet_cli.measure.system import dtypes
         from resnet_cli.measure.weights import conversion
 
     with progress() as tell:
@@ -106,7 +106,7 @@ def convert(
             output,
             to=naming,  # type: ignore[arg-type]  # checked above
             format=_FORMATS[suffix],  # type: ignore[arg-type]
-            dtype=None if kind is None else devices.dtype(kind),
+            dtype=None if kind is None else dtypes.dtype(kind),
             averaged=ema,
             progress=tell,
         )

@@ -16,11 +16,12 @@ from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.models.user_model import load_subject
+from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity import compare, model_pair
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.network.architectures import ModelSpec
-from resnet_cli.results.bench import OPTIMIZATIONS, BenchResult
+from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import Note, Shape, error_note
 from resnet_cli.results.compare import CHECKS, CompareResult
 from resnet_cli.results.flops import FlopsResult
@@ -203,7 +204,7 @@ def _bench(source: ModelSource, settings: ReportConfig, progress: Progress) -> B
         threads=settings.threads,
         ceiling=settings.ceiling,
         layers="layers" in settings.measurements,
-        levers=OPTIMIZATIONS if "optimizations" in settings.measurements else None,
+        levers=tuple(OPTIMIZATIONS) if "optimizations" in settings.measurements else None,
     )
     return benchmark.bench(model, bench_config, progress=progress)
 

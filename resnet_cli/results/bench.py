@@ -10,18 +10,6 @@ from dataclasses import dataclass
 
 from resnet_cli.results.common import Environment, Input, Network, Note, Shape
 
-# The levers of the ladder, in the order of climbing.
-OPTIMIZATIONS = (
-    "channels-last",
-    "folded",
-    "channels-last-folded",
-    "compile",
-    "bfloat16",
-    "float16",
-    "tf32",
-    "cuda-graph",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Distribution:

@@ -15,11 +15,11 @@ from resnet_cli.cli import app
 from resnet_cli.commands.options import DTYPES
 from resnet_cli.commands.report import MEASUREMENTS
 from resnet_cli.measure.cost.conventions import keys
+from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.render.charts import CHARTS
 from resnet_cli.render.formats import RESULT_FORMATS
 from resnet_cli.render.pages import PAGES
-from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.compare import CHECKS
 from tests.fuzz.sandbox import DEVICES, NOWHERE, PLACES
 
@@ -106,7 +106,7 @@ SOUND: dict[str, st.SearchStrategy[str]] = {
     "--levels": st.sampled_from(["1", "2", "9"]),
     "--columns": _lists(PAGES["summary"].column_names()),
     "--checks": _lists(CHECKS),
-    "--levers": _lists(OPTIMIZATIONS),
+    "--levers": _lists(tuple(OPTIMIZATIONS)),
     "--walk": st.tuples(st.sampled_from(keys()), st.sampled_from(keys())).map(":".join),
     "--assert": st.tuples(
         st.sampled_from([*quantities("summary"), *quantities("flops")]),

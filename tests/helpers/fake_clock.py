@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from resnet_cli.measure.bench import sampling
+from resnet_cli.measure.system.devices.backend import DeviceBackend, GraphCapture
+from resnet_cli.measure.system.precision import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +187,84 @@ class Machine:
     def call(self, seconds: float, name: str | None = None) -> Callable[[], object]:
         """A call of so many seconds on this machine."""
         return SimulatedCall(self.clock, self.durations(seconds), name=name)
+
+
+class SimulatedBackend(DeviceBackend):
+    """A device in virtual time whose tensors are on the CPU; what it can do is up to the test."""
+
+    title = "simulated device"
+
+    def __init__(
+        self,
+        clock: SimulatedClock | None = None,
+        *,
+        queued: bool = True,
+        kind: str | None = None,
+        free: int | None = None,
+        capability: tuple[int, int] | None = None,
+        emulates_bfloat16: bool = False,
+        fp32_settings: tuple[Precision, ...] = (),
+        graph_capture: GraphCapture | None = None,
+    ) -> None:
+        super().__init__(torch.device("cpu"))
+        self.clock = SimulatedClock(queued) if clock is None else clock
+        self.is_accelerator = queued  # type: ignore[misc]
+        self.collectives = "gloo"  # type: ignore[misc]
+        self._free, self._capability, self._emulates = free, capability, emulates_bfloat16
+        self._settings, self._capture = fp32_settings, graph_capture
+        if kind is not None:
+            self.device = SimpleNamespace(type=kind)  # type: ignore[assignment]
+
+    @classmethod
+    def is_available(cls) -> bool:
+        return True
+
+    @classmethod
+    def find(cls, index: int) -> torch.device:
+        return torch.device("cpu")
+
+    def name(self) -> str:
+        return "simulated"
+
+    def total_memory(self) -> int | None:
+        return self._free
+
+    def free_memory(self) -> int | None:
+        return self._free
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    def synchronize(self) -> None:
+        self.clock.synchronize()
+
+    def record_event(self) -> Mark | None:
+        return self.clock.record_event()
+
+    def reset_peak_memory(self) -> None:
+        self.clock.reset_peak_memory()
+
+    def peak_memory(self) -> tuple[int, str] | None:
+        return self.clock.peak_memory()
+
+    def empty_cache(self) -> None:
+        self.clock.empty_cache()
+
+    def capability(self) -> tuple[int, int] | None:
+        return self._capability
+
+    def emulates_bfloat16(self) -> bool:
+        return self._emulates
+
+    def fp32_settings(self) -> tuple[Precision, ...]:
+        return self._settings
+
+    def graph_capture(self) -> GraphCapture | None:
+        return self._capture
+
+
+def fake_optimization(key: str, build: Callable[..., object], *, keeps_precision: bool = True) -> Any:
+    """A row of the registry whose variants the test builds."""
+    return SimpleNamespace(
+        key=key, title=key, keeps_precision=keeps_precision, dtype="float32", needs=None, load=lambda: build
+    )

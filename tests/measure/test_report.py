@@ -11,9 +11,9 @@ import torch
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.report import MEASUREMENTS, NOT_APPLICABLE, ModelSource, ReportConfig, measure_all
 from resnet_cli.network.architectures import FAMILY
-from resnet_cli.results.bench import OPTIMIZATIONS
 from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR
 from resnet_cli.results.compare import CHECKS
 from tests.helpers import results_bench, results_summary_flops
@@ -152,4 +152,4 @@ def test_a_benchmark_has_the_settings_of_the_report(configs: list[Any], max_time
     (bench_config,) = configs
     assert (bench_config.image, bench_config.batch_sizes, bench_config.dtype) == ((3, 32, 48), (1, 8), torch.bfloat16)
     assert (bench_config.limits.max_time_s, bench_config.limits.min_time_s) == (max_time_s, min_time_s)
-    assert (bench_config.layers, bench_config.levers) == (True, OPTIMIZATIONS)
+    assert (bench_config.layers, bench_config.levers) == (True, tuple(OPTIMIZATIONS))

@@ -16,10 +16,10 @@ import sys
 import torch
 from torch.utils.benchmark import Timer
 
-from resnet_cli.measure.bench.device_timer import HostClock
 from resnet_cli.measure.bench.estimators import independent_ratio
 from resnet_cli.measure.bench.sampling import Limits, sample, warm_up
 from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build
 from resnet_cli.results.bench import BenchResult, Distribution
 from resnet_cli.results.serialization import from_json
@@ -64,7 +64,7 @@ def timer(rounds: int) -> None:
     for depth in (18, 50):
         for batch in (1, 8):
             work = Workload(build(depth), image=(3, 224, 224), device=torch.device("cpu"))
-            clock, limits = HostClock(), Limits(max_time_s=0.7, min_time_s=0.7)
+            clock, limits = CpuBackend(torch.device("cpu")), Limits(max_time_s=0.7, min_time_s=0.7)
             ours, theirs = [], []
             with work.running():
                 call = work.call(batch)

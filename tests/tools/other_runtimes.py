@@ -22,14 +22,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.device_timer import HostClock, timed
+from resnet_cli.measure.bench.device_timer import timed
 from resnet_cli.measure.bench.estimators import paired_ratio, verdict
 from resnet_cli.measure.bench.sampling import Limits, warm_up
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.optimizations.registry import BY_KEY, EAGER_OPTIMIZATION, build_variant, machine
+from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS
+from resnet_cli.measure.optimizations.variant import build_variant
+from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build
 
-RUNGS = ("channels-last-folded", "compile")
+CHOSEN = ("channels-last-folded", "compile")
 CLOSE = 1e-4  # of the largest logit
 BLOCK_S = 0.3
 DROPPED = 3  # calls at the start of a block
@@ -75,7 +77,7 @@ def openvino(path: Path, image: Tensor, threads: int) -> Callable[[], Any]:
 
 def blocks(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
     """Medians of blocks of calls in seconds, the runtimes in turn, each round in the other direction."""
-    clock, order = HostClock(), list(calls)
+    clock, order = CpuBackend(torch.device("cpu")), list(calls)
     medians: dict[str, list[float]] = {name: [] for name in calls}
     end = clock.now() + seconds * len(calls)
     while clock.now() < end:
@@ -92,31 +94,28 @@ def blocks(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, lis
 def compare(depth: int, batch_size: int, seconds: float) -> None:
     """Print a row for each way to run a network."""
     work = Workload(build(depth), image=(3, 224, 224), device=torch.device("cpu"))
-    image, threads, clock = work.input(batch_size), torch.get_num_threads(), HostClock()
+    image, threads, clock = work.input(batch_size), torch.get_num_threads(), CpuBackend(torch.device("cpu"))
     with work.running(), tempfile.TemporaryDirectory() as folder:
-        forms = {key: build_variant(BY_KEY[key], work.model, image, machine(work.device), clock).form for key in RUNGS}
-        forms = {
-            "eager": build_variant(EAGER_OPTIMIZATION, work.model, image, machine(work.device), clock).form,
-            **forms,
-        }
+        rows = (EAGER, *(OPTIMIZATIONS[key] for key in CHOSEN))
+        variants = {row.key: build_variant(row, work.model, image, clock).variant for row in rows}
         path = exported(work.model, image, Path(folder))
         calls: dict[str, Callable[[], Any]] = {
-            **{key: form.call for key, form in forms.items()},
+            **{key: variant.call for key, variant in variants.items()},
             "ONNX Runtime": onnx_runtime(path, image, threads),
             "OpenVINO": openvino(path, image, threads),
         }
-        truth = work.model(image)
+        expected = work.model(image)
         for name, call in calls.items():
             logits = torch.as_tensor(call())
-            difference = float((logits - truth).abs().max() / truth.abs().max())
+            difference = float((logits - expected).abs().max() / expected.abs().max())
             if difference > CLOSE:
                 sys.exit(f"{name} gives other logits: {difference:.1e} of the largest")
             warm_up(clock, call, Limits(max_time_s=seconds))
-        found = blocks(calls, seconds)
-    best = min(RUNGS, key=lambda key: statistics.median(found[key]))
-    for name, medians in found.items():
-        ratio, low, high = paired_ratio(found[best], medians)
-        figures = {
+        times = blocks(calls, seconds)
+    best = min(CHOSEN, key=lambda key: statistics.median(times[key]))
+    for name, medians in times.items():
+        ratio, low, high = paired_ratio(times[best], medians)
+        row = {
             "depth": depth,
             "batch": batch_size,
             "threads": threads,
@@ -126,7 +125,7 @@ def compare(depth: int, batch_size: int, seconds: float) -> None:
             "best / this": [round(value, 3) for value in (ratio, low, high)],
             "best is": "" if name == best else verdict(low, high, 0.01),
         }
-        print(json.dumps(figures), flush=True)
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

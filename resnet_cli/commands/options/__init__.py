@@ -12,6 +12,7 @@ from resnet_cli import signals
 from resnet_cli.commands.options.completion import file_or, one_of, some_of
 from resnet_cli.commands.options.parsing import checked, names
 from resnet_cli.errors import CHECK_FAILED, ResnetCliError
+from resnet_cli.measure.system.devices.registry import CHOICES, FORMS
 from resnet_cli.network.architectures import DEPTHS, FAMILY, STEMS
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.formats import RESULT_FORMATS
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICES = f"{', '.join(FORMS[:-1])} or {FORMS[-1]}"
 PUBLISHED = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")  # torchvision's names of its weights
 
 
@@ -85,9 +86,9 @@ Dtype = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="auto, cpu, cuda, cuda:N or mps. Nothing is allocated on it: it says whose memory a batch has to fit.",
+        help=f"{_DEVICES}. Nothing is allocated on it: it says whose memory a batch has to fit.",
         metavar="NAME",
-        autocompletion=one_of(DEVICES),
+        autocompletion=one_of(CHOICES),
     ),
 ]
 OutputFormat = Annotated[
@@ -114,9 +115,9 @@ Output = Annotated[
 RunDevice = Annotated[
     str,
     typer.Option(
-        help="Where it runs: auto, cpu, cuda, cuda:N or mps.",
+        help=f"Where it runs: {_DEVICES}.",
         metavar="NAME",
-        autocompletion=one_of(DEVICES),
+        autocompletion=one_of(CHOICES),
     ),
 ]
 Model = Annotated[
@@ -217,9 +218,6 @@ class Machine:
 @contextlib.contextmanager
 def loading_torch() -> Iterator[None]:
     """Inside of it torch is imported for the first time, which takes a while."""
-    from resnet_cli.measure.system.torch_cache_cleanup import cleanup_temp_dirs
-
-    cleanup_temp_dirs()
     with status("loading torch"):
         yield
 
@@ -232,11 +230,12 @@ def machine(device: str, dtype: str) -> Machine:
     """
     kind = checked("--dtype", dtype, DTYPES)
     family, colon, number = device.strip().lower().partition(":")
-    checked("--device", family, DEVICES)
+    checked("--device", family, CHOICES)
     with loading_torch():
-        from resnet_cli.measure.system import devices
+        from resnet_cli.measure.system import dtypes
+        from resnet_cli.measure.system.devices.registry import select_device
 
-    return Machine(devices.device(f"{family}{colon}{number}"), devices.dtype(kind))
+    return Machine(select_device(f"{family}{colon}{number}"), dtypes.dtype(kind))
 
 
 def leave(holds: bool, *, interrupted: bool = False) -> None:

@@ -14,6 +14,7 @@ from resnet_cli.measure.bench.estimators import describe, quantile
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, sample, warm_up
 from resnet_cli.measure.bench.workload import Workload, all_finite
 from resnet_cli.measure.bench.workload_cost import WorkloadCost
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.results.bench import Ceiling, Timing, WarmUp
 from resnet_cli.results.common import Note
 
@@ -165,7 +166,7 @@ def timing(
     device = describe(on_device, confidence) if len(on_device) == len(samples) else None
     enqueue = quantile(sorted(one.enqueue_s for one in samples), 0.5)
     images_per_s = batch_size * len(samples) / sum(wall.samples_s)
-    if workload.device.type != "cpu" and stopped != "interrupted":
+    if device_backend(workload.device).is_accelerator and stopped != "interrupted":
         calls = max(10, min(_MOST_QUEUED, int(_QUEUED_S / wall.median_s)))
         in_a_row = time_back_to_back(clock, ready.call, calls)
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s

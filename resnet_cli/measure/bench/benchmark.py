@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
 from resnet_cli import signals
@@ -16,17 +14,18 @@ from resnet_cli.measure.bench import baseline as saved_runs
 from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench import workload_cost as demands
 from resnet_cli.measure.bench.config import BenchmarkConfig, OtherModel
-from resnet_cli.measure.bench.device_timer import Clock, clock
+from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.bench.estimators import knee
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.paired import interleaved
-from resnet_cli.measure.bench.run_context import RunContext
+from resnet_cli.measure.bench.run_context import RunContext, torch_settings
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import WorkloadCost, workload_cost
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.roofline.ceiling import measure_ceiling
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.results.bench import BenchResult, Ceiling, LayerTimes, OptimizationsResult, Timing, Versus
 
 _MEMORY_SHARE = 0.95  # of what is free; the rest is for workspaces and everybody else
@@ -71,9 +70,9 @@ def bench(
         ResnetCliError: nothing could be measured.
         KeyboardInterrupt: before anything was measured.
     """
-    with _settings(question):
+    with torch_settings(question.threads):
         frame = RunContext(subject, question)
-        found = _measure(subject, question, opponent, clock(question.device), frame.watch, progress)
+        found = _measure(subject, question, opponent, device_backend(question.device), frame.watch, progress)
         result = replace(
             frame.close(),
             timings=_with_knee(found.timings),
@@ -109,7 +108,7 @@ def _measure(
     found = _Found([], [])
 
     def looked(text: str) -> None:
-        watch.look()
+        watch.sample()
         progress(text)
 
     try:
@@ -119,7 +118,7 @@ def _measure(
         if question.ceiling:
             progress("measuring what this machine can do")
             found.ceiling = measure_ceiling(question.device, question.dtype, ticking, progress=looked)
-        available = conditions.available_bytes(question.device)
+        available = device_backend(question.device).free_memory()
         available = None if available is None else int(_MEMORY_SHARE * available)
         ours = _workload(subject.model, question)
         theirs = None if opponent is None else _workload(opponent.model, question)
@@ -224,10 +223,9 @@ def _more(
             plain,
             image=question.image,
             batch_size=batch_size,
-            device=question.device,
+            backend=device_backend(question.device),
             seed=question.seed,
             limits=question.limits,
-            clock=ticking,
             chosen=question.levers,
             progress=progress,
             fresh=question.fresh,
@@ -252,18 +250,3 @@ def _with_knee(rows: Sequence[Timing]) -> tuple[Timing, ...]:
     """The smallest batch that is nearly as good as the best is marked."""
     best = knee([(row.batch_size, row.images_per_s) for row in rows if row.images_per_s is not None])
     return tuple(replace(row, knee=row.batch_size == best) for row in rows)
-
-
-@contextlib.contextmanager
-def _settings(question: BenchmarkConfig) -> Iterator[None]:
-    """Threads as asked for, and cuDNN's choice of the fastest algorithm for each shape; put back afterwards."""
-    threads, tuned = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    try:
-        if question.threads is not None:
-            torch.set_num_threads(question.threads)
-        torch.backends.cudnn.benchmark = True
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = tuned
-        if question.threads is not None:
-            torch.set_num_threads(threads)

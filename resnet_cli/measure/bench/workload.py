@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.tracer import tensors_in
 from resnet_cli.results.common import Shape
 
@@ -77,7 +78,7 @@ class Workload:
         generator = torch.Generator().manual_seed(self.seed)
         model = self.model
         labels: list[Tensor] = []
-        hooks = _signal_hooks(parameters) if self.device.type == "cpu" else []
+        hooks = _signal_hooks(parameters) if not device_backend(self.device).is_accelerator else []
 
         def step() -> object:
             optimizer.zero_grad(set_to_none=True)

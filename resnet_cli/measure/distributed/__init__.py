@@ -1,1 +1,1 @@
-"""Replicas of a network in several processes, timed together."""
+"""Replicas of a network in several processes, which torchrun starts and ends, timed together."""

@@ -1,9 +1,8 @@
-"""What several processes reach together, held against one alone. Pure figures."""
+"""Throughput of several processes together, compared with one alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from resnet_cli.measure.bench.estimators import describe
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples
@@ -18,60 +17,58 @@ def combined(
     backend: str,
     wrapper: str,
     threads: int,
-    alone: RankSamples,
-    found: Sequence[dict[str, Any]],
+    single: RankSamples,
+    samples: Sequence[tuple[str, str, RankSamples]],
     confidence: float,
 ) -> Replicas:
-    """What the rounds of all processes say together.
+    """The row of a batch size.
 
     Args:
         batch_size: of each process.
         backend: "gloo" or "nccl".
         wrapper: "replicas" or "DistributedDataParallel".
         threads: of each process.
-        alone: rounds of one process while the others waited.
-        found: of each rank its host, device, samples in seconds, and the calls and seconds of its rate.
+        single: of one process while the others waited.
+        samples: of each rank: host, device and what it measured while all did.
         confidence: of the medians' intervals.
     """
     ranks = tuple(
         Rank(
             rank=rank,
-            host=one["host"],
-            device=one["device"],
-            time=describe(one["samples"], confidence),
-            images_per_s=batch_size * one["calls"] / one["seconds"],
+            host=host,
+            device=device,
+            time=describe(measured.samples_s, confidence),
+            images_per_s=batch_size * measured.calls / measured.seconds,
         )
-        for rank, one in enumerate(found)
+        for rank, (host, device, measured) in enumerate(samples)
     )
-    by_itself = batch_size * alone.calls / alone.seconds
-    together = sum(rank.images_per_s for rank in ranks)
+    single_rate = batch_size * single.calls / single.seconds
+    rate = sum(rank.images_per_s for rank in ranks)
     return Replicas(
         batch_size=batch_size,
         backend=backend,
         wrapper=wrapper,
         threads=threads,
         ranks=ranks,
-        images_per_s=together,
-        single_process=describe(alone.samples_s, confidence),
-        single_process_images_per_s=by_itself,
-        efficiency=together / (len(ranks) * by_itself),
+        images_per_s=rate,
+        single_process=describe(single.samples_s, confidence),
+        single_process_images_per_s=single_rate,
+        efficiency=rate / (len(ranks) * single_rate),
         slowest_rank=min(ranks, key=lambda rank: (rank.images_per_s, -rank.time.median_s)).rank,
     )
 
 
 def notes(rows: Sequence[Replicas]) -> tuple[Note, ...]:
-    """What one has to know to read these figures."""
-    if not rows:
-        return ()
+    """How the rows were measured."""
     row = rows[0]
-    what = f"{row.threads} thread{'' if row.threads == 1 else 's'}"
-    found = [Note("note", f"each process has {what}, the one that was measured alone too")]
+    threads = f"{row.threads} thread{'' if row.threads == 1 else 's'}"
+    rows_notes = [
+        Note("note", f"each process has {threads}, including the one that was measured alone", "threads-per-process")
+    ]
     if row.wrapper == DDP:
-        found.append(
-            Note(
-                "note",
-                "in training every step waits for the slowest process, so all have about the same rate; "
-                "alone is a process without DistributedDataParallel",
-            )
+        text = (
+            "in training every step waits for the slowest process, so all have about the same rate; "
+            "the single process runs without DistributedDataParallel"
         )
-    return tuple(found)
+        rows_notes.append(Note("note", text, "steps-wait-for-the-slowest"))
+    return tuple(rows_notes)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from resnet_cli import signals
-from resnet_cli.measure.bench import conditions as sensors
+from resnet_cli.errors import BAD_INPUT, ResnetCliError
+from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.run_context import RunContext
 from resnet_cli.measure.bench.sampling import Progress
-from resnet_cli.measure.distributed import efficiency, launcher
-from resnet_cli.measure.distributed.replicas import ReplicaConfig
+from resnet_cli.measure.distributed import efficiency
+from resnet_cli.measure.distributed.launcher import launch
+from resnet_cli.measure.distributed.process_group import DisconnectedError
+from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Replicas
 
 
 def bench_multi_process(
     described: ModelUnderTest,
-    question: BenchmarkConfig,
+    config: BenchmarkConfig,
     processes: int | None,
     *,
     model: str | None = None,
@@ -30,50 +34,57 @@ def bench_multi_process(
 
     Args:
         described: the network; it is not run, each process builds its own.
-        question: what to measure.
-        model: reference of the user's network, None for one of ours.
+        config: what to measure.
+        model: FILE.py:NAME or module:NAME of the user's network, None for a built-in one.
         arguments: of the user's class or function.
-        processes: how many to start; None: torchrun has started them, and this is one.
-        progress: is told what goes on.
+        processes: how many to start; None: torchrun has started them, and this is one of them.
+        progress: called with a line of text.
 
     Returns:
-        The result; None in a process other than the first of torchrun's, which has nothing to say.
+        The result; None on ranks other than 0 of torchrun's.
 
     Raises:
-        ResnetCliError: one of the processes failed; none is left.
+        ResnetCliError: one of the processes failed.
         KeyboardInterrupt: before a batch size was measured.
     """
-    frame = RunContext(described, question)
-    asked = ReplicaConfig(
-        image=question.image,
-        batch_sizes=question.batch_sizes,
+    context = RunContext(described, config)
+    replicas = ReplicaConfig(
+        image=config.image,
+        batch_sizes=config.batch_sizes,
         spec=described.spec,
         model=model,
         arguments=tuple(arguments.items()),
-        dtype=str(question.dtype).removeprefix("torch."),
-        device=question.device.type,
-        mode=question.mode,
-        limits=question.limits,
-        seed=question.seed,
-        threads=question.threads,
+        dtype=str(config.dtype).removeprefix("torch."),
+        device=config.device.type,
+        mode=config.mode,
+        limits=config.limits,
+        seed=config.seed,
+        threads=config.threads,
     )
-    finished: list[Replicas] = []
+    rows: list[Replicas] = []
     interrupted = False
-    if processes is None:
-        rows = launcher.run_here(asked, progress)
-        if rows is None:
-            return None
-    else:
-        try:
-            rows = launcher.launch(processes, asked, progress, finished.extend)
-        except KeyboardInterrupt:
-            if not finished:
-                raise
-            signals.acknowledge()
-            rows, interrupted = tuple(finished), True
-    result = frame.close()
-    # What other processes keep busy are our own ones here.
-    conditions = replace(result.conditions, threads=rows[0].threads, background_cpu_load=None)
-    seen = sensors.Interference(stolen=conditions.steal_time_share, throttled=conditions.throttled)
-    notes = (*efficiency.notes(rows), *sensors.notes(seen, conditions.threads))
-    return replace(result, replicas=rows, interrupted=interrupted, conditions=conditions, notes=notes)
+    try:
+        if processes is None:
+            measure_replicas(replicas, progress, rows.append)
+        else:
+            launch(processes, replicas, progress, rows.append)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        signals.acknowledge()
+        interrupted = True
+    except DisconnectedError as error:
+        if os.environ["RANK"] == "0":
+            raise ResnetCliError("another process of this run failed", "its error may stand above") from error
+        raise SystemExit(BAD_INPUT) from error
+    if not rows:
+        return None
+    return _result(context.close(), tuple(rows), interrupted)
+
+
+def _result(result: BenchResult, rows: tuple[Replicas, ...], interrupted: bool) -> BenchResult:
+    # The load of "other" processes is that of the replicas themselves.
+    measured = replace(result.conditions, threads=rows[0].threads, background_cpu_load=None)
+    seen = conditions.Interference(steal_share=measured.steal_time_share, throttled=measured.throttled)
+    notes = (*efficiency.notes(rows), *conditions.notes(seen, measured.threads))
+    return replace(result, replicas=rows, interrupted=interrupted, conditions=measured, notes=notes)

@@ -1,94 +1,66 @@
-"""A process that `launching` has started: it measures, leaves word where it fails, and does not outlive its parent."""
+"""A process that torchrun has started for `launcher`: it measures, and reports to standard output, a line each."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
+import base64
 import os
 import pickle
-import signal
+import sys
 import threading
 import time
-from pathlib import Path
-from typing import NoReturn
+import traceback
+from typing import Any
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.distributed.coordination import PeerGoneError
-from resnet_cli.measure.distributed.replicas import ReplicaConfig, replicate
-from resnet_cli.results.bench import Replicas
+from resnet_cli.measure.distributed.process_group import DisconnectedError
+from resnet_cli.measure.distributed.replicas import measure_replicas
 
-PROGRESS = "progress"  # the file with what rank 0 said last
-ROWS = "rows"  # the file with what rank 0 has measured so far
-_GRACE_S = 10.0  # that a process waits to be ended, so that the one that failed first is the first to end
-
-
-def report_name(rank: int | str) -> str:
-    """The file in which a process that failed says why."""
-    return f"rank-{rank}.json"
+PROGRESS, ROW, ERROR = "progress", "row", "error"
+_GRACE_S = 10.0
+MARK = b"resnet-cli "  # begins each line of a report
 
 
-def handled_signals() -> list[signal.Signals]:
-    """Those that the launcher handles."""
-    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-    return [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+def encode(value: Any) -> str:
+    """A value as one word."""
+    return base64.b64encode(pickle.dumps(value)).decode("ascii")
 
 
-def worker_main(question: ReplicaConfig, folder: str) -> tuple[Replicas, ...] | None:
-    """Measure as one of the processes that `launch` has started; failures are left in a file of the folder."""
-    _die_with_parent()
-    place = Path(folder)
-    rows: list[Replicas] = []
+def decode(text: str | bytes) -> Any:
+    """The value; from a process of the same run."""
+    return pickle.loads(base64.b64decode(text))
 
-    def keep(row: Replicas) -> None:
-        rows.append(row)
-        _put(place / ROWS, pickle.dumps(tuple(rows)))
+
+def main(config: str) -> None:
+    """Measure.
+
+    Args:
+        config: a `ReplicaConfig`, encoded.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    reports = os.dup(1)
+    os.dup2(2, 1)  # what a user's network prints is no report
+
+    def report(kind: str, content: Any) -> None:
+        os.write(reports, MARK + encode((kind, content)).encode("ascii") + b"\n")
 
     try:
-        return replicate(question, lambda text: _say(place / PROGRESS, text), keep)
-    except PeerGoneError as gone:
-        time.sleep(_GRACE_S)
-        _leave(place, ResnetCliError(str(gone)))
-    except Exception as error:
-        _leave(place, error)
+        measure_replicas(decode(config), lambda text: report(PROGRESS, text), lambda row: report(ROW, row))
+    except DisconnectedError:
+        time.sleep(_GRACE_S)  # torchrun ends this process meanwhile, and names the one that failed first
+        os._exit(1)
+    except ResnetCliError as error:
+        report(ERROR, (error.message, error.hint, error.detail))
+        os._exit(1)  # at an orderly end NCCL may wait for processes that are gone
+    except Exception:
+        report(ERROR, traceback.format_exc())
+        os._exit(1)
 
 
-def _die_with_parent() -> None:
-    """A signal ends this process at once, inside of C++ code too; and without its parent it is of no use."""
-    for number in handled_signals():
-        signal.signal(number, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def wait() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=wait, daemon=True).start()
-
-
-def _say(path: Path, text: str) -> None:
-    _put(path, text.encode())
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, so that nobody reads half of it."""
-    draft = path.with_suffix(".draft")
-    draft.write_bytes(content)
-    draft.replace(path)
-
-
-def _leave(folder: Path, error: Exception) -> NoReturn:
-    """End this process at once.
-
-    An exception that left it would leave a file behind, in the system's folder for such; and at an orderly end NCCL
-    may wait for processes that are gone.
-    """
-    ours = isinstance(error, ResnetCliError)
-    report = {
-        "ours": ours,
-        "message": error.message if isinstance(error, ResnetCliError) else f"{type(error).__name__}: {error}",
-        "hint": error.hint if isinstance(error, ResnetCliError) else None,
-        "detail": error.detail if isinstance(error, ResnetCliError) else None,
-    }
-    _say(folder / report_name(os.environ["RANK"]), json.dumps(report))
+def _end_with_parent() -> None:
+    """Standard input ends with the process that holds its other end, however that ends."""
+    os.read(0, 1)  # nothing is ever written to it
     os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

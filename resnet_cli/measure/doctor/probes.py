@@ -40,9 +40,9 @@ def _torch() -> Facts:
 
 
 def _arithmetic() -> Facts:
-    from resnet_cli.measure.bench import conditions
+    from resnet_cli.measure.system import torch_build
 
-    return {"kernels": _or_none(conditions.instructions), "libraries": _or_none(conditions.libraries) or ()}
+    return {"kernels": _or_none(torch_build.instructions), "libraries": _or_none(torch_build.libraries) or ()}
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:
@@ -96,12 +96,12 @@ def _cudnn() -> Facts:
 def _cpu_dtypes() -> Facts:
     import torch
 
-    from resnet_cli.measure.optimizations.registry import machine
+    from resnet_cli.measure.system.devices.registry import device_backend
 
     return {
         "bfloat16": _failure_of(lambda: _convolve("cpu", torch.bfloat16)),
         "float16": _failure_of(lambda: _convolve("cpu", torch.float16)),
-        "emulates_bfloat16": machine(torch.device("cpu")).emulates_bfloat16,
+        "emulates_bfloat16": device_backend(torch.device("cpu")).emulates_bfloat16(),
     }
 
 
@@ -190,7 +190,7 @@ def _compile_probe(device: str) -> Callable[[], Facts]:
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval().to(device)
         image = torch.ones(1, 3, 8, 8, device=device)
         with torch.inference_mode():
-            if not torch.allclose(compile_for(model, image)(image), model(image), atol=1e-3):  # type: ignore[arg-type]
+            if not torch.allclose(compile_for(model, image, on_host=device == "cpu")(image), model(image), atol=1e-3):  # type: ignore[arg-type]
                 raise ArithmeticError("the compiled network gives another result than eager")
         return {}
 

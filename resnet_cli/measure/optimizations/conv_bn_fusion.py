@@ -8,27 +8,34 @@ from __future__ import annotations
 
 from collections import Counter
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from resnet_cli.measure.optimizations.variant import UnavailableError, in_one_line
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, in_one_line
+from resnet_cli.measure.system.devices.backend import DeviceBackend
 
 # Exactly these: a subclass or a parametrised one may compute something else.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def fuse_conv_bn(model: nn.Module) -> int:
-    """Fold every batch norm that may be folded; its place takes an identity.
+def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    """The network with its batch norms folded."""
+    fuse_conv_bn(model)
+    return Variant(model, image)
 
-    A pair is folded where the trace of the forward shows that the norm gets the convolution's output, that nothing
-    else does, and that both run once; everything else is left as it is.
+
+def fuse_conv_bn(model: nn.Module) -> int:
+    """Fold every batch norm that can be folded; an identity takes its place.
+
+    A pair is folded where the trace of the forward shows that the norm is the only consumer of the convolution's
+    output and that both run once; everything else is left as it is.
 
     Args:
         model: in eval mode; changed in place.
 
     Returns:
-        How many were folded, one or more.
+        The number of folded norms, 1 or more.
 
     Raises:
         UnavailableError: the data flow cannot be traced, or there is nothing to fold.

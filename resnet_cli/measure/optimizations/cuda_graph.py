@@ -7,73 +7,44 @@ At small batches a GPU waits for the host to launch kernel after kernel; replayi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnet_cli.measure.bench.sampling import without_collection
+from resnet_cli.measure.optimizations.folded_channels_last import best_eager
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
+from resnet_cli.measure.system.devices.backend import DeviceBackend, GraphCapture
 
-WARM_UPS = 3  # on a side stream: workspaces are allocated and algorithms chosen before the capture
-
-
-class Capture(Protocol):
-    """What capturing asks of a device."""
-
-    def warm_up(self, call: Callable[[], object], times: int) -> None:
-        """Call it on a stream of its own, and wait for it."""
-
-    def record(self, call: Callable[[], object]) -> tuple[Callable[[], None], object]:
-        """Record a call: a function that launches the same kernels on the same memory, and where their output is."""
+WARM_UPS = 3  # calls before the capture, as torch's notes recommend
 
 
-class CudaCapture:
-    """Of a GPU.
-
-    Args:
-        device: the GPU.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def warm_up(self, call: Callable[[], object], times: int) -> None:
-        """Call it on a stream of its own, and wait for it."""
-        with torch.cuda.device(self.device):
-            current, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(current)
-            with torch.cuda.stream(side):
-                for _ in range(times):
-                    call()
-            current.wait_stream(side)
-            torch.cuda.synchronize()
-
-    def record(self, call: Callable[[], object]) -> tuple[Callable[[], None], object]:
-        """Record a call into a graph with memory of its own."""
-        with torch.cuda.device(self.device):
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                output = call()
-        return graph.replay, output
+def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    """The network as a graph."""
+    capture = backend.graph_capture()
+    if capture is None:
+        raise UnavailableError("this device records no graphs")
+    variant = best_eager(model, image)
+    return Variant(capture_graph(variant.run, variant.image, capture), variant.image)
 
 
-def capture_cuda_graph(run: Callable[[Tensor], object], image: Tensor, device: Capture) -> Callable[[Tensor], object]:
-    """A function that copies its input to where the graph reads, launches the graph and gives its output.
+def capture_graph(run: Callable[[Tensor], object], image: Tensor, capture: GraphCapture) -> Callable[[Tensor], object]:
+    """A function that copies its input to where the graph reads, launches the graph and returns its output.
 
-    The copy belongs to a request and is timed with it. The output is overwritten by the next call.
+    The copy belongs to a request and is timed with it. The next call overwrites the output.
 
     Args:
-        run: of the network; it neither waits for the device nor goes by the values of its input.
+        run: the network; it must not synchronize, nor depend on the values of its input.
         image: an input of the only shape that the graph is for.
-        device: records it.
+        capture: of the device.
 
     Raises:
-        Exception: whatever the device raises when something in the network cannot be captured.
+        Exception: whatever torch raises where something in the network cannot be captured.
     """
     static = image.clone()
-    device.warm_up(lambda: run(static), WARM_UPS)
-    with without_collection():  # a tensor that is freed within a capture would break it
-        replay, output = device.record(lambda: run(static))
+    capture.warm_up(lambda: run(static), WARM_UPS)
+    # A garbage collection could destroy events or graphs, whose destructors call what is illegal in a capture.
+    with without_collection():
+        replay, output = capture.record(lambda: run(static))
 
     def replayed(images: Tensor) -> object:
         static.copy_(images)

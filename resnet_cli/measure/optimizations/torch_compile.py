@@ -1,7 +1,6 @@
-"""A network compiled by torch.compile, as for the first time on this machine, and without a trace of it afterwards.
+"""A network compiled by torch.compile, with empty caches that are removed afterwards.
 
-A compiled network that is found in a cache is there in a second, so the time that compiling takes is only true with
-empty caches; they are put into a directory of their own, which is then removed.
+With a warm cache compiling takes a second, so only empty caches give the true set-up time.
 """
 
 from __future__ import annotations
@@ -16,13 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.optimizations.variant import UnavailableError
+from resnet_cli.measure.optimizations.folded_channels_last import best_eager
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
+from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.silence import silenced
 
 Compiler = Callable[[nn.Module], Callable[[Tensor], object]]
 
 _CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
-_LEFT = "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"  # torch passes an address to the code that it loads
+_POINTER_VARIABLE = "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"  # torch passes an address to the code that it loads
 # What torch raises where a tool is missing that it generates code for.
 _MISSING = {
     "InvalidCxxCompiler": "torch.compile needs a C++ compiler, and there is none",
@@ -31,34 +32,43 @@ _MISSING = {
 }
 
 
+def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    """The network compiled from its fastest eager variant."""
+    variant = best_eager(model, image)
+    return Variant(compile_for(model, variant.image, on_host=not backend.is_accelerator), variant.image)
+
+
 def inductor(model: nn.Module) -> Callable[[Tensor], object]:
-    """Torch's own compiler, for one shape of input."""
+    """Torch's default compiler, for static shapes."""
     return torch.compile(model, dynamic=False)
 
 
-def compile_for(model: nn.Module, image: Tensor, *, compiler: Compiler = inductor) -> Callable[[Tensor], object]:
-    """Compile a network for images like this one; it has been run once then. Use it inside `torch.inference_mode`.
+def compile_for(
+    model: nn.Module, image: Tensor, *, on_host: bool, compiler: Compiler | None = None
+) -> Callable[[Tensor], object]:
+    """Compile a network for images of one shape, and run it once. Use it inside `torch.inference_mode`.
 
-    On the CPU its weights are frozen: they become constants, which oneDNN lays out as it likes best and folds batch
-    norm into. There the code around the kernels is C++ too, which saves a small network a twentieth of its time; not
-    everything can be written so.
+    On the CPU its weights are frozen: they become constants, whose layout oneDNN chooses and into which it folds batch
+    norm. There the code around the kernels is C++ too, which saves a small network 5% of its time; where inductor
+    cannot generate that, it is compiled without.
 
     Args:
         model: in eval mode.
         image: on its device, in its dtype.
-        compiler: makes the function that compiles when it is first called.
+        on_host: the CPU runs it.
+        compiler: returns the function that compiles when it is first called; None: `inductor`.
 
     Raises:
         UnavailableError: a tool is missing that it needs.
         Exception: whatever else the compiler raises.
     """
-    on_cpu = image.device.type == "cpu"
+    compiler = inductor if compiler is None else compiler
     with silenced(""):
-        if on_cpu:
+        if on_host:
             with contextlib.suppress(Exception):
                 return _compiled(model, image, compiler, {"freezing": True, "cpp_wrapper": True})
         try:
-            return _compiled(model, image, compiler, {"freezing": on_cpu})
+            return _compiled(model, image, compiler, {"freezing": on_host})
         except Exception as error:
             raise _explained(error) from error
 
@@ -73,24 +83,24 @@ def _compiled(
 
 
 def _explained(error: Exception) -> Exception:
-    """The reason where a tool is missing, else the error that the compiler wrapped."""
-    at: BaseException | None = error
+    """Unavailable where a tool is missing, else the error that the compiler wrapped."""
+    cause: BaseException | None = error
     inner: Exception = error
-    while at is not None:
-        reason = _MISSING.get(type(at).__name__)
+    while cause is not None:
+        reason = _MISSING.get(type(cause).__name__)
         if reason is not None:
             return UnavailableError(reason)
-        if isinstance(at, Exception):
-            inner = at
-        wrapped = getattr(at, "inner_exception", None)
-        at = wrapped if isinstance(wrapped, BaseException) else at.__cause__
+        if isinstance(cause, Exception):
+            inner = cause
+        wrapped = getattr(cause, "inner_exception", None)
+        cause = wrapped if isinstance(wrapped, BaseException) else cause.__cause__
     return inner
 
 
 @contextlib.contextmanager
 def _settings(chosen: dict[str, object]) -> Iterator[None]:
     """No cache is used, and earlier compilations do not count. Compiler processes end."""
-    import torch._dynamo.config  # noqa: PLC0415 (half a second, which only this lever needs)
+    import torch._dynamo.config  # noqa: PLC0415 (takes half a second, which only this optimization needs)
     import torch._inductor.config  # noqa: PLC0415
     from torch._inductor.async_compile import shutdown_compile_workers  # noqa: PLC0415
 
@@ -113,7 +123,7 @@ def _settings(chosen: dict[str, object]) -> Iterator[None]:
 @contextlib.contextmanager
 def _private_caches() -> Iterator[None]:
     """Empty caches in a directory that is removed, and nothing from earlier compilations in memory."""
-    before = {name: os.environ.get(name) for name in (*_CACHES, _LEFT, "TMPDIR")}
+    before = {name: os.environ.get(name) for name in (*_CACHES, _POINTER_VARIABLE, "TMPDIR")}
     with tempfile.TemporaryDirectory(prefix="resnet-cli-", ignore_cleanup_errors=True) as directory:
         try:
             os.environ |= {name: str(Path(directory, folder)) for name, folder in _CACHES.items()}

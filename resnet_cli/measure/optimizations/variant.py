@@ -1,19 +1,23 @@
-"""A form of a network that can be timed, and why there is none."""
+"""A variant of a network: the same function, made ready to run faster for one shape of input."""
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from resnet_cli.measure.optimizations.registry import Optimization
+from resnet_cli.measure.system.devices.backend import DeviceBackend
 
 _PATH = re.compile(r"(?<![\w/])(?:[A-Za-z]:[\\/]|~?/)[^\s'\",;:()]*[^\s'\",;:().]")
-_LONGEST = 160  # characters: a row of a table has to hold it
+_MAX_LENGTH = 160  # characters: a row of a table has to hold it
 
 
 class UnavailableError(Exception):
-    """A form that cannot be made here; the message says why, in one line."""
+    """A variant that cannot be made here; the message says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +25,9 @@ class Variant:
     """A network, made ready for one shape of input.
 
     Args:
-        run: images as `image` is to logits; what it gave may change when it is called again.
+        run: maps images like `image` to logits; its output may be overwritten by the next call.
         image: the input that it is timed with, in its dtype and memory format already.
-        remark: what the reader of its figures should know.
+        remark: limitation that a reader of its times should know.
     """
 
     run: Callable[[Tensor], object]
@@ -35,10 +39,42 @@ class Variant:
         return self.run(self.image)
 
 
+@dataclass(frozen=True, slots=True)
+class BuiltVariant:
+    """A variant, and the time to its first result."""
+
+    variant: Variant
+    setup_s: float
+
+
+def build_variant(optimization: Optimization, model: nn.Module, image: Tensor, backend: DeviceBackend) -> BuiltVariant:
+    """Apply an optimization to a copy of a network, and call it once. Use it inside `torch.inference_mode`.
+
+    Args:
+        optimization: of the registry.
+        model: calibrated, in eval mode and float32, on its device; copying it is not timed.
+        image: a batch, (N, C, H, W), on the same device, in float32.
+        backend: of that device.
+
+    Raises:
+        UnavailableError: it cannot be made here.
+        Exception: whatever torch raises.
+    """
+    if optimization.needs not in (None, backend.device.type):
+        raise UnavailableError(f"needs a {str(optimization.needs).upper()} device")
+    model = copy.deepcopy(model)
+    backend.synchronize()
+    begin = backend.now()
+    variant = optimization.load()(model, image, backend)
+    variant.call()
+    backend.synchronize()
+    return BuiltVariant(variant, backend.now() - begin)
+
+
 def in_one_line(error: BaseException) -> str:
-    """What an error says at first, without the paths of this machine."""
+    """The first line of an error's message, without the paths of this machine."""
     for line in str(error).splitlines():
         text = _PATH.sub("…", " ".join(line.split())).rstrip(" :")
         if text:
-            return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+            return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
     return type(error).__name__

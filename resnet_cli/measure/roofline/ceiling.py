@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
-from resnet_cli.measure.bench.conditions import available_bytes
 from resnet_cli.measure.bench.device_timer import Clock, timed
 from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.roofline.kernels import Candidate, arithmetic, streaming
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.results.bench import Ceiling, Kernel
 
@@ -40,10 +40,16 @@ def measure_ceiling(
     Returns:
         The ceiling; None where no kernel runs.
     """
+    backend = device_backend(device)
+    accelerator = backend.is_accelerator
     with torch.inference_mode(), silenced():  # of what a dtype or a layout is not made for
-        compute = fastest(list(arithmetic(device, dtype)), clock, (1 - _BANDWIDTH_SHARE) * seconds, progress)
-        free = available_bytes(device)
-        bandwidth = fastest(list(streaming(device, dtype, free)), clock, _BANDWIDTH_SHARE * seconds, progress)
+        compute = fastest(
+            list(arithmetic(device, dtype, accelerator=accelerator)), clock, (1 - _BANDWIDTH_SHARE) * seconds, progress
+        )
+        free = backend.free_memory()
+        bandwidth = fastest(
+            list(streaming(device, dtype, free, accelerator=accelerator)), clock, _BANDWIDTH_SHARE * seconds, progress
+        )
         clock.empty_cache()
     if not compute or not bandwidth:
         return None

@@ -55,24 +55,23 @@ class Candidate:
     make: Callable[[], Callable[[], object]]
 
 
-def arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[Candidate]:
+def arithmetic(device: torch.device, dtype: torch.dtype, *, accelerator: bool) -> Iterator[Candidate]:
     """Matrix products and convolutions; one multiply-accumulate is 2 FLOPs, at the padded edge too, as in our count.
 
     On a processor the products are those of the BLAS library and of oneDNN, which can differ by a factor.
     """
-    large = device.type != "cpu"
-    threads = 1 if large else torch.get_num_threads()
-    for shape in _GPU_CONVOLUTIONS if large else _CONVOLUTIONS:
-        for last in (True, False) if large else (True,):
+    threads = 1 if accelerator else torch.get_num_threads()
+    for shape in _GPU_CONVOLUTIONS if accelerator else _CONVOLUTIONS:
+        for last in (True, False) if accelerator else (True,):
             name = ", channels_last" if last else ""
             yield _of(shape, threads, name, partial(_convolution, device=device, dtype=dtype, last=last))
-    if not large:
+    if not accelerator:
         for shape in _PACKED:
             yield _of(shape, threads, ", oneDNN's layout", partial(_packed, dtype=dtype))
         for side in _PACKED_SIDES:
             name = f"matmul {side}×{side}×{side}, oneDNN"
             yield Candidate(name, 2.0 * side**3, partial(_packed_product, side, dtype))
-    for side in _GPU_SIDES if large else _SIDES:
+    for side in _GPU_SIDES if accelerator else _SIDES:
         yield Candidate(f"matmul {side}×{side}×{side}", 2.0 * side**3, partial(_product, side, device, dtype))
 
 
@@ -126,15 +125,18 @@ def _layer(shape: Convolution, device: torch.device) -> tuple[nn.Module, Tensor]
     return layer, torch.randn(images, channels, side, side, device=device)
 
 
-def streaming(device: torch.device, dtype: torch.dtype, free: int | None = None) -> Iterator[Candidate]:
+def streaming(
+    device: torch.device, dtype: torch.dtype, free: int | None = None, *, accelerator: bool
+) -> Iterator[Candidate]:
     """Kernels that do next to nothing with much memory.
 
     Args:
         device: where.
         dtype: of the numbers.
+        accelerator: sizes for a device that needs much work at once.
         free: bytes that may be taken; with too few for arrays that no cache holds there is no such kernel.
     """
-    size = _ARRAY_BYTES if device.type == "cpu" else _GPU_ARRAY_BYTES
+    size = _GPU_ARRAY_BYTES if accelerator else _ARRAY_BYTES
     if free is not None:
         size = min(size, free // _MEMORY_SHARE)
     if size < _SMALLEST_ARRAY_BYTES:

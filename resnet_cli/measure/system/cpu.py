@@ -1,12 +1,13 @@
-"""The processor and the memory of this machine, as its system tells them; nothing of this needs torch."""
+"""Processor and memory of this machine; needs no torch."""
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
 from pathlib import Path
+
+import psutil
 
 _ROOT = Path("/")
 
@@ -19,41 +20,34 @@ _FEATURES = (
 
 
 def name(root: Path = _ROOT) -> str:
-    """The maker's name of the processor."""
-    match = re.search(r"^model name\s*:\s*(.+)$", _told(root / "proc/cpuinfo"), re.MULTILINE)
+    """Model name of the processor."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
     if match:
         return match[1].strip()
     return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
 
 
 def features(root: Path = _ROOT) -> tuple[str, ...] | None:
-    """Instructions that matter for a network; None where the system does not tell."""
-    match = re.search(r"^(?:flags|Features)\s*:(.*)$", _told(root / "proc/cpuinfo"), re.MULTILINE)
+    """Vector instructions that kernels of a network use; None where the system does not list them."""
+    match = re.search(r"^(?:flags|Features)\s*:(.*)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
     if match is None:
         return None
-    there = set(match[1].split())
-    return tuple(each for each in _FEATURES if each in there)
+    flags = set(match[1].split())
+    return tuple(each for each in _FEATURES if each in flags)
 
 
-def physical_cores(root: Path = _ROOT) -> int | None:
-    """Cores of the machine, each counted once however many threads it has."""
-    lists = root.glob("sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")
-    siblings = {told for path in lists if (told := _told(path).strip())}
-    if siblings:
-        return len(siblings)
-    told = _sysctl("hw.physicalcpu")
-    return int(told) if told.isdecimal() else None
+def physical_cores() -> int | None:
+    """Cores of the machine, each counted once however many threads it runs; None where the system does not tell."""
+    cores: int | None = psutil.cpu_count(logical=False)
+    return cores
 
 
-def memory_bytes() -> int | None:
-    """All memory of the machine, not what happens to be free; None where it cannot be told."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
+def memory_bytes() -> int:
+    """Memory of the machine, used or not, whatever the control group grants of it."""
+    return int(psutil.virtual_memory().total)
 
 
-def _told(path: Path) -> str:
+def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -61,11 +55,11 @@ def _told(path: Path) -> str:
 
 
 def _sysctl(key: str) -> str:
-    """What macOS says of itself; nothing elsewhere."""
+    """A value of macOS's sysctl; empty elsewhere."""
     if platform.system() != "Darwin":
         return ""
     try:
-        done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False, timeout=5)
+        process = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip()
+    return process.stdout.strip()

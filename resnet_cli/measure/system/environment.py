@@ -1,4 +1,4 @@
-"""Where a figure comes from."""
+"""Versions and machine that a result was measured with."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import platform
 import torch
 
 import resnet_cli
-from resnet_cli.measure.system import devices
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.results.common import Environment
 
 
 def environment(device: torch.device) -> Environment:
     """Versions and machine; nothing that changes between two equal runs."""
+    backend = device_backend(device)
     return Environment(
         resnet_cli=resnet_cli.__version__,
         python=platform.python_version(),
         torch=str(torch.__version__),
         platform=f"{platform.system()} {platform.machine()}",
         device=str(device),
-        device_name=devices.device_name(device),
-        device_memory_bytes=devices.memory_bytes(device),
+        device_name=backend.name(),
+        device_memory_bytes=backend.total_memory(),
         threads=torch.get_num_threads(),
     )

@@ -1,4 +1,4 @@
-"""A GPU's clock and what holds it back, through NVIDIA's management library; where there is none, why."""
+"""Clock rate of a GPU and the reasons that lower it, through NVIDIA's management library (NVML)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from resnet_cli.measure.system.silence import silenced
 
-_LOOKS_EVERY = 0.2  # seconds between two looks
+_SAMPLE_EVERY_S = 0.2
 
 # Reasons for a lower clock (nvml.h, nvmlClocksEventReasons). An idle GPU, clocks that its owner has set and those that
 # follow another GPU's are none that disturb.
@@ -36,19 +36,19 @@ class Gpu:
         self.clocks: list[float] = []  # Hz
         self.reasons: set[str] = set()
         self.missing: str | None = None  # why nothing is known
-        self._looked: float | None = None
+        self._sampled_at: float | None = None
         self._nvml: Any = None
         self._handle: Any = None
-        self._asks_why: Any = None
+        self._reasons_query: Any = None
         if torch.version.hip is not None:
-            self.missing = "only those of NVIDIA's GPUs are read"
+            self.missing = "only NVIDIA GPUs are supported"
             return
         try:
             self._open(device, nvml)
         except ImportError:
             self.missing = "the package nvidia-ml-py is not installed"
         except Exception as error:  # NVML's own, and a driver that torch cannot ask
-            self.missing = f"NVML says: {' '.join(str(error).split()) or type(error).__name__}"
+            self.missing = f"NVML: {' '.join(str(error).split()) or type(error).__name__}"
             self.close()
 
     def _open(self, device: torch.device, nvml: Any) -> None:
@@ -60,24 +60,24 @@ class Gpu:
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
         self._handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
         # The older name of the same; the newer one is missing from older packages.
-        self._asks_why = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(
+        self._reasons_query = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(
             nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None
         )
 
-    def look(self) -> None:
-        """A sample of its clock, and why that is lower than it could be; not more often than it is worth."""
+    def sample(self) -> None:
+        """Read the clock rate, and the reasons why it is lowered; not more often than every 0.2 s."""
         now = time.perf_counter()
-        if self._handle is None or (self._looked is not None and now - self._looked < _LOOKS_EVERY):
+        if self._handle is None or (self._sampled_at is not None and now - self._sampled_at < _SAMPLE_EVERY_S):
             return
-        self._looked = now
-        with contextlib.suppress(Exception):  # a GPU that does not tell this
+        self._sampled_at = now
+        with contextlib.suppress(Exception):  # not every GPU supports this query
             self.clocks.append(1e6 * self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM))
         with contextlib.suppress(Exception):
-            seen = self._asks_why(self._handle)
+            seen = self._reasons_query(self._handle)
             self.reasons |= {name for bit, name in _REASONS.items() if seen & bit}
 
     def close(self) -> None:
-        """Give the library back; once."""
+        """Shut the library down, once."""
         library, self._nvml, self._handle = self._nvml, None, None
         if library is not None:
             with contextlib.suppress(Exception):

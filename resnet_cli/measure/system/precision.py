@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
+from resnet_cli.measure.system.devices.registry import device_backend
+
 IEEE, TF32 = "ieee", "tf32"
 
 
@@ -48,11 +50,12 @@ def in_precision(parts: Sequence[Precision], precision: str = IEEE) -> Iterator[
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Compute without TF32 and with deterministic cuDNN algorithms; does nothing on other devices than CUDA."""
-    if device.type != "cuda":
+    settings = device_backend(device).fp32_settings()
+    if not settings:
         yield
         return
     deterministic = torch.backends.cudnn.deterministic
-    with in_precision(cuda_precisions()):
+    with in_precision(settings):
         torch.backends.cudnn.deterministic = True
         try:
             yield

@@ -20,7 +20,7 @@ from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Ceiling
-from tests.helpers.fake_clock import SimulatedClock, without_garbage
+from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, without_garbage
 
 CPU = torch.device("cpu")
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
@@ -47,18 +47,18 @@ class Net(nn.Module):
 
 
 def measure_ceiling(
-    device: torch.device, dtype: torch.dtype, clock: SimulatedClock, *, progress: Callable[[str], None]
+    device: torch.device, dtype: torch.dtype, clock: SimulatedBackend, *, progress: Callable[[str], None]
 ) -> Ceiling:
     assert (device, dtype) == (CPU, torch.float32)
     progress("the ceiling: a kernel")
-    clock.run(2.0)
+    clock.clock.run(2.0)
     return CEILING
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
     clock = SimulatedClock(queued=False)
-    monkeypatch.setattr(benchmark, "clock", lambda device: clock)
+    monkeypatch.setattr(benchmark, "device_backend", lambda device: SimulatedBackend(clock, queued=False))
     monkeypatch.setattr(benchmark, "measure_ceiling", measure_ceiling)
     return clock
 
@@ -193,13 +193,13 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
 ) -> None:
     model = net(clock)
     needed = workload_cost(ModelUnderTest(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(2)
-    monkeypatch.setattr(conditions, "available_bytes", lambda device: int(needed / 0.94))
+    monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(needed / 0.94))
     assert run(model).timings[0].status == "measured"
-    monkeypatch.setattr(conditions, "available_bytes", lambda device: int(needed / 0.96))
+    monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(needed / 0.96))
     with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs") as caught:
         run(model)
     assert "smaller" in (caught.value.hint or "")
-    monkeypatch.setattr(conditions, "available_bytes", lambda device: int(1.9 * needed / 0.94))
+    monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(1.9 * needed / 0.94))
     with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs"):
         run(model, opponent=OtherModel(model, "other"))  # both together
     found = run(model, replace(QUESTION, batch_sizes=(500, 1), layers=True))
@@ -210,7 +210,7 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
 
 def test_what_the_gpu_does_is_looked_at_between_samples(clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    monkeypatch.setattr(conditions.ConditionMonitor, "look", lambda self: looks.append(clock.host_s))
+    monkeypatch.setattr(conditions.ConditionMonitor, "sample", lambda self: looks.append(clock.host_s))
     said: list[str] = []
     run(net(clock), replace(QUESTION, limits=Limits(max_time_s=5.0, min_time_s=4.0)), progress=said.append)
     assert len(looks) == len(said) - 1 >= 4  # not yet while it counts
@@ -239,8 +239,8 @@ def test_ctrl_c_before_there_is_a_figure_is_passed_on(words: str, clock: Simulat
         ("batch 4: warming", 1, False, False),
         ("layers: warming", 2, False, False),
         ("layers: 1", 2, True, False),
-        ("ladder: making", 2, True, False),
-        ("ladder: 1", 2, True, True),
+        ("optimizations: building", 2, True, False),
+        ("optimizations: 1", 2, True, True),
     ],
 )
 def test_ctrl_c_keeps_what_was_measured_before(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.cost.memory import _largest_batch
 from resnet_cli.measure.cost.summary import summarize
-from resnet_cli.measure.system import devices
+from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build
 from resnet_cli.results.summary import Memory
 from tests.helpers.models import CPU, Scale, subject
@@ -66,7 +66,7 @@ at = cache(measured)
 
 
 def with_room(name: str, batch: int, room: int | None, monkeypatch: pytest.MonkeyPatch) -> Memory:
-    monkeypatch.setattr(devices, "memory_bytes", lambda device: room)
+    monkeypatch.setattr(CpuBackend, "total_memory", lambda self: room)
     return measured(name, batch)
 
 
@@ -112,7 +112,7 @@ def test_without_a_size_of_the_device_there_is_no_largest_batch(monkeypatch: pyt
 
 
 def test_what_cannot_be_trained_has_a_largest_batch_at_inference_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "memory_bytes", lambda device: 10**9)
+    monkeypatch.setattr(CpuBackend, "total_memory", lambda self: 10**9)
     # A batch norm over a single value cannot be trained; the twice as large batch of two could.
     memory = summarize(subject(build(18)), shape=(1, 3, 32, 32), dtype=torch.float32, device=CPU).memory
     assert memory.training_peak_bytes is memory.training_bytes is memory.saved_for_backward_bytes is None

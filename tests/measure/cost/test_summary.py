@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from resnet_cli.measure.cost import other_counters
-from resnet_cli.measure.system import devices
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.summary import CrossCheck, SummaryResult
 from tests.helpers.models import CPU, rows, summary_of
@@ -86,13 +86,8 @@ def test_operators_that_are_not_counted_are_named_in_order() -> None:
 def test_where_figures_come_from() -> None:
     found = environment(CPU)
     assert (found.device, found.threads, found.torch) == ("cpu", torch.get_num_threads(), torch.__version__)
-    assert (found.device_name, found.device_memory_bytes) == (devices.device_name(CPU), devices.memory_bytes(CPU))
+    assert (found.device_name, found.device_memory_bytes) == (
+        device_backend(CPU).name(),
+        device_backend(CPU).total_memory(),
+    )
     assert summary_of(network()).environment == found
-
-
-@pytest.mark.parametrize(("device", "name"), [("cuda:1", "cuda:1"), ("cuda", "cuda"), ("mps:0", "mps:0")])
-def test_a_device_is_called_by_its_type_and_number(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "device_name", str)
-    monkeypatch.setattr(devices, "memory_bytes", lambda device: 7)
-    found = environment(torch.device(device))
-    assert (found.device, found.device_name, found.device_memory_bytes) == (name, device, 7)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from resnet_cli.measure.bench.device_timer import HostClock
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.distributed import synchronized_sampling
-from resnet_cli.measure.distributed.coordination import SingleProcess
+from resnet_cli.measure.distributed.process_group import Share, alone
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples, sample_synchronized
+from resnet_cli.measure.system.devices.cpu import CpuBackend
 
 LIMITS = Limits(ci_width=0.01, max_time_s=8.0, min_time_s=2.0)
 
@@ -24,10 +24,11 @@ def no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synchronized_sampling, "gc", SimpleNamespace(collect=int, freeze=int, unfreeze=int))
 
 
-class Simulated(HostClock):
+class Simulated(CpuBackend):
     """Its time goes on by the calls that are made."""
 
     def __init__(self, call_s: float | Sequence[float]) -> None:
+        super().__init__(torch.device("cpu"))
         self.seconds = 0.0
         self.calls = 0
         self._durations = [call_s] if isinstance(call_s, float) else list(call_s)
@@ -40,7 +41,7 @@ class Simulated(HostClock):
         self.calls += 1
 
 
-class Beside(SingleProcess):
+class Beside:
     """With a second process, whose votes are given: it is ready from some round on, and its calls last so long."""
 
     def __init__(self, ready_after: int, pace_s: float) -> None:
@@ -48,72 +49,44 @@ class Beside(SingleProcess):
         self.votes: list[Any] = []
         self.starts = 0
 
-    def start(self) -> None:
-        self.starts += 1
-
-    def share(self, value: Any, nap_s: float = 0.0) -> list[Any]:
+    def __call__(self, value: Any) -> list[Any]:
+        if value is None:
+            self.starts += 1
+            return [None, None]
         self.votes.append(value)
-        return [value, [len(self.votes) > self.ready_after, self.pace_s]]
+        return [value, (len(self.votes) > self.ready_after, self.pace_s)]
 
 
-def run(clock: Simulated, party: SingleProcess, limits: Limits = LIMITS, **how: bool) -> RankSamples:
+def run(clock: Simulated, party: Share, limits: Limits = LIMITS, **how: bool) -> RankSamples:
     return sample_synchronized(
         party, clock, clock.call, limits, **{"lockstep": False, "queue": False, **how}, progress=print, name=""
     )
 
 
 def test_equal_calls_are_sharp_at_the_least_time() -> None:
-    found = run(Simulated(0.02), SingleProcess())
+    found = run(Simulated(0.02), alone)
     assert found.samples_s == pytest.approx([0.02] * found.calls)
     assert found.seconds == pytest.approx(0.02 * found.calls)
     assert LIMITS.min_time_s <= found.seconds < LIMITS.min_time_s + 0.55
 
 
 def test_sharp_is_what_was_narrow_three_times() -> None:
-    found = run(Simulated(0.01), SingleProcess(), Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
+    found = run(Simulated(0.01), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
     assert found.seconds == pytest.approx(1.5, abs=0.04)  # rounds of half a second
     # Of 20 calls a round it takes two until there are samples enough.
-    found = run(Simulated(0.025), SingleProcess(), Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
+    found = run(Simulated(0.025), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
     assert found.seconds == pytest.approx(2.0, abs=0.1)
 
 
-def test_what_is_said_tells_how_far_it_is() -> None:
-    said: list[str] = []
-    clock = Simulated(0.02)
-    sample_synchronized(
-        SingleProcess(), clock, clock.call, LIMITS, lockstep=False, queue=False, progress=said.append, name="all: "
-    )
-    assert said[0] == "all: warming up, 25 calls"
-    assert said[-1] == "all: 100 samples, interval 0.0 % wide, at most 6 s left"
-
-
-def test_the_garbage_of_before_is_looked_through_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synchronized_sampling, "gc", gc)
-    before = gc.get_freeze_count()
-    clock = Simulated(5.0)
-    within = []
-
-    def call() -> None:
-        within.append(gc.get_freeze_count())
-        clock.call()
-        if len(within) > 3:
-            raise ValueError("oh")
-
-    with pytest.raises(ValueError, match="oh"):
-        sample_synchronized(SingleProcess(), clock, call, LIMITS, lockstep=False, queue=False, progress=print, name="")
-    assert min(within) > before
-    assert gc.get_freeze_count() == before
-
-
 def test_calls_that_differ_take_all_the_time() -> None:
-    found = run(Simulated([0.01, 0.05]), SingleProcess())
+    found = run(Simulated([0.01, 0.05]), alone)
     assert LIMITS.max_time_s <= found.seconds < LIMITS.max_time_s + 0.55
     assert found.calls / found.seconds == pytest.approx(1 / 0.03, rel=0.02)
 
 
 def test_slow_calls_are_a_round_each() -> None:
     clock = Simulated(5.0)
-    found = run(clock, SingleProcess())
+    found = run(clock, alone)
     assert found.calls == 2  # 10 of 8 seconds
     assert clock.calls == 3 + 2  # the warm-up has at least three
 
@@ -131,21 +104,21 @@ def test_in_lockstep_all_make_the_same_steps_at_the_pace_of_the_slowest() -> Non
     party = Beside(0, 0.1)
     clock = Simulated(0.02)
     found = run(clock, party, lockstep=True)
-    assert found.pace_s == 0.1
+    assert found.call_s == 0.1
     assert found.calls % 5 == 0  # rounds of 0.5 s at 0.1 s a step
     assert clock.calls - found.calls == 1 + 5 * (len(party.votes) - found.calls // 5 - 1)
 
 
 def test_with_a_queue_the_rate_is_that_of_calls_in_a_row() -> None:
     clock = Simulated(0.02)
-    found = run(clock, SingleProcess(), queue=True)
+    found = run(clock, alone, queue=True)
     assert found.calls % 25 == 0  # rounds of 0.5 s
     assert found.seconds == pytest.approx(0.02 * found.calls)
     assert abs(len(found.samples_s) - found.calls) <= 26  # every other round
 
 
 def test_every_other_round_of_a_queue_is_of_calls_in_a_row() -> None:
-    found = run(Simulated(1 / 64), SingleProcess(), Limits(ci_width=0.01, max_time_s=8.0, min_time_s=6.0), queue=True)
+    found = run(Simulated(1 / 64), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=6.0), queue=True)
     assert (len(found.samples_s), found.calls) == (6 * 32, 6 * 32)  # in rounds of half a second
 
 

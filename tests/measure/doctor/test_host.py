@@ -22,13 +22,13 @@ def lay(path: Path, text: str) -> None:
 
 def test_the_machine_is_the_one_under_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay(tmp_path / "proc/cpuinfo", "model name\t: Some CPU\nflags\t\t: fpu avx2\n")
-    lay(tmp_path / "sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0,1\n")
     lay(tmp_path / "proc/self/cgroup", "0::/\n")
     lay(tmp_path / "sys/fs/cgroup/cpu.max", "250000 100000\n")
     lay(tmp_path / "sys/fs/cgroup/memory.max", f"{3 * 2**30}\n")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 2, 3} if process else {1}, raising=False)
     monkeypatch.setattr(cpu, "memory_bytes", lambda: 8 * 2**30)
+    monkeypatch.setattr(cpu, "physical_cores", lambda: 1)
     host = surroundings.host(tmp_path)
     assert (host.processor, host.features, host.physical_cores) == ("Some CPU", ("avx2",), 1)
     assert (host.logical_cores, host.usable_cores, host.quota) == (2, 1, 2.5)

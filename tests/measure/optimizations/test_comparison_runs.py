@@ -1,4 +1,4 @@
-"""What a ladder makes of networks and machines that are less simple, in virtual time."""
+"""Networks and devices that are less simple, in virtual time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
-from resnet_cli.measure.optimizations.registry import Machine, Optimization
 from resnet_cli.measure.optimizations.variant import Variant
+from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.results.bench import OptimizationResult, OptimizationsResult
-from tests.helpers.fake_clock import SimulatedClock, without_garbage
+from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, fake_optimization, without_garbage
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
-CPU = torch.device("cpu")
 LIMITS = Limits(max_time_s=4.0, min_time_s=0.5)
-Make = Callable[[nn.Module, Tensor, Machine], Variant]
+Build = Callable[[nn.Module, Tensor, DeviceBackend], Variant]
 
 
 class Net(nn.Module):
@@ -32,30 +31,32 @@ class Net(nn.Module):
         return {"out": x.flatten(1)[:, :5], "more": x.flatten(1)[:, 5:8]}
 
 
-def climbed(
+def compared(
     clock: SimulatedClock,
     monkeypatch: pytest.MonkeyPatch,
-    eager: Make,
-    folded: Make,
+    eager: Build,
+    folded: Build,
     limits: Limits = LIMITS,
     model: nn.Module | None = None,
-    **options: Any,
+    fp32_settings: tuple[Any, ...] = (),
 ) -> OptimizationsResult:
-    monkeypatch.setattr(comparison, "EAGER_OPTIMIZATION", Optimization("eager", "eager", eager))
-    monkeypatch.setattr(comparison, "BY_KEY", {"folded": Optimization("folded", "folded", folded)})
-    options = {"image": (3, 4, 4), "batch_size": 2, "seed": 5, **options}
-    return compare_optimizations(model or Net(), device=CPU, limits=limits, clock=clock, chosen=("folded",), **options)
+    monkeypatch.setattr(comparison, "EAGER", fake_optimization("eager", eager))
+    monkeypatch.setattr(comparison, "OPTIMIZATIONS", {"folded": fake_optimization("folded", folded)})
+    backend = SimulatedBackend(clock, queued=False, fp32_settings=fp32_settings)
+    return compare_optimizations(
+        model or Net(), image=(3, 4, 4), batch_size=2, backend=backend, seed=5, limits=limits, chosen=("folded",)
+    )
 
 
-def taking(clock: SimulatedClock, seconds: float, change: Callable[[Any], Any] = lambda output: output) -> Make:
-    def make(model: nn.Module, image: Tensor, on: Machine) -> Variant:
+def taking(clock: SimulatedClock, seconds: float, change: Callable[[Any], Any] = lambda output: output) -> Build:
+    def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         def run(images: Tensor) -> object:
             clock.run(seconds)
             return change(model(images))
 
         return Variant(run, image)
 
-    return make
+    return build
 
 
 def test_of_several_outputs_each_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,20 +64,20 @@ def test_of_several_outputs_each_is_compared(monkeypatch: pytest.MonkeyPatch) ->
         return {**output, "more": output["more"] * 1.01}
 
     clock = SimulatedClock(queued=False)
-    rung: OptimizationResult = climbed(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01, change)).rows[1]
-    assert rung.status == "measured"
-    assert rung.logit_difference is not None
-    assert 0.001 < rung.logit_difference < 0.01
+    row: OptimizationResult = compared(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01, change)).rows[1]
+    assert row.status == "measured"
+    assert row.logit_difference is not None
+    assert 0.001 < row.logit_difference < 0.01
 
 
 def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def deaf(model: nn.Module, image: Tensor, on: Machine) -> Variant:
+    def deaf(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         return Variant(lambda images: model(image), image)
 
-    result = climbed(clock, monkeypatch, taking(clock, 0.01), deaf)
-    assert [rung.status for rung in result.rows] == ["measured", "failed"]
+    result = compared(clock, monkeypatch, taking(clock, 0.01), deaf)
+    assert [row.status for row in result.rows] == ["measured", "failed"]
     assert clock.freed == 0
 
 
@@ -84,41 +85,41 @@ def test_images_are_those_of_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
     seen: list[Tensor] = []
 
-    def look(model: nn.Module, image: Tensor, on: Machine) -> Variant:
+    def look(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         seen.append(image)
-        return taking(clock, 0.01)(model, image, on)
+        return taking(clock, 0.01)(model, image, backend)
 
-    climbed(clock, monkeypatch, taking(clock, 0.01), look)
+    compared(clock, monkeypatch, taking(clock, 0.01), look)
     assert torch.equal(seen[0], random_init.image((2, 3, 4, 4), 5))
 
 
-def test_memory_of_a_rung_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_row_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def fail(model: nn.Module, image: Tensor, on: Machine) -> Variant:
+    def fail(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         raise RuntimeError("no memory")
 
-    assert climbed(clock, monkeypatch, taking(clock, 0.01), fail).rows[1].reason == "no memory"
+    assert compared(clock, monkeypatch, taking(clock, 0.01), fail).rows[1].reason == "no memory"
     assert clock.freed == 1
 
 
 def test_a_gain_of_a_third_pays_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def dear(model: nn.Module, image: Tensor, on: Machine) -> Variant:
+    def dear(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         clock.run(1.0)
-        return taking(clock, 3 / 256)(model, image, on)
+        return taking(clock, 3 / 256)(model, image, backend)
 
-    rung = climbed(clock, monkeypatch, taking(clock, 4 / 256), dear).rows[1]
-    assert rung.speedup == pytest.approx(4 / 3)
-    assert rung.setup_s == 1 + 3 / 256
-    assert rung.break_even_calls == 256 + 3  # a call saves 1 / 256 s
+    row = compared(clock, monkeypatch, taking(clock, 4 / 256), dear).rows[1]
+    assert row.speedup == pytest.approx(4 / 3)
+    assert row.setup_s == 1 + 3 / 256
+    assert row.break_even_calls == 256 + 3  # a call saves 1 / 256 s
 
 
 def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def restless(model: nn.Module, image: Tensor, on: Machine) -> Variant:
+    def restless(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         seconds = [0.001]
 
         def run(images: Tensor) -> object:
@@ -136,7 +137,7 @@ def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(comparison, "sample", sample)
     with pytest.raises(KeyboardInterrupt):
-        climbed(clock, monkeypatch, restless, restless, Limits(max_time_s=8.0))
+        compared(clock, monkeypatch, restless, restless, Limits(max_time_s=8.0))
     assert begun[0] == pytest.approx(2.0, abs=0.2)
 
 
@@ -152,15 +153,12 @@ class Watching(nn.Module):
         return x.flatten(1)
 
 
-@pytest.mark.parametrize(("capability", "first"), [((9, 0), "ieee"), (None, "tf32")])
-def test_on_a_gpu_the_truth_is_that_of_all_bits(
-    capability: tuple[int, int] | None, first: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_logits_are_compared_with_those_of_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
     part = SimpleNamespace(fp32_precision="tf32")
     found: list[str] = []
-    on = Machine(CPU, capability, precisions=(part, part))
-    climbed(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01), model=Watching(part, found), on=on)
+    model = Watching(part, found)
+    compared(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01), model=model, fp32_settings=(part, part))
     batches = 4  # of two images each
-    assert found[:batches] == [first] * batches
+    assert found[:batches] == ["ieee"] * batches
     assert set(found[batches:]) == {"tf32"}

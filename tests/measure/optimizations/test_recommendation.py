@@ -1,4 +1,4 @@
-"""Which rung is advised, and in which words its price is told."""
+"""Which optimization is recommended."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ HALF = replace(PLAIN, key="bfloat16", dtype="bfloat16", logit_difference=0.004, 
 KEEPING = {"eager", "folded", "compile"}
 
 
-def faster(rung: OptimizationResult, gain: float) -> OptimizationResult:
-    return replace(rung, speedup=gain, ci_low=gain, ci_high=gain)
+def faster(row: OptimizationResult, gain: float) -> OptimizationResult:
+    return replace(row, speedup=gain, ci_low=gain, ci_high=gain)
 
 
-def sentence(*rungs: OptimizationResult, as_good: float = 0.01) -> str:
-    return recommendation(rungs, best_optimization(rungs, KEEPING, as_good), KEEPING, 8, as_good)
+def sentence(*rows: OptimizationResult, as_good: float = 0.01) -> str:
+    return recommendation(rows, best_optimization(rows, KEEPING, as_good), KEEPING, 8, as_good)
 
 
 def test_of_several_in_fewer_bits_the_fastest_is_named() -> None:
     float16 = replace(faster(HALF, 4.0), key="float16")
-    for rungs in ((PLAIN, faster(HALF, 3.0), float16), (PLAIN, float16, faster(HALF, 3.0))):
-        assert sentence(*rungs).endswith(
-            "; float16 is 4.00× as fast, but moves the logits by 0.4 % (top-1 the same for 6 of 8)"
+    for rows in ((PLAIN, faster(HALF, 3.0), float16), (PLAIN, float16, faster(HALF, 3.0))):
+        assert sentence(*rows).endswith(
+            "; float16 is 4.00× as fast, but changes the logits by 0.4% (top-1 the same for 6 of 8)"
         )
 
 
@@ -37,38 +37,23 @@ def test_fewer_bits_have_to_be_faster_than_the_best_by_more_than_the_measurement
     assert ("bfloat16" in sentence(PLAIN, faster(HALF, gain))) == named
 
 
-@pytest.mark.parametrize(("gain", "named"), [(1.005, False), (1.02, True)])
-def test_where_nothing_gains_fewer_bits_are_held_against_plain_eager(gain: float, named: bool) -> None:
-    said = sentence(replace(PLAIN, speedup=0.9, ci_low=0.9), faster(HALF, gain))
-    assert said.startswith("stay with plain eager")
-    assert ("bfloat16" in said) == named
-
-
 def test_fewer_bits_that_are_faster_by_chance_are_not_named() -> None:
     assert "bfloat16" not in sentence(PLAIN, replace(HALF, speedup=5.0, ci_low=0.99, ci_high=25.0))
 
 
-def test_without_any_tolerance_the_fastest_is_taken_and_only_what_is_faster_is_named() -> None:
-    assert best_optimization([faster(PLAIN, 1.9), PLAIN], KEEPING, 0.0) == PLAIN
-    assert "bfloat16" not in sentence(PLAIN, faster(HALF, 2.0), as_good=0.0)
-    assert "bfloat16" in sentence(PLAIN, faster(HALF, 2.001), as_good=0.0)
-
-
 def test_what_takes_no_time_to_make_is_not_paid_for() -> None:
     for calls in (None, 0):
-        assert "paid" not in sentence(replace(PLAIN, break_even_calls=calls))
+        assert "break-even" not in sentence(replace(PLAIN, break_even_calls=calls))
 
 
-def test_of_equally_fast_rungs_one_that_took_no_time_is_taken() -> None:
+def test_of_equally_fast_rows_one_that_took_no_time_is_taken() -> None:
     dear = replace(PLAIN, key="compile", setup_s=0.05)
     for cost in (None, 0.0):
         free = replace(PLAIN, setup_s=cost)
         assert best_optimization([dear, free], KEEPING, 0.01) == free
 
 
-@pytest.mark.parametrize(
-    ("difference", "said"), [(9.9e-5, "9.9e-05"), (1e-4, "0.01 %"), (0.0312, "3.1 %"), (0.5, "50 %")]
-)
+@pytest.mark.parametrize(("difference", "said"), [(9.9e-5, "9.9e-05"), (1e-4, "0.01%"), (0.0312, "3.1%"), (0.5, "50%")])
 def test_a_difference_is_a_percentage_where_one_can_imagine_it(difference: float, said: str) -> None:
     assert f"logits within {said} (top-1" in sentence(replace(PLAIN, logit_difference=difference))
 

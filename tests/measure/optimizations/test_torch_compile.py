@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
-from collections.abc import Callable
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.optimizations.torch_compile import compile_for
+from resnet_cli.measure.optimizations import torch_compile
+from resnet_cli.measure.optimizations.torch_compile import build, compile_for
+from resnet_cli.measure.optimizations.variant import UnavailableError
+from resnet_cli.measure.system.devices.registry import device_backend
 
 IMAGE = torch.zeros(1)
 
 
 def compiled(what: Callable[[Tensor], Tensor]) -> Callable[[Tensor], object]:
-    return compile_for(nn.Identity(), IMAGE, compiler=lambda model: what)
+    return compile_for(nn.Identity(), IMAGE, on_host=True, compiler=lambda model: what)
 
 
 def test_what_was_compiled_is_what_runs() -> None:
@@ -40,33 +48,6 @@ def test_the_set_up_is_that_of_a_machine_that_has_compiled_nothing_yet() -> None
     assert (config.force_disable_caches, config.cpp_cache_precompile_headers) == before
 
 
-def test_what_tools_leave_among_temporary_files_is_removed_with_the_caches() -> None:
-    before = os.environ.get("TMPDIR")
-    left = []
-
-    def run(image: Tensor) -> Tensor:
-        left.append(Path(os.environ["TMPDIR"], "cc1.s"))
-        left[0].touch()
-        left.append(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]))
-        return image
-
-    compiled(run)
-    assert left[0].parent in left[1].parents
-    assert not left[0].parent.exists()
-    assert os.environ.get("TMPDIR") == before
-
-
-def test_the_depth_of_recursion_is_as_before() -> None:
-    before = sys.getrecursionlimit()
-
-    def run(image: Tensor) -> Tensor:
-        sys.setrecursionlimit(before + 100)  # as freezing does
-        return image
-
-    compiled(run)
-    assert sys.getrecursionlimit() == before
-
-
 def test_the_ninth_network_of_a_class_is_compiled_like_the_first() -> None:
     def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
         built.append(graph)
@@ -76,15 +57,15 @@ def test_the_ninth_network_of_a_class_is_compiled_like_the_first() -> None:
     with torch.inference_mode():
         for _ in range(9):
             net = nn.Linear(1, 1)
-            run = compile_for(net, IMAGE, compiler=lambda model: torch.compile(model, dynamic=False, backend=backend))
+            run = compile_for(
+                net, IMAGE, on_host=True, compiler=lambda model: torch.compile(model, dynamic=False, backend=backend)
+            )
             assert run(IMAGE) == net.bias
     assert len(built) == 9
 
 
 @pytest.mark.parametrize("kind", ["TritonMissing", "GPUTooOldForTriton", "InvalidCxxCompiler"])
 def test_a_tool_that_is_missing_is_found_among_the_causes(kind: str) -> None:
-    from resnet_cli.measure.optimizations.variant import UnavailableError
-
     def run(image: Tensor) -> Tensor:
         try:
             raise type(kind, (RuntimeError,), {})("no such tool")
@@ -93,3 +74,133 @@ def test_a_tool_that_is_missing_is_found_among_the_causes(kind: str) -> None:
 
     with pytest.raises(UnavailableError, match=r"torch\.compile needs"):
         compiled(run)
+
+
+@dataclass
+class State:
+    """What a compilation may change."""
+
+    variables: dict[str, str]
+    files: list[Path]
+    disabled: int
+    freezing: bool
+    filters: int
+    depth: int
+
+
+def state(folder: Path) -> State:
+    from torch._inductor import config
+
+    return State(
+        variables={name: value for name, value in os.environ.items() if re.search("TORCH|TRITON", name)},
+        files=sorted(folder.rglob("*")),
+        disabled=logging.root.manager.disable,
+        freezing=config.freezing,
+        filters=len(warnings.filters),
+        depth=sys.getrecursionlimit(),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where all temporary files go; nothing is left in it, or changed elsewhere."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "own"))
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    before = state(temporary)
+    yield temporary
+    assert state(temporary) == before
+    assert before.files == []
+
+
+def compiler(what: Callable[[Tensor], Tensor]) -> Callable[[nn.Module], Callable[[Tensor], object]]:
+    return lambda model: what
+
+
+def test_a_compiler_finds_empty_caches_of_its_own(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = []
+
+    def run(image: Tensor) -> Tensor:
+        warnings.warn("look at me", stacklevel=1)
+        logging.getLogger("torch").critical("look at me")
+        now = state(folder)
+        found.append((now.variables["TORCHINDUCTOR_CACHE_DIR"], now.variables["TRITON_CACHE_DIR"], now.freezing))
+        assert all(path.is_dir() for path in now.files)
+        return image
+
+    compile_for(nn.Identity(), torch.zeros(1), on_host=True, compiler=compiler(run))
+    assert len(found) == 1
+    inductor_s, triton_s, freezing = found[0]
+    assert inductor_s.startswith(str(folder))
+    assert triton_s.startswith(str(folder))
+    assert freezing
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_cannot_be_all_in_cpp_is_compiled_without(folder: Path) -> None:
+    from torch._inductor import config
+
+    tried = []
+
+    def run(image: Tensor) -> Tensor:
+        tried.append((config.cpp_wrapper, config.freezing))
+        if config.cpp_wrapper:
+            raise RuntimeError("not in C++")
+        return image
+
+    compile_for(nn.Identity(), torch.zeros(1), on_host=True, compiler=compiler(run))
+    assert tried == [(True, True), (False, True)]
+
+
+class InvalidCxxCompiler(RuntimeError):  # noqa: N818 (torch's name)
+    pass
+
+
+class BackendFailed(RuntimeError):  # noqa: N818 (as torch wraps what its compiler raises)
+    def __init__(self, inner: Exception) -> None:
+        super().__init__("backend='inductor' raised:\n…")
+        self.inner_exception = inner
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "text"),
+    [
+        (BackendFailed(InvalidCxxCompiler("none found")), UnavailableError, "needs a C\\+\\+ compiler"),
+        (BackendFailed(NotImplementedError("no lowering")), NotImplementedError, "no lowering"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+        (ValueError("odd"), ValueError, "odd"),
+    ],
+)
+def test_a_compilation_that_ends_early_leaves_nothing(
+    folder: Path, raised: BaseException, expected: type[BaseException], text: str
+) -> None:
+    def run(image: Tensor) -> Tensor:
+        Path(os.environ["TORCHINDUCTOR_CACHE_DIR"], "half.so").parent.mkdir(parents=True, exist_ok=True)
+        Path(os.environ["TORCHINDUCTOR_CACHE_DIR"], "half.so").touch()
+        raise raised
+
+    with pytest.raises(expected, match=text):
+        compile_for(nn.Identity(), torch.zeros(1), on_host=True, compiler=compiler(run))
+
+
+def test_the_compiled_network_is_folded_and_in_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[nn.Module, Tensor]] = []
+
+    def compiler(model: nn.Module) -> Callable[[Tensor], object]:
+        def run(images: Tensor) -> object:
+            calls.append((model, images))
+            return model(images)
+
+        return run
+
+    monkeypatch.setattr(torch_compile, "inductor", compiler)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    image = torch.ones(2, 3, 5, 5)
+    expected = model(image)
+    variant = build(model, image, device_backend(torch.device("cpu")))
+    torch.testing.assert_close(variant.call(), expected)
+    compiled_model, images = calls[-1]
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in compiled_model.modules())
+    assert images.is_contiguous(memory_format=torch.channels_last)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_cli.measure.bench.device_timer import HostClock
 from resnet_cli.measure.roofline.ceiling import fastest, measure_ceiling
 from resnet_cli.measure.roofline.kernels import Candidate, arithmetic, streaming
+from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.results.bench import Kernel
 from tests.helpers.fake_clock import SimulatedClock, steps
 
@@ -126,7 +126,7 @@ def test_arithmetic_has_three_quarters_of_the_time(monkeypatch: pytest.MonkeyPat
     calls = {name: steps(clock, 0.01) for name in ("arithmetic", "streaming")}
 
     def offered(name: str) -> Callable[..., Iterator[Candidate]]:
-        return lambda *_: iter([Candidate(name, 1.0, lambda: calls[name])])
+        return lambda *_, **__: iter([Candidate(name, 1.0, lambda: calls[name])])
 
     for name in calls:
         monkeypatch.setattr(f"resnet_cli.measure.roofline.ceiling.{name}", offered(name))
@@ -140,11 +140,13 @@ def test_what_a_kernel_warns_of_stays_off_the_terminal(monkeypatch: pytest.Monke
         warnings.warn("not made for this dtype", stacklevel=1)
         return lambda: None
 
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.arithmetic", lambda *_: iter([Candidate("a", 1.0, make)]))
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.streaming", lambda *_: iter(()))
+    monkeypatch.setattr(
+        "resnet_cli.measure.roofline.ceiling.arithmetic", lambda *_, **__: iter([Candidate("a", 1.0, make)])
+    )
+    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.streaming", lambda *_, **__: iter(()))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        measure_ceiling(CPU, torch.float32, HostClock(), seconds=0.0, progress=silent)
+        measure_ceiling(CPU, torch.float32, CpuBackend(torch.device("cpu")), seconds=0.0, progress=silent)
     assert told == []
 
 
@@ -185,22 +187,25 @@ def test_what_fails_is_left_out() -> None:
 
 
 def test_no_kernel_no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.arithmetic", lambda *_: iter(()))
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.streaming", lambda *_: iter(()))
-    assert measure_ceiling(CPU, torch.float32, HostClock(), seconds=0.0, progress=silent) is None
+    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.arithmetic", lambda *_, **__: iter(()))
+    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.streaming", lambda *_, **__: iter(()))
+    assert measure_ceiling(CPU, torch.float32, CpuBackend(torch.device("cpu")), seconds=0.0, progress=silent) is None
 
 
 def test_bandwidth_alone_is_no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.arithmetic", lambda *_: iter(()))
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.available_bytes", lambda _: SMALL)
+    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.arithmetic", lambda *_, **__: iter(()))
+    monkeypatch.setattr(CpuBackend, "free_memory", lambda self: SMALL)
     monkeypatch.setattr("resnet_cli.measure.roofline.kernels._SMALLEST_ARRAY_BYTES", 1)
-    assert measure_ceiling(CPU, torch.float32, HostClock(), seconds=0.0, progress=silent) is None
+    assert measure_ceiling(CPU, torch.float32, CpuBackend(torch.device("cpu")), seconds=0.0, progress=silent) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
 def test_every_kernel_has_its_name_and_its_work(device: torch.device, dtype: torch.dtype) -> None:
-    for candidates in ([*arithmetic(device, dtype)], [*streaming(device, dtype)]):
+    for candidates in (
+        [*arithmetic(device, dtype, accelerator=device != CPU)],
+        [*streaming(device, dtype, accelerator=device != CPU)],
+    ):
         names = [one.name for one in candidates]
         assert names
         assert len(names) == len(set(names))
@@ -212,7 +217,7 @@ def test_flops_are_those_that_torch_counts(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("resnet_cli.measure.roofline.kernels._CONVOLUTIONS", ((4, 6, 3, 5, 1), (6, 4, 1, 7, 2)))
     monkeypatch.setattr("resnet_cli.measure.roofline.kernels._PACKED", ())
     monkeypatch.setattr("resnet_cli.measure.roofline.kernels._PACKED_SIDES", ())
-    kernels = [*arithmetic(CPU, torch.float32)]
+    kernels = [*arithmetic(CPU, torch.float32, accelerator=False)]
     assert len(kernels) == 3
     for one in kernels:
         call = one.make()
@@ -222,10 +227,12 @@ def test_flops_are_those_that_torch_counts(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_streams_take_an_eighth_of_the_memory_and_more_than_the_caches() -> None:
-    assert next(streaming(CPU, torch.float32, 800 * 2**20)).name == "copy 100 MiB"
-    assert [one.work for one in streaming(CPU, torch.float32, 800 * 2**20)] == [n * 100 * 2**20 for n in (2, 3, 2)]
-    assert next(streaming(CPU, torch.float32, 2**40)).name == "copy 256 MiB"
-    assert [*streaming(CPU, torch.float32, 80 * 2**20)] == []
+    assert next(streaming(CPU, torch.float32, 800 * 2**20, accelerator=False)).name == "copy 100 MiB"
+    assert [one.work for one in streaming(CPU, torch.float32, 800 * 2**20, accelerator=False)] == [
+        n * 100 * 2**20 for n in (2, 3, 2)
+    ]
+    assert next(streaming(CPU, torch.float32, 2**40, accelerator=False)).name == "copy 256 MiB"
+    assert [*streaming(CPU, torch.float32, 80 * 2**20, accelerator=False)] == []
 
 
 SMALL = 8 * 4 * 2**16
@@ -240,10 +247,10 @@ def test_a_real_ceiling(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(f"{kernels}._PACKED_SIDES", (64,))
     monkeypatch.setattr(f"{kernels}._SIDES", (64, 128))
     monkeypatch.setattr(f"{kernels}._SMALLEST_ARRAY_BYTES", 1)
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.available_bytes", lambda _: SMALL)
+    monkeypatch.setattr(CpuBackend, "free_memory", lambda self: SMALL)
     said: list[str] = []
     # So long that no kernel is left out on a machine that stands still now and then.
-    found = measure_ceiling(CPU, dtype, HostClock(), seconds=1.0, progress=said.append)
+    found = measure_ceiling(CPU, dtype, CpuBackend(torch.device("cpu")), seconds=1.0, progress=said.append)
     assert found is not None
     assert found.flops_per_s == max(kernel.rate for kernel in found.compute) > 0
     assert found.bytes_per_s == max(kernel.rate for kernel in found.bandwidth) > 0

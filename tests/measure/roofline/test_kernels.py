@@ -41,7 +41,7 @@ def seen(call: Any) -> list[Tensor]:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_every_kernel_of_a_gpu_does_as_many_flops_as_torch_counts_in_its_dtype(dtype: torch.dtype) -> None:
-    for one in arithmetic(META, dtype):
+    for one in arithmetic(META, dtype, accelerator=True):
         call = one.make()
         with FlopCounterMode(display=False) as counter:
             call()
@@ -51,7 +51,7 @@ def test_every_kernel_of_a_gpu_does_as_many_flops_as_torch_counts_in_its_dtype(d
 
 def test_each_convolution_of_a_gpu_is_tried_in_both_layouts() -> None:
     layouts: dict[str, set[bool]] = {}
-    for one in arithmetic(META, torch.float32):
+    for one in arithmetic(META, torch.float32, accelerator=True):
         name = one.name.partition(", channels_last")[0]
         last = all(
             tensor.is_contiguous(memory_format=torch.channels_last) for tensor in seen(one.make()) if tensor.dim() == 4
@@ -64,7 +64,7 @@ def test_each_convolution_of_a_gpu_is_tried_in_both_layouts() -> None:
 
 
 def test_on_a_gpu_nothing_is_in_the_layout_of_a_processor_s_library() -> None:
-    assert not any("oneDNN" in one.name for one in arithmetic(META, torch.float32))
+    assert not any("oneDNN" in one.name for one in arithmetic(META, torch.float32, accelerator=True))
 
 
 def test_a_processor_s_library_is_given_the_dtype_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_a_processor_s_library_is_given_the_dtype_too(monkeypatch: pytest.Monkey
         return lambda: None
 
     monkeypatch.setattr(kernels, "_in_onednn", in_onednn)
-    for one in arithmetic(CPU, torch.bfloat16):
+    for one in arithmetic(CPU, torch.bfloat16, accelerator=False):
         if "oneDNN" in one.name:
             one.make()
     assert given == [torch.bfloat16] * 4
@@ -83,7 +83,7 @@ def test_a_processor_s_library_is_given_the_dtype_too(monkeypatch: pytest.Monkey
 
 def test_what_a_processor_tries_is_in_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_CONVOLUTIONS", ((4, 6, 3, 5, 1),))
-    (first, *_) = arithmetic(CPU, torch.float64)
+    (first, *_) = arithmetic(CPU, torch.float64, accelerator=False)
     assert first.name == f"conv 3×3 4→6 at 5×5, batch {torch.get_num_threads()}, channels_last"
     for tensor in seen(first.make()):
         assert tensor.dtype == torch.float64
@@ -93,7 +93,7 @@ def test_what_a_processor_tries_is_in_channels_last(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("device", [CPU, META])
 def test_work_follows_from_the_name(device: torch.device) -> None:
     """2 FLOPs for each multiplication of a matrix product, and for each weight at each pixel of a convolution."""
-    for one in arithmetic(device, torch.float32):
+    for one in arithmetic(device, torch.float32, accelerator=device != CPU):
         if one.name.startswith("matmul"):
             work = 2 * prod(map(int, re.findall(r"\d+", one.name)[:3]))
         else:
@@ -105,7 +105,9 @@ def test_work_follows_from_the_name(device: torch.device) -> None:
 def test_a_processor_has_images_for_each_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def images() -> list[int]:
         return [
-            int(match[1]) for one in arithmetic(CPU, torch.float32) if (match := re.search(r"batch (\d+)", one.name))
+            int(match[1])
+            for one in arithmetic(CPU, torch.float32, accelerator=False)
+            if (match := re.search(r"batch (\d+)", one.name))
         ]
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
@@ -116,7 +118,7 @@ def test_a_processor_has_images_for_each_of_its_threads(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_bytes_are_those_of_the_arrays_that_are_read_and_written(dtype: torch.dtype) -> None:
-    for one in streaming(META, dtype, 2**40):
+    for one in streaming(META, dtype, 2**40, accelerator=True):
         tensors = seen(one.make())
         assert {tensor.dtype for tensor in tensors} == {dtype}
         assert {tensor.nbytes for tensor in tensors} == {2**30}
@@ -126,13 +128,16 @@ def test_bytes_are_those_of_the_arrays_that_are_read_and_written(dtype: torch.dt
 
 
 def test_arrays_of_a_gpu_are_larger_for_its_cache_is() -> None:
-    (on_gpu, *_), (on_processor, *_) = streaming(META, torch.float32), streaming(CPU, torch.float32)
+    (on_gpu, *_), (on_processor, *_) = (
+        streaming(META, torch.float32, accelerator=True),
+        streaming(CPU, torch.float32, accelerator=False),
+    )
     assert (on_gpu.name, on_processor.name) == ("copy 1024 MiB", "copy 256 MiB")
 
 
 def test_numbers_stay_what_they_are_however_often_they_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_SMALLEST_ARRAY_BYTES", 1)
-    copy, add, scale = (one.make() for one in streaming(CPU, torch.float32, 8 * 64))
+    copy, add, scale = (one.make() for one in streaming(CPU, torch.float32, 8 * 64, accelerator=False))
     assert add().eq(2).all()  # type: ignore[attr-defined]
     assert scale().eq(2).all()  # type: ignore[attr-defined]
     assert copy().eq(1).all()  # type: ignore[attr-defined]

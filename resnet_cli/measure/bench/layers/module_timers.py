@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from resnet_cli.measure.bench.device_timer import Clock, Event
+from resnet_cli.measure.bench.device_timer import Clock
+from resnet_cli.measure.system.devices.backend import Event
 
 CallSite = tuple[str, int]  # path of a module and the number of its call
 

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.device_timer import Clock, HostClock
+from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits
 from resnet_cli.measure.bench.workload import TRAIN, Workload
 from resnet_cli.measure.bench.workload_cost import layers
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.architectures import resolve
 from resnet_cli.network.resnet import build
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
@@ -276,7 +277,7 @@ def test_training_steps_have_no_layers() -> None:
     root = layers(ModelUnderTest(model, "net"), (1, *IMAGE), torch.float32)
     workload = Workload(model, image=IMAGE, device=CPU, mode=TRAIN)
     with pytest.raises(ResnetCliError, match="inference") as caught:
-        layer_times(workload, 1, root, clock=HostClock(), limits=LIMITS, progress=lambda _: None)
+        layer_times(workload, 1, root, clock=CpuBackend(torch.device("cpu")), limits=LIMITS, progress=lambda _: None)
     assert caught.value.hint is not None
 
 
@@ -313,7 +314,7 @@ class Generating(nn.Module):
 
 @pytest.mark.parametrize("model", [Odd(), Generating(), nn.Conv2d(3, 3, 3), nn.Sequential()])
 def test_networks_with_odd_outputs(model: nn.Module) -> None:
-    found = measure(model, HostClock(), limits=Limits(max_time_s=0.02, min_time_s=0.0))
+    found = measure(model, CpuBackend(torch.device("cpu")), limits=Limits(max_time_s=0.02, min_time_s=0.0))
     assert found.layers[0].path == ""
     assert found.forwards > 0
     leaves = sum(row.time_s for row in found.layers if row.is_leaf)
@@ -351,14 +352,16 @@ class Deaf(nn.Module):
 
 def test_a_network_that_hides_its_layers_is_told_so() -> None:
     with pytest.raises(ResnetCliError, match="modules"):
-        measure(Deaf(), HostClock(), limits=Limits(max_time_s=0.01))
+        measure(Deaf(), CpuBackend(torch.device("cpu")), limits=Limits(max_time_s=0.01))
 
 
 def test_a_real_network() -> None:
     spec = resolve(repeat="1,1,1,1", num_classes=10)
     model = build(spec)
     root = layers(ModelUnderTest(model, "small", spec), (2, 3, 32, 32), torch.float32)
-    found = measure(model, HostClock(), batch_size=2, image=(3, 32, 32), limits=Limits(max_time_s=0.2))
+    found = measure(
+        model, CpuBackend(torch.device("cpu")), batch_size=2, image=(3, 32, 32), limits=Limits(max_time_s=0.2)
+    )
     assert found.forwards >= 1
     assert found.forward_s > 0
     assert_adds_up(found)
@@ -366,7 +369,7 @@ def test_a_real_network() -> None:
     for layer in walk(root):
         if not layer.is_operator:
             row = known[layer.path, layer.call]
-            assert (row.layer_type, row.macs, row.bytes_moved) == (layer.kind, layer.macs, layer.bytes_moved)
+            assert (row.layer_type, row.macs, row.bytes_moved) == (layer.layer_type, layer.macs, layer.bytes_moved)
             assert row.time_s > 0
     assert found.layers[0].macs == root.macs
     assert hooks(model) == 0

@@ -1,0 +1,13 @@
+"""Eager execution as torch comes: what every optimization is compared with."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from resnet_cli.measure.optimizations.variant import Variant
+from resnet_cli.measure.system.devices.backend import DeviceBackend
+
+
+def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    """The network itself."""
+    return Variant(model, image)

@@ -1,0 +1,15 @@
+"""Weights and arithmetic in float16, which CPUs compute slowly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.measure.optimizations.folded_channels_last import best_eager
+from resnet_cli.measure.optimizations.variant import Variant
+from resnet_cli.measure.system.devices.backend import DeviceBackend
+
+
+def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    """The network in float16."""
+    return best_eager(model, image, torch.float16)

@@ -1,0 +1,35 @@
+"""TF32 wherever a GPU computes float32; torch has it on for convolutions alone by default."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
+from resnet_cli.measure.system.devices.backend import DeviceBackend
+from resnet_cli.measure.system.precision import TF32, in_precision
+
+_SINCE = (8, 0)  # compute capability: Ampere
+
+
+def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    """The network with TF32 on during its calls.
+
+    Raises:
+        UnavailableError: the GPU has no TF32, or it is on everywhere already.
+    """
+    capability, settings = backend.capability(), backend.fp32_settings()
+    if capability is not None and capability < _SINCE:
+        raise UnavailableError(f"needs compute capability 8.0, and this GPU has {'.'.join(map(str, capability))}")
+    on = [
+        name
+        for name, setting in zip(("convolutions", "matrix products"), settings, strict=True)
+        if setting.fp32_precision == TF32
+    ]
+    if len(on) == len(settings):
+        raise UnavailableError("already on for convolutions and matrix products")
+
+    def run(images: Tensor) -> object:
+        with in_precision(settings, TF32):
+            return model(images)
+
+    return Variant(run, image, f"already on for {on[0]} in plain eager" if on else None)
