@@ -13,7 +13,7 @@ from torch import nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph
-from resnet_cli.measure.graph.recorder import record
+from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.models.user_errors import user_error

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from resnet_cli.measure.graph.nodes import Graph, Node
-from resnet_cli.measure.graph.recorder import record
+from resnet_cli.measure.graph.operator_graph import record
 from tests.helpers.models import on_meta
 
 

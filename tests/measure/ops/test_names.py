@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.graph.recorder import record
+from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.measure.ops.names import kind, qualified, short
 from tests.helpers.models import flops_of, on_meta
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
-from resnet_cli.measure.graph.recorder import record
+from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.network.resnet import build
 from tests.helpers.models import on_meta
 
