@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.system.devices.registry import device_backend
-from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import Shape
 
 INFERENCE, TRAIN = "inference", "train"

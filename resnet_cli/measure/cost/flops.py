@@ -22,7 +22,7 @@ from resnet_cli.measure.models.user_errors import frames_of, user_error
 from resnet_cli.measure.ops.cost import PARTS
 from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.measure.tracing.tracer import OperatorCall, Trace
+from resnet_cli.measure.tracing.trace import OperatorCall, Trace
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.flops import Convention, FlopsResult, FlopTerm, Reconciliation

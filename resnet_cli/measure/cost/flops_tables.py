@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from resnet_cli.measure.ops.names import from_fvcore
-from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
+from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 from resnet_cli.results.flops import ModuleFlops, Operator
 
 

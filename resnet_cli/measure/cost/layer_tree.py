@@ -9,7 +9,7 @@ from torch import nn
 
 from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.tracing.dataflow import DataFlow
-from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
+from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 from resnet_cli.results.summary import Layer
 
 

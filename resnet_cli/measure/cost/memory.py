@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_cli.measure.tracing.tracer import Trace
+from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Input
 from resnet_cli.results.summary import Layer, Memory
 

@@ -12,7 +12,7 @@ from resnet_cli.measure.cost.memory import memory
 from resnet_cli.measure.models.model import ModelUnderTest, describe_input
 from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.measure.tracing.tracer import OperatorCall
+from resnet_cli.measure.tracing.trace import OperatorCall
 from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
 

@@ -1,29 +1,25 @@
-"""A network as the operators that its forward runs, which tensors they read, and which of them feed which.
+"""The operator graph of a forward: which operators ran, which parameters they read, and which of them feed which.
 
-Recorded from one forward under a dispatch mode, so that neither names nor the order of registration nor the way
-in which a forward is written (modules, functions, methods, in place or not) makes a difference.
+It is made from a trace, so that neither names nor the order of registration nor the way in which a forward is written
+(modules, functions, methods, in place or not) makes a difference.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
 from resnet_cli.measure.graph import composite_ops
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
-from resnet_cli.measure.ops.fast_meta import FastMetaKernels
-from resnet_cli.measure.ops.settings import IDENTITY_OPS, arguments, describe
-from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.measure.ops.settings import FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS
+from resnet_cli.measure.tracing import tracer
+from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef, Trace
 
-_ROLES = {"mat2": "weight", "self": "bias"}  # of addmm(bias, x, weight) and mm(x, weight)
-TRANSPOSE_OPS = frozenset({"t", "transpose", "permute", "numpy_T"})
-FACTORY_OPS = frozenset("new_empty new_zeros new_ones new_full rand_like randn_like".split())
+_LINEAR_ROLES = {"mat2": "weight", "self": "bias"}  # of addmm(bias, x, weight) and mm(x, weight)
 
 
 def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:
@@ -32,165 +28,162 @@ def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:
     Args:
         model: a copy that may be run: its training flags and, in train mode, its buffers change.
         inputs: on the model's device; on `meta` nothing is computed.
+        training: train mode or eval mode.
+
+    Raises:
+        Exception: whatever the forward raises.
     """
-    model.train(training)
-    recorder = Recorder(model, inputs)
     try:
-        with torch.no_grad(), FastMetaKernels(), recorder:
-            output = model(*inputs)
-    finally:
-        recorder.close()
-    return recorder.graph(list(tensors_in(output)))
+        trace = tracer.run_dispatches(model, inputs, training=training)
+    except tracer.ForwardFailedError as failure:
+        raise failure.cause from None
+    return graph_of_trace(trace)
 
 
-class Recorder(TorchDispatchMode):
-    """Writes down every operator with its settings, and who made what it reads."""
+def graph_of_trace(trace: Trace) -> Graph:
+    """The operators that the outputs depend on.
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in QuickShapes
+    Args:
+        trace: with dispatches (`tracer.run_dispatches`).
+    """
+    builder = _Builder(trace)
+    ended = iter(trace.left)
+    call = next(ended, None)
+    for number, dispatch in enumerate(trace.dispatches):
+        while call is not None and call.last <= number:
+            builder.end_module(call)
+            call = next(ended, None)
+        builder.add(number, dispatch)
+    while call is not None:
+        builder.end_module(call)
+        call = next(ended, None)
+    return builder.graph()
 
-    def __init__(self, model: nn.Module, inputs: Sequence[Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[str] = []
-        self.nodes: dict[int, Node] = {}
-        self._stack: list[tuple[str, nn.Module, int]] = []
-        self._leaves: dict[int, ParameterRef] = {}
-        self._makers: dict[int, int] = {}  # id of a tensor -> number of the node
-        self._sharing: dict[int, list[int]] = {}  # storage -> ids of the tensors in it
-        self._alive: list[Tensor] = []  # an id means something only as long as its tensor lives
-        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            self._leaves.setdefault(id(tensor), ParameterRef(name, tuple(tensor.shape)))
-        for tensor in tensors_in(inputs):
-            self._make(tensor, IMAGE)
-        self._handles: list[Any] = []
-        for path, module in model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entering(path)))
-            self._handles.append(module.register_forward_hook(self._left, always_call=True))
 
-    def close(self) -> None:
-        """Take the hooks off the model."""
-        for handle in self._handles:
-            handle.remove()
+class _Builder:
+    """Replays the dispatches of a trace."""
 
-    def _entering(self, path: str) -> Any:
-        def enter(module: nn.Module, args: Any) -> None:
-            self._stack.append((path, module, len(self.calls)))
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._nodes: dict[int, Node] = {}
+        self._parameters: dict[int, ParameterRef] = {}  # by number of the tensor
+        self._producers: dict[int, int] = {}  # number of a tensor -> number of the node that wrote it last
+        self._sharing: dict[int, list[int]] = {}  # storage -> numbers of the tensors in it
+        for ref in trace.inputs:
+            self._produce(ref, IMAGE)
 
-        return enter
+    def _produce(self, ref: TensorRef, node: int) -> None:
+        self._producers[ref.number] = node
+        self._sharing.setdefault(ref.storage, []).append(ref.number)
 
-    def _left(self, module: nn.Module, args: Any, output: Any) -> None:
-        path, _, start = self._stack.pop()
-        inside = (
-            [node for number, node in self.nodes.items() if number >= start]
-            if composite_ops.could_be_composite(module)
-            else []
-        )
-        if not inside or not isinstance(output, Tensor):
+    def _parameter(self, ref: TensorRef) -> ParameterRef | None:
+        name = self._trace.parameters.get(ref.number)
+        if name is not None and ref.number not in self._parameters:
+            self._parameters[ref.number] = ParameterRef(name, ref.shape)
+        return self._parameters.get(ref.number)
+
+    def add(self, number: int, dispatch: Dispatch) -> None:
+        """A call of the dispatcher: a node, unless it only hands on values or computes from parameters alone."""
+        read = list(_refs(tuple(dispatch.arguments.values())))
+        sources = [ref for ref in read if ref.number in self._producers]
+        leaves = self._leaves(dispatch)
+        kind, results = dispatch.kind, dispatch.results
+        if kind in IDENTITY_OPS or kind in FACTORY_OPS or (kind in TRANSPOSE_OPS and not sources):
+            self._pass_on(read, results)
             return
-        given = next(tensors_in(args), None)
-        last = self._makers.get(id(output), IMAGE)
-        if given is None or last < start:
+        if not sources:
+            if leaves and not dispatch.is_mutable:  # a weight that is computed; in place it is bookkeeping
+                first = next(iter(leaves.values()))
+                for ref in results:
+                    computed = (*first.computed, kind)
+                    self._parameters[ref.number] = replace(first, shape=ref.shape, computed=computed)
             return
-        found = composite_ops.recognize_composites(
-            module, [node.operator for node in inside], tuple(given.shape), tuple(output.shape)
+        self._nodes[number] = Node(
+            number=number,
+            operator=kind,
+            settings=dispatch.settings,
+            inputs=tuple(self._producers[ref.number] for ref in sources),
+            leaves=leaves,
+            path=dispatch.module.path,
+            shape=results[0].shape if results else (),
+            slots=tuple(i for i, ref in enumerate(dispatch.positional) if ref.number in self._producers),
         )
-        if found is None:
+        changed = dispatch.is_mutable and results and results[0].number in self._producers
+        for ref in results:
+            if self._parameter(ref) is None:
+                self._produce(ref, number)
+        if changed:  # and with it every view of the same storage
+            for sharing in self._sharing[results[0].storage]:
+                self._producers[sharing] = number
+
+    def _leaves(self, dispatch: Dispatch) -> dict[str, ParameterRef]:
+        """Parameters that an operator reads, by role."""
+        leaves = {}
+        roles = _LINEAR_ROLES if "mat2" in dispatch.arguments else {}
+        for role, value in dispatch.arguments.items():
+            if isinstance(value, TensorRef) and (parameter := self._parameter(value)) is not None:
+                leaves[roles.get(role, role)] = parameter
+            elif isinstance(value, tuple):  # what is put together with an activation, such as a class token
+                for place, item in enumerate(value):
+                    if isinstance(item, TensorRef) and (parameter := self._parameter(item)) is not None:
+                        leaves[f"{role}{place}"] = parameter
+        return leaves
+
+    def _pass_on(self, read: Sequence[TensorRef], results: Sequence[TensorRef]) -> None:
+        """The results have the values of the first argument, in another shape or place."""
+        if not read:
+            return
+        source = read[0]
+        for ref in results:
+            if ref.number == source.number:
+                continue
+            if (parameter := self._parameter(source)) is not None:
+                self._parameters[ref.number] = parameter
+            elif source.number in self._producers:
+                self._produce(ref, self._producers[source.number])
+
+    def end_module(self, call: ModuleCall) -> None:
+        """Take the operators of a module together where they are one composite operator."""
+        if call.output is None or call.input_shape is None or not composite_ops.could_be_composite(call.module):
+            return
+        inside = [node for number, node in self._nodes.items() if call.first <= number < call.last]
+        last = self._producers.get(call.output.number, IMAGE)
+        if not inside or last < call.first:
+            return
+        operators = [node.operator for node in inside]
+        composite = composite_ops.recognize_composites(call.module, operators, call.input_shape, call.output.shape)
+        if composite is None:
             return
         numbers = {node.number for node in inside}
         outer = tuple(dict.fromkeys(i for node in inside for i in node.inputs if i not in numbers))
+        path = call.path
         leaves = {
             role: ParameterRef(f"{path}.{name}" if path else name, tuple(tensor.shape))
-            for role, (name, tensor) in found.leaves.items()
+            for role, (name, tensor) in composite.leaves.items()
         }
         for number in numbers:
-            del self.nodes[number]
-        self.nodes[last] = Node(
-            last, found.operator, found.settings, outer, leaves, path, tuple(output.shape), composite=path
+            del self._nodes[number]
+        self._nodes[last] = Node(
+            last, composite.operator, composite.settings, outer, leaves, path, call.output.shape, composite=path
         )
 
-    def _make(self, tensor: Tensor, number: int) -> None:
-        self._makers[id(tensor)] = number
-        self._sharing.setdefault(tensor.untyped_storage()._cdata, []).append(id(tensor))
-        self._alive.append(tensor)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One operator: run it, and write down what it reads."""
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        number = len(self.calls)
-        given = arguments(func, args, kwargs)
-        operator, settings = describe(func, given)
-        self.calls.append(operator)
-        results = list(tensors_in(out))
-        sources = [tensor for tensor in tensors_in(list(given.values())) if id(tensor) in self._makers]
-        leaves = self._leaves_among(given)
-        if operator in IDENTITY_OPS or operator in FACTORY_OPS or (operator in TRANSPOSE_OPS and not sources):
-            self._pass_on(given, results)
-            return out
-        if not sources:
-            # Arithmetic on parameters alone: bookkeeping in place, or a weight that is computed.
-            if leaves and not func._schema.is_mutable:
-                first = next(iter(leaves.values()))
-                for tensor in results:
-                    self._leaves[id(tensor)] = replace(
-                        first, shape=tuple(tensor.shape), computed=(*first.computed, operator)
-                    )
-                    self._alive.append(tensor)
-            return out
-        node = Node(
-            number=number,
-            operator=operator,
-            settings=settings,
-            inputs=tuple(self._makers[id(tensor)] for tensor in sources),
-            leaves=leaves,
-            path=self._stack[-1][0] if self._stack else "",
-            shape=tuple(results[0].shape) if results else (),
-            slots=tuple(i for i, tensor in enumerate(tensors_in(args)) if id(tensor) in self._makers),
-        )
-        self.nodes[number] = node
-        changed = func._schema.is_mutable and results and id(results[0]) in self._makers
-        for tensor in results:
-            if id(tensor) not in self._leaves:
-                self._make(tensor, number)
-        if changed:  # every view of what was changed has changed too
-            for other in self._sharing[results[0].untyped_storage()._cdata]:
-                self._makers[other] = number
-        return out
-
-    def _leaves_among(self, given: dict[str, Any]) -> dict[str, ParameterRef]:
-        found = {}
-        for role, value in given.items():
-            linear = "mat2" in given
-            if isinstance(value, Tensor) and id(value) in self._leaves:
-                found[_ROLES.get(role, role) if linear else role] = self._leaves[id(value)]
-            elif isinstance(value, (list, tuple)):  # what is put together with an activation, such as a class token
-                for place, item in enumerate(value):
-                    if isinstance(item, Tensor) and id(item) in self._leaves:
-                        found[f"{role}{place}"] = self._leaves[id(item)]
-        return found
-
-    def _pass_on(self, given: dict[str, Any], results: list[Tensor]) -> None:
-        """The result is what was given, in another shape or place."""
-        source = next(tensors_in(list(given.values())), None)
-        for tensor in results:
-            if source is None or id(tensor) == id(source):
-                continue
-            if id(source) in self._leaves:
-                self._leaves[id(tensor)] = self._leaves[id(source)]
-                self._alive.append(tensor)
-            elif id(source) in self._makers:
-                self._make(tensor, self._makers[id(source)])
-
-    def graph(self, outputs: Iterable[Tensor]) -> Graph:
-        """What the outputs depend on."""
-        outputs = list(outputs)
-        ends = [self._makers[id(tensor)] for tensor in outputs if self._makers.get(id(tensor), IMAGE) != IMAGE]
-        nodes = composite_ops.composite_functions(self.nodes)
-        order = _in_order(nodes, ends)
+    def graph(self) -> Graph:
+        """The nodes that the outputs depend on."""
+        outputs = self._trace.outputs
+        ends = [self._producers[ref.number] for ref in outputs if self._producers.get(ref.number, IMAGE) != IMAGE]
+        order = _in_order(composite_ops.composite_functions(self._nodes), ends)
         used = frozenset(leaf.name for node in order for leaf in node.leaves.values())
-        shapes = tuple(tuple(tensor.shape) for tensor in outputs)
-        return Graph(tuple(order), shapes, tuple(self.calls), used, {node.number: node for node in order})
+        shapes = tuple(ref.shape for ref in outputs)
+        calls = tuple(dispatch.kind for dispatch in self._trace.dispatches)
+        return Graph(tuple(order), shapes, calls, used, {node.number: node for node in order})
+
+
+def _refs(value: Any) -> Iterator[TensorRef]:
+    if isinstance(value, TensorRef):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _refs(item)
 
 
 def _in_order(nodes: dict[int, Node], ends: Sequence[int]) -> list[Node]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
 from resnet_cli.measure.models.user_errors import user_error
-from resnet_cli.measure.tracing.tracer import ForwardFailedError, ModuleCall, OperatorCall
+from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall
+from resnet_cli.measure.tracing.tracer import ForwardFailedError
 from resnet_cli.results.common import Shape
 
 _LARGEST_SIZE_TRIED = 1024

@@ -15,6 +15,7 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.ops.fast_meta import is_lazy
 from resnet_cli.measure.tracing import tracer
+from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Note, Shape
 
 # Above these sizes a forward with real tensors may take longer than a second.
@@ -63,7 +64,7 @@ class ForwardRunner:
             return torch.randn(shape, dtype=self.dtype, generator=torch.Generator().manual_seed(0))
         return torch.empty(shape, dtype=self.dtype, device="meta")
 
-    def infer_and_train(self, tally: tracer.FlopFormula | None = None) -> tuple[tracer.Trace, tracer.Trace | str]:
+    def infer_and_train(self, tally: tracer.FlopFormula | None = None) -> tuple[Trace, Trace | str]:
         """A forward in eval mode and a training step of the same copy.
 
         Raises:
@@ -73,7 +74,7 @@ class ForwardRunner:
         training = self.training(self.shape[0], tally)
         return inference if self.is_real == was_real else self.inference(tally), training
 
-    def inference(self, tally: tracer.FlopFormula | None = None) -> tracer.Trace:
+    def inference(self, tally: tracer.FlopFormula | None = None) -> Trace:
         """A forward in eval mode without autograd.
 
         Raises:
@@ -89,7 +90,7 @@ class ForwardRunner:
         except tracer.ForwardFailedError as failure:
             raise self._user_error(failure) from failure
 
-    def training(self, images: int, tally: tracer.FlopFormula | None = None) -> tracer.Trace | str:
+    def training(self, images: int, tally: tracer.FlopFormula | None = None) -> Trace | str:
         """Forward and backward in train mode at a batch size, or the reason why they fail."""
         try:
             return self._run((images, *self.shape[1:]), tally, training=True)
@@ -99,7 +100,7 @@ class ForwardRunner:
             self.training_failure = failure
             return " ".join(str(failure.cause).split()) or type(failure.cause).__name__
 
-    def _run(self, shape: Shape, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> tracer.Trace:
+    def _run(self, shape: Shape, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> Trace:
         with self._redirected_prints():
             self._materialise(shape)
             return tracer.run(self.copy, (self.make_input(shape),), training=training, backward=training, tally=tally)
@@ -142,7 +143,7 @@ class ForwardRunner:
         name, model = self.subject.name, self.subject.model
         on_meta = None if lazy_names(model) else meta_copy(model, self.dtype)
 
-        def run(tensor: Tensor) -> tracer.Trace:
+        def run(tensor: Tensor) -> Trace:
             with self._redirected_prints():
                 return tracer.run(on_meta or meta_copy(model, self.dtype), (tensor,))
 
@@ -163,7 +164,7 @@ class ForwardRunner:
         return (Note("note", text, "ran-with-real-tensors"),)
 
 
-def mode_notes(inference: tracer.Trace, training: tracer.Trace | None) -> tuple[Note, ...]:
+def mode_notes(inference: Trace, training: Trace | None) -> tuple[Note, ...]:
     """A note where train mode and eval mode run different layers, such as an auxiliary head."""
     if training is None:
         return ()
@@ -182,7 +183,7 @@ def mode_notes(inference: tracer.Trace, training: tracer.Trace | None) -> tuple[
     return (Note("note", text, "train-mode-differs"),)
 
 
-def _outermost(trace: tracer.Trace, other: tracer.Trace) -> list[str]:
+def _outermost(trace: Trace, other: Trace) -> list[str]:
     """Modules that only the first pass calls, without those inside them."""
     others = {call.path for call in other.root.modules()}
     only = dict.fromkeys(call.path for call in trace.root.modules() if call.path not in others)

@@ -23,7 +23,7 @@ from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS, Opti
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, build_variant, in_one_line
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.precision import in_precision
-from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.bench import Distribution, OptimizationResult, OptimizationsResult
 from resnet_cli.results.common import Shape
 

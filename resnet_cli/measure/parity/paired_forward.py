@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.ops.settings import arguments, describe
 from resnet_cli.measure.parity.tensor_error import relative_error
-from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.measure.tracing.tensors import tensors_in
 
 UNMATCHED = -2  # no number of an operator
 _CONVERSION = "_to_copy"

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity.tensor_error import relative_error
-from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.measure.tracing.tensors import tensors_in
 
 FLOAT32_TOLERANCE = 1e-4  # up to here a network that works in single precision may be apart by its rounding
 FLOAT64_TOLERANCE = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault seen is above 1e-8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from resnet_cli.measure.tracing.tracer import ModuleCall, OperatorCall, Trace
+from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 
 INPUT = -1  # what the module itself was given
 

@@ -1,13 +1,12 @@
-"""One pass through a network, written down: modules entered, operators run, storages born and gone."""
+"""Records one pass through a network: modules entered, operators run, storages allocated and freed."""
 
 from __future__ import annotations
 
 import functools
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -16,76 +15,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.ops import receptive_field
 from resnet_cli.measure.ops.attention_on_meta import as_on_devices
-from resnet_cli.measure.ops.cost import OpCost, in_place, op_cost
+from resnet_cli.measure.ops.cost import in_place, op_cost
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
-from resnet_cli.measure.ops.names import qualified, short
+from resnet_cli.measure.ops.names import qualified
 from resnet_cli.measure.ops.receptive_field import Field
+from resnet_cli.measure.tracing.dispatch_record import DispatchRecord
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
+from resnet_cli.measure.tracing.tensors import shape_of, tensors_in
+from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
 FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
-
-
-@dataclass(slots=True, eq=False)
-class OperatorCall:
-    """One operator that ran."""
-
-    op: str  # qualified, "aten::convolution"
-    in_place: bool
-    is_view: bool
-    backward: bool
-    module: ModuleCall
-    counted: OpCost
-    input_shapes: tuple[tuple[int, ...], ...]  # activations first to last, parameters left out
-    output_shape: tuple[int, ...] | None
-    output_elements: int
-    allocated: int  # bytes
-    moved: int  # bytes
-    receptive: Field | None
-    peak: int  # bytes of activations alive, this operator's outputs included
-    tallied: int | None  # FLOPs by another counter's formula, where one was asked
-    reads: tuple[OperatorCall | None, ...] = ()  # who wrote what it reads; None is the input of the network
-
-    @property
-    def name(self) -> str:
-        """Its name in tables: "convolution", or "mylib::mm" for an operator that is not one of ATen."""
-        return short(self.op)
-
-
-@dataclass(slots=True)
-class ModuleCall:
-    """One call of a module, with what ran inside in order."""
-
-    path: str
-    module: nn.Module
-    call: int
-    parent: ModuleCall | None
-    input_shape: tuple[int, ...] | None = None
-    output_shape: tuple[int, ...] | None = None
-    children: list[ModuleCall | OperatorCall] = field(default_factory=list)
-    peak: int = 0
-    saved: int = 0
-    backward_macs: int = 0
-
-    def modules(self) -> Iterator[ModuleCall]:
-        """This call and all calls inside it, in the order in which they began."""
-        yield self
-        for child in self.children:
-            if isinstance(child, ModuleCall):
-                yield from child.modules()
-
-
-@dataclass(slots=True)
-class Trace:
-    """What one pass showed."""
-
-    root: ModuleCall
-    operators: list[OperatorCall]
-    output: Any
-    peak: int  # bytes of activations (and gradients) alive at once, parameters, buffers and input not counted
-    peak_at: str
-    saved: int
-    alive: list[int]  # bytes alive after each allocation, in order
 
 
 class ForwardFailedError(Exception):
@@ -123,29 +63,67 @@ def run(
     Raises:
         ForwardFailedError: an operator refused its input.
     """
-    model.train(training)
     model.zero_grad(set_to_none=True)  # a second pass allocates its gradients as the first one did
     recorder = _Recorder(model, inputs, tally)
     grad: AbstractContextManager[Any] = torch.enable_grad() if training else torch.no_grad()
     saving: AbstractContextManager[Any] = (
         torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if training else nullcontext()
     )
+
+    def both_passes() -> Any:
+        output = model(*inputs)
+        if backward:
+            recorder.start_backward()
+            # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
+            ends = [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
+            if not ends:
+                raise RuntimeError("none of its outputs depends on a trainable parameter")
+            functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
+        return output
+
+    model.train(training)
+    return _traced(recorder, both_passes, grad, saving, as_on_devices())
+
+
+def run_dispatches(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Trace:
+    """A forward without autograd, with every call of the dispatcher.
+
+    The operators are those that torch itself chooses on the inputs' device. All tensors of the forward stay alive
+    until it ends, so the trace says nothing of memory.
+
+    Args:
+        model: a copy that may be run: its training flags and, in train mode, its buffers change.
+        inputs: on the model's device.
+        training: train mode or eval mode.
+
+    Raises:
+        ForwardFailedError: an operator refused its input.
+    """
+    model.train(training)
+    record = DispatchRecord(model, inputs)
+    recorder = _Recorder(model, inputs, None, record)
+    trace = _traced(recorder, lambda: model(*inputs), torch.no_grad())
+    trace.outputs = [record.ref(tensor) for tensor in tensors_in(trace.output)]
+    trace.dispatches, trace.left, trace.parameters, trace.inputs = (
+        record.dispatches,
+        record.left,
+        record.parameters,
+        record.inputs,
+    )
+    return trace
+
+
+def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractContextManager[Any]) -> Trace:
     try:
-        with recorder.modules, FastMetaKernels(), recorder, grad, saving, as_on_devices():
-            output = model(*inputs)
-            if backward:
-                recorder.start_backward()
-                # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
-                ends = [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
-                if not ends:
-                    raise RuntimeError("none of its outputs depends on a trainable parameter")
-                functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
+        with recorder.modules, FastMetaKernels(), recorder, ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context)
+            output = call()
     except (Exception, SystemExit) as error:  # a network of the user's may call sys.exit()
         reached = recorder.reached if recorder.raised is error else recorder.stack
         raise ForwardFailedError(reached, recorder.root, error) from error
-    root = recorder.root
     return Trace(
-        root,
+        recorder.root,
         recorder.operators,
         output,
         recorder.peak,
@@ -155,37 +133,24 @@ def run(
     )
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists, mappings and dataclass-like outputs."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dataclass_fields__"):
-        for name in value.__dataclass_fields__:
-            yield from tensors_in(getattr(value, name))
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:
-    tensor = next(tensors_in(value), None)
-    return None if tensor is None else tuple(tensor.shape)
-
-
 class _Recorder(TorchDispatchMode):
-    """Sees every operator below autograd, and every module through hooks."""
+    """Records every operator below autograd; its module stack is to be entered with it."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # as in QuickShapes
 
-    def __init__(self, model: nn.Module, inputs: tuple[Any, ...], tally: FlopFormula | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Sequence[Any],
+        tally: FlopFormula | None,
+        dispatches: DispatchRecord | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._dispatches = dispatches
         self._tally = tally
-        self.root = ModuleCall("", model, 1, None, input_shape=_shape(inputs))
+        self.root = ModuleCall("", model, 1, None, input_shape=shape_of(inputs))
         self.modules = ModuleStack(model, self._entering, self._leaving)
         self.stack = self.modules.running
         self.raised: BaseException | None = None
@@ -198,8 +163,9 @@ class _Recorder(TorchDispatchMode):
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
         self._kept: dict[int, Any] = {}  # storages that autograd keeps
         self._nodes: dict[Any, ModuleCall] = {}
-        held = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
-        self._constants = {tensor.untyped_storage()._cdata for tensor in held}
+        # Held, because an address says something only as long as its storage lives: a forward may replace a buffer.
+        self._held = [tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor)]
+        self._constants = {tensor.untyped_storage()._cdata for tensor in self._held}
         self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
         # Who wrote a storage last. A view has its base's, so it needs no entry of its own.
         self._writers: dict[int, OperatorCall | None] = dict.fromkeys(self._inputs)
@@ -214,16 +180,20 @@ class _Recorder(TorchDispatchMode):
             parent = self.stack[-1] if self.stack else self.root
             for tensor in tensors_in(inputs):  # what made the inputs is work of the caller, not of the callee
                 self._claim(tensor.grad_fn, parent)
-            call = ModuleCall(site.path, module, site.call, parent, _shape(inputs))
+            call = ModuleCall(site.path, module, site.call, parent, shape_of(inputs))
             parent.children.append(call)
         call.peak = self._live
+        if self._dispatches is not None:
+            self._dispatches.entered(call)
         return call
 
     def _leaving(self, call: ModuleCall, output: Any) -> None:
         raised = sys.exc_info()[1]
         if raised is not None and raised is not self.raised:
             self.raised, self.reached = raised, list(self.stack)  # the hook of the innermost module runs first
-        call.output_shape = _shape(output)
+        call.output_shape = shape_of(output)
+        if self._dispatches is not None:
+            self._dispatches.leaving(call, output)
         for tensor in tensors_in(output):
             self._claim(tensor.grad_fn, call)
 
@@ -259,7 +229,8 @@ class _Recorder(TorchDispatchMode):
             self.saved_total += storage.nbytes()
             for call in self.stack:
                 call.saved += storage.nbytes()
-        # Keeping an output as it is would tie a knot of references that only the garbage collector undoes.
+        # Saving an output as it is would create the cycle output → grad_fn → saved tensor → output, which only the
+        # garbage collector frees.
         return tensor.detach()
 
     def _born(self, tensor: Tensor) -> int:
@@ -297,8 +268,10 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """One operator: run it, and write down what it was and what it cost."""
+        """Run one operator, and record it with its cost."""
         out = func(*args, **(kwargs or {}))
+        if self._dispatches is not None:
+            self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)
         results = list(tensors_in(out))
         given = list(tensors_in(args))
         activations = [tensor for tensor in given if tensor.untyped_storage()._cdata not in self._constants]

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import cpu_copy, meta_copy
-from resnet_cli.measure.tracing import tracer
+from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import Shape
 from resnet_cli.results.flops import FlopsResult, ModuleFlops
 from resnet_cli.results.summary import SummaryResult
@@ -91,7 +91,7 @@ def torchs(model: nn.Module, shape: Shape = SHAPE) -> Torchs:
         with FlopCounterMode(display=False) as step:
             output = real(image)
             trained = step.get_total_flops()
-            torch.stack([tensor.sum() for tensor in tracer.tensors_in(output)]).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack([tensor.sum() for tensor in tensors_in(output)]).sum().backward()  # type: ignore[no-untyped-call]
     finally:
         torch.backends.mha.set_fastpath_enabled(shortcut)
     return Torchs(evaluated.get_total_flops(), trained, step.get_total_flops())

@@ -336,3 +336,29 @@ def test_a_reader_finds_an_operator_by_its_module_or_its_parameter(
     path: str, leaves: dict[str, ParameterRef], label: str
 ) -> None:
     assert Node(0, "conv", {}, (), leaves, path, (1, 4)).label == label
+
+
+class ReassignsBuffer(nn.Module):
+    """Replaces a buffer, whose memory the activations behind it may take over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean: Tensor = nn.Buffer(torch.zeros(4))
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        self.mean = 0.9 * self.mean + x.mean((0, 2, 3))
+        for _ in range(20):
+            x = x.relu() + 1
+        return x
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_buffer_that_a_forward_replaces_is_no_activation(device: str) -> None:
+    graphs = []
+    for _ in range(5):
+        model = ReassignsBuffer().to(device)
+        graphs.append(record(model, [torch.zeros(2, 3, 4, 4, device=device)], training=True))
+    assert {len(graph.nodes) for graph in graphs} == {41}
+    assert all(not node.leaves for graph in graphs for node in graph.nodes[1:])

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from resnet_cli.measure.models import model as networks
 from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.tracing import tracer
-from resnet_cli.measure.tracing.tracer import ForwardFailedError, Trace
+from resnet_cli.measure.tracing.trace import OperatorCall, Trace
+from resnet_cli.measure.tracing.tracer import ForwardFailedError
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.network.resnet import build
 from tests.helpers.models import (
@@ -225,7 +226,7 @@ def test_receptive_fields_of_the_papers_bottlenecks(name: str) -> None:
     subject = networks.model_from_spec(replace(FAMILY[name], stride_in_1x1=True))
     found = tracer.run(subject.model, (on_meta(*IMAGE),))
     (last,) = (call for call in found.root.modules() if call.path == "l3")
-    fields = [op.receptive for call in last.modules() for op in call.children if isinstance(op, tracer.OperatorCall)]
+    fields = [op.receptive for call in last.modules() for op in call.children if isinstance(op, OperatorCall)]
     assert fields[-1] is not None
     assert (fields[-1].size, fields[-1].stride) == ((FIELDS_V1[name],) * 2, (32, 32))
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing import tracer
-from resnet_cli.measure.tracing.tracer import ForwardFailedError, Trace
+from resnet_cli.measure.tracing.trace import Trace
+from resnet_cli.measure.tracing.tracer import ForwardFailedError
 from tests.helpers.models import on_meta, row, summary_of
 
 

@@ -20,7 +20,7 @@ from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE, ParityRun, graph_of
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE, computes_in_float32
-from resnet_cli.measure.tracing.tracer import tensors_in
+from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import Shape
 from resnet_cli.results.compare import (
     BITWISE,

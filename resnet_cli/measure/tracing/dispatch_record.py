@@ -1,0 +1,76 @@
+"""The calls of the dispatcher in one forward, with the identity of every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from resnet_cli.measure.ops.settings import arguments, describe
+from resnet_cli.measure.tracing.tensors import tensors_in
+from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef
+
+
+class DispatchRecord:
+    """Numbers the tensors of a forward and keeps its dispatches.
+
+    Tensors are told apart by `id`, so each one that has a number is held: a buffer that a forward replaces, say, would
+    else hand its id to an activation.
+
+    Args:
+        model: runs once while the record lasts.
+        inputs: of its forward.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Sequence[Any]) -> None:
+        self.dispatches: list[Dispatch] = []
+        self.left: list[ModuleCall] = []
+        self._numbers: dict[int, int] = {}
+        self._held: list[Tensor] = []
+        self.parameters: dict[int, str] = {}
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            self.parameters.setdefault(self._number(tensor), name)
+        self.inputs = [self.ref(tensor) for tensor in tensors_in(inputs)]
+
+    def _number(self, tensor: Tensor) -> int:
+        number = self._numbers.get(id(tensor))
+        if number is None:
+            number = self._numbers[id(tensor)] = len(self._held)
+            self._held.append(tensor)
+        return number
+
+    def ref(self, tensor: Tensor) -> TensorRef:
+        """The identity of a tensor."""
+        return TensorRef(self._number(tensor), tensor.untyped_storage()._cdata, tuple(tensor.shape))
+
+    def entered(self, call: ModuleCall) -> None:
+        """A module call begins."""
+        call.first = len(self.dispatches)
+
+    def leaving(self, call: ModuleCall, output: Any) -> None:
+        """A module call ends."""
+        call.last = len(self.dispatches)
+        call.output = self.ref(output) if isinstance(output, Tensor) else None
+        self.left.append(call)
+
+    def add(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any, module: ModuleCall) -> None:
+        """An operator has run."""
+        by_name = arguments(func, args, kwargs)
+        kind, settings = describe(func, by_name)
+        self.dispatches.append(
+            Dispatch(
+                kind=kind,
+                settings=settings,
+                is_mutable=func._schema.is_mutable,
+                module=module,
+                arguments={name: self._refs(value) for name, value in by_name.items()},
+                positional=tuple(self.ref(tensor) for tensor in tensors_in(args)),
+                results=tuple(self.ref(tensor) for tensor in tensors_in(out)),
+            )
+        )
+
+    def _refs(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self.ref(value)
+        return tuple(map(self._refs, value)) if isinstance(value, (list, tuple)) else None

@@ -1,0 +1,110 @@
+"""A trace: the modules that one pass through a network entered, and the operators that ran in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from resnet_cli.measure.ops.cost import OpCost
+from resnet_cli.measure.ops.names import short
+from resnet_cli.measure.ops.receptive_field import Field
+from resnet_cli.measure.ops.settings import Settings
+
+
+@dataclass(slots=True, eq=False)
+class OperatorCall:
+    """One operator that ran."""
+
+    op: str  # qualified, "aten::convolution"
+    in_place: bool
+    is_view: bool
+    backward: bool
+    module: ModuleCall
+    counted: OpCost
+    input_shapes: tuple[tuple[int, ...], ...]  # activations first to last, parameters left out
+    output_shape: tuple[int, ...] | None
+    output_elements: int
+    allocated: int  # bytes
+    moved: int  # bytes
+    receptive: Field | None
+    peak: int  # bytes of activations alive, this operator's outputs included
+    tallied: int | None  # FLOPs by another counter's formula, where one was asked
+    reads: tuple[OperatorCall | None, ...] = ()  # who wrote what it reads; None is the input of the network
+
+    @property
+    def name(self) -> str:
+        """Its name in tables: "convolution", or "mylib::mm" for an operator that is not one of ATen."""
+        return short(self.op)
+
+
+@dataclass(slots=True)
+class ModuleCall:
+    """One call of a module, with what ran inside in order."""
+
+    path: str
+    module: nn.Module
+    call: int
+    parent: ModuleCall | None
+    input_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...] | None = None
+    children: list[ModuleCall | OperatorCall] = field(default_factory=list)
+    peak: int = 0
+    saved: int = 0
+    backward_macs: int = 0
+    # Where `Trace.dispatches` are recorded: those of this call are dispatches[first:last], and what it returned.
+    first: int = 0
+    last: int = 0
+    output: TensorRef | None = None
+
+    def modules(self) -> Iterator[ModuleCall]:
+        """This call and all calls inside it, in the order in which they began."""
+        yield self
+        for child in self.children:
+            if isinstance(child, ModuleCall):
+                yield from child.modules()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """A tensor of a forward."""
+
+    number: int  # of the tensor object; no two tensors of a trace share one
+    storage: int  # equal for a tensor and its views
+    shape: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """One call of the dispatcher, bookkeeping included, with the tensors that it read and returned."""
+
+    kind: str  # as `ops.settings.describe` gives it
+    settings: Settings
+    is_mutable: bool  # whether it writes into an argument
+    module: ModuleCall
+    arguments: dict[str, Any]  # by the schema's names: a TensorRef, or a tuple with None for what is no tensor
+    positional: tuple[TensorRef, ...]  # the tensors among its positional arguments
+    results: tuple[TensorRef, ...]
+
+
+@dataclass(slots=True)
+class Trace:
+    """One pass through a network: what ran in which module, and what it allocated.
+
+    The last five fields are empty unless the dispatches were recorded (`tracer.run_dispatches`).
+    """
+
+    root: ModuleCall
+    operators: list[OperatorCall]
+    output: Any
+    peak: int  # bytes of activations (and gradients) alive at once, parameters, buffers and input not counted
+    peak_at: str
+    saved: int
+    alive: list[int]  # bytes alive after each allocation, in order
+    dispatches: list[Dispatch] = field(default_factory=list)
+    left: list[ModuleCall] = field(default_factory=list)  # module calls in the order in which they ended
+    parameters: dict[int, str] = field(default_factory=dict)  # name of each parameter and buffer, by TensorRef.number
+    inputs: list[TensorRef] = field(default_factory=list)
+    outputs: list[TensorRef] = field(default_factory=list)
