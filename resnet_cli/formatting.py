@@ -1,4 +1,4 @@
-"""How a number reads to a person, and how a person's number reads to us."""
+"""Numbers as text, for every page, chart and note, and text as numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBER = re.compile(
 
 
 def scaled(value: float | None, unit: str = "") -> str:
-    """Three to four significant digits with an SI prefix: 11689512 -> "11.69 M", with unit "B" -> "11.69 MB"."""
+    """Three to four significant digits with an SI prefix: 11689512 -> "11.69 M", with unit "MAC" -> "11.69 MMAC"."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     magnitude, index = abs(value), 0
@@ -26,12 +26,25 @@ def scaled(value: float | None, unit: str = "") -> str:
     while magnitude >= 999.95 and index < len(_PREFIXES) - 1:
         magnitude /= 1000
         index += 1
-    if index == 0 and float(value).is_integer():
-        digits = f"{magnitude:.0f}"
-    else:
-        digits = f"{magnitude:.2f}" if magnitude < 99.995 else f"{magnitude:.1f}"
+    digits = f"{magnitude:.0f}" if index == 0 and float(value).is_integer() else _digits(magnitude)
     sign = "-" if value < 0 else ""
     return f"{sign}{digits} {_PREFIXES[index]}{unit}".rstrip()
+
+
+def rate(value: float | None) -> str:
+    """Things per second, with three significant digits at least: 1234.5 -> "1,234", 67.9 -> "67.90", 0.04 -> "0.04"."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if not value:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 999.95 else ("-" if value < 0 else "") + _digits(abs(value))
+
+
+def _digits(magnitude: float) -> str:
+    """Three to four significant digits; two of what is below 0.1."""
+    if magnitude >= 99.995:
+        return f"{magnitude:.1f}"
+    return f"{magnitude:.2f}" if magnitude >= 0.0995 or not magnitude else f"{magnitude:.2g}"
 
 
 def seconds(value: float | None) -> str:
@@ -61,13 +74,13 @@ def exact(value: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """A share of the whole: 0.0653 -> "6.5 %"; what is there and rounds to nothing is "<0.1 %"."""
+    """A share of the whole: 0.0653 -> "6.5%"; what is above 0 and rounds to 0 is "<0.1%"."""
     if fraction is None or not math.isfinite(fraction):
         return UNKNOWN
     text = f"{100 * fraction:.1f}"
     if text in ("0.0", "-0.0"):
-        return "<0.1 %" if fraction > 0 else "0.0 %"
-    return f"{text} %"
+        return "<0.1%" if fraction > 0 else "0.0%"
+    return f"{text}%"
 
 
 def percent_setting(fraction: float) -> str:
@@ -76,8 +89,10 @@ def percent_setting(fraction: float) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A quotient such as FLOPs per byte: 21.33 -> "21.3"."""
-    return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.1f}"
+    """A quotient such as FLOPs per byte: 21.33 -> "21.3", 0.04 -> "0.04"."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    return f"{value:,.1f}" if not value or abs(value) >= 0.995 else f"{value:.2g}"
 
 
 def dimensions(sizes: Sequence[int] | None) -> str:
@@ -96,11 +111,11 @@ def parse(text: str) -> float:
     """A number as people write it: "4.2G" -> 4.2e9, "11_689_512" -> 11689512.0, "44.7 MB" -> 44.7e6, "16 GiB" -> 2**34.
 
     Raises:
-        ValueError: it is none, or not finite.
+        ValueError: it is not a number, or not finite.
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a valid number")
     power = _PREFIXES.index(match[2].replace("K", "k")) if match[2] else 0
     number: float = float(re.sub("[_,]", "", match[1])) * (1024 if match[3] else 1000) ** power
     if not math.isfinite(number):
@@ -109,7 +124,7 @@ def parse(text: str) -> float:
 
 
 def printable(text: str) -> str:
-    """Text from outside with everything that a terminal could obey spelled out: ESC -> "\\x1b"."""
+    """Text with control characters and bidirectional marks spelled out: ESC -> "\\x1b"."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli import formatting
-from resnet_cli.formatting import exact, parse, percent, printable, scaled, seconds, width
+from resnet_cli.formatting import exact, parse, percent, printable, rate, scaled, seconds, width
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,8 @@ from resnet_cli.formatting import exact, parse, percent, printable, scaled, seco
         (99_995, "", "100.0 k"),
         (-1_500, "", "-1.50 k"),
         (0.5, "", "0.50"),
+        (0.04, "/s", "0.04 /s"),
+        (0.0123, "", "0.012"),
         (None, "B", "–"),
         (math.nan, "", "–"),
         (math.inf, "", "–"),
@@ -57,6 +60,20 @@ def test_seconds(value: float | None, text: str) -> None:
     assert seconds(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234.5, "1,234"), (123.45, "123.5"), (67.9, "67.90"), (1, "1.00"), (0.04, "0.04"), (0, "0"), (None, "–")],
+)
+def test_rate(value: float | None, text: str) -> None:
+    assert rate(value) == text
+
+
+@given(st.floats(1e-6, 1e9))
+def test_what_is_not_zero_never_reads_as_zero(value: float) -> None:
+    for text in (rate(value), formatting.ratio(value), scaled(value), seconds(value), percent(value)):
+        assert re.search("[1-9]", text)
+
+
 @given(st.floats(1e-9, 1e6))
 def test_a_time_reads_back_to_its_digits(value: float) -> None:
     number, unit = seconds(value).split(" ")
@@ -86,7 +103,7 @@ def test_exact_floats(value: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(0.0653, "6.5 %"), (1, "100.0 %"), (0, "0.0 %"), (1e-9, "<0.1 %"), (-1e-9, "0.0 %"), (math.nan, "–"), (None, "–")],
+    [(0.0653, "6.5%"), (1, "100.0%"), (0, "0.0%"), (1e-9, "<0.1%"), (-1e-9, "0.0%"), (math.nan, "–"), (None, "–")],
 )
 def test_percent(fraction: float | None, text: str) -> None:
     assert percent(fraction) == text
@@ -124,7 +141,7 @@ def test_people_write_numbers_in_many_ways(text: str, number: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "G", "-1", "1e400", "nan", "inf", "1.2.3", "4 X", "١٢", "0x10", "1_", "1e"])
 def test_what_is_no_number_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no number|is not finite"):
+    with pytest.raises(ValueError, match=r"not a valid number|is not finite"):
         parse(text)
 
 

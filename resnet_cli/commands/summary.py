@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   resnet-cli summary --depth 18
-  resnet-cli summary --depth 50 --levels 2 --columns kind,output,macs,saved
+  resnet-cli summary --depth 50 --levels 2 --columns layer_type,output_shape,macs,saved_for_backward_bytes
   resnet-cli summary --arch wide_resnet50_2 --batch-size 256 --dtype bfloat16
   resnet-cli summary --stem cifar --image-size 32 --num-classes 10 -o cifar.json
   resnet-cli summary --model my_resnet.py:ResNet18 --model-args '{"num_classes": 10}'

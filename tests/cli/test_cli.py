@@ -26,7 +26,7 @@ BAD_INPUT = [
     (["summary", "--device", "cuda:x"], "cuda:x", "cuda:N"),
     (["summary", "--dtype", "float31"], "float31", "float32"),
     (["summary", "--stem", "imagnet"], "imagnet", "imagenet"),
-    (["summary", "--columns", "kind,macz"], "macz", "macs"),
+    (["summary", "--columns", "layer_type,macz"], "macz", "macs"),
     (["summary", "--levels", "0"], "--levels 0", "1 or more"),
     (["summary", "--format", "yaml"], "yaml", "json"),
     (["summary", "--repeat", "2,x"], "2,x", "2,2,2,2"),

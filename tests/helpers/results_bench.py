@@ -226,7 +226,7 @@ def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, 
 def compared() -> BenchResult:
     """Every verdict, against another network and against a saved run that was faster."""
     saved = {"method": "baseline", "model": "this run", "reference": "the baseline", "margin": 0.05, "stopped": None}
-    note = Note("note", "batch 8: the interval reaches across the limit of 5 %, so it cannot be told")
+    note = Note("note", "batch 8: the interval reaches across the limit of 5%, so it cannot be told")
     return replace(
         BARE,
         versus=(
@@ -262,7 +262,7 @@ def climbed() -> BenchResult:
         OptimizationResult("cuda-graph", "CUDA graph", "failed", "RuntimeError: \x1b[31mcaptured[red]", "float32",
              None, None, None, None, None, None, None, None),
     )  # fmt: skip
-    advice = "take bfloat16, channels_last + conv-bn folded: 4.41 times as fast, logits within 0.9 %, same top-1"
+    advice = "take bfloat16, channels_last + conv-bn folded: 4.41 times as fast, logits within 0.9%, same top-1"
     return replace(BARE, optimizations=OptimizationsResult(1, rungs, "bfloat16", advice, "time"))
 
 

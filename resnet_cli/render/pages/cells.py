@@ -56,8 +56,7 @@ def relative_ci(low: float, middle: float, high: float) -> Cell:
 
 def rate(value: float | None, style: str = "") -> Cell:
     """Things per second: 67.9."""
-    text = formatting.UNKNOWN if value is None else f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
-    return _number(text, value, style)
+    return _number(formatting.rate(value), value, style)
 
 
 def ratio(value: float | None) -> Cell:

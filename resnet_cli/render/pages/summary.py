@@ -50,7 +50,7 @@ def _layers(result: SummaryResult, view: ViewOptions) -> Table:
         name = text_cell(row.name, "strong" if row.children else "", row.path)
         return Row({"layer": name, **cells(row.members)}, row.depth)
 
-    total = {"layer": Cell("total", "total", "strong"), **cells((result.root,)), "type": EMPTY}
+    total = {"layer": Cell("total", "total", "strong"), **cells((result.root,)), "layer_type": EMPTY}
     return Table(
         key="layers",
         title="",

@@ -112,7 +112,7 @@ def share_of(layers: Layers, root: Layer) -> float | None:
 _ENTRIES = (
     LayerColumn(
         Column(
-            "type",
+            "layer_type",
             "type",
             numeric=False,
             minimum=6,
@@ -124,13 +124,21 @@ _ENTRIES = (
         _type,
     ),
     LayerColumn(Column("call", "call", legend="1 for the first call of the module"), "call", _number),
-    LayerColumn(Column("input", "input", legend="shape of the first input"), "input_shape", _shape),
-    LayerColumn(Column("output", "output", priority=3, legend="shape of the first output"), "output_shape", _shape),
+    LayerColumn(Column("input_shape", "input", legend="shape of the first input"), "input_shape", _shape),
+    LayerColumn(
+        Column("output_shape", "output", priority=3, legend="shape of the first output"), "output_shape", _shape
+    ),
     LayerColumn(
         Column("parameters", "params", legend="trainable + frozen; shared modules counted once"), "parameters", _sum
     ),
-    LayerColumn(Column("trainable", "trainable", legend="parameters with requires_grad"), "trainable_parameters", _sum),
-    LayerColumn(Column("frozen", "frozen", legend="parameters without requires_grad"), "frozen_parameters", _sum),
+    LayerColumn(
+        Column("trainable_parameters", "trainable", legend="parameters with requires_grad"),
+        "trainable_parameters",
+        _sum,
+    ),
+    LayerColumn(
+        Column("frozen_parameters", "frozen", legend="parameters without requires_grad"), "frozen_parameters", _sum
+    ),
     LayerColumn(
         Column("buffers", "buffers", legend="elements of buffers, such as running statistics"), "buffers", _sum
     ),
@@ -143,10 +151,10 @@ _ENTRIES = (
     LayerColumn(
         Column("ops", "ops", legend="all arithmetic ops: batch norm, ReLU, adds and pooling included"), "ops", _sum
     ),
-    LayerColumn(Column("backward", "backward", legend="MACs of the backward pass"), "backward_macs", _sum),
+    LayerColumn(Column("backward_macs", "backward", legend="MACs of the backward pass"), "backward_macs", _sum),
     LayerColumn(
         Column(
-            "activation",
+            "activation_bytes",
             "activation",
             priority=2,
             legend="bytes allocated in the forward pass; in-place operators allocate none",
@@ -155,33 +163,45 @@ _ENTRIES = (
         _sum_bytes,
     ),
     LayerColumn(
-        Column("saved", "saved", legend="bytes that autograd keeps for the backward pass"),
+        Column("saved_for_backward_bytes", "saved", legend="bytes that autograd keeps for the backward pass"),
         "saved_for_backward_bytes",
         _sum_bytes,
     ),
     LayerColumn(
-        Column("peak", "peak", legend="peak activation memory while the layer runs (inference, without the input)"),
+        Column(
+            "peak_bytes", "peak", legend="peak activation memory while the layer runs (inference, without the input)"
+        ),
         "peak_bytes",
         _largest_bytes,
     ),
     LayerColumn(
-        Column("bytes", "bytes r/w", legend="bytes read and written by the operators"), "bytes_moved", _sum_bytes
+        Column("bytes_moved", "bytes r/w", legend="bytes read and written by the operators"), "bytes_moved", _sum_bytes
     ),
     LayerColumn(
-        Column("intensity", "FLOP/byte", legend="arithmetic ops per byte read or written"),
+        Column("arithmetic_intensity", "FLOP/byte", legend="arithmetic ops per byte read or written"),
         "arithmetic_intensity",
         _intensity,
     ),
     LayerColumn(
-        Column("field", "field", priority=5, legend="receptive field in input pixels"), "receptive_field", _range
+        Column("receptive_field", "field", priority=5, legend="receptive field in input pixels"),
+        "receptive_field",
+        _range,
     ),
-    LayerColumn(Column("stride", "stride", legend="input pixels per output pixel"), "total_stride", _range),
+    LayerColumn(Column("total_stride", "stride", legend="input pixels per output pixel"), "total_stride", _range),
     LayerColumn(
-        Column("share", "share", priority=4, bar=True, legend="of all MACs; a full bar is the largest row"),
+        Column("macs_share", "share", priority=4, bar=True, legend="of all MACs; a full bar is the largest row"),
         "macs_share",
         _share,
     ),
 )
 # In the order of drawing.
 COLUMNS = {entry.column.key: entry for entry in _ENTRIES}
-DEFAULT_COLUMNS = ("type", "output", "parameters", "macs", "activation", "field", "share")
+DEFAULT_COLUMNS = (
+    "layer_type",
+    "output_shape",
+    "parameters",
+    "macs",
+    "activation_bytes",
+    "receptive_field",
+    "macs_share",
+)

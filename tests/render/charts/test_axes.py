@@ -27,7 +27,7 @@ def test_round_figures_have_no_zeros_behind_them() -> None:
     assert axes.amount("FLOP/s")(1e9) == "1 GFLOP/s"
     assert axes.amount()(0.001) == "0.001"
     assert axes.amount()(100) == "100"
-    assert axes.percent(0.2) == "20 %"
+    assert axes.percent(0.2) == "20%"
     assert axes.power(1e-7) == "1e-07"
     assert axes.power(0) == "0"
 

@@ -97,6 +97,6 @@ def test_svg_of_any_text_is_xml(text: str) -> None:
 
 def test_a_bar_is_a_rectangle() -> None:
     columns = (Column("a", "a", numeric=False), Column("s", "s", bar=True))
-    rows = tuple(Row({"a": Cell("x"), "s": Cell("1 %", fraction=f)}) for f in (0.0, 0.5, 1.0))
+    rows = tuple(Row({"a": Cell("x"), "s": Cell("1%", fraction=f)}) for f in (0.0, 0.5, 1.0))
     text = to_svg(Document("", (Table("t", "", columns, rows),)))
-    assert [float(x) for x in re.findall(r'class="bar"[^>]* width="([0-9.]+)"', text)] == [33.6, 67.2]
+    assert [float(x) for x in re.findall(r'class="accent"[^>]* width="([0-9.]+)"', text)] == [33.6, 67.2]

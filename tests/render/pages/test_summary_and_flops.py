@@ -15,8 +15,8 @@ from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
 
 ADDITIVE = (
-    "parameters", "trainable", "frozen", "buffers", "macs", "flops", "ops", "backward", "activation", "saved",
-    "bytes", "share",
+    "parameters", "trainable_parameters", "frozen_parameters", "buffers", "macs", "flops", "ops", "backward_macs", "activation_bytes", "saved_for_backward_bytes",
+    "bytes_moved", "macs_share",
 )  # fmt: skip
 VIEWS = [
     ViewOptions(columns=ADDITIVE, collapse=collapse, levels=levels)
@@ -57,7 +57,7 @@ def test_the_leaf_rows_add_up_to_the_total(summary: SummaryResult, view: ViewOpt
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_printed_numbers_add_up_within_their_rounding(summary: SummaryResult, view: ViewOptions) -> None:
     rows, total = leaves(layers(summary, view))
-    for key in ("parameters", "macs", "activation"):
+    for key in ("parameters", "macs", "activation_bytes"):
         printed = [parse(row.cells[key].text) for row in rows]
         assert sum(printed) == pytest.approx(parse(total.cells[key].text), rel=0.006), key
 
@@ -82,13 +82,15 @@ def test_identical_neighbours_are_one_row_and_their_wrapper_has_none(summary: Su
 
 
 def test_a_collapsed_row_has_sums_a_range_of_fields_and_the_highest_peak(summary: SummaryResult) -> None:
-    drawn = layers(summary, ViewOptions(columns=("macs", "field", "peak", "type", "output")))
+    drawn = layers(
+        summary, ViewOptions(columns=("macs", "receptive_field", "peak_bytes", "layer_type", "output_shape"))
+    )
     row = next(row for row in drawn.rows if row.cells["layer"].text == "conv1 ×3")
     each = summary.root.children[1].children[0].children
     assert row.cells["macs"].value == 3 * each[0].children[0].macs
-    assert row.cells["field"].text == "5–13"
-    assert row.cells["peak"].value == max(block.children[0].peak_bytes for block in each)
-    assert (row.cells["type"].text, row.cells["output"].text) == ("Conv2d 3×3", "2×16×32×32")
+    assert row.cells["receptive_field"].text == "5–13"
+    assert row.cells["peak_bytes"].value == max(block.children[0].peak_bytes for block in each)
+    assert (row.cells["layer_type"].text, row.cells["output_shape"].text) == ("Conv2d 3×3", "2×16×32×32")
 
 
 def test_without_collapsing_every_layer_is_drawn_under_its_own_path(summary: SummaryResult) -> None:
@@ -118,22 +120,22 @@ def test_different_neighbours_stay_apart(summary: SummaryResult) -> None:
 
 
 def test_settings_stand_beside_the_class(summary: SummaryResult) -> None:
-    assert layers(summary, ViewOptions()).rows[0].cells["type"].text == "Conv2d 3×5 /2×1 d2 g4"
+    assert layers(summary, ViewOptions()).rows[0].cells["layer_type"].text == "Conv2d 3×5 /2×1 d2 g4"
 
 
 def test_an_empty_network_can_be_drawn(summary: SummaryResult) -> None:
     root = replace(summary.root, children=(), macs=0)
     drawn = layers(replace(summary, root=root, macs=0), ViewOptions(columns=PAGES["summary"].column_names()))
     assert [row.style for row in drawn.rows] == ["total"]
-    assert drawn.rows[0].cells["share"].value is None
+    assert drawn.rows[0].cells["macs_share"].value is None
 
 
 def test_unknown_numbers_stay_unknown(summary: SummaryResult) -> None:
     head = replace(summary.root.children[0], saved_for_backward_bytes=None, backward_macs=None)
     root = replace(summary.root, saved_for_backward_bytes=None, backward_macs=None, children=(head,))
-    drawn = layers(replace(summary, root=root), ViewOptions(columns=("saved", "backward")))
-    assert {row.cells["saved"].text for row in drawn.rows} == {"–"}
-    assert {row.cells["saved"].value for row in drawn.rows} == {None}
+    drawn = layers(replace(summary, root=root), ViewOptions(columns=("saved_for_backward_bytes", "backward_macs")))
+    assert {row.cells["saved_for_backward_bytes"].text for row in drawn.rows} == {"–"}
+    assert {row.cells["saved_for_backward_bytes"].value for row in drawn.rows} == {None}
 
 
 def test_memory_of_each_phase_adds_up(summary: SummaryResult) -> None:
@@ -186,7 +188,7 @@ def test_sections_choose_the_tables_and_their_order(flops: FlopsResult) -> None:
     ("kind", "view", "message", "hint"),
     [
         ("summary", ViewOptions(columns=("mac",)), "column mac", "macs"),
-        ("summary", ViewOptions(columns=()), "no column", "type"),
+        ("summary", ViewOptions(columns=()), "no column", "layer_type"),
         ("summary", ViewOptions(columns=("macs", "macs")), "macs", ""),
         ("summary", ViewOptions(sections=("x",)), "sections", ""),
         ("summary", ViewOptions(levels=0), "levels=0", "1"),

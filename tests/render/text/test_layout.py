@@ -101,16 +101,16 @@ def test_no_number_of_any_table_is_cut(
 
 def test_columns_that_find_no_room_are_named(summary: SummaryResult) -> None:
     text = " ".join(to_text(page(summary, ViewOptions()), 60).split())
-    assert re.search(r"hidden at this width: type, output,.* field, share \(", text)
+    assert re.search(r"hidden at this width: layer_type, output_shape,.* macs_share \(", text)
 
 
 def test_of_named_columns_the_last_are_hidden(summary: SummaryResult) -> None:
-    columns = ("macs", "flops", "ops", "type", "saved", "peak")
+    columns = ("macs", "flops", "ops", "layer_type", "saved_for_backward_bytes", "peak_bytes")
     for room in range(20, 100, 7):
         text = to_text(page(summary, ViewOptions(columns=columns)), room)
         match = re.search(r"hidden at this width: (.*?)[(]", " ".join(text.split()))
         if match:
-            hidden = tuple(match[1].strip().split(", "))
+            hidden = tuple(match[1].replace(" ", "").split(","))
             assert columns[-len(hidden) :] == hidden
 
 
