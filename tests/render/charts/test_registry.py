@@ -13,9 +13,8 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.charts import CHARTS, draw_chart
 from resnet_cli.render.charts.grouping import NetworkResults, group_by_network
 from resnet_cli.render.report.sections import SECTIONS
-from tests.helpers import results_bench, results_summary_flops
+from tests.helpers import results_bench, results_compare, results_summary_flops
 from tests.helpers.chart_checks import size
-from tests.render.pages import test_compare as compare_results
 
 
 def networks(*names: str) -> tuple[NetworkResults, ...]:
@@ -23,7 +22,7 @@ def networks(*names: str) -> tuple[NetworkResults, ...]:
     results = (
         results_summary_flops.summary_result(),
         results_summary_flops.flops_result(),
-        compare_results.stride(),
+        results_compare.stride(),
         results_bench.everything(),
     )
     named = [replace(result, network=replace(results[0].network, name=name)) for name in names for result in results]
