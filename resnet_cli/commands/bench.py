@@ -18,7 +18,8 @@ from resnet_cli.render.progress import is_interactive, progress, status
 from resnet_cli.results.bench import BenchResult
 
 if TYPE_CHECKING:
-    from resnet_cli.measure.bench.config import BenchmarkConfig, OtherModel
+    from resnet_cli.measure.bench.config import BenchmarkConfig
+    from resnet_cli.measure.bench.models import OtherModel
     from resnet_cli.measure.models.model import ModelUnderTest
 
 MODES = ("inference", "train")
@@ -168,7 +169,7 @@ def bench(
         limits=Limits(ci_width=width, max_time_s=max_time, min_time_s=min(2.0, max_time)),
         threads=threads,
         seed=seed,
-        levers=chosen,
+        optimizations=chosen,
         layers=layers,
         ceiling=ceiling,
         fresh=weights is None,
@@ -179,7 +180,7 @@ def bench(
     if saved is not None:
         _check(saved, network, question)
     from resnet_cli.measure.bench import benchmark
-    from resnet_cli.measure.bench.config import give_weights
+    from resnet_cli.measure.bench.models import give_weights
 
     with progress() as tell:
         tell("building")
@@ -189,7 +190,7 @@ def bench(
         result = benchmark.bench(
             ours,
             question,
-            opponent=None if against is None else _opponent(against, network, seed),
+            reference=None if against is None else _opponent(against, network, seed),
             baseline=saved,
             fail_above=slowdown,
             progress=tell,
@@ -198,7 +199,7 @@ def bench(
 
 
 def _built(network: model_selection.NetworkSelection, seed: int) -> "ModelUnderTest":
-    from resnet_cli.measure.bench.config import build, users_own
+    from resnet_cli.measure.bench.models import build, users_own
 
     if network.model is None:
         return build(network.spec, seed)
@@ -249,7 +250,7 @@ def _finish(result: BenchResult, drawing: options.Drawing, save: str | None) -> 
 
 
 def _opponent(against: str, network: model_selection.NetworkSelection, seed: int) -> "OtherModel":
-    from resnet_cli.measure.bench.config import OtherModel, torchvision
+    from resnet_cli.measure.bench.models import OtherModel, torchvision
 
     if against.strip().lower() == "self":
         twin = _built(network, seed)

@@ -10,7 +10,7 @@ import torch
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench import benchmark, config
+from resnet_cli.measure.bench import benchmark, config, models
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
@@ -190,9 +190,9 @@ def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) ->
 
 def _bench(source: ModelSource, settings: ReportConfig, progress: Progress) -> BenchResult:
     model = (
-        config.build(source.spec, settings.seed)
+        models.build(source.spec, settings.seed)
         if source.model is None
-        else config.users_own(source.model, source.arguments, settings.seed)
+        else models.users_own(source.model, source.arguments, settings.seed)
     )
     bench_config = config.BenchmarkConfig(
         image=settings.image,
@@ -204,7 +204,7 @@ def _bench(source: ModelSource, settings: ReportConfig, progress: Progress) -> B
         threads=settings.threads,
         ceiling=settings.ceiling,
         layers="layers" in settings.measurements,
-        levers=tuple(OPTIMIZATIONS) if "optimizations" in settings.measurements else None,
+        optimizations=tuple(OPTIMIZATIONS) if "optimizations" in settings.measurements else None,
     )
     return benchmark.bench(model, bench_config, progress=progress)
 

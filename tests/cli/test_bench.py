@@ -381,7 +381,7 @@ def test_what_is_wrong_with_a_users_network(
 
 @pytest.mark.parametrize("whose", ["ours", "torchvision"])
 def test_weights_of_a_file_are_loaded(whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from resnet_cli.measure.bench import config
+    from resnet_cli.measure.bench import models as config
     from resnet_cli.network.architectures import resolve
     from resnet_cli.network.resnet import build
     from resnet_cli.network.torchvision_names import torchvision_names

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from resnet_cli.measure import report as _report  # noqa: F401  # before anything is replaced that it imports
-from resnet_cli.measure.bench.config import OtherModel
+from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.model import model_from_spec as really_subject
 from resnet_cli.measure.models.random_init import seeded

@@ -152,4 +152,4 @@ def test_a_benchmark_has_the_settings_of_the_report(configs: list[Any], max_time
     (bench_config,) = configs
     assert (bench_config.image, bench_config.batch_sizes, bench_config.dtype) == ((3, 32, 48), (1, 8), torch.bfloat16)
     assert (bench_config.limits.max_time_s, bench_config.limits.min_time_s) == (max_time_s, min_time_s)
-    assert (bench_config.layers, bench_config.levers) == (True, tuple(OPTIMIZATIONS))
+    assert (bench_config.layers, bench_config.optimizations) == (True, tuple(OPTIMIZATIONS))

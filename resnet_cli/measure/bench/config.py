@@ -1,24 +1,13 @@
-"""What is asked of a benchmark, and the networks for it."""
+"""What a benchmark measures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import nn
 
-from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import INFERENCE
-from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.user_model import load_model
-from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys
-from resnet_cli.network import resnet
-from resnet_cli.network.architectures import ModelSpec
-from resnet_cli.network.torchvision_names import torchvision_names
 from resnet_cli.results.common import Shape
 
 
@@ -29,15 +18,15 @@ class BenchmarkConfig:
     Args:
         image: (C, H, W).
         batch_sizes: a row each.
-        device: where.
+        device: that it runs on.
         dtype: of weights and input.
         mode: "inference" or "train".
-        limits: when sampling ends; the time is for each batch size, and again for the ladder and the layers.
-        threads: of the processor; None: as many as torch takes.
+        limits: when sampling ends; the time is for each batch size, and again for the optimizations and the layers.
+        threads: of the CPU; None: torch's number.
         seed: of weights and inputs.
-        levers: rungs of the ladder; None: no ladder.
-        layers: where the time goes, too.
-        ceiling: hold it against what the machine can do.
+        optimizations: keys of those to compare with plain eager; None: none.
+        layers: also measure the time of each layer.
+        ceiling: also measure the peak of the machine.
         fresh: the network is untrained.
     """
 
@@ -49,80 +38,7 @@ class BenchmarkConfig:
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
     seed: int = 0
-    levers: tuple[str, ...] | None = None
+    optimizations: tuple[str, ...] | None = None
     layers: bool = False
     ceiling: bool = True
     fresh: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class OtherModel:
-    """What it is held against, call by call."""
-
-    model: nn.Module
-    name: str
-
-
-def build(spec: ModelSpec, seed: int) -> ModelUnderTest:
-    """A network of ours with real weights."""
-    with random_init.seeded(seed):
-        return ModelUnderTest(resnet.build(spec), spec.name, spec)
-
-
-def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> ModelUnderTest:
-    """The user's network with real weights, on the CPU.
-
-    Args:
-        model: FILE.py:NAME or package.module:NAME; this runs the user's code.
-        arguments: that the class or function has to take.
-        seed: of its random weights.
-
-    Raises:
-        ResnetCliError: it names no network, or the user's code fails.
-    """
-    with random_init.seeded(seed):
-        network, name = load_model(model, given=arguments)
-    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-        raise ResnetCliError(f"{name} is on meta and has no weights to run with", "build it on the CPU")
-    return ModelUnderTest(network.to("cpu"), name, rebuilt=lambda: load_model(model, given=arguments)[0])
-
-
-def give_weights(subject: ModelUnderTest, path: str) -> None:
-    """Load a file of weights into a network, under its own names or, where it is one of ours, torchvision's.
-
-    Raises:
-        ResnetCliError: the file cannot be read, or does not fit.
-    """
-    state = load_weights(path)
-    names = {name: name for name in subject.model.state_dict()}
-    theirs = {} if subject.spec is None else torchvision_names(subject.spec)
-    candidates = {subject.name: names, **({"torchvision": theirs} if theirs else {})}
-    shapes = {name: tuple(tensor.shape) for name, tensor in subject.model.state_dict().items()}
-    fits = {
-        whose: match_keys(state, {other: shapes[name] for name, other in known.items()})
-        for whose, known in candidates.items()
-    }
-    for whose, known in candidates.items():
-        if fits[whose].exact:
-            found = {name: state[other] for name, other in known.items() if other in state}
-            subject.model.load_state_dict(found, strict=False)  # old files have no counters of batches
-            return
-    raise describe_mismatch(path, state, fits)
-
-
-def torchvision(name: str, spec: ModelSpec, seed: int) -> OtherModel:
-    """Torchvision's network: "torchvision" is the one of the spec, with the weights of ours; else one by its name.
-
-    Raises:
-        ResnetCliError: no working torchvision, or none of that name.
-    """
-    if name.strip().lower() == "torchvision":
-        model = torchvision_models.build_member(spec)
-        weights = build(spec, seed).model.state_dict()
-        model.load_state_dict({theirs: weights[ours] for ours, theirs in torchvision_names(spec).items()})
-        return OtherModel(model, f"torchvision {spec.name}")
-    if (spec.stem, spec.in_channels) != ("imagenet", 3):
-        raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels", "leave --stem out")
-    model = torchvision_models.build_named(name, spec.num_classes)
-    random_init.randomize_parameters(model, seed)
-    return OtherModel(model, f"torchvision {name.strip().lower()}")

@@ -1,4 +1,4 @@
-"""The result around the figures: what was asked, under which conditions, and what disturbed it."""
+"""The result around the measurements: configuration, conditions and disturbances."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from resnet_cli.results.bench import BenchResult, Conditions
 
 
 class RunContext:
-    """Opened before the measurement and closed after it.
+    """Starts the interference counters; `close` fills a result with configuration and conditions.
 
     Args:
-        subject: what is measured.
-        question: what is asked.
+        model: the network.
+        config: what is measured.
     """
 
-    def __init__(self, subject: ModelUnderTest, question: BenchmarkConfig) -> None:
-        self._subject, self._question = subject, question
+    def __init__(self, model: ModelUnderTest, config: BenchmarkConfig) -> None:
+        self._model, self._config = model, config
         self._begin = time.perf_counter()
-        self.watch = conditions.ConditionMonitor(device_backend(question.device))
+        self.monitor = conditions.ConditionMonitor(device_backend(config.device))
 
     def close(self) -> BenchResult:
-        """A result without any figures yet; its notes say what disturbed the measurement."""
-        seen = self.watch.stop()
-        question, threads = self._question, torch.get_num_threads()
+        """A result without measurements; its notes name the disturbances."""
+        seen = self.monitor.stop()
+        config, threads = self._config, torch.get_num_threads()
         return BenchResult(
-            network=self._subject.description,
-            input=describe_input((question.batch_sizes[0], *question.image), question.dtype),
-            image=question.image,
-            confidence=question.limits.confidence,
-            ci_width=question.limits.ci_width,
-            max_time_s=question.limits.max_time_s,
-            seed=question.seed,
+            network=self._model.description,
+            input=describe_input((config.batch_sizes[0], *config.image), config.dtype),
+            image=config.image,
+            confidence=config.limits.confidence,
+            ci_width=config.limits.ci_width,
+            max_time_s=config.limits.max_time_s,
+            seed=config.seed,
             timings=(),
             ceiling=None,
             versus=(),
@@ -52,8 +52,8 @@ class RunContext:
             failed=False,
             interrupted=False,
             conditions=Conditions(
-                mode=question.mode,
-                precision=device_backend(question.device).precision(question.dtype),
+                mode=config.mode,
+                precision=device_backend(config.device).precision(config.dtype),
                 threads=threads,
                 interop_threads=torch.get_num_interop_threads(),
                 instructions=torch_build.instructions(),
@@ -64,7 +64,7 @@ class RunContext:
                 throttled=seen.throttled,
                 duration_s=time.perf_counter() - self._begin,
             ),
-            environment=environment(question.device),
+            environment=environment(config.device),
             notes=tuple(conditions.notes(seen, threads)),
         )
 

@@ -19,6 +19,7 @@ from resnet_cli.measure.distributed.process_group import DisconnectedError
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Replicas
+from resnet_cli.results.common import Note, error_note
 
 
 def bench_multi_process(
@@ -44,7 +45,7 @@ def bench_multi_process(
         The result; None on ranks other than 0 of torchrun's.
 
     Raises:
-        ResnetCliError: one of the processes failed.
+        ResnetCliError: one of the processes failed before a batch size was measured; later, its rows are kept.
         KeyboardInterrupt: before a batch size was measured.
     """
     context = RunContext(described, config)
@@ -62,6 +63,7 @@ def bench_multi_process(
         threads=config.threads,
     )
     rows: list[Replicas] = []
+    errors: list[Note] = []
     interrupted = False
     try:
         if processes is None:
@@ -74,17 +76,25 @@ def bench_multi_process(
         signals.acknowledge()
         interrupted = True
     except DisconnectedError as error:
-        if os.environ["RANK"] == "0":
-            raise ResnetCliError("another process of this run failed", "its error may stand above") from error
-        raise SystemExit(BAD_INPUT) from error
+        if os.environ["RANK"] != "0":
+            raise SystemExit(BAD_INPUT) from error
+        failure = ResnetCliError("another process of this run failed", "its error may stand above")
+        if not rows:
+            raise failure from error
+        errors.append(error_note(failure))
+    except Exception as error:
+        if not rows:
+            raise
+        errors.append(error_note(error))
     if not rows:
         return None
-    return _result(context.close(), tuple(rows), interrupted)
+    result = _result(context.close(), tuple(rows))
+    return replace(result, interrupted=interrupted, notes=(*result.notes, *errors))
 
 
-def _result(result: BenchResult, rows: tuple[Replicas, ...], interrupted: bool) -> BenchResult:
+def _result(result: BenchResult, rows: tuple[Replicas, ...]) -> BenchResult:
     # The load of "other" processes is that of the replicas themselves.
     measured = replace(result.conditions, threads=rows[0].threads, background_cpu_load=None)
     seen = conditions.Interference(steal_share=measured.steal_time_share, throttled=measured.throttled)
     notes = (*efficiency.notes(rows), *conditions.notes(seen, measured.threads))
-    return replace(result, replicas=rows, interrupted=interrupted, conditions=measured, notes=notes)
+    return replace(result, replicas=rows, conditions=measured, notes=notes)

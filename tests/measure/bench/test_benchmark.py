@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench import benchmark, conditions
+from resnet_cli.measure.bench import batch_timing, benchmark, conditions
 from resnet_cli.measure.bench.benchmark import bench
-from resnet_cli.measure.bench.config import BenchmarkConfig, OtherModel
+from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Ceiling
+from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR
 from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, without_garbage
 
 CPU = torch.device("cpu")
@@ -72,10 +74,10 @@ def run(model: nn.Module, question: BenchmarkConfig = QUESTION, progress: Any = 
 
 
 def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
-    question = replace(QUESTION, batch_sizes=(2, 4), ceiling=True, layers=True, levers=("folded",))
+    question = replace(QUESTION, batch_sizes=(2, 4), ceiling=True, layers=True, optimizations=("folded",))
     said: list[str] = []
     opponent = OtherModel(net(clock, 0.02), "other")
-    found = run(net(clock), question, said.append, opponent=opponent, fail_above=0.25)
+    found = run(net(clock), question, said.append, reference=opponent, fail_above=0.25)
     assert "the ceiling: a kernel" in said
     assert found.ceiling == CEILING
     assert [row.batch_size for row in found.timings] == [2, 4]
@@ -144,7 +146,7 @@ def test_only_an_untrained_network_sees_a_batch_for_its_norms_first(
         seen.add(len(x))
         clock.run(0.1)
 
-    run(Normed(look), replace(QUESTION, fresh=fresh, levers=("folded",)))
+    run(Normed(look), replace(QUESTION, fresh=fresh, optimizations=("folded",)))
     assert seen == sizes
 
 
@@ -201,7 +203,7 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
     assert "smaller" in (caught.value.hint or "")
     monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(1.9 * needed / 0.94))
     with pytest.raises(ResnetCliError, match="--batch-size 2: out of memory: needs"):
-        run(model, opponent=OtherModel(model, "other"))  # both together
+        run(model, reference=OtherModel(model, "other"))  # both together
     found = run(model, replace(QUESTION, batch_sizes=(500, 1), layers=True))
     assert [row.status for row in found.timings] == ["out of memory", "measured"]
     assert found.layers is not None
@@ -252,7 +254,7 @@ def test_ctrl_c_keeps_what_was_measured_before(
         batch_sizes=(2, 4),
         limits=Limits(max_time_s=40.0, min_time_s=39.0, ci_width=0.0),
         layers=True,
-        levers=("channels-last",),
+        optimizations=("channels-last",),
     )
     found = run(net(clock, 0.2), question, progress=interrupting(words))
     assert found.interrupted
@@ -260,3 +262,41 @@ def test_ctrl_c_keeps_what_was_measured_before(
     assert found.timings[0].wall is not None
     signals.check()  # the work goes on: the result is to be shown yet
     assert (found.layers is not None, found.optimizations is not None) == (layers, ladder)
+
+
+ERRORS = [(ResnetCliError("no such thing", "another one"), INCOMPLETE), (TypeError("a bug"), INTERNAL_ERROR)]
+
+
+@pytest.mark.parametrize(("error", "key"), ERRORS)
+@pytest.mark.parametrize(("part", "rows"), [("layer_times", 2), ("compare_optimizations", 2), ("time_batch", 1)])
+def test_an_error_keeps_what_was_measured_before(
+    part: str, rows: int, error: Exception, key: str, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = batch_timing.time_batch
+
+    def fail(workload: Any, batch_size: int, *args: Any, **options: Any) -> Any:
+        if part == "time_batch" and batch_size == 2:
+            return real(workload, batch_size, *args, **options)
+        raise error
+
+    if part == "time_batch":
+        monkeypatch.setattr(batch_timing, "time_batch", fail)
+    else:
+        monkeypatch.setattr(benchmark, part, lambda *args, **options: fail(None, 0))
+    result = run(net(clock), replace(QUESTION, batch_sizes=(2, 4), layers=True, optimizations=("channels-last",)))
+    assert [row.status for row in result.timings] == ["measured"] * rows
+    assert (result.optimizations is None) == (part != "layer_times")  # the parts do not depend on each other
+    assert [note.key for note in result.notes if note.level == "error"] == [key]
+    assert not result.interrupted
+
+
+@pytest.mark.parametrize(("error", "key"), ERRORS)
+def test_an_error_before_there_is_a_result_is_raised(
+    error: Exception, key: str, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(batch_timing, "time_batch", fail)
+    with pytest.raises(type(error)):
+        run(net(clock))

@@ -20,6 +20,7 @@ from resnet_cli.measure.distributed.synchronized_sampling import RankSamples
 from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.network.architectures import resolve
 from resnet_cli.results.bench import Replicas
+from resnet_cli.results.common import INCOMPLETE
 
 SPEC = resolve(repeat="1,1,1,1", num_classes=10)
 CONFIG = BenchmarkConfig(
@@ -69,6 +70,16 @@ def test_ctrl_c_keeps_the_rows_that_are_there(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(KeyboardInterrupt):
         measured(monkeypatch, at_once)
+
+
+def test_an_error_keeps_the_rows_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(config: ReplicaConfig, keep: Keep) -> None:
+        keep(ROW)
+        raise ResnetCliError("process 1 of 2 ended")
+
+    result = measured(monkeypatch, act)
+    assert [row.batch_size for row in result.replicas] == [2]
+    assert [note.key for note in result.notes if note.level == "error"] == [INCOMPLETE]
 
 
 @pytest.mark.parametrize(("rank", "error"), [("0", ResnetCliError), ("1", SystemExit)])

@@ -1,0 +1,91 @@
+"""The networks of a benchmark, with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models import random_init, torchvision_models
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.user_model import load_model
+from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys
+from resnet_cli.network import resnet
+from resnet_cli.network.architectures import ModelSpec
+from resnet_cli.network.torchvision_names import torchvision_names
+
+
+@dataclass(frozen=True, slots=True)
+class OtherModel:
+    """The reference of an interleaved comparison."""
+
+    model: nn.Module
+    name: str
+
+
+def build(spec: ModelSpec, seed: int) -> ModelUnderTest:
+    """A built-in network with random weights."""
+    with random_init.seeded(seed):
+        return ModelUnderTest(resnet.build(spec), spec.name, spec)
+
+
+def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> ModelUnderTest:
+    """The user's network with random weights, on the CPU.
+
+    Args:
+        model: FILE.py:NAME or package.module:NAME; this runs the user's code.
+        arguments: that the class or function has to take.
+        seed: of its random weights.
+
+    Raises:
+        ResnetCliError: it names no network, or the user's code fails.
+    """
+    with random_init.seeded(seed):
+        network, name = load_model(model, given=arguments)
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        raise ResnetCliError(f"{name} is on the meta device and has no weights", "build it on the CPU")
+    return ModelUnderTest(network.to("cpu"), name, rebuilt=lambda: load_model(model, given=arguments)[0])
+
+
+def give_weights(subject: ModelUnderTest, path: str) -> None:
+    """Load a file of weights into a network, under its own names or, where it is one of ours, torchvision's.
+
+    Raises:
+        ResnetCliError: the file cannot be read, or does not fit.
+    """
+    state = load_weights(path)
+    names = {name: name for name in subject.model.state_dict()}
+    torchvision_keys = {} if subject.spec is None else torchvision_names(subject.spec)
+    candidates = {subject.name: names, **({"torchvision": torchvision_keys} if torchvision_keys else {})}
+    shapes = {name: tuple(tensor.shape) for name, tensor in subject.model.state_dict().items()}
+    fits = {
+        naming: match_keys(state, {other: shapes[name] for name, other in keys.items()})
+        for naming, keys in candidates.items()
+    }
+    for naming, keys in candidates.items():
+        if fits[naming].exact:
+            tensors = {name: state[other] for name, other in keys.items() if other in state}
+            subject.model.load_state_dict(tensors, strict=False)  # old files have no counters of batches
+            return
+    raise describe_mismatch(path, state, fits)
+
+
+def torchvision(name: str, spec: ModelSpec, seed: int) -> OtherModel:
+    """Torchvision's network: "torchvision" is the one of the spec, with the same weights; else one by its name.
+
+    Raises:
+        ResnetCliError: no working torchvision, or none of that name.
+    """
+    if name.strip().lower() == "torchvision":
+        model = torchvision_models.build_member(spec)
+        weights = build(spec, seed).model.state_dict()
+        model.load_state_dict({key: weights[name] for name, key in torchvision_names(spec).items()})
+        return OtherModel(model, f"torchvision {spec.name}")
+    if (spec.stem, spec.in_channels) != ("imagenet", 3):
+        raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels", "leave `stem` out")
+    model = torchvision_models.build_named(name, spec.num_classes)
+    random_init.randomize_parameters(model, seed)
+    return OtherModel(model, f"torchvision {name.strip().lower()}")
