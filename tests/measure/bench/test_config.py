@@ -104,7 +104,7 @@ def test_a_user_s_network_is_built_as_it_was_asked_for(file: str) -> None:
 
 @pytest.mark.parametrize("name", ["empty", "half_empty"])
 def test_a_user_s_network_without_weights_is_refused(name: str, file: str) -> None:
-    with pytest.raises(ResnetCliError, match=f"{name} is on meta") as caught:
+    with pytest.raises(ResnetCliError, match=f"{name} is on the meta device") as caught:
         users_own(f"{file}:{name}", {}, 0)
     assert caught.value.hint == "build it on the CPU"
 
