@@ -27,8 +27,8 @@ def memory(
     """
     images = given.shape[0]
     weights = root.parameter_bytes + root.buffer_bytes
-    per_parameter = root.parameter_bytes // max(root.parameters, 1)
-    gradients = root.trainable_parameters * per_parameter
+    # A gradient has its parameter's dtype, and so has the momentum of SGD.
+    gradients = sum(tensor.nbytes for tensor in inference.root.module.parameters() if tensor.requires_grad)
     fits_inference = fits_training = None
     if capacity is not None:
         per_image = (given.bytes + inference.peak) / images

@@ -143,3 +143,22 @@ def test_half_precision_halves_everything_here() -> None:
     assert single.gradient_bytes == 2 * half.gradient_bytes
     assert half.training_bytes
     assert single.training_bytes == 2 * half.training_bytes
+
+
+class MixedDtypes(nn.Module):
+    """A frozen table of complex numbers beside float32 weights, which alone have gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1, bias=False)
+        self.table = nn.Parameter(torch.zeros(5, dtype=torch.complex64), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+def test_gradients_have_the_dtype_of_their_parameter() -> None:
+    memory = summarize(subject(MixedDtypes()), shape=(2, 3, 4, 4), dtype=torch.float32, device=CPU).memory
+    assert memory.parameter_bytes == 12 * 4 + 5 * 8
+    assert (memory.gradient_bytes, memory.optimizer_bytes) == (12 * 4, 12 * 4)
