@@ -1,4 +1,4 @@
-"""`flops`: what the operators and modules cost, and why every counter says something else."""
+"""FLOPs by operator and by module, and the reconciliation with other FLOP counters."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ from resnet_cli.network.architectures import FAMILY
 from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.flops import Convention, FlopsResult, FlopTerm, Reconciliation
 
-_DEFAULT_WALKS = (("torch", "macs"), ("torchinfo", "macs"), ("fvcore", "macs"), ("paper", "macs"))
-
 
 def count_flops(
     subject: ModelUnderTest,
@@ -39,15 +37,15 @@ def count_flops(
     backward: bool = False,
     walks: Sequence[tuple[str, str]] = (),
 ) -> FlopsResult:
-    """Everything that `flops` shows. Our count on `meta` is the truth; the others are held against it.
+    """Count the FLOPs of a network from its shapes, and compare the count with those of other tools.
 
     Args:
         subject: the network.
         shape: of the input, (N, C, H, W).
         dtype: of weights and input.
-        device: named in the environment; counts do not depend on it.
+        device: recorded in the environment; counts do not depend on it.
         backward: count the backward pass of a training step too.
-        walks: pairs of convention keys to walk between; none means the usual ones.
+        walks: pairs of convention keys to reconcile; none means `DEFAULT_RECONCILIATIONS`.
 
     Raises:
         ResnetCliError: the input does not get through the network, or cannot be trained at this batch.
@@ -73,20 +71,20 @@ def count_flops(
     values = {part.symbol: part.value for part in parts}
     torch_total = sum(op.tallied or 0 for op in inference.operators) if tally else None
     figures = {
-        "macs": Figure(macs),
-        "operations": Figure(sum(op.counted.operations for op in inference.operators)),
+        "resnet-cli": Figure(macs),
+        "resnet-cli-ops": Figure(sum(op.counted.operations for op in inference.operators)),
         "torch": Figure(torch_total, reason=tally_failure, version=str(torch.__version__)),
         "torchinfo": Figure(torchinfo.multiply_adds, reason=torchinfo.failure, version=torchinfo.version),
         "fvcore": Figure(fvcore.total, reason=fvcore.failure, version=fvcore.version),
         "torchvision": _torchvision(subject, shape),
         "paper": _paper(subject, shape),
     }
-    found = {
+    rows = {
         rule.key: conventions.apply(rule, values, figures.get(rule.key))
-        for rule in conventions.rules(_comparisons(inference.operators))
+        for rule in conventions.conventions_for(_comparisons(inference.operators))
         if rule.key != "paper" or SAVED_BY_PAPER in values
     }
-    makers = _contributing_ops(inference.operators)
+    contributing = _contributing_ops(inference.operators)
     return FlopsResult(
         network=subject.description,
         input=describe_input(shape, dtype),
@@ -98,8 +96,8 @@ def count_flops(
         operators=op_rows(inference.operators, backwards, fvcore.by_operator),
         root=module_rows(inference.root, subject.name, fvcore.by_module, training),
         terms=parts,
-        conventions=tuple(found.values()),
-        reconciliations=_reconciliations(found, parts, makers, walks),
+        conventions=tuple(rows.values()),
+        reconciliations=_reconciliations(rows, parts, contributing, walks),
         uncounted=tuple(sorted({op.name for op in inference.operators if not op.counted.counted})),
         assertions=(),
         environment=environment(device),
@@ -107,22 +105,22 @@ def count_flops(
             *passes.notes,
             *mode_notes(inference, training),
             *_grouped(training),
-            *_notes(found, torchinfo.failure, fvcore.failure),
+            *_notes(rows, torchinfo.failure, fvcore.failure),
         ),
     )
 
 
 def _trained(passes: ForwardRunner, step: Trace | str) -> Trace:
-    """The training step that --backward asks for.
+    """The training step, whose backward pass is counted.
 
     Raises:
         ResnetCliError: it was impossible.
     """
     if passes.training_failure is not None and passes.subject.spec is None and frames_of(passes.training_failure.cause):
-        raise user_error(passes.training_failure.cause, f"--backward: a training step of {passes.subject.name}")
+        raise user_error(passes.training_failure.cause, f"a training step of {passes.subject.name}")
     if isinstance(step, str):
         raise ResnetCliError(
-            f"--backward: this network cannot be trained on {dimensions(passes.shape)}: {step}",
+            f"this network cannot be trained on {dimensions(passes.shape)}: {step}",
             larger_input(step),
         )
     return step
@@ -137,13 +135,13 @@ def _parts(operators: Sequence[OperatorCall]) -> tuple[FlopTerm, ...]:
 
 
 def _contributing_ops(operators: Sequence[OperatorCall]) -> Mapping[str, set[str]]:
-    """Which operators make which part."""
-    makers: dict[str, set[str]] = defaultdict(set)
+    """Titles of the operators that contribute to each term."""
+    contributing: dict[str, set[str]] = defaultdict(set)
     for op in operators:
         for symbol in op.counted.parts:
-            makers[symbol].add(title(op.op))
-    makers[SAVED_BY_PAPER] = {"conv"}
-    return makers
+            contributing[symbol].add(title(op.op))
+    contributing[SAVED_BY_PAPER] = {"conv"}
+    return contributing
 
 
 def _comparisons(operators: Sequence[OperatorCall]) -> float:
@@ -154,7 +152,7 @@ def _comparisons(operators: Sequence[OperatorCall]) -> float:
 
 
 def _saved_by_paper(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, inference: Trace) -> FlopTerm | None:
-    """Multiply-accumulates that the paper's network does without, where ours has a twin in a paper.
+    """Multiply-accumulates that the network of the paper saves; None for a network that no paper describes.
 
     Of basic blocks the paper's table has the variant whose shortcuts pad with zeros instead of projecting
     (option A); of bottlenecks, the one that strides in the first 1x1 (v1), which is built and counted here.
@@ -175,7 +173,7 @@ def _saved_by_paper(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, i
 
 
 def _is_published(subject: ModelUnderTest, shape: Shape) -> bool:
-    """Whether publications speak of this network: a member of the family, unchanged, at their input."""
+    """Whether published counts apply: an unchanged member of the family at 3×224×224."""
     spec = subject.spec
     if spec is None or spec.name not in FAMILY or shape[1:] != (3, 224, 224):
         return False
@@ -184,7 +182,7 @@ def _is_published(subject: ModelUnderTest, shape: Shape) -> bool:
     return same == member
 
 
-_NOT_PUBLISHED = "published for 3×224×224 and 1000 classes, and for unchanged networks, only"
+_NOT_PUBLISHED = "only published for unchanged networks with 1000 classes at 3×224×224"
 
 
 def _torchvision(subject: ModelUnderTest, shape: Shape) -> Figure:
@@ -206,37 +204,35 @@ def _paper(subject: ModelUnderTest, shape: Shape) -> Figure:
 
 
 def _reconciliations(
-    found: Mapping[str, Convention],
+    rows: Mapping[str, Convention],
     parts: Sequence[FlopTerm],
-    makers: Mapping[str, Iterable[str]],
+    contributing: Mapping[str, Iterable[str]],
     wanted: Sequence[tuple[str, str]],
 ) -> tuple[Reconciliation, ...]:
-    for name in {name for pair in wanted for name in pair} - found.keys():
-        raise ResnetCliError(
-            f"--walk: there is no figure of {name!r} for this network", "it is not in a paper's family"
-        )
-    pairs = wanted or [pair for pair in _DEFAULT_WALKS if pair[0] in found]
-    return tuple(conventions.reconcile(found[start], found[end], parts, makers) for start, end in pairs)
+    for name in {name for pair in wanted for name in pair} - rows.keys():
+        raise ResnetCliError(f"the convention {name!r} has no count for this network", "it is not a network of a paper")
+    pairs = wanted or [pair for pair in conventions.DEFAULT_RECONCILIATIONS if pair[0] in rows]
+    return tuple(conventions.reconcile(rows[start], rows[end], parts, contributing) for start, end in pairs)
 
 
 def _grouped(training: Trace | None) -> Iterable[Note]:
-    """Torch's formula for the backward of a convolution knows no groups in the gradient of the weight."""
+    """A note where torch's formula for the weight gradient of a grouped convolution ignores the groups."""
     back = [op for op in training.operators if op.backward] if training else []
     if any(op.counted.part == "C" and (op.tallied or 0) > 2 * op.counted.macs for op in back):
-        ours, theirs = 2 * total_macs(back), sum(op.tallied or 0 for op in back)
+        flops, torch_flops = 2 * total_macs(back), sum(op.tallied or 0 for op in back)
         yield Note(
             "note",
-            f"backward, torch FlopCounterMode says {theirs:,} FLOPs where we count {ours:,}: it takes the weight's "
-            "gradient of a grouped convolution for that of one without groups",
+            f"backward: torch FlopCounterMode counts {torch_flops:,} FLOPs, resnet-cli {flops:,}; torch counts the "
+            "weight gradient of a grouped convolution as if it had no groups",
+            "torch-ignores-groups",
         )
 
 
-def _notes(
-    found: Mapping[str, Convention], torchinfo_failure: str | None, fvcore_failure: str | None
-) -> Iterable[Note]:
+def _notes(rows: Mapping[str, Convention], torchinfo_failure: str | None, fvcore_failure: str | None) -> Iterable[Note]:
     for tool, failure in (("torchinfo", torchinfo_failure), ("fvcore", fvcore_failure)):
         if failure:
-            yield Note("note", f"{tool} gave no figure: {failure}")
-    for row in found.values():
+            yield Note("note", f"no count by {tool}: {failure}", f"no-{tool}")
+    for row in rows.values():
         if row.verdict == "differs":
-            yield Note("warning", f"{row.name} says {row.measured:,} where its formula gives {row.predicted:,}")
+            text = f"{row.name} counts {row.measured:,}, its formula gives {row.predicted:,}"
+            yield Note("warning", text, f"{row.key}-differs-from-formula")

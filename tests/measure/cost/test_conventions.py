@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 
 from resnet_cli.measure.cost.conventions import (
+    CONVENTIONS,
     UNEXPLAINED,
+    ConventionRule,
     Figure,
-    Rule,
     Terms,
     apply,
+    conventions_for,
     formula,
     keys,
     parse_reconciliation,
     reconcile,
-    rules,
     value,
 )
 from resnet_cli.results.flops import Convention, FlopTerm
@@ -49,7 +50,7 @@ PARTS = {
 }
 # What each tool said of ResNet-18 when it was run; the paper's and torchvision's figures are rounded.
 SAID = {
-    "macs": 1_814_073_344,
+    "resnet-cli": 1_814_073_344,
     "torch": 3_628_146_688,
     "torchvision": 1_814_073_344,
     "torchinfo": 1_814_083_944,
@@ -62,13 +63,13 @@ SAID = {
     "thop": 1_824_033_792,
     "paper": 1_814_073_344,
     # 2 (C + L) + b + 2 B + R + A + 8 comparisons of each maximum + G
-    "operations": 3_628_146_688 + 1000 + 2 * 2_483_712 + 2_308_096 + 752_640 + 8 * 200_704 + 25_088,
+    "resnet-cli-ops": 3_628_146_688 + 1000 + 2 * 2_483_712 + 2_308_096 + 752_640 + 8 * 200_704 + 25_088,
 }
-RULE = Rule("x", "X", "MAC", (("C", 1), ("L", 1)), "somewhere", "a note")
+RULE = ConventionRule("x", "X", "MAC", (("C", 1), ("L", 1)), "somewhere", note="a note")
 
 
 def terms(key: str) -> Terms:
-    return next(rule.terms for rule in rules(8) if rule.key == key)
+    return next(rule.terms for rule in CONVENTIONS if rule.key == key)
 
 
 @pytest.mark.parametrize("key", SAID)
@@ -80,21 +81,22 @@ def test_every_coefficient_counts() -> None:
     """Parts that this network has none of: biases of convolutions, other operations, what the paper saves."""
     more = PARTS | {"k": 7, "E": 11, "S": 13, "P": 0}
     grown = {
-        key: value(rule.terms, more) - value(rule.terms, PARTS) for key, rule in ((rule.key, rule) for rule in rules(8))
+        key: value(rule.terms, more) - value(rule.terms, PARTS)
+        for key, rule in ((rule.key, rule) for rule in CONVENTIONS)
     }
     assert {key: by for key, by in grown.items() if by} == {
-        "operations": 7 + 11,
+        "resnet-cli-ops": 7 + 11,
         "torchinfo": 7 - 9600,
         "ptflops": 7,
         "deepspeed": 7,
         "paper": -13,
     }
-    assert value(rules(3)[1].terms, PARTS) == SAID["operations"] - 5 * 200_704
+    assert value(conventions_for(3)[1].terms, PARTS) == SAID["resnet-cli-ops"] - 5 * 200_704
 
 
 def test_a_unit_is_that_of_the_formula() -> None:
-    by_key = {rule.key: rule for rule in rules(8)}
-    assert {key for key, rule in by_key.items() if rule.unit == "FLOP"} == {"operations", "torch", "deepspeed"}
+    by_key = {rule.key: rule for rule in CONVENTIONS}
+    assert {key for key, rule in by_key.items() if rule.unit == "FLOP"} == {"resnet-cli-ops", "torch", "deepspeed"}
     assert {rule.unit for rule in by_key.values()} == {"FLOP", "MAC"}
 
 
@@ -103,10 +105,10 @@ def test_formulas_as_people_write_them() -> None:
     assert formula(terms("paper")) == "C + L − S"
     assert formula(terms("paper"), {"C": 1}) == "C"
     assert formula((("C", 0.5), ("L", -2.0))) == "0.5C − 2L"
-    assert formula(terms("macs"), {}) == "0"
+    assert formula(terms("resnet-cli"), {}) == "0"
 
 
-def applied(figure: Figure | None, rule: Rule = RULE) -> Convention:
+def applied(figure: Figure | None, rule: ConventionRule = RULE) -> Convention:
     return apply(rule, {"C": 900, "L": 100}, figure)
 
 
@@ -142,7 +144,7 @@ def test_a_published_figure_is_rounded_or_cut(said: int, verdict: str, is_cut: b
 
 
 def test_a_walk_names_what_is_counted_differently() -> None:
-    figures = {key: apply(rule, PARTS, None) for key, rule in ((rule.key, rule) for rule in rules(8))}
+    figures = {key: apply(rule, PARTS, None) for key, rule in ((rule.key, rule) for rule in CONVENTIONS)}
     parts = tuple(FlopTerm(symbol, f"meaning of {symbol}", count) for symbol, count in PARTS.items())
     way = reconcile(figures["torchvision"], figures["fvcore"], parts, {"B": ["b", "a"], "G": ["pool"]})
     assert (way.start, way.end, way.start_value, way.end_value) == (
@@ -155,7 +157,7 @@ def test_a_walk_names_what_is_counted_differently() -> None:
     ]
     back = reconcile(figures["fvcore"], figures["torchvision"], parts, {})
     assert [step.difference for step in back.steps] == [-2 * 2_483_712, -25_088]
-    assert reconcile(figures["torchvision"], figures["macs"], parts, {}).steps == ()
+    assert reconcile(figures["torchvision"], figures["resnet-cli"], parts, {}).steps == ()
 
 
 def test_a_walk_starts_where_the_tool_stood_and_not_at_a_rounded_figure() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.cost import flops, other_counters
-from resnet_cli.measure.cost.conventions import Figure
+from resnet_cli.measure.cost.conventions import CONVENTIONS, Figure
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.network.architectures import FAMILY, ModelSpec
@@ -53,7 +53,6 @@ def test_how_weights_begin_changes_no_count() -> None:
 def test_of_anything_else_nothing_is_published(spec: ModelSpec | None, shape: Shape) -> None:
     for figure in published(spec, shape, "resnet18" if spec is None else None):
         assert (figure.value, figure.rounding) == (None, None)
-        assert figure.reason == "published for 3×224×224 and 1000 classes, and for unchanged networks, only"
 
 
 def test_not_every_network_is_in_a_paper() -> None:
@@ -139,9 +138,14 @@ def test_totals_and_parts_by_hand(result: FlopsResult) -> None:
     comparisons = 8 * pixels * 4 + 3 * 2 * 4 * 4
     additions = parts["b"] + parts["k"] + 2 * parts["B"] + parts["A"] + parts["G"]
     assert result.ops == result.flops + comparisons + additions
-    assert [by_key(result)[key].verdict for key in ("operations", "torch", "torchinfo", "fvcore")] == ["exact"] * 4
+    assert [by_key(result)[key].verdict for key in ("resnet-cli-ops", "torch", "torchinfo", "fvcore")] == ["exact"] * 4
     # Towards both weights, and to the linear layer's input; the image needs no gradient.
     assert (result.backward_macs, result.backward_flops) == (pixels * 12 + 80, 2 * (pixels * 12 + 80))
+
+
+def test_what_the_registry_says_is_measured_is_measured(result: FlopsResult) -> None:
+    measured = {rule.key for rule in CONVENTIONS if rule.is_measured}
+    assert {row.key for row in result.conventions if row.verdict != "formula"} == measured - {"paper"}
 
 
 def test_without_a_backward_pass_there_is_no_figure_of_it() -> None:
@@ -159,27 +163,27 @@ def test_what_is_not_counted_is_named_in_order(result: FlopsResult) -> None:
 )
 def test_comparisons_of_a_maximum(layers: tuple[int, ...], comparisons: int) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), *(nn.MaxPool2d(size) for size in layers))
-    operations = by_key(flops_of(model, (1, 3, 6, 6)))["operations"]
+    operations = by_key(flops_of(model, (1, 3, 6, 6)))["resnet-cli-ops"]
     assert dict(operations.coefficients)["m"] == comparisons
     assert operations.verdict == "exact"
 
 
 def test_walks_are_the_usual_ones_or_those_that_were_asked_for(result: FlopsResult) -> None:
     assert [(walk.start, walk.end) for walk in result.reconciliations] == [
-        ("torch", "macs"),
-        ("torchinfo", "macs"),
-        ("fvcore", "macs"),
+        ("torch", "resnet-cli"),
+        ("torchinfo", "resnet-cli"),
+        ("fvcore", "resnet-cli"),
     ]
-    asked = flops_of(Net(), SHAPE, walks=(("thop", "fvcore"), ("macs", "thop"))).reconciliations
-    assert [(walk.start, walk.end) for walk in asked] == [("thop", "fvcore"), ("macs", "thop")]
+    asked = flops_of(Net(), SHAPE, walks=(("thop", "fvcore"), ("resnet-cli", "thop"))).reconciliations
+    assert [(walk.start, walk.end) for walk in asked] == [("thop", "fvcore"), ("resnet-cli", "thop")]
     (fewer, pooled) = asked[0].steps
     assert (fewer.symbol, fewer.operators, fewer.difference) == ("B", ("batch_norm",), -2 * 2 * 16 * 4)
     assert (pooled.symbol, pooled.operators) == ("g", ("mean",))
 
 
 def test_a_walk_from_what_is_not_known_of_this_network_is_an_error() -> None:
-    with pytest.raises(ResnetCliError, match="no figure of 'paper' for this network"):
-        flops_of(Net(), SHAPE, walks=(("paper", "macs"),))
+    with pytest.raises(ResnetCliError, match="'paper' has no count"):
+        flops_of(Net(), SHAPE, walks=(("paper", "resnet-cli"),))
 
 
 def test_a_step_that_the_users_own_code_refuses_names_the_place() -> None:
@@ -189,7 +193,7 @@ def test_a_step_that_the_users_own_code_refuses_names_the_place() -> None:
                 raise ValueError("never")
             return super().forward(x)
 
-    with pytest.raises(ResnetCliError, match="--backward: a training step of net") as raised:
+    with pytest.raises(ResnetCliError, match="a training step of net") as raised:
         flops_of(Refusing(), SHAPE, backward=True)
     assert "never" in str(raised.value.message) + str(raised.value.detail)
 
@@ -201,7 +205,7 @@ def test_why_a_tool_gave_no_figure_is_said(tool: str, monkeypatch: pytest.Monkey
     found = flops_of(Net(), SHAPE)
     row = by_key(found)[tool]
     assert (row.verdict, row.note, row.version) == ("unavailable", "it broke", "1.0")
-    assert [note.text for note in found.notes] == [f"{tool} gave no figure: it broke"]
+    assert [note.key for note in found.notes] == [f"no-{tool}"]
     assert row.predicted == by_key(flops_of(Net(), SHAPE))[tool].predicted
 
 
@@ -210,7 +214,9 @@ def test_that_torch_knows_no_groups_backward_is_said(result: FlopsResult) -> Non
     (note,) = flops_of(model, (1, 4, 2, 2), backward=True).notes
     # 4 pixels x 4 channels: x 4 for the first weight; x 2 for the second's input and as much for its weight, which
     # torch takes for one of 4 each.
-    assert "says 320 FLOPs where we count 256" in note.text
+    assert note.key == "torch-ignores-groups"
+    assert "320" in note.text
+    assert "256" in note.text
     assert result.notes == ()
 
 
@@ -223,4 +229,4 @@ def test_what_a_tool_says_against_its_formula_is_a_warning(monkeypatch: pytest.M
     found = flops_of(Net(), SHAPE)
     assert by_key(found)["torchinfo"].verdict == "differs"
     (note,) = (note for note in found.notes if note.level == "warning")
-    assert note.text.startswith("torchinfo mult-adds says 7 where its formula gives ")
+    assert note.key == "torchinfo-differs-from-formula"
