@@ -55,9 +55,10 @@ def test_what_lies_outside_is_held_at_the_edge() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
-def test_a_logarithm_of_nothing_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="logarithmic"):
-        logarithmic([1.0, value], 0, 100)
+def test_a_value_without_a_logarithm_lies_at_the_lower_edge(value: float) -> None:
+    scale = logarithmic([1.0, value], 0, 100)
+    assert scale(value) == 0
+    assert scale(1.0) == pytest.approx(50)
 
 
 def test_one_value_stands_in_the_middle() -> None:

@@ -66,7 +66,7 @@ def extent(label: Label) -> tuple[float, float, float, float]:
 
 
 def scale(values: Sequence[float], start: float, end: float, *, log: bool, margin: float | None = None) -> Scale:
-    """A scale that holds all values, of which there is one at least; on a logarithmic one they are positive."""
+    """A scale that holds all values, of which there is one at least."""
     if log:
         return scales.logarithmic(values, start, end, 1.3 if margin is None else margin)
     return scales.linear(values, start, end, margin=0.04 if margin is None else margin)

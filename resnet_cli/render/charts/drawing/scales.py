@@ -49,15 +49,9 @@ def linear(values: Sequence[float], start: float, end: float, *, margin: float =
 
 
 def logarithmic(values: Sequence[float], start: float, end: float, margin: float = 1.3) -> Scale:
-    """The same for positive values on a logarithmic scale; `margin` is a factor.
-
-    Raises:
-        ValueError: a value is not positive.
-    """
-    low, high = min(values), max(values)
-    if low <= 0:
-        raise ValueError(f"{low} is not positive, as a logarithmic scale requires")
-    return Scale(low / margin, high * margin, start, end, logarithmic=True)
+    """The same on a logarithmic scale; `margin` is a factor. Values that are not positive lie at its lower edge."""
+    positive = [value for value in values if value > 0] or [1.0]
+    return Scale(min(positive) / margin, max(positive) * margin, start, end, logarithmic=True)
 
 
 def _steps(low: float, high: float, most: int) -> tuple[float, ...]:
