@@ -110,7 +110,8 @@ def picture(path: Path) -> list[str]:
 
 def test_lists_of_names_are_complete() -> None:
     for chart in CHARTS.values():
-        assert f"| `{chart.key}` | {chart.caption} | `{chart.command}` |" in TEXT
+        commands = ", ".join(f"`{command}`" for command in chart.commands)
+        assert f"| `{chart.key}` | {chart.shows} | {commands} |" in TEXT
     assert ",".join(DEFAULT_MEASUREMENTS) in TEXT
 
 

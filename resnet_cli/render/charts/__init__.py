@@ -25,20 +25,22 @@ class Chart:
     Args:
         key: its name on the command line.
         title: heading of its panels.
+        shows: what it shows, in a few words.
         caption: how to read it, in a sentence or two.
         section: key of the section of a report that shows it.
         measurements: of `report --measure`, which its results come from.
-        command: the command whose saved result it can be drawn from.
+        commands: whose saved results it can be drawn from.
         function: "module:function" in this package; takes the results of several networks, returns panels.
         batch_sizes: how many different ones the benchmark needs at least.
     """
 
     key: str
     title: str
+    shows: str
     caption: str
     section: str
     measurements: tuple[str, ...]
-    command: str
+    commands: tuple[str, ...]
     function: str
     batch_sizes: int = 1
 
@@ -51,63 +53,72 @@ class Chart:
 
 _ROWS = (
     Chart(
-        "architecture",
-        "Architecture",
-        "Each bar is one block; height = feature-map size (log scale), width = channels (log scale). "
-        "Arcs are skip connections: identity (teal) or projection (orange).",
-        "architecture",
-        ("summary",),
-        "summary",
-        "architecture:panels",
+        key="architecture",
+        title="Architecture",
+        shows="stages, blocks and skip connections; click a block for its layers",
+        caption="Each bar is one block; height = feature-map size (log scale), width = channels (log scale). Arcs "
+        "are skip connections: identity (teal) or projection (orange).",
+        section="architecture",
+        measurements=("summary",),
+        commands=("summary",),
+        function="architecture:panels",
     ),
     Chart(
-        "icicle",
-        "Cost by layer",
-        "Width = share of the total; layers inside a module are drawn below it.",
-        "cost",
-        ("summary",),
-        "summary",
-        "icicle:panels",
+        key="icicle",
+        title="Cost by layer",
+        shows="share of each layer in MACs, parameters, memory or time, with zoom",
+        caption="Width = share of the total; layers inside a module are drawn below it.",
+        section="cost",
+        measurements=("summary",),
+        commands=("summary", "bench --layers"),
+        function="icicle:panels",
     ),
     Chart(
-        "roofline",
-        "Roofline",
-        "Each dot is one layer; area = share of the time. The roofs are the measured memory bandwidth (slope) and peak "
-        "FLOP/s (flat): the distance from a dot to the roof above it is the possible speed-up.",
-        "roofline",
-        ("bench", "layers"),
-        "bench --layers",
-        "roofline:panels",
+        key="roofline",
+        title="Roofline",
+        shows="arithmetic intensity and rate of each layer under the measured peaks",
+        caption="Each dot is one layer; area = share of the time. The roofs are the measured memory bandwidth "
+        "(slope) and peak FLOP/s (flat): the distance from a dot to the roof above it is the possible "
+        "speed-up.",
+        section="roofline",
+        measurements=("bench", "layers"),
+        commands=("bench --layers",),
+        function="roofline:panels",
     ),
     Chart(
-        "samples",
-        "Latency samples",
-        "Left: samples in the order of measurement, where drift shows. Right: their histogram. "
-        "Line: median; band: its confidence interval. Percentiles are shown where there are enough samples for them.",
-        "latency",
-        ("bench",),
-        "bench",
-        "samples:panels",
+        key="samples",
+        title="Latency samples",
+        shows="timings in order and as a histogram",
+        caption="Left: samples in the order of measurement, where drift shows. Right: their histogram. Line: "
+        "median; band: its confidence interval. Percentiles are shown where there are enough samples for "
+        "them.",
+        section="latency",
+        measurements=("bench",),
+        commands=("bench",),
+        function="samples:panels",
     ),
     Chart(
-        "batch-sweep",
-        "Batch sweep",
-        "Latency and throughput by batch size. The knee is the smallest batch close to the best throughput.",
-        "latency",
-        ("bench",),
-        "bench --batch-size 1,8,32",
-        "batch_sweep:panels",
+        key="batch-sweep",
+        title="Batch sweep",
+        shows="latency and throughput by batch size",
+        caption="Latency and throughput by batch size. The knee is the smallest batch close to the best throughput.",
+        section="latency",
+        measurements=("bench",),
+        commands=("bench --batch-size 1,8,32",),
+        function="batch_sweep:panels",
         batch_sizes=2,
     ),
     Chart(
-        "error-trace",
-        "Error by operator",
-        "Dots: relative error of each output (cumulative). Rings: error of the model's operator when fed the "
-        "reference's input, so a ring above the noise marks a fault. Operators in the bottom band are bitwise equal.",
-        "compare",
-        ("compare",),
-        "compare-torchvision",
-        "error_trace:panels",
+        key="error-trace",
+        title="Error by operator",
+        shows="error of every operator, and the first difference",
+        caption="Dots: relative error of each output (cumulative). Rings: error of the model's operator when fed "
+        "the reference's input, so a ring above the noise marks a fault. Operators in the bottom band are "
+        "bitwise equal.",
+        section="compare",
+        measurements=("compare",),
+        commands=("compare-torchvision",),
+        function="error_trace:panels",
     ),
 )
 CHARTS = {chart.key: chart for chart in _ROWS}
@@ -132,5 +143,6 @@ def draw_chart(key: str | None, networks: Sequence[NetworkResults]) -> Drawing:
     if key is None:
         raise ResnetCliError("the results contain nothing that a chart can show", "write .html, which has tables")
     raise ResnetCliError(
-        f"the {key} chart cannot be drawn from these results", f"it needs a result of {CHARTS[key].command}"
+        f"the {key} chart cannot be drawn from these results",
+        f"it needs a result of {' or '.join(CHARTS[key].commands)}",
     )

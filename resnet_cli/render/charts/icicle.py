@@ -11,7 +11,7 @@ from resnet_cli.render.charts.drawing.primitives import Box, Drawing, Label, Mar
 from resnet_cli.render.charts.grouping import NetworkResults
 from resnet_cli.render.charts.layer_roles import LEGEND, role_of
 from resnet_cli.render.charts.panel import Panel
-from resnet_cli.render.pages.layer_tree import only_wraps
+from resnet_cli.render.pages.layer_tree import complete, only_wraps
 from resnet_cli.results.bench import LayerTime, LayerTimes
 from resnet_cli.results.flops import ModuleFlops
 from resnet_cli.results.summary import Layer, SummaryResult
@@ -148,14 +148,14 @@ def _draw(
 
 
 def _layer_node(layer: Layer, times: Mapping[tuple[str, int], float]) -> Node:
-    """A layer with its children. Wrappers are joined to what they wrap; the operators of one forward are one node."""
+    """A layer with its children, as tables draw them; only the operators of one forward are one node."""
     inner, name = layer, layer.name
     while only_wraps(inner):
         inner = inner.children[0]
         name = f"{name}.{inner.name}" if layer.path else name
     children: list[Node] = []
     operators = [child for child in inner.children if child.is_operator]
-    for child in inner.children:
+    for child in complete(inner):
         if not child.is_operator:
             children.append(_layer_node(child, times))
         elif child is operators[0]:

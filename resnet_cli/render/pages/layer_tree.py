@@ -71,7 +71,7 @@ def _below(parents: tuple[N, ...], depth: int, collapse: bool, levels: int | Non
     """The children of layers that are drawn as one, so each child is drawn as one with its counterparts."""
     if levels is not None and depth >= levels:
         return ()
-    counterparts = list(zip(*map(_complete, parents), strict=True))
+    counterparts = list(zip(*map(complete, parents), strict=True))
     if not collapse:
         return tuple(_row([layers], depth, collapse, levels) for layers in counterparts)
     runs = groupby(counterparts, key=lambda layers: signature(layers[0]))
@@ -101,7 +101,7 @@ def _row(run: list[tuple[N, ...]], depth: int, collapse: bool, levels: int | Non
 
 def only_wraps(layer: N) -> bool:
     """Whether a container and its one child would say the same thing in two rows."""
-    if len(layer.children) != 1 or len(_complete(layer)) != 1:
+    if len(layer.children) != 1 or len(complete(layer)) != 1:
         return False
     child = layer.children[0]
     if getattr(child, "is_operator", False) or getattr(child, "call", 1) != 1:
@@ -109,7 +109,7 @@ def only_wraps(layer: N) -> bool:
     return layer.layer_type in PLAIN_CONTAINERS or child.layer_type in PLAIN_CONTAINERS
 
 
-def _complete(layer: N) -> tuple[N, ...]:
+def complete(layer: N) -> tuple[N, ...]:
     """The children, and what they leave to their parent: together they add up to it."""
     if not layer.children:
         return ()
