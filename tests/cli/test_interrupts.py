@@ -288,7 +288,7 @@ def test_a_signal_that_was_to_be_ignored_stays_ignored() -> None:
 import os, signal
 signal.signal({signal.SIGINT}, signal.SIG_IGN)
 from resnet_cli import signals
-signals.listen()
+signals.install_handlers()
 os.kill(os.getpid(), {signal.SIGINT})
 print(signal.getsignal({signal.SIGINT}) is signal.SIG_IGN)
 """

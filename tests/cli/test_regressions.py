@@ -249,7 +249,7 @@ def test_p19_a_signal_cleans_up(number: int, code: int, tmp_path: Path) -> None:
     """A process of its own, since a signal is remembered to the end of the process."""
     script = (
         "import os, sys; from resnet_cli import signals\n"
-        "signals.listen()\n"
+        "signals.install_handlers()\n"
         "try:\n"
         "    try:\n"
         f"        os.kill(os.getpid(), {int(number)}); [0 for _ in range(10**8)]\n"
