@@ -9,6 +9,8 @@ from torch import nn
 
 from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.tracing.dataflow import DataFlow
+from resnet_cli.measure.tracing.module_stack import CallSite, operator_path
+from resnet_cli.measure.tracing.rows import operator_sites
 from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 from resnet_cli.results.summary import Layer
 
@@ -91,16 +93,13 @@ class _Tree:
     def _children(self, call: ModuleCall, own: _Figures) -> list[Layer]:
         """Rows below a container: modules, its own operators, and what it holds itself."""
         rows: list[Layer] = []
-        taken: dict[str, int] = {}
+        sites = operator_sites(call)
         indices: dict[int, int] = {}
         for child in call.children:
             if isinstance(child, ModuleCall):
                 row = self.layer(child, _below(call.path, child.path))
-            elif child.allocated or child.counted.operations or not child.counted.counted:
-                plain = title(child.op)
-                number = taken[plain] = taken.get(plain, 0) + 1
-                label = plain if number == 1 else f"{plain}{number}"
-                row = self._operator(child, f"{call.path}:{label}", plain)
+            elif child in sites:
+                row = self._operator(child, sites[child])
             else:
                 continue
             sources = self.flow.sources(child, lambda step: indices.get(id(step)))
@@ -153,13 +152,15 @@ class _Tree:
             children=tuple(children),
         )
 
-    def _operator(self, op: OperatorCall, path: str, name: str) -> Layer:
+    def _operator(self, op: OperatorCall, site: CallSite) -> Layer:
+        name = title(op.op)
         return self._row(
             _total_of_operators([op]),
-            path=path,
+            path=site.path,
             name=name,
             layer_type=name,
             is_operator=True,
+            call=site.call,
             input_shape=op.input_shapes[0] if op.input_shapes else None,
             output_shape=op.output_shape,
             peak_bytes=op.peak,
@@ -170,10 +171,11 @@ class _Tree:
     def _held_by(self, call: ModuleCall, own: _Figures) -> Layer:
         return self._row(
             own,
-            path=f"{call.path}:own",
+            path=operator_path(call.path, "own"),
             name="own",
             layer_type="parameters of its own",
             is_operator=True,
+            call=call.call,
             peak_bytes=0,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from resnet_cli.measure.ops.settings import Settings
+from resnet_cli.measure.tracing.module_stack import CallSite
 
 IMAGE = -1  # the number of what goes into the network
 
@@ -31,6 +32,7 @@ class Node:
     shape: tuple[int, ...]
     slots: tuple[int, ...] = ()  # which of the tensors among its arguments are activations
     composite: str | None = None  # path of the module whose operators were taken together
+    site: CallSite | None = None  # of its row in the layer tree of the same network
 
     @property
     def label(self) -> str:

@@ -17,6 +17,8 @@ from resnet_cli.measure.graph import composite_ops
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
 from resnet_cli.measure.ops.settings import FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS
 from resnet_cli.measure.tracing import tracer
+from resnet_cli.measure.tracing.module_stack import CallSite
+from resnet_cli.measure.tracing.rows import row_site
 from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef, Trace
 
 _LINEAR_ROLES = {"mat2": "weight", "self": "bias"}  # of addmm(bias, x, weight) and mm(x, weight)
@@ -107,6 +109,7 @@ class _Builder:
             path=dispatch.module.path,
             shape=results[0].shape if results else (),
             slots=tuple(i for i, ref in enumerate(dispatch.positional) if ref.number in self._producers),
+            site=None if dispatch.operator is None else row_site(dispatch.operator),
         )
         changed = dispatch.is_mutable and results and results[0].number in self._producers
         for ref in results:
@@ -164,7 +167,15 @@ class _Builder:
         for number in numbers:
             del self._nodes[number]
         self._nodes[last] = Node(
-            last, composite.operator, composite.settings, outer, leaves, path, call.output.shape, composite=path
+            last,
+            composite.operator,
+            composite.settings,
+            outer,
+            leaves,
+            path,
+            call.output.shape,
+            composite=path,
+            site=CallSite(path, call.call),
         )
 
     def graph(self) -> Graph:

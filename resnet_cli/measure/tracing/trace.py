@@ -87,6 +87,7 @@ class Dispatch:
     arguments: dict[str, Any]  # by the schema's names: a TensorRef, or a tuple with None for what is no tensor
     positional: tuple[TensorRef, ...]  # the tensors among its positional arguments
     results: tuple[TensorRef, ...]
+    operator: OperatorCall | None = None  # None for bookkeeping, such as a transposed weight
 
 
 @dataclass(slots=True)

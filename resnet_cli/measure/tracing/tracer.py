@@ -310,6 +310,8 @@ class _Recorder(TorchDispatchMode):
         if not func.is_view:
             self._writers.update((tensor.untyped_storage()._cdata, call) for tensor in results)
         self.operators.append(call)
+        if self._dispatches is not None:
+            self._dispatches.dispatches[-1].operator = call
         if backward:
             module.backward_macs += counted.macs
         else:
