@@ -14,8 +14,7 @@ def run() -> NoReturn:
 
         code = main()
     except KeyboardInterrupt:
-        code = signals.exit_code()
-    signals.finish()
+        code = int(signals.exit_code())
     signals.exit_now(code)
     sys.exit(code)
 

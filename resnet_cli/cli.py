@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import logging
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -11,30 +13,33 @@ import typer
 import resnet_cli
 from resnet_cli import signals
 from resnet_cli.commands import bench, compare, convert, doctor, flops, report, summary
-from resnet_cli.errors import BAD_INPUT, INTERRUPTED, ResnetCliError
+from resnet_cli.commands.options.grouped_help import GroupedCommand
+from resnet_cli.errors import ExitCode, ResnetCliError
 from resnet_cli.files import drop_unwritten
 from resnet_cli.formatting import printable
 
-OUR_FAULT = 70
-
 app = typer.Typer(
     name="resnet-cli",
-    help="The lab bench for a ResNet written from scratch: read it, count it, prove it, time it.",
+    help="Inspect, verify and benchmark ResNets: layer summaries, FLOPs, parity with torchvision, latency.",
     invoke_without_command=True,
     rich_markup_mode=None,  # text from outside must not be read as markup
     pretty_exceptions_enable=False,
 )
-app.command(epilog=summary.EPILOG)(summary.summary)
-app.command(epilog=flops.EPILOG)(flops.flops)
-app.command(epilog=compare.EPILOG)(compare.compare_torchvision)
-app.command(epilog=bench.EPILOG)(bench.bench)
-app.command(epilog=convert.EPILOG)(convert.convert)
-app.command(epilog=report.EPILOG)(report.report)
-app.command(epilog=doctor.EPILOG)(doctor.doctor)
+# A command is a module of `commands` and a row here. It imports its measurement when it runs.
+for _command, _epilog in (
+    (summary.summary, summary.EPILOG),
+    (flops.flops, flops.EPILOG),
+    (compare.compare_torchvision, compare.EPILOG),
+    (bench.bench, bench.EPILOG),
+    (convert.convert, convert.EPILOG),
+    (report.report, report.EPILOG),
+    (doctor.doctor, doctor.EPILOG),
+):
+    app.command(cls=GroupedCommand, epilog=_epilog)(_command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         typer.echo(f"resnet-cli {resnet_cli.__version__}")
         raise typer.Exit
 
@@ -44,22 +49,29 @@ def before(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="RESNET_CLI_DEBUG", help="Show the traceback of an error.")
+        bool, typer.Option("--debug", envvar="RESNET_CLI_DEBUG", help="Show the full traceback on errors.")
     ] = False,
 ) -> None:
     """Options that stand before the command."""
+    if debug:
+        logging.basicConfig(level=logging.WARNING)
+        logging.getLogger("resnet_cli").setLevel(logging.DEBUG)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+# `depth`, `depth=19`, or depth=19 outside of a call such as f(depth=19, width=2)
+_PARAMETER = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`|(?:^|(?<=[^,] ))(?P<bare>[a-z_]+)=(?=\S)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line.
 
     Returns:
-        The exit code: 0 it is so, 1 a check failed, 2 bad input, 130 interrupted, 143 terminated, 70 our fault.
+        The exit code, one of `errors.ExitCode`.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -69,35 +81,65 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = int(app(args=arguments, standalone_mode=False) or 0)
         # Typer makes any KeyboardInterrupt a 130, that of SIGTERM too.
-        return signals.exit_code() if code == INTERRUPTED else code
+        return int(signals.exit_code()) if code == ExitCode.INTERRUPTED else code
     except ResnetCliError as error:
         if debug:
             raise
-        return _report(error.message, error.hint, error.exit_code, error.detail)
+        return _report(error)
     except typer.TyperException as error:
         message = error.format_message().replace(": Value error, ", ": ").removeprefix("Value error, ")
-        return _report(message, "see resnet-cli --help, or --help after the command", error.exit_code)
+        return _report(ResnetCliError(message, "see resnet-cli --help, or --help after the command", error.exit_code))
     except (KeyboardInterrupt, typer.Abort):
-        return signals.exit_code()
+        return int(signals.exit_code())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return int(ExitCode.OK)
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            drop_unwritten()
-            return _report("there is no space left on the disk", "make room, or write elsewhere", BAD_INPUT)
-        text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
-        return _report(text, "this is a fault of resnet-cli; --debug before the command shows where", OUR_FAULT)
+        drop_unwritten()
+        return _report(_as_reported(error))
 
 
-def _report(message: str, hint: str | None, code: int, detail: str | None = None) -> int:
-    lines = [f"error: {printable(message)}"]
-    if detail:
-        lines += map(printable, detail.splitlines())
-    if hint:
-        lines.append(f"hint: {printable(hint)}")
-    with contextlib.suppress(OSError):  # nobody listens
-        print("\n".join(lines), file=sys.stderr)
-    return code
+def _as_reported(error: Exception) -> ResnetCliError:
+    """An error that nobody expected, as a sentence."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResnetCliError("disk full", "free some space or choose another path")
+    text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+    hint = "please report this bug (re-run with --debug before the command for a traceback)"
+    return ResnetCliError(text, hint, ExitCode.INTERNAL_ERROR)
+
+
+def _report(error: ResnetCliError) -> int:
+    """Print an error. Its text may come from outside, so it is escaped here, and only here."""
+    lines = [f"error: {_with_option_names(error.message)}", *(error.detail or "").splitlines()]
+    if error.hint:
+        lines.append(f"hint: {_with_option_names(error.hint)}")
+    with contextlib.suppress(OSError):  # nobody reads standard error
+        print("\n".join(map(printable, lines)), file=sys.stderr)
+    return int(error.exit_code)
+
+
+def _with_option_names(text: str) -> str:
+    """A text with parameters as the command line spells them: `depth=19` and depth=19 become --depth 19."""
+    known = _option_names()
+
+    def spell(match: re.Match[str]) -> str:
+        option = known.get(match["name"] or match["bare"])
+        if option is None:
+            return match[0]
+        if match["bare"]:
+            return f"{option} "
+        return option if match["value"] in (None, "True") else f"{option} {match['value']}"
+
+    return _PARAMETER.sub(spell, text)
+
+
+def _option_names() -> dict[str, str]:
+    """Parameter name → option, of all commands: the same parameter is the same option everywhere."""
+    commands = vars(typer.main.get_command(app))["commands"].values()
+    options = {"sections": "--show", "initialization": "--initialization"}
+    for command in commands:
+        for parameter in command.params:
+            options[parameter.name] = next((name for name in parameter.opts if name.startswith("--")), parameter.name)
+    return options

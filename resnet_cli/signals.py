@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: an exception wherever the program happens to be, and never a traceback.
+"""Ctrl-C and SIGTERM as an exception, so that what was measured by then is kept.
 
-Both are a KeyboardInterrupt, so whoever keeps what was measured, or cleans up, on the one does so on the other.
+The first signal raises KeyboardInterrupt: a measurement catches it and returns what it has. A later one raises again
+and ends the work. SIGTERM raises a subclass, so that whatever handles the one handles the other.
 """
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import contextlib
 import os
@@ -13,29 +13,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Any
+from types import FrameType
 
-from resnet_cli.errors import INTERRUPTED, TERMINATED
+from resnet_cli.errors import ExitCode
 
-_REPEAT_WINDOW_S = 1.0  # so soon after the first, another signal changes nothing: the program is on its way out
-_AGAIN_S = 0.02
+_REPEAT_WINDOW_S = 1.0  # launchers such as uv forward the Ctrl-C that the terminal has sent already
 
-
-@dataclass(slots=True)
-class _State:
-    """What came so far."""
-
-    first: int | None = None
-    at: float = 0.0
-    lost: bool = False  # the exception did not get anywhere
-    acknowledged: bool = False  # somebody has caught it, and keeps what was measured
-    deferred: bool = False  # the exception has to wait
-
-
-_state = _State()
+_first: int | None = None  # the first signal's number
+_first_at = 0.0
+_acknowledged = False
 
 
 class Terminated(KeyboardInterrupt):
@@ -43,54 +29,36 @@ class Terminated(KeyboardInterrupt):
 
 
 def install_handlers() -> None:
-    """From now on a signal is an exception. One that this process was started to ignore stays ignored."""
+    """Make signals exceptions from now on. One that this process was started to ignore stays ignored."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
-    sys.excepthook = _excepted
-    sys.unraisablehook = _unraisable
-
-
-def finish() -> None:
-    """The work is done, and the exit code stands: no signal disturbs the interpreter while it ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def acknowledge() -> None:
-    """Say that the exception was caught and that the work ends in good order."""
-    _state.acknowledged = True
+    """Record that the exception was caught, and that the work ends in good order."""
+    global _acknowledged  # noqa: PLW0603  # signals belong to the process
+    _acknowledged = True
 
 
 def check() -> None:
-    """Raise it again where a library has swallowed it, as imports do that try what is installed.
+    """Raise the exception again where a library has swallowed it, as imports do that try what is installed.
 
     Raises:
         KeyboardInterrupt: there was a signal, and the work goes on as if there had been none.
     """
-    if _state.first is None or _state.acknowledged or threading.current_thread() is not threading.main_thread():
-        return
-    raise Terminated if _state.first == signal.SIGTERM else KeyboardInterrupt
+    if _first is not None and not _acknowledged and threading.current_thread() is threading.main_thread():
+        raise Terminated if _first == signal.SIGTERM else KeyboardInterrupt
 
 
-@contextlib.contextmanager
-def deferred() -> Iterator[None]:
-    """A signal inside is an exception at the end: for what must be done whole, such as starting what has to be ended.
-
-    Raises:
-        KeyboardInterrupt: there was a signal meanwhile.
-    """
-    _state.deferred = True
-    try:
-        yield
-    finally:
-        _state.deferred = False
-    check()
+def exit_code() -> ExitCode:
+    """The exit code of an interrupted run: 130 after Ctrl-C, 143 after SIGTERM."""
+    return ExitCode.TERMINATED if _first == signal.SIGTERM else ExitCode.INTERRUPTED
 
 
 def exit_now(code: int) -> None:
-    """After a signal, do not wait for Python to give all memory back piece by piece, which takes seconds."""
-    if _state.first is None:
+    """After a signal, end without giving all memory back piece by piece, which takes seconds."""
+    if _first is None:
         return
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -100,39 +68,11 @@ def exit_now(code: int) -> None:
     os._exit(code)
 
 
-def exit_code() -> int:
-    """The exit code of an interrupted run: 130 after Ctrl-C, 143 after SIGTERM."""
-    return TERMINATED if _state.first == signal.SIGTERM else INTERRUPTED
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # what a handler is given
-    """The first signal ends the work; later ones must not get in the way of cleaning up, unless that takes long."""
+    global _first, _first_at
     now = time.monotonic()
-    if _state.deferred:
-        if _state.first is None:
-            _state.first, _state.at = number, now
+    if _first is None:
+        _first, _first_at = number, now
+    elif now - _first_at < _REPEAT_WINDOW_S:
         return
-    if _state.first is not None and not _state.lost and now - _state.at < _REPEAT_WINDOW_S:
-        return
-    if _state.first is None:
-        _state.first, _state.at = number, now
-    _state.lost = False
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-
-def _excepted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Another Ctrl-C may come behind the last `except`."""
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, traceback)
-
-
-def _unraisable(caught: Any) -> None:
-    """Where an exception gets lost, in a `__del__` for example, the signal comes once more a moment later."""
-    if not isinstance(caught.exc_value, KeyboardInterrupt):
-        sys.__unraisablehook__(caught)
-        return
-    _state.lost = True
-    number = signal.SIGTERM if isinstance(caught.exc_value, Terminated) else signal.SIGINT
-    again = threading.Timer(_AGAIN_S, _thread.interrupt_main, [number])
-    again.daemon = True
-    again.start()

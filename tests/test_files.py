@@ -12,15 +12,15 @@ import pytest
 from resnet_cli import files
 from resnet_cli.cli import main
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.files import exists, read_bytes
 from resnet_cli.measure.parity.map_files import read_map
-from resnet_cli.user_files import exists, read_bytes
 
 LONG = "x" * 300
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("resnet_cli.user_files", "resnet_cli.files"):
+    for module in ("resnet_cli.files", "resnet_cli.files"):
         monkeypatch.setattr(f"{module}.PATIENCE_S", 0.05)
 
 

@@ -1,19 +1,22 @@
 """`resnet-cli compare-torchvision`."""
 
 from dataclasses import replace
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from resnet_cli.commands import options
-from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
+from resnet_cli.commands.options.model_selection import check_alone, parse_model_args
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.network.architectures import FAMILY, resolve
-from resnet_cli.render.pages import PAGES
 from resnet_cli.render.progress import is_interactive, progress, status
 from resnet_cli.results.compare import CHECKS
+
+if TYPE_CHECKING:
+    from resnet_cli.measure.parity.config import ParityConfig
+    from resnet_cli.measure.parity.model_pair import ModelPair
+    from resnet_cli.results.compare import CompareResult
 
 EPILOG = """\b
 Examples:
@@ -26,9 +29,7 @@ Examples:
   resnet-cli compare-torchvision --self-test
 """
 
-
-def _writing(what: str) -> Any:
-    return typer.Option(help=f"{what}  [default: it is not written]", metavar="FILE", show_default=False)
+_REFERENCE = "Reference"
 
 
 def compare_torchvision(
@@ -36,132 +37,147 @@ def compare_torchvision(
     arch: options.Arch = None,
     repeat: options.Repeat = None,
     model: options.Model = None,
-    model_args: model_selection.ModelArgs = None,
+    model_args: options.ModelArgs = None,
+    num_classes: options.NumClasses = 1000,
+    weights: options.Weights = None,
+    every: Annotated[
+        bool, options.option(options.NETWORK, "Compare all ten built-in architectures, one row each.", "--all")
+    ] = False,
     against: Annotated[
         str | None,
-        typer.Option(
-            help="Any classification network of torchvision to compare with.  [default: the one of the same name]",
+        options.option(
+            _REFERENCE,
+            "Classification model of torchvision to compare with.",
             metavar="NAME",
-            autocompletion=one_of(FAMILY),
-            show_default=False,
-        ),
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All ten members of the family, a row each.")] = False,
-    self_test: Annotated[
-        bool,
-        typer.Option("--self-test", help="Plant every known fault in the network and show which are found and named."),
-    ] = False,
-    device: options.RunDevice = "cpu",
-    batch_size: Annotated[int, typer.Option(help="Images in a batch, two or more.", metavar="N")] = 2,
-    image_size: options.ImageSize = "224",
-    num_classes: options.NumClasses = 1000,
-    seed: options.Seed = 0,
-    checks: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Checks to make, with commas: {', '.join(CHECKS)}.  [default: all]",
-            metavar="A,B,C",
-            autocompletion=some_of(CHECKS),
-            show_default=False,
-        ),
-    ] = None,
-    weights: options.Weights = None,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            help="A photograph: shows the five likeliest classes of each. Needs --weights.  [default: none]",
-            metavar="FILE",
-            show_default=False,
+            default="the one of the same name",
+            complete=one_of(FAMILY),
         ),
     ] = None,
     key_map: Annotated[
         str | None,
-        typer.Option(
-            "--map",
-            help="Which parameter is which.  [default: as the alignment finds it]",
-            metavar="FILE",
-            show_default=False,
+        options.option(
+            _REFERENCE, "Parameter name map.", "--map", metavar="FILE", default="inferred from the computation graph"
         ),
     ] = None,
-    save_map: Annotated[str | None, _writing("Write down which parameter is which, as --map reads it.")] = None,
+    save_map: Annotated[
+        str | None,
+        options.option(
+            _REFERENCE, "Save the parameter name map as a file for --map.", metavar="FILE", default="not saved"
+        ),
+    ] = None,
     expect: Annotated[
         str | None,
-        typer.Option(
-            help="Intended changes: exit 0 while nothing else differs.  [default: none]",
-            metavar="FILE",
-            show_default=False,
+        options.option(
+            _REFERENCE, "Intended differences: exit with 0 if nothing else differs.", metavar="FILE", default="none"
         ),
     ] = None,
-    save_expect: Annotated[str | None, _writing("Write down what differs now, as --expect reads it.")] = None,
+    save_expect: Annotated[
+        str | None,
+        options.option(
+            _REFERENCE, "Save the current differences as a file for --expect.", metavar="FILE", default="not saved"
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, options.option(options.INPUT, "Number of images in a batch.", metavar="N", min=2, max=options.MAX_IMAGES)
+    ] = 2,
+    image_size: options.ImageSize = "224",
+    image: Annotated[
+        str | None,
+        options.option(
+            options.INPUT,
+            "Image file: compare the top-5 predictions of both networks. Requires --weights.",
+            metavar="FILE",
+            default="none",
+        ),
+    ] = None,
+    device: options.RunDevice = "cpu",
+    seed: options.Seed = 0,
+    checks: Annotated[
+        str | None,
+        options.option(
+            options.MEASUREMENT,
+            f"Checks to run, comma-separated: {options.listed(CHECKS)}.",
+            metavar="A,B,C",
+            default="all",
+            complete=some_of(CHECKS),
+        ),
+    ] = None,
+    self_test: Annotated[
+        bool,
+        options.option(
+            options.MEASUREMENT,
+            "Inject known bugs into the network and report which ones are detected and diagnosed.",
+            "--self-test",
+        ),
+    ] = False,
     rtol: Annotated[
         float | None,
-        typer.Option(
-            help="Tolerance relative to the largest |value|.  [default: measured]", metavar="X", show_default=False
+        options.option(
+            options.MEASUREMENT,
+            "Tolerance relative to the largest absolute value of the reference.",
+            metavar="X",
+            default="measured",
+            min=0,
         ),
     ] = None,
     atol: Annotated[
         float | None,
-        typer.Option(help="Absolute tolerance, added to it.  [default: none]", metavar="X", show_default=False),
+        options.option(
+            options.MEASUREMENT, "Absolute tolerance, added to the relative one.", metavar="X", default="none", min=0
+        ),
     ] = None,
-    levels: Annotated[int | None, options.levels("equal parts are drawn", "1")] = None,
-    show: Annotated[str | None, options.sections(PAGES["compare-torchvision"].sections, "all")] = None,
-    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw what is equal in one row.")] = True,
+    show: Annotated[str | None, options.sections("compare-torchvision")] = None,
+    levels: Annotated[int | None, options.levels("the tree for matching parts", "1")] = None,
+    collapse: Annotated[
+        bool, options.option(options.OUTPUT, "Collapse matching parts to one row each.", "--collapse/--no-collapse")
+    ] = True,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
-    """Prove that the network is torchvision's, or show where it is not and why.
+    """Check that a network is equivalent to torchvision's, and show where and why it differs.
 
-    Exit code 0: the same network. 1: not the same. 2: it could not be compared. 130: interrupted; what was found by
-    then is shown.
+    Exit code 0: equivalent. 1: not equivalent. 2: could not be compared. 130: interrupted; what was compared is shown.
     """
-    arguments = model_selection.parse_model_args(model, model_args)
+    arguments = parse_model_args(model, model_args)
+    shape = parsing.input_shape(batch_size, 3, image_size)
+    one_network = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--model": model, "--against": against}
+    one_run = {"--image": image, "--save-map": save_map, "--expect": expect, "--save-expect": save_expect}
+    if every:
+        check_alone(
+            "--all", {**one_network, "--weights": weights, "--map": key_map, **one_run, "--self-test": self_test}
+        )
+    if self_test:
+        check_alone("--self-test", one_run)
+    if against is not None and model is not None:
+        check_alone("--against", {"--depth": depth, "--arch": arch, "--repeat": repeat})
+    if image is not None and weights is None:
+        raise ResnetCliError("--image requires --weights", "an untrained network makes no useful predictions")
+    for option, value in (("--rtol", rtol), ("--atol", atol)):
+        if value == float("inf"):
+            raise ResnetCliError(f"{option} {value} is not a valid tolerance", "use a finite number, e.g. 1e-5")
+    kind = "compare-torchvision-all" if every else "self-test" if self_test else "compare-torchvision"
+    drawing = execution.drawing(kind, output_format, output, levels=levels, collapse=collapse, sections=show)
+    chosen = parsing.chosen("check", checks, CHECKS)
     classes = arguments.get("num_classes", num_classes)
     spec = resolve(depth, arch, repeat=repeat, num_classes=classes if type(classes) is int else num_classes)
-    shape = parsing.input_shape(batch_size, 3, image_size)
-    if batch_size < 2:
-        raise ResnetCliError("--batch-size 1: a mistake between images shows from two on", "use 2 or more")
-    _check_conflicts(
-        every, self_test, depth, arch, repeat, model, against, weights, image, key_map, save_map, expect, save_expect
-    )
-    parsing.check_seed(seed)
-    for name, value in (("--rtol", rtol), ("--atol", atol)):
-        if value is not None and not 0 <= value < float("inf"):
-            raise ResnetCliError(f"{name} {value} is no tolerance", "use a number of 0 or more, such as 1e-5")
-    kind = "compare-torchvision-all" if every else "self-test" if self_test else "compare-torchvision"
-    drawing = options.drawing(kind, output_format, output, levels=levels, fold=fold, sections=show)
-    path_conflicts.check_paths_differ(
-        {"--output": output, "--save-map": save_map, "--save-expect": save_expect},
-        {"--weights": weights, "--image": image, "--model": model, "--map": key_map, "--expect": expect},
-        renewed={"--save-map": "--map", "--save-expect": "--expect"},
-    )
-    asked = parsing.chosen("check", checks, CHECKS)
     for path in (save_map, save_expect):
         if path is not None:
             check_file(path)
-    machine = options.machine(device, "float32")
+    machine = execution.machine(device)
     with status("loading torchvision"):
         from resnet_cli.measure.models import torchvision_models
 
-        torchvision_models.names()  # what is wrong with torchvision is best known before anything else
+        torchvision_models.names()  # reports a broken torchvision before anything is measured
 
+    from resnet_cli.measure.parity import model_pair
     from resnet_cli.measure.parity.config import ParityConfig
 
-    question = ParityConfig(shape=shape, seed=seed, device=machine.device, checks=asked, rtol=rtol, atol=atol)
+    config = ParityConfig(shape=shape, seed=seed, device=machine.device, checks=chosen, rtol=rtol, atol=atol)
     if every:
-        from resnet_cli.measure.parity.family import compare_family
-
-        with progress() as tell:
-            family = compare_family(question, num_classes, progress=tell)
-        drawing.write(family)
-        options.leave(family.same, interrupted=family.interrupted)
+        _compare_all(config, num_classes, drawing)
         return
-
-    from resnet_cli.measure.parity import compare, model_pair
-    from resnet_cli.measure.parity import map_files as maps
-    from resnet_cli.measure.weights.torchvision_download import resolve_weights
-
-    with progress() as tell:
-        tell("building both networks")
+    with progress() as update:
+        update("building both networks")
         pair = model_pair.model_pair(
             spec,
             model,
@@ -170,77 +186,67 @@ def compare_torchvision(
             arguments=arguments,
             seed=seed,
         )
-        if weights is not None:
-            path = resolve_weights(weights, pair.spec or pair.architecture, show_bar=is_interactive(), progress=tell)
-            question = model_pair.loaded(pair, path, question)
-        if key_map is not None:
-            question = model_pair.overruled(pair, key_map, question)
-        if self_test:
-            from resnet_cli.measure.faults.self_test import self_test as plant
-
-            tested = plant(pair.ours, pair.theirs, question, progress=tell)
-        else:
-            expected = None if expect is None else maps.read_expectations(expect)
-            question = replace(question, keep=False)
-            result = compare.compare(pair.ours, pair.theirs, question, expected=expected, progress=tell)
-            result = replace(result, notes=(*pair.notes, *result.notes))
-            if image is not None and not result.interrupted:
-                seen = compare.predict(pair.ours.model, pair.theirs.model, image, pair.architecture)
-                result = replace(result, image=image, predictions=seen)
+    config = _configure(pair, config, weights, key_map)
     if self_test:
-        drawing.write(tested)
-        options.leave(tested.same, interrupted=tested.interrupted)
+        _run_self_test(pair, config, drawing)
         return
-    if save_map is not None and not result.interrupted:
-        text = maps.map_text(dict(result.mapping.pairs), pair.ours.name, pair.theirs.name)
-        write_file(save_map, text.encode())
-    if save_expect is not None and not result.interrupted:
-        keys = [compare.finding_key(finding) for finding in result.differences]
-        write_file(save_expect, maps.expectations_text(keys, pair.ours.name, pair.theirs.name).encode())
-    drawing.write(result)
-    options.leave(result.same, interrupted=result.interrupted)
+    result = _compare(pair, config, expect, image)
+    if not result.interrupted:
+        _save(result, pair, save_map, save_expect)
+    drawing.finish(result, holds=result.same, interrupted=result.interrupted)
 
 
-def _check_conflicts(
-    every: bool,
-    self_test: bool,
-    depth: int | None,
-    arch: str | None,
-    repeat: str | None,
-    model: str | None,
-    against: str | None,
-    weights: str | None,
-    image: str | None,
-    key_map: str | None,
-    save_map: str | None,
-    expect: str | None,
-    save_expect: str | None,
-) -> None:
-    """Options that contradict each other.
+def _compare_all(config: "ParityConfig", num_classes: int, drawing: execution.Drawing) -> None:
+    from resnet_cli.measure.parity.family import compare_family
 
-    Raises:
-        ResnetCliError: two of them do.
-    """
-    one = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--model": model, "--against": against}
-    files = {
-        "--weights": weights,
-        "--image": image,
-        "--map": key_map,
-        "--save-map": save_map,
-        "--expect": expect,
-        "--save-expect": save_expect,
-    }
-    if every:
-        for name, value in {**one, **files, "--self-test": self_test or None}.items():
-            if value is not None:
-                raise ResnetCliError(f"--all and {name} contradict each other", "leave one of the two out")
-    if self_test:
-        for name in ("--image", "--save-map", "--expect", "--save-expect"):
-            if files[name] is not None:
-                raise ResnetCliError(f"--self-test and {name} contradict each other", "leave one of the two out")
-    if against is not None:
-        for name in ("--depth", "--arch", "--repeat"):
-            if one[name] is not None and model is not None:
-                raise ResnetCliError(f"--against and {name} both name what to compare with", "leave one of the two out")
-    if image is not None and weights is None:
-        raise ResnetCliError("--image needs --weights: a network without training knows no classes")
+    with progress() as update:
+        result = compare_family(config, num_classes, progress=update)
+    drawing.finish(result, holds=result.same, interrupted=result.interrupted)
+
+
+def _run_self_test(pair: "ModelPair", config: "ParityConfig", drawing: execution.Drawing) -> None:
+    from resnet_cli.measure.faults.self_test import self_test
+
+    with progress() as update:
+        result = self_test(pair.ours, pair.theirs, config, progress=update)
+    drawing.finish(result, holds=result.same, interrupted=result.interrupted)
+
+
+def _configure(pair: "ModelPair", config: "ParityConfig", weights: str | None, key_map: str | None) -> "ParityConfig":
+    """Load the weights into both networks, and read the map of --map."""
+    from resnet_cli.measure.parity import model_pair
+    from resnet_cli.measure.weights.torchvision_download import resolve_weights
+
+    if weights is not None:
+        with progress() as update:
+            spec = pair.spec or pair.architecture
+            path = resolve_weights(weights, spec, show_bar=is_interactive(), progress=update)
+            config = model_pair.loaded(pair, path, config)
+    return config if key_map is None else model_pair.overruled(pair, key_map, config)
+
+
+def _compare(pair: "ModelPair", config: "ParityConfig", expect: str | None, image: str | None) -> "CompareResult":
+    from resnet_cli.measure.parity import compare, map_files
+
+    expected = None if expect is None else map_files.read_expectations(expect)
+    with progress() as update:
+        result = compare.compare(
+            pair.ours, pair.theirs, replace(config, keep=False), expected=expected, progress=update
+        )
+        result = replace(result, notes=(*pair.notes, *result.notes))
+        if image is not None and not result.interrupted:
+            predictions = compare.predict(pair.ours.model, pair.theirs.model, image, pair.architecture)
+            result = replace(result, image=image, predictions=predictions)
+    return result
+
+
+def _save(result: "CompareResult", pair: "ModelPair", save_map: str | None, save_expect: str | None) -> None:
+    """Write the files of --save-map and --save-expect."""
+    from resnet_cli.measure.parity import compare, map_files
+
+    networks = (pair.ours.name, pair.theirs.name)
+    if save_map is not None:
+        write_file(save_map, map_files.map_text(dict(result.mapping.pairs), *networks).encode())
+    if save_expect is not None:
+        keys = [compare.finding_key(difference) for difference in result.differences]
+        write_file(save_expect, map_files.expectations_text(keys, *networks).encode())

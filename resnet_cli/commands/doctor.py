@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from resnet_cli.commands import options
+from resnet_cli.commands.options import execution
 from resnet_cli.render.progress import progress
 
 EPILOG = """\b
@@ -19,20 +18,21 @@ Examples:
 def doctor(
     compile_too: Annotated[
         bool,
-        typer.Option("--compile", help="Really compile a small network with torch.compile; may take a minute."),
+        options.option(
+            options.MEASUREMENT, "Compile a small network with torch.compile; may take a minute.", "--compile"
+        ),
     ] = False,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
-    """Show what is installed and what works here, with the reason for each no: what an issue report should contain.
+    """Show what is installed and what works on this machine, with the reason for what does not.
 
-    Nothing personal is in it: no user name, no host name, no home folder. What may crash or hang is tried in a
-    process of its own. Exit code 1 where something is broken that a command needs; a missing GPU is nothing broken.
+    Contains nothing personal: no user name, no host name, no home folder. What may crash or hang is tried in a
+    separate process. Exit code 1 if a required component does not work; a missing GPU is not an error.
     """
-    drawing = options.drawing("doctor", output_format, output)
-    with progress() as tell:
+    drawing = execution.drawing("doctor", output_format, output)
+    with progress() as update:
         from resnet_cli.measure.doctor.run import examine
 
-        result = examine(try_compile=compile_too, progress=tell)
-    drawing.write(result)
-    options.leave(result.ok)
+        result = examine(try_compile=compile_too, progress=update)
+    drawing.finish(result, holds=result.ok)

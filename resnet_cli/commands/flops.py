@@ -2,19 +2,17 @@
 
 from typing import Annotated
 
-import typer
-
 from resnet_cli.assertions import evaluate, parse_assertions
 from resnet_cli.commands import options
-from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import pair_of
+from resnet_cli.commands.options.model_selection import choose_network
 from resnet_cli.measure.cost.conventions import keys, parse_reconciliation
-from resnet_cli.render.pages import PAGES
 
 EPILOG = """\b
 Examples:
   resnet-cli flops --depth 50
-  resnet-cli flops --depth 50 --show conventions,walks --walk paper:fvcore
+  resnet-cli flops --depth 50 --show conventions --reconcile paper:fvcore
   resnet-cli flops --depth 18 --backward --batch-size 32
   resnet-cli flops --depth 101 --show modules --levels 3 -o modules.csv
   resnet-cli flops --model my_resnet.py:ResNet18 --backward
@@ -26,54 +24,56 @@ def flops(
     arch: options.Arch = None,
     repeat: options.Repeat = None,
     model: options.Model = None,
-    model_args: model_selection.ModelArgs = None,
-    device: options.Device = "auto",
+    model_args: options.ModelArgs = None,
+    in_channels: options.InChannels = 3,
+    num_classes: options.ModelClasses = None,
+    stem: options.Stem = "imagenet",
     batch_size: options.BatchSize = 1,
     image_size: options.ImageSize = "224",
-    in_channels: options.InChannels = 3,
-    num_classes: model_selection.Classes = None,
-    stem: options.Stem = "imagenet",
     dtype: options.Dtype = "float32",
-    backward: Annotated[bool, typer.Option("--backward", help="Count the backward pass of a step too.")] = False,
-    walk: Annotated[
+    device: options.Device = "auto",
+    backward: Annotated[
+        bool, options.option(options.MEASUREMENT, "Count the backward pass of a training step too.", "--backward")
+    ] = False,
+    reconcile: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Walk from one figure to another, such as fvcore:torchvision. Repeatable.  [default: two of interest]",
-            metavar="FROM:TO",
-            autocompletion=pair_of(keys),
-            show_default=False,
+        options.option(
+            options.MEASUREMENT,
+            "Break down the difference between two counts, e.g. fvcore:torchvision. Repeatable. Counts: "
+            f"{options.listed(keys())}.",
+            metavar="A:B",
+            default="four common pairs",
+            complete=pair_of(keys),
         ),
     ] = None,
-    show: Annotated[str | None, options.sections(PAGES["flops"].sections, "all", "Tables")] = None,
-    levels: Annotated[int | None, options.levels("the module tree is drawn", "2")] = None,
     assertions: options.Assertions = None,
+    show: Annotated[str | None, options.sections("flops")] = None,
+    levels: Annotated[int | None, options.levels("the module tree", "2")] = None,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
-    """Count FLOPs by operator and by module, and explain why every counter says something else.
+    """Count FLOPs by operator and by module, and reconcile the result with other FLOP counters.
 
-    1 MAC is 2 FLOPs. Each convention is a formula over the same parts, held against the tool itself where it runs.
+    1 MAC is 2 FLOPs. Each convention is a formula over the same terms, checked against the tool itself where installed.
     """
-    network = model_selection.choose_network(
+    network = choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
     shape = parsing.input_shape(batch_size, in_channels, image_size)
-    drawing = options.drawing("flops", output_format, output, levels=levels, sections=show)
-    path_conflicts.check_paths_differ({"--output": output}, {"--model": model})
-    budgets = parse_assertions(assertions or (), "flops")
-    walks = [parse_reconciliation(text) for text in walk or ()]
-    machine = options.machine(device, dtype)
+    drawing = execution.drawing("flops", output_format, output, levels=levels, sections=show)
+    parsed = parse_assertions(assertions or (), "flops")
+    pairs = [parse_reconciliation(text) for text in reconcile or ()]
+    machine = execution.machine(device, dtype)
 
     from resnet_cli.measure.cost.flops import count_flops
 
     result = count_flops(
-        network.subject(),
+        network.load(),
         shape=shape,
         dtype=machine.dtype,
         device=machine.device,
         backward=backward,
-        walks=walks,
+        walks=pairs,
     )
-    result = evaluate(result, budgets)
-    drawing.write(result)
-    options.finish(result.assertions)
+    result = evaluate(result, parsed)
+    execution.finish_assertions(drawing, result, result.assertions)

@@ -1,24 +1,28 @@
 """`resnet-cli report`."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_cli import signals
 from resnet_cli.commands import options
-from resnet_cli.commands.options import model_selection, parsing, path_conflicts
+from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
-from resnet_cli.errors import ExitCode, ResnetCliError
+from resnet_cli.commands.options.model_selection import DEFAULT_STEM, NetworkSelection, choose_network
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.network.architectures import DEPTHS, FAMILY
 from resnet_cli.render.charts import CHARTS
 from resnet_cli.render.formats import REPORT_FORMATS
 from resnet_cli.render.output import notes_to
 from resnet_cli.render.progress import progress
-from resnet_cli.results.common import INTERNAL_ERROR, Note
 
-# In the order of the report; layers and optimizations are parts of the benchmark.
+if TYPE_CHECKING:
+    from resnet_cli.measure.report import ReportConfig
+    from resnet_cli.results.report import ReportResult
+
+# What can be measured, in the order of the page; layers and optimizations are parts of the benchmark.
 MEASUREMENTS = ("summary", "flops", "compare", "bench", "layers", "optimizations")
-DEFAULT_MEASUREMENTS = MEASUREMENTS[:-1]  # the optimizations compile, which takes minutes
+DEFAULT_MEASUREMENTS = MEASUREMENTS[:-1]  # optimizations compile, which takes minutes
 
 EPILOG = """\b
 Examples:
@@ -34,185 +38,168 @@ Examples:
 def report(
     files: Annotated[
         list[str] | None,
-        typer.Argument(help="Saved results to draw, of --format json or --save. They need no torch.", metavar="FILE"),
+        typer.Argument(
+            help="Saved results to draw, from --format json or --save. They need no torch.",
+            metavar="FILE",
+            rich_help_panel=options.INPUT,
+        ),
     ] = None,
     depth: Annotated[
         list[int] | None,
-        typer.Option(
-            help="Depth of a plain ResNet to measure. Repeatable.  [default: 18, without any FILE]",
+        options.option(
+            options.NETWORK,
+            f"Depth of a plain ResNet to measure: {options.listed(DEPTHS)}. Repeatable.",
             metavar="N",
-            autocompletion=one_of(tuple(map(str, options.DEPTHS))),
-            show_default=False,
+            default="18, without any FILE",
+            complete=one_of(tuple(map(str, DEPTHS))),
         ),
     ] = None,
     arch: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Name of a family member to measure, such as resnext50_32x4d. Repeatable.  [default: none]",
+        options.option(
+            options.NETWORK,
+            f"Built-in architecture to measure: {options.listed(FAMILY)}. Repeatable.",
             metavar="NAME",
-            show_default=False,
-            autocompletion=one_of(options.FAMILY),
+            default="none",
+            complete=one_of(FAMILY),
         ),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Your network to measure: FILE.py:NAME or package.module:NAME. Repeatable.  [default: none]",
+        options.option(
+            options.NETWORK,
+            "Model to measure: FILE.py:NAME or package.module:NAME. Repeatable.",
             metavar="FILE:NAME",
-            show_default=False,
+            default="none",
         ),
     ] = None,
-    model_args: model_selection.ModelArgs = None,
+    model_args: options.ModelArgs = None,
+    in_channels: options.InChannels = 3,
+    num_classes: options.ModelClasses = None,
+    stem: options.Stem = "imagenet",
+    batch_size: options.BatchSizes = "1",
+    image_size: options.ImageSize = "224",
+    dtype: options.Dtype = "float32",
     measure: Annotated[
         str | None,
-        typer.Option(
-            help=f"Measurements, comma-separated: {', '.join(MEASUREMENTS)}, or all.  "
-            f"[default: {','.join(DEFAULT_MEASUREMENTS)}]",
-            metavar="A,B,C",
-            autocompletion=some_of((*MEASUREMENTS, "all")),
-            show_default=False,
+        options.option(
+            options.MEASUREMENT,
+            f"Measurements, comma-separated, or all: {options.listed(MEASUREMENTS)}.",
+            metavar="all|A,B,C",
+            default=",".join(DEFAULT_MEASUREMENTS),
+            complete=some_of(("all", *MEASUREMENTS)),
         ),
     ] = None,
     device: options.RunDevice = "auto",
-    batch_size: options.BatchSizes = "1",
-    image_size: options.ImageSize = "224",
-    in_channels: options.InChannels = 3,
-    num_classes: model_selection.Classes = None,
-    stem: options.Stem = "imagenet",
-    dtype: options.Dtype = "float32",
     threads: options.Threads = None,
+    seed: options.Seed = 0,
     max_time: options.MaxTime = 20.0,
     ceiling: options.Ceiling = True,
-    seed: options.Seed = 0,
     chart: Annotated[
         str | None,
-        typer.Option(
-            help=f"Export a single chart as .svg or .png: {', '.join(CHARTS)}.  [default: the first available]",
-            metavar="NAME",
-            show_default=False,
-            autocompletion=one_of(tuple(CHARTS)),
+        options.choice_of(
+            CHARTS, options.OUTPUT, "Export a single chart as .svg or .png", default="the first available"
         ),
     ] = None,
     output_format: Annotated[
         str | None,
-        typer.Option(
+        options.choice_of(
+            REPORT_FORMATS,
+            options.OUTPUT,
+            "Output format",
             "--format",
             "-f",
-            help=f"{', '.join(REPORT_FORMATS)}.  [default: from the extension of --output, else html]",
-            metavar="NAME",
-            autocompletion=one_of(REPORT_FORMATS),
-            show_default=False,
+            default="from the extension of --output, else html",
         ),
     ] = None,
     output: options.Output = None,
 ) -> None:
-    """Write a report as one self-contained HTML page, or as a chart, from new measurements or saved results.
+    """Render results as one self-contained HTML page, or as a chart: measured now, or saved on any machine.
 
     Networks are measured one after another; Ctrl-C renders what is finished.
     """
-    # What reads and draws results imports all of them, which `--help` does not need.
+    # These import every kind of result, which `--help` does not need.
     from resnet_cli.render.report.output import flattened, report_format, write_report
     from resnet_cli.results.load import read_result
 
-    chart = None if chart is None else parsing.checked("--chart", chart, tuple(CHARTS))
-    asked = None if output_format is None else parsing.checked("--format", output_format, REPORT_FORMATS)
-    chosen = report_format(asked, output, chart)
+    format_ = report_format(output_format, output, chart)
     networks = _networks(files, depth, arch, model, model_args, in_channels, num_classes, stem)
     if measure is not None and not networks:
-        raise ResnetCliError("--measure: no network is named", "name one by --depth, --arch or --model")
-    wanted = _measurements(measure, chart, chosen.key)
-    sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
+        raise ResnetCliError("--measure requires a network", "name one with --depth, --arch or --model")
+    measurements = _measurements(measure, chart, format_.key)
+    batch_sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
     image = parsing.input_shape(1, in_channels, image_size)[1:]
-    if chart is not None and not files and len(sizes) < CHARTS[chart].batch_sizes:
-        raise ResnetCliError(f"--chart {chart} needs several batch sizes", "name several: --batch-size 1,8,32")
-    parsing.within("--max-time", max_time, parsing.MOST_SECONDS, "seconds")
-    parsing.within("--threads", threads, parsing.MOST_THREADS, "threads")
-    parsing.check_seed(seed)
-    read = {f"FILE {index + 1}": path for index, path in enumerate(files or ())}
-    path_conflicts.check_paths_differ({"--output": output}, {**read, **{f"--model {one}": one for one in model or ()}})
-    saved, notes = flattened(read_result("FILE", path) for path in files or ())
+    if chart is not None and not files and len(batch_sizes) < CHARTS[chart].batch_sizes:
+        raise ResnetCliError(f"--chart {chart} requires several batch sizes", "use e.g. --batch-size 1,8,32")
+    results, notes = flattened(read_result("FILE", path) for path in files or ())
     measured = None
     if networks:
-        machine = options.machine(device, dtype)
+        machine = execution.machine(device, dtype)
 
-        from resnet_cli.measure.report import ModelSource, ReportConfig, measure_all
+        from resnet_cli.measure.report import ReportConfig
 
-        with progress() as tell:
-            measured = measure_all(
-                [ModelSource(network.spec, network.model, network.arguments) for network in networks],
-                ReportConfig(wanted, image, sizes, machine.device, machine.dtype, max_time, seed, threads, ceiling),
-                tell,
-            )
-        notes_to(sys.stderr, measured.notes)
-        saved, notes = (*saved, *measured.results), (*notes, *measured.notes)
+        config = ReportConfig(
+            measurements, image, batch_sizes, machine.device, machine.dtype, max_time, seed, threads, ceiling
+        )
+        measured = _measure(networks, config)
+        results, notes = (*results, *measured.results), (*notes, *measured.notes)
     interrupted = measured is not None and measured.interrupted
-    write_report(saved, format=chosen, output=output, chart=chart, notes=notes, interrupted=interrupted)
-    if interrupted:
-        raise typer.Exit(signals.exit_code())
+    write_report(results, format=format_, output=output, chart=chart, notes=notes, interrupted=interrupted)
     if measured is not None:
-        _exit_on_errors((*measured.notes, *(note for result in measured.results for note in result.notes)))
+        notes_to(sys.stderr, measured.notes)
+        notes = (*measured.notes, *(note for result in measured.results for note in result.notes))
+        execution.exit_with(notes, interrupted=interrupted)
 
 
-def _exit_on_errors(notes: tuple[Note, ...]) -> None:
-    """Exit with 2, or 70 for a bug, where a measurement failed and its results are missing."""
-    keys = {note.key for note in notes if note.level == "error"}
-    if keys:
-        raise typer.Exit(ExitCode.INTERNAL_ERROR if INTERNAL_ERROR in keys else ExitCode.BAD_INPUT)
+def _measure(networks: list[NetworkSelection], config: "ReportConfig") -> "ReportResult":
+    from resnet_cli.measure.report import ModelSource, measure_all
+
+    with progress() as update:
+        return measure_all([ModelSource(each.spec, each.model, each.arguments) for each in networks], config, update)
 
 
 def _networks(
     files: list[str] | None,
-    depth: list[int] | None,
-    arch: list[str] | None,
-    model: list[str] | None,
+    depths: list[int] | None,
+    archs: list[str] | None,
+    models: list[str] | None,
     model_args: str | None,
     in_channels: int,
     num_classes: int | None,
     stem: str,
-) -> list[model_selection.NetworkSelection]:
-    """The networks to measure, in the order of the options; the usual one where nothing at all is named.
+) -> list[NetworkSelection]:
+    """The networks to measure, in the order of the options; the default one where nothing at all is named.
 
     Raises:
-        ResnetCliError: an option is wrong, or one is named twice.
+        ResnetCliError: an option is not valid, or a network is named twice.
     """
-    named: list[tuple[int | None, str | None, str | None]] = [
-        *((one, None, None) for one in depth or ()),
-        *((None, one, None) for one in arch or ()),
-        *((None, None, one) for one in model or ()),
+    if model_args is not None and not models:
+        raise ResnetCliError("--model-args requires --model", "name a network with --model")
+    sizes = {"in_channels": in_channels, "num_classes": num_classes}
+    built_in: list[tuple[int | None, str | None]] = [(depth, None) for depth in depths or ()]
+    built_in += [(None, arch) for arch in archs or ()]
+    if not (built_in or models or files):
+        built_in = [(None, None)]
+    networks = [choose_network(depth, arch, stem=stem, **sizes) for depth, arch in built_in]  # type: ignore[arg-type]
+    networks += [
+        choose_network(model=model, model_args=model_args, stem=DEFAULT_STEM, **sizes)  # type: ignore[arg-type]
+        for model in models or ()
     ]
-    if not named and not files:
-        named = [(None, None, None)]
-    if len(set(named)) < len(named):
-        raise ResnetCliError("one network is named twice", "name each once")
-    found = [
-        model_selection.choose_network(
-            depth,
-            arch,
-            None,
-            model,
-            model_args if model is not None or not any(one[2] for one in named) else None,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            stem=stem if model is None else model_selection.USUAL_STEM,
-        )
-        for depth, arch, model in named
-    ]
-    if len({(one.spec, one.model) for one in found}) < len(found):
-        raise ResnetCliError("one network is named twice", "name each once")
-    return found
+    if len({(network.spec, network.model) for network in networks}) < len(networks):
+        raise ResnetCliError("a network is listed twice", "list each network once")
+    return networks
 
 
-def _measurements(text: str | None, chart: str | None, chosen: str) -> tuple[str, ...]:
-    """The measurements to make: those that were named, or else those that the chart or the page needs.
+def _measurements(text: str | None, chart: str | None, format_: str) -> tuple[str, ...]:
+    """The measurements of --measure, by default those that the chart or the page needs.
 
     Raises:
         ResnetCliError: an unknown measurement.
     """
     if text is None:
-        if chart is None and chosen in ("svg", "png"):
+        if chart is None and format_ in ("svg", "png"):
             chart = next(iter(CHARTS))
         return DEFAULT_MEASUREMENTS if chart is None else CHARTS[chart].measurements
-    if text.strip().lower() == "all":
-        return MEASUREMENTS
-    named = parsing.chosen("measurement", text, MEASUREMENTS)
-    return ("bench", *named) if {"layers", "optimizations"} & set(named) and "bench" not in named else named
+    measurements = parsing.chosen("measurement", text, MEASUREMENTS)
+    needs_bench = {"layers", "optimizations"} & set(measurements) and "bench" not in measurements
+    return ("bench", *measurements) if needs_bench else measurements

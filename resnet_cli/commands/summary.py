@@ -3,16 +3,14 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from resnet_cli.assertions import evaluate, parse_assertions
+from resnet_cli.assertions import ParsedAssertion, evaluate, parse_assertions
 from resnet_cli.commands import options
-from resnet_cli.commands.options import model_selection, parsing, path_conflicts
-from resnet_cli.commands.options.completion import file_or, some_of
+from resnet_cli.commands.options import execution, parsing
+from resnet_cli.commands.options.completion import file_or
+from resnet_cli.commands.options.model_selection import NetworkSelection, choose_network
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.render.pages import PAGES
+from resnet_cli.files import exists
 from resnet_cli.render.progress import is_interactive, progress
-from resnet_cli.user_files import exists
 
 if TYPE_CHECKING:
     from resnet_cli.measure.models.model import ModelUnderTest
@@ -35,87 +33,90 @@ def summary(
     arch: options.Arch = None,
     repeat: options.Repeat = None,
     model: options.Model = None,
-    model_args: model_selection.ModelArgs = None,
-    device: options.Device = "auto",
-    batch_size: options.BatchSize = 1,
-    image_size: options.ImageSize = "224",
+    model_args: options.ModelArgs = None,
     in_channels: options.InChannels = 3,
-    num_classes: model_selection.Classes = None,
+    num_classes: options.ModelClasses = None,
     stem: options.Stem = "imagenet",
     weights: Annotated[
         str | None,
-        typer.Option(
-            help="Show a FILE of weights too (.pth, .pt, .safetensors), tensor by tensor; without another option its "
-            "network is found by its shapes. Or torchvision's own by name: "
-            f"{', '.join(options.PUBLISHED)}.  [default: none]",
+        options.option(
+            options.NETWORK,
+            "Show a weights file too (.pth, .pt, .safetensors), tensor by tensor; without another network option its "
+            "architecture is detected from its shapes. Or torchvision's weights by name: "
+            f"{options.listed(options.TORCHVISION_WEIGHTS)}.",
             metavar="FILE|NAME",
-            autocompletion=file_or(options.PUBLISHED),
-            show_default=False,
+            default="none",
+            complete=file_or(options.TORCHVISION_WEIGHTS),
         ),
     ] = None,
+    batch_size: options.BatchSize = 1,
+    image_size: options.ImageSize = "224",
     dtype: options.Dtype = "float32",
-    levels: Annotated[int | None, options.levels("the tree is drawn")] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            help="Columns to show, with commas; an unknown one lists them all.  [default: those of most use]",
-            metavar="A,B,C",
-            autocompletion=some_of(PAGES["summary"].column_names),
-            show_default=False,
-        ),
-    ] = None,
-    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Draw identical blocks once, as ×5.")] = True,
+    device: options.Device = "auto",
     assertions: options.Assertions = None,
+    levels: Annotated[int | None, options.levels("the tree")] = None,
+    columns: Annotated[str | None, options.columns("summary", "the most useful ones")] = None,
+    collapse: options.Collapse = True,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
     """Show the layer tree: shapes, parameters, MACs, memory and receptive field of every layer.
 
-    Nothing is allocated, so any input can be asked about. Every column's rows add up to its total.
+    Runs on the meta device: nothing is allocated, so any input size works. Every column sums to its total.
     """
-    network = model_selection.choose_network(
+    network = choose_network(
         depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
     )
     shape = parsing.input_shape(batch_size, in_channels, image_size)
     kind = "summary" if weights is None else "checkpoint"
-    drawing = options.drawing(kind, output_format, output, levels=levels, columns=columns, fold=fold)
-    path_conflicts.check_paths_differ({"--output": output}, {"--weights": weights, "--model": model})
-    budgets = parse_assertions(assertions or (), "summary")
-    machine = options.machine(device, dtype)
+    drawing = execution.drawing(kind, output_format, output, levels=levels, columns=columns, collapse=collapse)
+    parsed = parse_assertions(assertions or (), "summary")
+    machine = execution.machine(device, dtype)
+    if weights is not None:
+        _show_weights(weights, network, shape, machine, parsed, drawing)
+        return
 
     from resnet_cli.measure.cost.summary import summarize
 
-    if weights is None:
-        result = evaluate(
-            summarize(network.subject(), shape=shape, dtype=machine.dtype, device=machine.device), budgets
-        )
-        drawing.write(result)
-        options.finish(result.assertions)
+    result = summarize(network.load(), shape=shape, dtype=machine.dtype, device=machine.device)
+    result = evaluate(result, parsed)
+    execution.finish_assertions(drawing, result, result.assertions)
+
+
+def _show_weights(
+    weights: str,
+    network: NetworkSelection,
+    shape: tuple[int, int, int, int],
+    machine: execution.Machine,
+    assertions: tuple[ParsedAssertion, ...],
+    drawing: execution.Drawing,
+) -> None:
+    """Show the tensors of a file, and the summary of the network that they fit."""
+    from resnet_cli.measure.cost.summary import summarize
+
+    checkpoint, model = _read_weights(weights, network)
+    if model is None:
+        if assertions:
+            raise ResnetCliError(
+                f"--assert {assertions[0].quantity}: the weights fit no known network", "name it with --model"
+            )
+        drawing.finish(checkpoint)
         return
-    held, subject = _weights(weights, network)
-    if subject is None and budgets:
-        raise ResnetCliError(
-            f"--assert {budgets[0].quantity}: the weights fit no network that we know", "name it by --model"
-        )
-    if subject is not None:
-        if not network.is_named and subject.spec is not None:
-            shape = parsing.input_shape(batch_size, subject.spec.in_channels, image_size)
-        summarized = evaluate(summarize(subject, shape=shape, dtype=machine.dtype, device=machine.device), budgets)
-        held = replace(held, summary=summarized)
-    drawing.write(held)
-    if held.summary is not None:
-        options.finish(held.summary.assertions)
+    if not network.is_named and model.spec is not None:
+        shape = parsing.input_shape(shape[0], model.spec.in_channels, f"{shape[2]}x{shape[3]}")
+    result = evaluate(summarize(model, shape=shape, dtype=machine.dtype, device=machine.device), assertions)
+    execution.finish_assertions(drawing, replace(checkpoint, summary=result), result.assertions)
 
 
-def _weights(text: str, network: model_selection.NetworkSelection) -> "tuple[CheckpointResult, ModelUnderTest | None]":
-    """What a file of weights holds, and the network that it fits, which is the named one if one is named."""
+def _read_weights(weights: str, network: NetworkSelection) -> "tuple[CheckpointResult, ModelUnderTest | None]":
+    """The content of a file of weights, and the network that it fits: the named one if one is named."""
     from resnet_cli.measure.weights.tensor_statistics import view_weights
 
-    subject = network.subject() if network.is_named else None
-    with progress() as tell:
-        path = text
-        if network.model is None and not exists(text):
+    model = network.load() if network.is_named else None
+    with progress() as update:
+        path = weights
+        if network.model is None and not exists(weights):
             from resnet_cli.measure.weights.torchvision_download import resolve_weights
 
-            path = resolve_weights(text, network.spec, show_bar=is_interactive(), progress=tell)
-        return view_weights(path, subject, progress=tell)
+            path = resolve_weights(weights, network.spec, show_bar=is_interactive(), progress=update)
+        return view_weights(path, model, progress=update)

@@ -88,7 +88,7 @@ def write(
     if to_file:
         write_file(str(output), content)
     else:
-        write_stdout(content.decode(), stdout, encoding="utf-8")
+        write_stdout(content, stdout)
     if not row.shows_notes:
         notes_to(sys.stderr, result.notes)
     if row.one_section and len(view.sections or ()) > 1:

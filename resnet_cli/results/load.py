@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.files import read_bytes
 from resnet_cli.formatting import printable
 from resnet_cli.results.serialization import from_json
-from resnet_cli.user_files import read_bytes
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result

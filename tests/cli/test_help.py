@@ -1,69 +1,112 @@
-"""`--help` says all: every option with its default, and examples that work."""
+"""`--help`: every option in a group, defaults that are what the program does, and examples that work."""
 
 from __future__ import annotations
 
-import inspect
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 import torch
 
 from resnet_cli import build
 from resnet_cli.cli import app, main
-from tests.helpers.cli_examples import Reached, make_file, stop_before_measuring
+from tests.helpers import results_bench, results_compare, results_doctor, results_summary_flops
+from tests.helpers.cli_examples import SEAMS, Reached, make_file, stop_before_measuring
 
 COMMANDS = {str(one.callback.__name__).replace("_", "-"): one for one in app.registered_commands if one.callback}
+# Words for what happens without an option; any other default is a value of the option.
+WORDS = {"none", "all", "built-in", "random", "measured", "never", "unchanged"}
 
 
-def options(function: Callable[..., Any]) -> Iterator[tuple[str, Any, str]]:
-    """Name, default and declared help of each option of a command."""
-    hints = get_type_hints(function, include_extras=True)
-    for name, parameter in inspect.signature(function).parameters.items():
-        info = get_args(hints[name])[1]
-        if type(info).__name__ != "OptionInfo":
-            continue
-        declared = (info.default, *(info.param_decls or ()))  # inside Annotated the first name lands in `default`
-        names = [one for one in declared if isinstance(one, str) and one.startswith("--")]
-        yield names[0] if names else f"--{name.replace('_', '-')}", parameter.default, info.help
-
-
-def said(command: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """What --help says of each option."""
+def shown_defaults(command: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Option → default, as --help shows them."""
     assert main([command, "--help"]) == 0
-    found: dict[str, str] = {}
-    name = ""
-    for line in capsys.readouterr().out.splitlines():
-        if match := re.match(r"  (?:-\w, )?(--[a-z-]+)", line):
-            name = match[1]
-        elif not line.startswith("   "):
-            name = ""
-        if name:
-            found[name] = f"{found.get(name, '')} {line.strip()}"
-    return found
+    text = capsys.readouterr().out.partition("Examples:")[0]
+    parts = re.split(r"^  (?:-\w, )?(--[a-z-]+)", text, flags=re.MULTILINE)[1:]
+    defaults = {}
+    for name, description in zip(parts[::2], parts[1::2], strict=True):
+        match = re.search(r"\[default: (.*?)(?:; [^]]*<=x[^]]*|; x>=[^]]*)?\]", " ".join(description.split()))
+        if match is not None:
+            defaults[name] = match[1].removeprefix("(").removesuffix(")")
+    return defaults
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_there_with_its_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = said(command, capsys)
-    function = COMMANDS[command].callback
-    assert function is not None
-    found = list(options(function))
-    assert {name.partition("/")[0] for name, _, _ in found} | {"--help"} == shown.keys()
-    for name, default, promised in found:
-        flag, _, off = name.partition("/")
-        text = shown[flag]
-        assert promised.split()[0] in text, name
-        if default is inspect.Parameter.empty:
-            assert "[required]" in text, name
-        elif default is None:  # what happens then stands there in words
-            assert re.search(r"\[default: [^\]]+\]", text), name
-        elif default is not False:  # a flag that is not given is off
-            value = off.removeprefix("--no-") if off else default
-            assert f"[default: {value}]" in text, name
+def test_every_option_stands_in_a_group_with_its_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    defaults = shown_defaults(command, capsys)
+    assert main([command, "--help"]) == 0
+    groups = re.split(r"^(\w+):$", capsys.readouterr().out, flags=re.MULTILINE)
+    named = dict(zip(groups[1::2], groups[2::2], strict=True))
+    assert re.findall(r"^  (?:-\w, )?(--[a-z-]+)", named["Options"], re.MULTILINE) == ["--help"]
+    options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)(?: (?:/ )?[^ ]+)?", "".join(groups), re.MULTILINE)
+    flags = {"--help", "--all", "--self-test", "--layers", "--backward", "--ema", "--compile"}
+    required = {"--output"} if command == "convert" else set()
+    assert set(options) - flags - required == defaults.keys()
+    assert not re.search(r"<(str|int|float|bool|list)\b", "".join(groups))
+
+
+def recorded(value: Any) -> Any:
+    """What is passed to a measurement, without what is new in each run."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: recorded(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [recorded(each) for each in value]
+    if isinstance(value, dict):
+        return {key: recorded(each) for key, each in value.items()}
+    if isinstance(value, torch.nn.Module) or callable(value):
+        return type(value).__name__
+    return repr(value)
+
+
+RESULTS: dict[str, Callable[[], Any]] = {
+    "cost.summary.summarize": results_summary_flops.summary_result,
+    "cost.flops.count_flops": results_summary_flops.flops_result,
+    "bench.benchmark.bench": results_bench.everything,
+    "parity.compare.compare": results_compare.stride,
+    "doctor.run.examine": results_doctor.broken_result,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_default_that_is_shown_is_what_happens_without_the_option(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls: list[Any] = []
+
+    def measured(seam: str) -> Callable[..., Any]:
+        def measure(*arguments: Any, **options: Any) -> Any:
+            calls.append(recorded([arguments, options]))
+            if seam not in RESULTS:
+                raise Reached
+            return RESULTS[seam]()
+
+        return measure
+
+    for seam in SEAMS:
+        monkeypatch.setattr(f"resnet_cli.measure.{seam}", measured(seam))
+    base = {"convert": ["weights.pth", "-o", "new.pth"]}.get(command, [])
+    if command == "convert":
+        torch.save(build("resnet18", num_classes=1).state_dict(), "weights.pth")
+
+    def run(*more: str) -> tuple[int, Any, str]:
+        calls.clear()
+        try:
+            code = main([command, *base, *more])
+        except Reached:
+            code = -1
+        return code, list(calls), capsys.readouterr().out
+
+    expected = run()
+    assert expected[0] in (-1, 0, 1)
+    for option, default in shown_defaults(command, capsys).items():
+        if default not in WORDS and " " not in default:
+            is_flag = option == f"--{default}"
+            assert (run(option) if is_flag else run(option, default)) == expected, (option, default)
 
 
 # Examples
@@ -74,9 +117,6 @@ def examples(command: str) -> list[str]:
     assert lines[:2] == ["\b", "Examples:"]
     assert all(line.startswith(f"  resnet-cli {command} ") for line in lines[2:])
     return [line.strip() for line in lines[2:]]
-
-
-EXAMPLES = [line for command in COMMANDS for line in examples(command)]
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +144,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: dict[str, to
 def test_help_ends_with_the_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.rstrip().splitlines()]
-    mine = examples(command)
-    assert len(mine) >= 3
-    assert lines[-len(mine) - 1 :] == ["Examples:", *mine]
+    lines_of_command = examples(command)
+    assert lines[-len(lines_of_command) - 1 :] == ["Examples:", *lines_of_command]
 
 
-@pytest.mark.parametrize("line", EXAMPLES)
+@pytest.mark.parametrize("line", [line for command in COMMANDS for line in examples(command)])
 def test_every_example_works(
     line: str, files: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

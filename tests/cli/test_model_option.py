@@ -161,41 +161,6 @@ def test_nothing_stays_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named", "advice"),
-    [
-        (["--model", "nets.py:Net", "--depth", "18"], "--model and --depth", "leave one"),
-        (["--model", "nets.py:Net", "--arch", "resnet18"], "--model and --arch", "leave one"),
-        (["--model", "nets.py:Net", "--repeat", "1,1,1,1"], "--model and --repeat", "leave one"),
-        (["--model", "nets.py:Net", "--stem", "cifar"], "--stem", "leave --stem out"),
-        (["--model-args", "{}"], "--model-args needs --model", "--model"),
-        (["--model", "nets.py:Net", "--model-args", "{"], "no JSON", "num_classes"),
-        (["--model", "nets.py:Net", "--model-args", "[" * 100_000], "no JSON", "num_classes"),
-        (["--model", "nets.py:Net", "--model-args", "10"], "no JSON object", "num_classes"),
-        (["--model", "nets.py:Net", "--model-args", '{"widht": 3}'], "takes no widht", "did you mean width?"),
-        (["--model", "nets.py:Reading", "--num-classes", "3"], "takes no num_classes", "no arguments"),
-        (["--model", "nets.py:instance", "--num-classes", "3"], "a network already", "its class Net"),
-        (
-            ["--model", "nets.py:Net", "--num-classes", "3", "--model-args", '{"num_classes": 3}'],
-            "both say num_classes",
-            "leave one",
-        ),
-        (["--model", "nets.py:Nett"], "no Nett", "did you mean Net?"),
-        (["--model", "nest.py:Net"], "no file nest.py", "nets.py:Net"),
-    ],
-)
-@pytest.mark.parametrize("command", ["summary", "flops"])
-def test_options_that_do_not_go_together(
-    command: str, arguments: list[str], named: str, advice: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = run(capsys, command, *arguments)
-    lines = [line for line in err.splitlines() if not line.startswith("a word")]
-    assert (code, out) == (2, "")
-    assert lines[0].startswith("error: ")
-    assert named in lines[0]
-    assert advice in lines[-1]
-
-
-@pytest.mark.parametrize(
     ("command", "model", "words"),
     [
         (
@@ -205,7 +170,7 @@ def test_options_that_do_not_go_together(
         ),
         ("flops", "Raising", [f"nets.py:{RAISED_IN}: ValueError: my own words"]),
         ("summary", "Leaving", ["sys.exit(0)"]),
-        ("summary", "Flat", ["nets.py:", "return self.lin", "✗   lin", "hint: an image of 8 × 8 works"]),
+        ("summary", "Flat", ["nets.py:", "return self.lin", "✗   lin"]),
         ("flops --backward", "Trained", ["nets.py:", "not trained yet"]),
     ],
 )

@@ -215,48 +215,6 @@ def test_ctrl_c_draws_what_there_is(
     assert not page.exists()
 
 
-BAD = [
-    # (arguments, what the error names, what the hint says)
-    (["no-such-file.json", "-o", "x.html"], "no-such-file.json cannot be read", "--format json"),
-    (["--chart", "roofl", "-o", "x.svg"], "roofl", "roofline"),
-    (["--chart", "roofline", "-o", "x.html"], "chart", "svg"),
-    (["--format", "pdf", "-o", "x"], "--format 'pdf'", "html"),
-    (["-o", "x.pdf"], "x.pdf", ".html"),
-    (["-o", "x.csv"], "x.csv", ".html"),
-    (["--depth", "18", "--depth", "18", "-o", "x.html"], "named twice", "once"),
-    (["--depth", "18", "--arch", "resnet18", "-o", "x.html"], "named twice", "once"),
-    (["--depth", "19", "-o", "x.html"], "--depth 19", "18"),
-    (["--measure", "sumary", "-o", "x.html"], "sumary", "summary"),
-    (["--max-time", "nan", "-o", "x.html"], "--max-time", ""),
-    (["--batch-size", "1,x", "-o", "x.html"], "--batch-size", "commas"),
-    (["--chart", "batch-sweep", "-o", "x.svg"], "batch-sweep", "1,8,32"),
-    (["--threads", "0", "-o", "x.html"], "--threads", ""),
-    (["-o", "/no/such/folder/x.html"], "/no/such/folder", "folder"),
-    (["--model", "a.py:B", "--model-args", "{", "-o", "x.html"], "--model-args", "JSON"),
-    (["--model-args", "{}", "-o", "x.html"], "--model-args", "--model"),
-]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named", "advice"), BAD, ids=lambda value: None if callable(value) else str(value)[:50]
-)
-def test_bad_input_is_one_error_with_a_hint(
-    arguments: list[str],
-    named: str,
-    advice: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code, out, err = run(arguments, capsys)
-    assert (code, out) == (2, "")
-    assert err[0].startswith("error: ")
-    assert named in err[0]
-    assert advice in " ".join(err[1:])
-    assert list(tmp_path.iterdir()) == []
-
-
 def damaged() -> dict[str, bytes]:
     whole = to_json(results_summary_flops.summary_result()).encode()
     newer = whole.replace(b"resnet-cli/summary/2", b"resnet-cli/summary/3", 1)
@@ -304,13 +262,6 @@ def test_a_chart_that_cannot_be_drawn_says_what_it_needs(tmp_path: Path, capsys:
         code, _, err = run([*files, "--chart", chart, "-o", str(tmp_path / "x.svg")], capsys)
         assert code == 2
         assert needs in err[1]
-
-
-def test_a_png_of_another_command_says_where_pictures_come_from(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["summary", "-o", str(tmp_path / "x.png")]) == 2
-    assert "report" in capsys.readouterr().err
 
 
 def test_a_result_that_a_bundle_does_not_hold_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

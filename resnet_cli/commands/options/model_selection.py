@@ -1,41 +1,18 @@
-"""Which network a command looks at: one of the family by its options, or the user's own by --model."""
+"""Which network a command looks at: a built-in one by its options, or the user's own by --model."""
 
-# Typer reads the annotations of a command when the app starts, so they are real objects here, not strings.
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import ModelSpec, resolve
 from resnet_cli.render.progress import status
 
 if TYPE_CHECKING:
     from resnet_cli.measure.models.model import ModelUnderTest
 
-USUAL_CLASSES = 1000
-USUAL_STEM = "imagenet"
-_EXAMPLE = """write a JSON object, such as --model-args '{"num_classes": 10}'"""
-
-Classes = Annotated[
-    int | None,
-    typer.Option(
-        "--num-classes",
-        help="Classes of the classifier. A --model is given them as num_classes.  [default: 1000, or the model's own]",
-        metavar="N",
-        show_default=False,
-    ),
-]
-ModelArgs = Annotated[
-    str | None,
-    typer.Option(
-        help="""Arguments of a --model that is a class or function, as JSON: '{"num_classes": 10}'.  [default: none]""",
-        metavar="JSON",
-        show_default=False,
-    ),
-]
+DEFAULT_CLASSES = 1000
+DEFAULT_STEM = "imagenet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +20,10 @@ class NetworkSelection:
     """The network that the options name; nothing is imported or built yet.
 
     Args:
-        spec: of our network; of the default one where `model` names the user's.
-        model: FILE.py:NAME or package.module:NAME of the user's network, None for one of ours.
-        arguments: that the user's class or function has to take.
-        is_named: an option names the network; else it is the default one.
+        spec: of the built-in network; of the default one where `model` names the user's.
+        model: FILE.py:NAME or package.module:NAME of the user's network, None for a built-in one.
+        arguments: of the user's class or function.
+        is_named: whether an option names the network; else it is the default one.
     """
 
     spec: ModelSpec
@@ -54,11 +31,11 @@ class NetworkSelection:
     arguments: dict[str, Any] = field(default_factory=dict)
     is_named: bool = True
 
-    def subject(self) -> "ModelUnderTest":
+    def load(self) -> "ModelUnderTest":
         """The network, its weights not allocated where that is possible. A --model runs the user's code.
 
         Raises:
-            ResnetCliError: the reference names no network, or the user's code fails.
+            ResnetCliError: the reference does not name a network, or the user's code fails.
         """
         with status("loading torch"):
             from resnet_cli.measure.models.model import model_from_spec
@@ -68,66 +45,81 @@ class NetworkSelection:
 
 
 def choose_network(
-    depth: int | None,
-    arch: str | None,
-    repeat: str | None,
-    model: str | None,
-    model_args: str | None,
+    depth: int | None = None,
+    arch: str | None = None,
+    repeat: str | None = None,
+    model: str | None = None,
+    model_args: str | None = None,
     *,
     in_channels: int = 3,
     num_classes: int | None = None,
-    stem: str = USUAL_STEM,
+    stem: str = DEFAULT_STEM,
 ) -> NetworkSelection:
     """The network that the options name.
 
     With --model, --in-channels only says what the input has, and --num-classes is an argument like the others.
 
     Raises:
-        ResnetCliError: an option is wrong, or two of them contradict each other.
+        ResnetCliError: an option is not valid, or two of them contradict each other.
     """
     spec = resolve(
         depth,
         arch,
         repeat=repeat,
         in_channels=in_channels,
-        num_classes=USUAL_CLASSES if num_classes is None else num_classes,
+        num_classes=DEFAULT_CLASSES if num_classes is None else num_classes,
         stem=stem,
     )
     arguments = parse_model_args(model, model_args)
     if model is None:
-        named = (depth, arch, repeat, num_classes) != (None,) * 4 or in_channels != 3 or spec.stem != USUAL_STEM
-        return NetworkSelection(spec, is_named=named)
-    for option, value in {"--depth": depth, "--arch": arch, "--repeat": repeat}.items():
-        if value is not None:
-            raise ResnetCliError(f"--model and {option} both name a network", "leave one of the two out")
-    if spec.stem != USUAL_STEM:
-        raise ResnetCliError("--stem is for our networks: a --model has the stem that it has", "leave --stem out")
+        is_named = (depth, arch, repeat, num_classes) != (None,) * 4 or in_channels != 3 or stem != DEFAULT_STEM
+        return NetworkSelection(spec, is_named=is_named)
+    built_in = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--stem": None if stem == DEFAULT_STEM else stem}
+    check_alone("--model", built_in)
     if num_classes is not None:
         if "num_classes" in arguments:
-            raise ResnetCliError("--num-classes and --model-args both say num_classes", "leave one of the two out")
+            raise ResnetCliError("--num-classes and --model-args both give num_classes", "leave one of the two out")
         arguments["num_classes"] = num_classes
     return NetworkSelection(spec, model, arguments)
+
+
+def check_alone(option: str, others: dict[str, Any]) -> None:
+    """Check that an option is not combined with others.
+
+    Args:
+        option: that is given.
+        others: option → its value; None and False: not given.
+
+    Raises:
+        ResnetCliError: one of them is given too.
+    """
+    for name, value in others.items():
+        if value is not None and value is not False:
+            raise ResnetCliError(f"{option} cannot be combined with {name}", "leave one of the two out")
 
 
 def parse_model_args(model: str | None, text: str | None) -> dict[str, Any]:
     """The arguments of --model-args.
 
     Args:
-        model: of --model, which they are for.
+        model: value of --model, which they are for.
         text: a JSON object.
 
     Raises:
-        ResnetCliError: it is none, or there is no model to give them to.
+        ResnetCliError: not a JSON object, or there is no --model.
     """
     if text is None:
         return {}
     if model is None:
-        raise ResnetCliError("--model-args needs --model, whose arguments they are", "name a network with --model")
+        raise ResnetCliError("--model-args requires --model", "name a network with --model")
+    example = """use a JSON object, e.g. --model-args '{"num_classes": 10}'"""
     try:
-        found = json.loads(text)
+        arguments = json.loads(text)
     except (ValueError, RecursionError) as error:
-        said = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else "too deep or long"
-        raise ResnetCliError(f"--model-args {printable(text)[:80]!r} is no JSON: {said}", _EXAMPLE) from None
-    if not isinstance(found, dict):
-        raise ResnetCliError(f"--model-args {printable(text)[:80]!r} is no JSON object", _EXAMPLE)
-    return found
+        reason = (
+            f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else "too deep or long"
+        )
+        raise ResnetCliError(f"--model-args {text[:80]!r} is not valid JSON: {reason}", example) from None
+    if not isinstance(arguments, dict):
+        raise ResnetCliError(f"--model-args {text[:80]!r} is not a JSON object", example)
+    return arguments

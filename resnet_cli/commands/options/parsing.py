@@ -1,4 +1,4 @@
-"""What the texts and numbers of options may be: checks that need no torch."""
+"""Values of options that Typer has no type for. Needs no torch."""
 
 from __future__ import annotations
 
@@ -7,134 +7,101 @@ import math
 import re
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.suggest import validate_names
 
-MOST_IMAGES = 10**9
-MOST_PIXELS = 65_536
-MOST_SECONDS = 24 * 3600
-MOST_SEED = 2**62  # torch takes twice as much, and some parts of a measurement count on from it
-MOST_VALUES = 2**48  # in an input; beyond it sizes in bytes no longer fit torch's 64 bits
-MOST_THREADS = 4096
-MOST_PROCESSES = 1024
+MAX_IMAGES = 10**9
+MAX_PIXELS = 65_536
+MAX_VALUES = 2**48  # in an input; beyond it sizes in bytes no longer fit torch's 64 bits
 
 
 def input_shape(batch_size: int, in_channels: int, image_size: str) -> tuple[int, int, int, int]:
-    """(N, C, H, W) from the options.
+    """The shape (N, C, H, W) of the input.
 
     Raises:
-        ResnetCliError: no such batch or image.
+        ResnetCliError: not a valid size, or too large an input.
     """
-    if not 1 <= batch_size <= MOST_IMAGES:
-        raise ResnetCliError(f"--batch-size {batch_size}: a batch has 1 to {MOST_IMAGES:,} images", "use 1 or more")
     match = re.fullmatch(r"\s*(\d{1,9})\s*(?:[xX×,]\s*(\d{1,9})\s*)?", image_size, re.ASCII)
     if match is None:
         raise ResnetCliError(
-            f"--image-size {printable(image_size)!r} is no size",
-            "write one number, or height x width: 224 or 320x240",
+            f"--image-size {image_size!r} is not a valid size", "use one number, or height x width: 224 or 320x240"
         )
     height, width = int(match[1]), int(match[2] or match[1])
-    if not (1 <= height <= MOST_PIXELS and 1 <= width <= MOST_PIXELS):
+    if not (1 <= height <= MAX_PIXELS and 1 <= width <= MAX_PIXELS):
         raise ResnetCliError(
-            f"--image-size {printable(image_size)}: a side has 1 to {MOST_PIXELS:,} pixels",
-            "224 is what the family is made for",
+            f"--image-size {image_size} is out of range", f"use 1 to {MAX_PIXELS:,} pixels for each side"
         )
-    if batch_size * in_channels * height * width > MOST_VALUES:
+    if batch_size * in_channels * height * width > MAX_VALUES:
         raise ResnetCliError(
-            "--batch-size and --image-size together make an input of over 2**48 values",
-            "make one of them smaller",
+            "--batch-size and --image-size together make an input of over 2**48 values", "make one of them smaller"
         )
     return batch_size, in_channels, height, width
 
 
 def batch_sizes(text: str, in_channels: int, image_size: str) -> tuple[int, ...]:
-    """Batch sizes from a list with commas.
+    """Batch sizes from a comma-separated list.
 
     Raises:
-        ResnetCliError: one is no size, or there twice, or there is none.
+        ResnetCliError: one is not valid, or is listed twice.
     """
     sizes: list[int] = []
-    for word in text.split(","):
-        stripped = word.strip()
-        if not (stripped.isascii() and stripped.isdecimal() and len(stripped) <= 10):
+    for word in map(str.strip, text.split(",")):
+        if not (re.fullmatch(r"\d{1,10}", word, re.ASCII) and 1 <= int(word) <= MAX_IMAGES):
             raise ResnetCliError(
-                f"--batch-size {printable(text)!r}: {printable(stripped)!r} is no number of images",
-                "write one number, or several with commas: 1,8,32",
+                f"--batch-size {text!r}: {word!r} is not a valid batch size",
+                "use one number, or several separated by commas: 1,8,32",
             )
-        input_shape(int(stripped), in_channels, image_size)
-        if int(stripped) in sizes:
-            raise ResnetCliError(f"--batch-size {printable(text)!r}: {int(stripped)} is there twice")
-        sizes.append(int(stripped))
+        if int(word) in sizes:
+            raise ResnetCliError(f"--batch-size {text!r}: {int(word)} is listed twice", "list each size once")
+        input_shape(int(word), in_channels, image_size)
+        sizes.append(int(word))
     return tuple(sizes)
 
 
-def within(option: str, value: float | None, most: int, what: str) -> None:
-    """Check a number of something.
-
-    Raises:
-        ResnetCliError: there cannot be so many.
-    """
-    if value is None:
-        return
-    if not (math.isfinite(value) and 0 < value <= most):
-        raise ResnetCliError(f"{option} {value:g}: give more than 0 and up to {most:,} {what}")
-
-
 def checked(option: str, value: str, known: tuple[str, ...]) -> str:
-    """A value that has to be one of a few names.
+    """A value that has to be one of a few names, in whatever case.
 
     Raises:
-        ResnetCliError: it is none of them; the hint has the nearest one.
+        ResnetCliError: it is none of them; the hint has the closest one.
     """
     lowered = value.strip().lower()
     if lowered in known:
         return lowered
-    near = difflib.get_close_matches(lowered, known, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ResnetCliError(f"{option} {printable(value)!r} is not known", f"{hint}use one of {', '.join(known)}")
+    close = difflib.get_close_matches(lowered, known, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise ResnetCliError(f"{option} {value!r} is not supported", f"{hint}choose one of {', '.join(known)}")
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
-    """A list with commas, as a tuple; None stays None."""
+    """The names of a comma-separated list; None stays None."""
     return None if text is None else tuple(word.strip().lower() for word in text.split(",") if word.strip())
 
 
-def check_seed(seed: int) -> None:
-    """A seed that torch takes.
-
-    Raises:
-        ResnetCliError: it does not.
-    """
-    if not 0 <= seed <= MOST_SEED:
-        raise ResnetCliError(f"--seed {seed} is out of range", "give a whole number from 0 to 2**62")
-
-
-def share(option: str, text: str, most: float = 1.0) -> float:
+def fraction(option: str, text: str, limit: float = 1.0) -> float:
     """A part of the whole: "5%" or "0.05".
 
     Raises:
-        ResnetCliError: it is none, or not above 0 and up to the most.
+        ResnetCliError: it is not a number above 0 and up to the limit.
     """
     match = re.fullmatch(r"\s*(\d{0,9}\.?\d{0,9}(?:[eE]-?\d{1,3})?)\s*(%?)\s*", text, re.ASCII)
     try:
         value = float(match[1]) / (100 if match[2] else 1) if match else math.nan
     except ValueError:
         value = math.nan
-    if not 0 < value <= most:
+    if not 0 < value <= limit:
         raise ResnetCliError(
-            f"{option} {printable(text)!r}: give more than 0% and up to {100 * most:g}%", "such as 1% or 0.01"
+            f"{option} {text!r} is not a valid percentage", f"use more than 0% and up to {100 * limit:g}%, e.g. 1%"
         )
     return value
 
 
 def chosen(noun: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Names from a list with commas, in their usual order; all of them where nothing is asked for.
+    """The names of a comma-separated list, in their usual order; all of them for None or "all".
 
     Raises:
-        ResnetCliError: one is unknown or there twice, or there is none.
+        ResnetCliError: one is unknown or listed twice, or there is none.
     """
     asked = names(text)
-    if asked is None:
+    if asked is None or asked == ("all",):
         return known
     validate_names(noun, asked, known)
     return tuple(key for key in known if key in asked)

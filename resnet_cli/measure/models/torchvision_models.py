@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.files import read_bytes
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.network.architectures import FAMILY, ModelSpec
-from resnet_cli.user_files import read_bytes
 
 if TYPE_CHECKING:
     import PIL.Image

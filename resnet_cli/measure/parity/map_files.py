@@ -11,9 +11,9 @@ from math import prod
 from typing import Any
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.files import read_bytes
 from resnet_cli.formatting import dimensions, printable
 from resnet_cli.results.common import Shape
-from resnet_cli.user_files import read_bytes
 
 _MOST_PARTS = 32
 _QUOTED = re.compile(r""" "(?:[^"\\\n]|\\.)*" | '[^'\n]*' """, re.VERBOSE)

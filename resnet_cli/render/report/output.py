@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.files import check_file, is_stdout, write_bytes, write_file
+from resnet_cli.files import check_file, is_stdout, write_file, write_stdout
 from resnet_cli.render.formats import CHART_FORMATS, FORMATS, REPORT_FORMATS, Format, call, encoded, format_of_file
 from resnet_cli.results.common import Note
 from resnet_cli.results.report import ReportResult
@@ -76,7 +76,7 @@ def write_report(
         raise ResnetCliError("the report contains no results", "choose a network with `depth`, `arch` or `model`")
     content = _content(results, format, chart, tuple(notes), interrupted)
     if output is None or is_stdout(output):
-        write_bytes(content)
+        write_stdout(content)
     else:
         write_file(output, content)
 

@@ -248,7 +248,8 @@ def test_ctrl_c_before_there_is_a_figure_is_passed_on(words: str, clock: Simulat
 def test_ctrl_c_keeps_what_was_measured_before(
     words: str, rows: int, layers: bool, ladder: bool, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "_state", signals._State(first=2))
+    monkeypatch.setattr(signals, "_first", 2)
+    monkeypatch.setattr(signals, "_acknowledged", False)
     question = replace(
         QUESTION,
         batch_sizes=(2, 4),

@@ -45,7 +45,8 @@ def test_it_has_to_be_sharp_three_times_in_a_row(
 
 
 def test_ctrl_c_that_keeps_samples_lets_the_work_go_on(clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "_state", signals._State(first=2))
+    monkeypatch.setattr(signals, "_first", 2)
+    monkeypatch.setattr(signals, "_acknowledged", False)
     taken = sample(clock, [steps(clock, 0.01, raises={9: KeyboardInterrupt()})], Limits())
     assert (taken.stopped, len(taken.series[0])) == (INTERRUPTED, 8)
     signals.check()
