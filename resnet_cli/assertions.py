@@ -1,4 +1,4 @@
-"""Budgets that a user sets on figures of a result, such as `macs<=4.2G`."""
+"""Assertions about the values of a result, such as `macs<=4.2G`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import parse, printable
+from resnet_cli.formatting import parse
 from resnet_cli.results.common import Assertion
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
@@ -26,22 +26,25 @@ _COMPARISONS: Mapping[str, Comparison] = {
     ">": operator.gt,
 }
 
+# By the key of the value in JSON, without its unit; memory is all of it (weights, input, activations, …).
 _SUMMARY: Mapping[str, Callable[[SummaryResult], float | None]] = {
     "parameters": lambda result: result.parameters,
-    "trainable": lambda result: result.trainable_parameters,
+    "trainable-parameters": lambda result: result.trainable_parameters,
     "buffers": lambda result: result.buffers,
     "macs": lambda result: result.macs,
     "flops": lambda result: result.flops,
-    "operations": lambda result: result.ops,
+    "ops": lambda result: result.ops,
     "weight-memory": lambda result: result.memory.parameter_bytes + result.memory.buffer_bytes,
-    "inference-memory": lambda result: result.memory.inference_peak_bytes,
-    "saved-memory": lambda result: result.memory.saved_for_backward_bytes,
-    "training-memory": lambda result: result.memory.training_peak_bytes,
+    "inference-memory": lambda result: result.memory.inference_bytes,
+    "inference-peak": lambda result: result.memory.inference_peak_bytes,
+    "training-memory": lambda result: result.memory.training_bytes,
+    "training-peak": lambda result: result.memory.training_peak_bytes,
+    "saved-for-backward": lambda result: result.memory.saved_for_backward_bytes,
 }
 _FLOPS: Mapping[str, Callable[[FlopsResult], float | None]] = {
     "macs": lambda result: result.macs,
     "flops": lambda result: result.flops,
-    "operations": lambda result: result.ops,
+    "ops": lambda result: result.ops,
     "backward-macs": lambda result: result.backward_macs,
     "backward-flops": lambda result: result.backward_flops,
 }
@@ -49,7 +52,7 @@ _FLOPS: Mapping[str, Callable[[FlopsResult], float | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class ParsedAssertion:
-    """A budget as it was written: quantity, comparison, limit."""
+    """An assertion as it was written: quantity, comparison, limit."""
 
     quantity: str
     operator: str
@@ -57,15 +60,15 @@ class ParsedAssertion:
 
 
 def quantities(command: str) -> tuple[str, ...]:
-    """What can be budgeted in a command ("summary" or "flops")."""
+    """The quantities that an assertion of a command ("summary" or "flops") can be about."""
     return tuple(_SUMMARY if command == "summary" else _FLOPS)
 
 
 def parse_assertions(texts: Sequence[str], command: str) -> tuple[ParsedAssertion, ...]:
-    """Budgets from the command line.
+    """Assertions from their text.
 
     Raises:
-        ResnetCliError: one that is none, or of an unknown quantity.
+        ResnetCliError: one is not valid, or about an unknown quantity.
     """
     return tuple(_parse(text, quantities(command)) for text in texts)
 
@@ -74,43 +77,33 @@ def _parse(text: str, known: tuple[str, ...]) -> ParsedAssertion:
     match = re.fullmatch(r"\s*([A-Za-z][A-Za-z_-]*)\s*(<=|>=|==|<|>)\s*(\S.*?)\s*", text)
     if match is None:
         raise ResnetCliError(
-            f"--assert {printable(text)!r} is no budget",
-            "write a quantity, <=, <, >=, > or ==, and a number: macs<=4.2G",
+            f"{text!r} is not a valid assertion", "write a quantity, <=, <, >=, > or ==, and a number: macs<=4.2G"
         )
     quantity = match[1].lower().replace("_", "-")
     if quantity not in known:
         near = difflib.get_close_matches(quantity, known, 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ResnetCliError(f"--assert knows no quantity {match[1]!r}", f"{hint}use one of {', '.join(known)}")
+        raise ResnetCliError(f"assertion: unknown quantity {match[1]!r}", f"{hint}use one of {', '.join(known)}")
     try:
         limit = parse(match[3])
     except ValueError as error:
-        raise ResnetCliError(
-            f"--assert {printable(text)!r}: {error}", "write it as 4200000000, 4.2e9 or 4.2G"
-        ) from error
+        raise ResnetCliError(f"assertion {text!r}: {error}", "write it as 4200000000, 4.2e9 or 4.2G") from error
     return ParsedAssertion(quantity, match[2], limit)
 
 
-def evaluate(result: Result, budgets: Sequence[ParsedAssertion]) -> Result:
-    """The result with every budget's verdict.
-
-    Raises:
-        ResnetCliError: a budget is on a figure that this result does not have.
-    """
-    found = []
-    for budget in budgets:
-        if isinstance(result, SummaryResult):
-            value = _SUMMARY[budget.quantity](result)
-        else:
-            value = _FLOPS[budget.quantity](result)
-        if value is None:
-            raise ResnetCliError(f"--assert {budget.quantity}: this result has no such figure", _reason(result, budget))
-        holds = _COMPARISONS[budget.operator](value, budget.limit)
-        found.append(Assertion(budget.quantity, budget.operator, budget.limit, value, holds))
-    return replace(result, assertions=tuple(found))
+def evaluate(result: Result, assertions: Sequence[ParsedAssertion]) -> Result:
+    """The result with its assertions; one about a value that is not known does not hold, and has the reason."""
+    evaluated = []
+    for each in assertions:
+        value = _SUMMARY[each.quantity](result) if isinstance(result, SummaryResult) else _FLOPS[each.quantity](result)
+        holds = value is not None and _COMPARISONS[each.operator](value, each.limit)
+        reason = _reason(result, each.quantity) if value is None else None
+        evaluated.append(Assertion(each.quantity, each.operator, each.limit, value, holds, reason))
+    return replace(result, assertions=tuple(evaluated))
 
 
-def _reason(result: SummaryResult | FlopsResult, budget: ParsedAssertion) -> str | None:
-    if budget.quantity.startswith("backward"):
-        return "add --backward"
-    return next((note.text for note in result.notes), None)
+def _reason(result: SummaryResult | FlopsResult, quantity: str) -> str:
+    """Why a value is not known."""
+    if isinstance(result, FlopsResult):
+        return f"{quantity} was not measured; set `backward`"
+    return next((note.text for note in result.notes if "training" in (note.key or note.text)), "it was not measured")

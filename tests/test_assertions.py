@@ -1,4 +1,6 @@
-"""Budgets as people write them."""
+"""Assertions as people write them, and the values that they are about."""
+
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -6,6 +8,9 @@ from hypothesis import strategies as st
 
 from resnet_cli.assertions import evaluate, parse_assertions, quantities
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.render.document import Fields, ViewOptions
+from resnet_cli.render.pages import page
+from resnet_cli.results.common import Assertion, Note
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
 
@@ -19,27 +24,56 @@ from resnet_cli.results.summary import SummaryResult
         ("flops>1e9", "flops", ">", 1e9),
     ],
 )
-def test_a_budget_reads_as_it_is_written(text: str, quantity: str, operator: str, limit: float) -> None:
-    (budget,) = parse_assertions([text], "summary")
-    assert (budget.quantity, budget.operator, budget.limit) == (quantity, operator, limit)
+def test_an_assertion_is_read_as_it_is_written(text: str, quantity: str, operator: str, limit: float) -> None:
+    (parsed,) = parse_assertions([text], "summary")
+    assert (parsed.quantity, parsed.operator, parsed.limit) == (quantity, operator, limit)
 
 
 @pytest.mark.parametrize("text", ["", "macs", "macs<=", "<=4", "macs=4", "macs<=x", "macs<=inf", "macs<=-1", "mac<=4"])
-def test_what_is_no_budget_is_refused(text: str) -> None:
-    with pytest.raises(ResnetCliError, match="--assert"):
+def test_what_is_not_an_assertion_is_refused(text: str) -> None:
+    with pytest.raises(ResnetCliError, match="assertion"):
         parse_assertions([text], "summary")
 
 
 @given(limit=st.integers(0, 2**53))
-def test_a_verdict_is_the_comparison(summary: SummaryResult, limit: int) -> None:
-    found = summary.parameters
+def test_it_holds_as_the_comparison_does(summary: SummaryResult, limit: int) -> None:
     texts = [f"parameters{sign}{limit}" for sign in ("<=", "<", ">=", ">", "==")]
-    held = [assertion.holds for assertion in evaluate(summary, parse_assertions(texts, "summary")).assertions]
-    assert held == [found <= limit, found < limit, found >= limit, found > limit, found == limit]
+    value = summary.parameters
+    holds = [assertion.holds for assertion in evaluate(summary, parse_assertions(texts, "summary")).assertions]
+    assert holds == [value <= limit, value < limit, value >= limit, value > limit, value == limit]
 
 
-def test_every_quantity_has_a_figure_or_a_reason(summary: SummaryResult, flops: FlopsResult) -> None:
-    for name in quantities("summary"):
-        assert evaluate(summary, parse_assertions([f"{name}>=0"], "summary")).assertions[0].holds
-    for name in quantities("flops"):
-        assert evaluate(flops, parse_assertions([f"{name}>=0"], "flops")).assertions[0].holds
+def asserted(result: SummaryResult | FlopsResult, text: str) -> Assertion:
+    if isinstance(result, SummaryResult):
+        return evaluate(result, parse_assertions([text], "summary")).assertions[0]
+    return evaluate(result, parse_assertions([text], "flops")).assertions[0]
+
+
+def test_every_quantity_has_a_value(summary: SummaryResult, flops: FlopsResult) -> None:
+    for result, command in ((summary, "summary"), (flops, "flops")):
+        for name in quantities(command):
+            assert asserted(result, f"{name}>=0").holds
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_memory_is_the_total_of_the_page(summary: SummaryResult, phase: str) -> None:
+    """The budget was once compared with the peak of the activations, far below the total that the page shows."""
+    value = asserted(summary, f"{phase}-memory<1").value
+    elements = page(summary, ViewOptions()).elements
+    shown = next(each for each in elements if isinstance(each, Fields) and each.title == f"memory, {phase}")
+    assert value == getattr(summary.memory, f"{phase}_bytes") == dict(shown.items)["total"].value
+    assert asserted(summary, f"{phase}-peak<1").value == getattr(summary.memory, f"{phase}_peak_bytes") < value
+
+
+def test_what_is_not_known_fails_with_the_reason(summary: SummaryResult, flops: FlopsResult) -> None:
+    unknown = {field.name: None for field in fields(summary.memory) if field.name.startswith("training")}
+    untrained = replace(
+        summary,
+        memory=replace(summary.memory, **unknown),  # type: ignore[arg-type]
+        notes=(Note("note", "another note"), Note("note", "no backward: in-place", "training-unavailable")),
+    )
+    assertion = asserted(untrained, "training-memory<1G")
+    assert (assertion.value, assertion.holds, assertion.reason) == (None, False, "no backward: in-place")
+    forward = asserted(replace(flops, backward_macs=None), "backward-macs<1G")
+    assert not forward.holds
+    assert "backward" in (forward.reason or "")

@@ -92,10 +92,11 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """A budget that the user set, such as macs <= 4.2e9, and what was found."""
+    """An assertion of the user's, such as macs <= 4.2e9, and the value that it was compared with."""
 
     quantity: str
     operator: str  # "<=", "<", ">=", ">", "=="
     limit: float
-    value: float
+    value: float | None  # None: not known, so it does not hold, and `reason` says why
     holds: bool
+    reason: str | None = None

@@ -83,7 +83,8 @@ def assertions(results: Sequence[Assertion]) -> list[Element]:
         )
         for result in results
     )
-    return [Table("assertions", "assertions", columns, rows)]
+    undecided = [Paragraph("bad", f"{result.quantity}: {result.reason}") for result in results if result.reason]
+    return [Table("assertions", "assertions", columns, rows), *undecided]
 
 
 def ignored(label: str, entries: Sequence[str]) -> list[Element]:
