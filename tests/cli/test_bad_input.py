@@ -62,7 +62,6 @@ LINES = [
     ("flops --reconcile fvcore", "fvcore"),
     ("flops --reconcile fvcore:nobody", "nobody"),
     ("flops --image-size 32 --backward", "--backward"),
-    ("flops --assert backward-macs<1G", "backward-macs"),
     ("summary --model net.py:Net --depth 18", "--model cannot be combined with --depth"),
     ("flops --model net.py:Net --arch resnet18", "--model cannot be combined with --arch"),
     ("summary --model net.py:Net --repeat 1,1,1,1", "--model cannot be combined with --repeat"),

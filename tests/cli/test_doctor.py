@@ -215,7 +215,7 @@ def test_every_format(
     target = tmp_path / f"doctor.{suffix}"
     assert main(["doctor", "-o", str(target)]) == 1
     text = target.read_text(encoding="utf-8")
-    start = {"json": "{", "csv": "capability,", "md": "# resnet-cli", "svg": "<svg", "txt": "resnet-cli 0.1.0"}[suffix]
+    start = {"json": "{", "csv": "key,name,", "md": "# resnet-cli", "svg": "<svg", "txt": "resnet-cli 0.1.0"}[suffix]
     assert text.startswith(start)
     assert capsys.readouterr().out == ""
 
