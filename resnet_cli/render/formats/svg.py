@@ -25,7 +25,7 @@ _CLASSES = {
 
 
 def to_svg(page: Document) -> str:
-    """The page in a frame; the reader's light or dark theme decides on the colours."""
+    """The document in a frame, in the light or dark theme of the viewer."""
     drawn = list(lines(page, _ROOM, Charset()))
     columns = max((sum(width(text) for text, _ in line) for line in drawn), default=0)
     wide, high = round(columns * _CELL) + 2 * _MARGIN, len(drawn) * _LINE + 2 * _MARGIN
@@ -57,7 +57,7 @@ def _rules(colours: dict[str, str]) -> Iterator[str]:
 
 
 def _marks(line: TextLine, top: int) -> Iterator[str]:
-    """What stands on a line: each word run at its own column, so that columns align in any font."""
+    """The marks of a line: each run of words at its own column, so that columns align in any font."""
     column = 0
     for text, role in line:
         # Two spaces part two columns: each run is placed by itself.
