@@ -1,42 +1,48 @@
-"""A command line, run in this process as the shell would run it, and what any of them has to keep to."""
+"""A command line, run in this process, and what holds of every one of them."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
+import hashlib
 import io
-import json
 import os
-import re
 import signal
-import sys
-import tempfile
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import BinaryIO, NoReturn
+
+from hypothesis import HealthCheck, settings
 
 from resnet_cli.cli import main
+from tests.helpers.cli_examples import Reached
 
-PATIENCE_S = 60.0  # far beyond what any case takes: who exceeds it waits for what never comes
-RAN = (0, 1)  # it is so, a check failed
+TIMEOUT_S = 60.0  # far beyond what any case takes
+ASKED = os.environ.get("FUZZ_CASES")
+CASES = int(ASKED or 36)  # for each command
+OK = (0, 1)
+
+
+def fuzzed(cases: int) -> settings:
+    """Settings of a test: the same cases each time, unless FUZZ_CASES asks for more."""
+    return settings(
+        max_examples=max(1, cases),
+        derandomize=ASKED is None,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class HungError(BaseException):
-    """A command waits for what never comes. No Exception, so that nothing on the way takes it for one of its own."""
+    """A command waits for what never comes."""
 
 
-@contextmanager
-def watched(seconds: float = PATIENCE_S) -> Iterator[None]:
-    """Interrupt what takes longer, system calls included."""
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise HungError(f"still running after {seconds:g} s")
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    def interrupt(*_: object) -> None:
+        raise HungError
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, TIMEOUT_S)
     try:
         yield
     finally:
@@ -44,116 +50,40 @@ def watched(seconds: float = PATIENCE_S) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    arguments: tuple[str, ...]
-    code: int
-    out: bytes
-    err: str
+def snapshot(folder: Path) -> dict[str, str]:
+    """The content of every file, by its name."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in folder.iterdir()
+        if path.name != "__pycache__"
+    }
 
 
-@contextmanager
-def _descriptor(number: int, file: BinaryIO) -> Iterator[None]:
-    """A standard stream, down to its descriptor: /dev/stdout and C libraries go there too."""
-    kept = os.dup(number)
-    os.dup2(file.fileno(), number)
-    try:
-        yield
-    finally:
-        os.dup2(kept, number)
-        os.close(kept)
+def check(line: Sequence[str]) -> int:
+    """Run a line, whose measurement is replaced by `Reached`, and see that it ends as any line has to.
 
-
-@contextmanager
-def _stream(name: str, number: int) -> Iterator[None]:
-    before = getattr(sys, name)
-    own = io.TextIOWrapper(os.fdopen(os.dup(number), "wb"), encoding="utf-8", errors="replace")
-    setattr(sys, name, own)
-    try:
-        yield
-    finally:
-        setattr(sys, name, before)
-        own.close()
-
-
-def run(arguments: Sequence[str], stdin: str = os.devnull) -> Outcome:
-    """Run it; what arrives at the three standard descriptors is caught."""
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        Path(stdin).open("rb") as empty,
-        _descriptor(0, empty),
-        _descriptor(1, out),
-        _descriptor(2, err),
-        _stream("stdout", 1),
-        _stream("stderr", 2),
-        watched(),
-    ):
-        try:
-            code = main(list(arguments))
-        except SystemExit as left:  # a closed pipe leaves so
-            code = int(left.code or 0)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        out.seek(0)
-        err.seek(0)
-        return Outcome(tuple(arguments), code, out.read(), err.read().decode("utf-8"))
-
-
-def check(outcome: Outcome) -> None:
-    """What holds of every command line.
+    Returns:
+        The exit code; 0 where the measurement was reached.
 
     Raises:
         AssertionError: it ended in another way than it may.
     """
-    assert outcome.code in (*RAN, 2), outcome
-    if any(argument.endswith("/dev/stderr") for argument in outcome.arguments) and outcome.code in RAN:
-        return  # the result is where it should be
-    assert "Traceback" not in outcome.err, outcome
-    assert all(character.isprintable() or character == "\n" for character in outcome.err), outcome
-    lines = outcome.err.splitlines()
-    if outcome.code in RAN:
-        assert all(line.startswith(("note: ", "warning: ")) for line in lines), outcome
-        _check_output(outcome)
-        return
-    assert outcome.out == b"", outcome
-    assert lines, outcome
-    assert lines[0].startswith("error: "), outcome
-    assert len(lines[0]) > len("error: "), outcome
-    detail = lines[1:-1] if len(lines) > 1 and lines[-1].startswith("hint: ") else lines[1:]
-    # Only a network of the user has lines of its own to show.
-    assert not detail or "--model" in " ".join(outcome.arguments), outcome
-    assert all(line.startswith("  ") for line in detail), outcome
-
-
-def _check_output(outcome: Outcome) -> None:
-    if outcome.out.startswith(b"\x89PNG\r\n\x1a\n"):  # a picture is no text
-        return
-    text = outcome.out.decode("utf-8")
-    assert "Traceback" not in text, outcome
-    if not text or text.startswith("Usage:"):
-        return
-    form = _format(outcome.arguments)
-    if form == "json":
-        assert str(json.loads(text, parse_constant=_refuse)["schema"]).startswith("resnet-cli/"), outcome
-    elif form == "csv":
-        assert len({len(row) for row in csv.reader(io.StringIO(text))}) == 1, outcome
-    elif form == "svg":
-        ET.fromstring(text)
-    else:
-        assert all(character.isprintable() or character == "\n" for character in text), outcome
-
-
-def _refuse(name: str) -> NoReturn:
-    raise AssertionError(f"{name} in JSON")
-
-
-def _format(arguments: Sequence[str]) -> str:
-    """The last --format that was asked for."""
-    found = "terminal"
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        if option in ("--format", "-f"):
-            found = value.strip().lower()
-        elif match := re.fullmatch(r"--format=(.*)", option, re.DOTALL):
-            found = match[1].strip().lower()
-    return found
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _watched():
+        try:
+            code = main(list(line))
+        except Reached:
+            return 0
+        except SystemExit as left:
+            code = int(left.code or 0)
+    lines = err.getvalue().splitlines()
+    assert code in (*OK, 2), (line, code, lines)
+    assert all(character.isprintable() or character == "\n" for character in err.getvalue()), (line, lines)
+    if code in OK:
+        assert all(text.startswith(("note: ", "warning: ")) for text in lines), (line, lines)
+        return code
+    assert out.getvalue() == "", line
+    errors = [number for number, text in enumerate(lines) if text.startswith("error: ")]
+    assert errors, (line, lines)
+    assert not any("Traceback" in text for text in lines[errors[0] :]), (line, lines)
+    return code
