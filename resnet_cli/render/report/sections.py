@@ -16,6 +16,7 @@ from resnet_cli.render.charts.grouping import NetworkResults
 from resnet_cli.render.charts.panel import Panel
 from resnet_cli.render.document import Document, ViewOptions
 from resnet_cli.render.pages import page
+from resnet_cli.results.checkpoint import CheckpointResult
 
 if TYPE_CHECKING:
     from resnet_cli.results.registry import Result
@@ -86,7 +87,8 @@ def _tables(networks: Sequence[NetworkResults], slot: str | None, view: ViewOpti
         view = replace(view, levels=_BENCH_LEVELS)
     for network in networks:
         result = None if slot is None else getattr(network, slot)
-        if result is not None:
+        in_checkpoint = any(isinstance(other, CheckpointResult) and other.summary is result for other in network.others)
+        if result is not None and not in_checkpoint:  # the page of the checkpoint shows its summary
             yield network.label, page(result, view)
 
 
