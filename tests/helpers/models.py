@@ -30,7 +30,8 @@ from resnet_cli.results.summary import Layer, SummaryResult
 CPU = torch.device("cpu")
 IMAGE: Shape = (1, 3, 224, 224)
 MEMBERS = tuple(FAMILY)
-DEPTHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+DEPTHS = ("resnet18", "resnet50")
+SAMPLE = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2")  # a member of each kind
 
 
 def summary_of(

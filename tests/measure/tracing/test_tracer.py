@@ -23,7 +23,7 @@ from resnet_cli.network.resnet import build
 from tests.helpers.models import (
     DEPTHS,
     IMAGE,
-    MEMBERS,
+    SAMPLE,
     Functional,
     Holder,
     Residual,
@@ -98,7 +98,7 @@ def test_the_peak_names_the_module_that_ran() -> None:
     assert [call.peak for call in found.root.modules()] == [9 * 64, 64, 9 * 64, 9 * 64]
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_inference_peaks_where_torchvision_does(name: str) -> None:
     theirs = tracer.run(meta_copy(torchvision_network(name)), (on_meta(*IMAGE),))
     assert summary_of_member(name).memory.inference_peak_bytes == theirs.peak
@@ -107,10 +107,7 @@ def test_inference_peaks_where_torchvision_does(name: str) -> None:
 # Storage liveness and saved_tensors_hooks on torchvision's networks, torch 2.15, in MB.
 MEASURED = {
     "resnet18": (6.42, 21.62),
-    "resnet34": (6.42, 31.68),
     "resnet50": (10.44, 85.52),
-    "resnet101": (10.44, 126.67),
-    "resnet152": (10.44, 177.43),
 }
 
 
@@ -147,10 +144,7 @@ def test_a_training_step_costs_what_torch_measured(name: str) -> None:
     # FlopCounterMode, forward and backward (no gradient towards the image), seen with torch 2.15.
     both = {
         "resnet18": 10_648_412_160,
-        "resnet34": 21_746_540_544,
         "resnet50": 24_299_077_632,
-        "resnet101": 46_572_404_736,
-        "resnet152": 68_845_731_840,
     }
     flops, summary = flops_of_member(name), summary_of_member(name)
     assert flops.backward_flops is not None
@@ -208,7 +202,7 @@ def test_a_trace_needs_no_garbage_collector() -> None:
 
 # Araujo et al. 2019, "Computing Receptive Fields of Convolutional Neural Networks" (doi:10.23915/distill.00021),
 # has 483, 1027 and 1507 for the v1 bottlenecks; those of v1.5 and the basic blocks were worked out by its formula.
-FIELDS = {"resnet18": 435, "resnet34": 899, "resnet50": 427, "resnet101": 971, "resnet152": 1451}
+FIELDS = {"resnet18": 435, "resnet50": 427}
 FIELDS_V1 = {"resnet50": 483, "resnet101": 1027, "resnet152": 1507}
 
 
