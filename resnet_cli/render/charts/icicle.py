@@ -19,7 +19,7 @@ from resnet_cli.results.summary import Layer, SummaryResult
 WIDTH = 1080.0
 ROW = 25.0
 _THINNEST = 0.35  # pixels; a narrower node is left out, and its parent shows through
-_OWN = ":own"  # suffix of the path under which a benchmark times the operators that a forward runs itself
+_OWN = ":own"  # suffix of the path under which a benchmark times several operators that a forward runs itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,8 @@ def _layer_node(layer: Layer, times: Mapping[tuple[str, int], float]) -> Node:
 def _operators_node(operators: list[Layer], parent: Layer, times: Mapping[tuple[str, int], float]) -> Node:
     names = ", ".join(dict.fromkeys(operator.name for operator in operators))
     first = operators[0]
-    values = _values(operators, times.get((f"{parent.path}{_OWN}", parent.call)))
+    path = first.path if len(operators) == 1 else f"{parent.path}{_OWN}"
+    values = _values(operators, times.get((path, parent.call)))
     return Node(names, first.path, first.layer_type, role_of(first.layer_type), values, ())
 
 

@@ -1,7 +1,7 @@
-"""Where the time goes: a clock at each layer, inside of whole forwards.
+"""Time of each layer, measured inside whole forwards.
 
-A layer that is timed alone finds its input in the cache and its neighbours gone; here it runs where it stands. Clocks
-cost time too, so forwards with and without them take turns and both are told.
+A layer that is timed alone finds its input in the cache and the caches free of its neighbours' data; here it runs in
+place. Timers cost time too, so forwards with and without them take turns, and both times are in the result.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from itertools import chain
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.bench.estimators import MIN_SAMPLES, median_interval, quantile
-from resnet_cli.measure.bench.layers.module_timers import CallSite, ModuleTimers, own_ops
+from resnet_cli.measure.bench.layers.module_timers import ModuleTimers, own_ops
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits, Progress, sample, warm_up
 from resnet_cli.measure.bench.workload import INFERENCE, Workload
+from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
 from resnet_cli.results.summary import Layer
 
@@ -30,28 +31,26 @@ def layer_times(
     ceiling: Ceiling | None = None,
     progress: Progress,
 ) -> LayerTimes:
-    """Where the time of a forward goes. Ctrl-C ends it and keeps the whole forwards.
+    """Time of each layer of a forward. Ctrl-C ends the sampling and keeps the whole forwards.
 
-    On a GPU the times are those between marks in its queue: where the host enqueues more slowly than the GPU works,
-    they hold the wait for the host too, as the forward does.
+    On a GPU the times are those between events in its queue: where the host enqueues more slowly than the GPU works,
+    they include the wait for the host, as the time of the forward does.
 
     Args:
         workload: the network, for inference; it is left without hooks.
         batch_size: images.
         root: the layer tree of the same network at the same shape.
         clock: of the device.
-        limits: when to stop; the forward with clocks over the one without is what has to be sharp.
-        ceiling: by which a layer is memory-bound or compute-bound; None: that is not said.
-        progress: is told between two forwards.
+        limits: when to stop; the interval is that of the ratio of the forward with timers to the one without.
+        ceiling: by which a layer is memory-bound or compute-bound; None: `bound` is None.
+        progress: called with a line of text between two forwards.
 
     Raises:
         ResnetCliError: the workload is a training step.
         KeyboardInterrupt: before a few forwards were measured.
     """
     if workload.mode != INFERENCE:
-        raise ResnetCliError(
-            "the time by layer is that of an inference", "leave out --layers, or take --mode inference"
-        )
+        raise ResnetCliError("times of layers are measured in inference only", "use `mode=inference`")
     with workload.running():
         call = workload.call(batch_size)
         forwards = _Forwards(ModuleTimers(workload.model, clock), call)
@@ -65,7 +64,7 @@ def layer_times(
     spent = forwards.spent(rounds)
     rows = _Rows(spent, ceiling, max(root.macs, 1), limits.confidence).of(root, 0)
     if not rows:
-        raise ResnetCliError("this network runs none of its layers as modules", "leave out --layers")
+        raise ResnetCliError("this network runs none of its layers as modules, so they cannot be timed")
     whole = rows[0].time_s
     return LayerTimes(
         batch_size=batch_size,
@@ -83,31 +82,31 @@ def _median(values: Sequence[float]) -> float:
 
 
 class _Forwards:
-    """Calls with clocks; their figures are read when the device is done, at the next call at the latest."""
+    """Calls with timers; their times are read when the device is synchronized, at the next call at the latest."""
 
-    def __init__(self, instruments: ModuleTimers, call: Callable[[], object]) -> None:
-        self._instruments, self._call = instruments, call
+    def __init__(self, timers: ModuleTimers, call: Callable[[], object]) -> None:
+        self._timers, self._call = timers, call
         self._spent: list[Mapping[CallSite, float]] = []
         self._unread = False
 
     def __call__(self) -> object:
         self._read()
-        with self._instruments:
+        with self._timers:
             output = self._call()
         self._unread = True
         return output
 
     def _read(self) -> None:
         if self._unread:
-            self._spent.append(self._instruments.spent())
+            self._spent.append(self._timers.spent())
         self._unread = False
 
     def forget(self) -> None:
-        """The calls so far do not count."""
+        """Drop the calls so far."""
         self._spent, self._unread = [], False
 
     def spent(self, count: int) -> list[Mapping[CallSite, float]]:
-        """Of the first calls; one that was broken off is none of them."""
+        """Of the first `count` calls; an interrupted one is not among them."""
         if len(self._spent) < count:
             self._read()
         return self._spent[:count]
@@ -118,10 +117,10 @@ class _Rows:
     """The rows of a layer tree.
 
     A disturbance seldom hits a certain layer and often hits the forward, so medians do not add up. The time of a
-    module with modules below is what the medians of its parts add up to, with that of what is left between them.
+    module with children is therefore the sum of the medians of its parts and of what is left between them.
 
     Args:
-        spent: seconds by place, of each forward.
+        spent: seconds by call site, of each forward.
         ceiling: of the device.
         macs: of the whole forward.
         confidence: of the intervals.
@@ -134,41 +133,44 @@ class _Rows:
 
     def of(self, layer: Layer, depth: int) -> list[LayerTime]:
         """A layer's row and those of all below it, its shares not yet known; what no forward ran has none."""
-        place = (layer.path, layer.call)
-        if layer.is_operator or not self._ran(place):
+        site = CallSite(layer.path, layer.call)
+        if layer.is_operator or not self._ran(site):
             return []
         below = [rows for child in layer.children if (rows := self.of(child, depth + 1))]
-        # One without an output is none, but what the module holds itself.
+        parts = [CallSite(rows[0].path, rows[0].call) for rows in below]
+        # One without an output stands for the parameters that the module holds itself.
         operators = [child for child in layer.children if child.is_operator and child.output_shape is not None]
-        if operators and self._ran(own := (own_ops(layer.path), layer.call)):
+        if operators and self._ran(own := own_ops(site)):
             names = ", ".join(dict.fromkeys(child.name for child in operators))
-            below.append([self._row(own, names, names, operators, depth + 1)])
-        row = self._row(place, layer.name, layer.layer_type, [layer], depth)
+            row = self._row(own, names, names, operators, depth + 1)
+            # A single operator has the path that it has in every other layer tree.
+            below.append([replace(row, path=operators[0].path) if len(operators) == 1 else row])
+            parts.append(own)
+        row = self._row(site, layer.name, layer.layer_type, [layer], depth)
         if not below:
             return [row]
-        parts = [(rows[0].path, rows[0].call) for rows in below]
         between = _median(
-            [max(0.0, one.get(place, 0.0) - sum(one.get(part, 0.0) for part in parts)) for one in self.spent]
+            [max(0.0, times.get(site, 0.0) - sum(times.get(part, 0.0) for part in parts)) for times in self.spent]
         )
         time_s = between + sum(rows[0].time_s for rows in below)
         return [self._timed(replace(row, is_leaf=False), time_s), *chain.from_iterable(below)]
 
-    def _ran(self, place: CallSite) -> bool:
-        return any(place in one for one in self.spent)
+    def _ran(self, site: CallSite) -> bool:
+        return any(site in times for times in self.spent)
 
-    def _row(self, place: CallSite, name: str, kind: str, parts: Sequence[Layer], depth: int) -> LayerTime:
-        """Of a leaf, as its own clock says."""
-        times = [one.get(place, 0.0) for one in self.spent]
+    def _row(self, site: CallSite, name: str, layer_type: str, parts: Sequence[Layer], depth: int) -> LayerTime:
+        """Of a leaf, from its own timer."""
+        times = [seconds.get(site, 0.0) for seconds in self.spent]
         low, high = median_interval(times, self.confidence)
         moved, operations = sum(part.bytes_moved for part in parts), sum(part.ops for part in parts)
         macs = sum(part.macs for part in parts)
         intensity = operations / moved if moved else None
         row = LayerTime(
-            path=place[0],
+            path=site.path,
             name=name,
-            layer_type=kind,
+            layer_type=layer_type,
             depth=depth,
-            call=place[1],
+            call=site.call,
             is_leaf=True,
             time_s=0.0,
             ci_low_s=low,
@@ -185,7 +187,7 @@ class _Rows:
         return self._timed(row, _median(times))
 
     def _bound(self, intensity: float | None) -> str | None:
-        """Which of both ceilings is the lower one at so many operations per byte."""
+        """The lower of both ceilings at this arithmetic intensity (operations per byte)."""
         if self.ceiling is None or intensity is None:
             return None
         return "memory" if intensity < self.ceiling.flops_per_s / self.ceiling.bytes_per_s else "compute"

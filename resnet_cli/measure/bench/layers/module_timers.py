@@ -1,10 +1,10 @@
-"""Clocks within a network: at each module, and at each operator that a forward runs outside of a leaf module."""
+"""Timers within a network: around each module call, and around the operators that other than leaf modules run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -12,119 +12,94 @@ from torch.overrides import TorchFunctionMode
 
 from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.system.devices.backend import Event
+from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack, operator_path
 
-CallSite = tuple[str, int]  # path of a module and the number of its call
 
-
-def own_ops(path: str) -> str:
-    """The path of what a module's forward does itself, beside the modules that it calls."""
-    return f"{path}:own"
+def own_ops(site: CallSite) -> CallSite:
+    """The call site of all operators that a module's forward runs itself, beside the modules that it calls."""
+    return CallSite(operator_path(site.path, "own"), site.call)
 
 
 @dataclass(slots=True)
 class _Span:
-    """From one moment to another, on the host and, where it keeps marks, on the device."""
+    """From one moment to another, on the host and, where it has events, on the device."""
 
-    place: CallSite
-    begin_mark: Event | None
+    site: CallSite
+    has_children: bool
+    begin_event: Event | None
     begin: float = 0.0
     end: float = 0.0
-    end_mark: Event | None = None
+    end_event: Event | None = None
 
     @property
     def seconds(self) -> float:
-        if self.begin_mark is not None and self.end_mark is not None:
-            return self.begin_mark.elapsed_time(self.end_mark) / 1000
+        if self.begin_event is not None and self.end_event is not None:
+            return self.begin_event.elapsed_time(self.end_event) / 1000
         return self.end - self.begin
 
 
-@dataclass(slots=True)
-class _Recording:
-    """One forward."""
-
-    spans: list[_Span] = field(default_factory=list)  # that have ended
-    running: list[tuple[_Span, bool]] = field(default_factory=list)  # and whether the module has modules below
-    calls: dict[str, int] = field(default_factory=dict)
-
-
 class ModuleTimers:
-    """A context manager that gives a network clocks, and takes them away again whatever happens.
+    """A context manager for one forward at a time, around which the network has hooks.
 
     Args:
-        model: has hooks while the context lasts.
+        model: the network.
         clock: of its device.
     """
 
     def __init__(self, model: nn.Module, clock: Clock) -> None:
         self._model, self._clock = model, clock
-        self._recording = _Recording()
+        self._spans: list[_Span] = []  # that have ended
+        self._modules = ModuleStack(model, self._enter, self._leave)
         self._stack = ExitStack()
 
     def __enter__(self) -> None:
-        """Attach the clocks."""
-        self._recording = _Recording()
-        try:
-            for path, module in self._model.named_modules():
-                has_more = next(module.children(), None) is not None
-                enter = module.register_forward_pre_hook(self._entering(path, has_more))
-                self._stack.callback(enter.remove)
-                leave = module.register_forward_hook(self._leaving, always_call=True)
-                self._stack.callback(leave.remove)
-            self._stack.enter_context(_Operators(self))
-        except BaseException:
-            self._stack.close()
-            raise
+        """Attach the timers."""
+        self._spans = []
+        self._modules = ModuleStack(self._model, self._enter, self._leave)
+        with ExitStack() as stack:
+            stack.enter_context(self._modules)
+            stack.enter_context(_Operators(self))
+            self._stack = stack.pop_all()
 
     def __exit__(self, *_: object) -> None:
-        """Take them away."""
+        """Remove the timers."""
         self._stack.close()
 
     def spent(self) -> dict[CallSite, float]:
-        """Seconds by place of the last forward; the device has to be done."""
-        found: dict[CallSite, float] = {}
-        for span in self._recording.spans:
-            found[span.place] = found.get(span.place, 0.0) + span.seconds
-        return found
+        """Seconds of the last forward by call site; the device has to be synchronized."""
+        seconds: dict[CallSite, float] = {}
+        for span in self._spans:
+            seconds[span.site] = seconds.get(span.site, 0.0) + span.seconds
+        return seconds
 
-    def _entering(self, path: str, has_more: bool) -> Callable[..., None]:
-        recording, clock = self._recording, self._clock
+    def _enter(self, site: CallSite, module: nn.Module, inputs: tuple[Any, Any]) -> _Span:
+        span = _Span(site, next(module.children(), None) is not None, self._clock.record_event())
+        span.begin = self._clock.now()  # the last thing before the forward, as the other one is the first after it
+        return span
 
-        def enter(_: nn.Module, __: Any) -> None:
-            number = recording.calls[path] = recording.calls.get(path, 0) + 1
-            span = _Span((path, number), clock.record_event())
-            recording.running.append((span, has_more))
-            span.begin = clock.now()  # the last thing before the module, as the other one is the first after it
-
-        return enter
-
-    def _leaving(self, _: nn.Module, __: Any, ___: Any) -> None:
-        now = self._clock.now()
-        if self._recording.running:
-            span, _has_more = self._recording.running.pop()
-            span.end, span.end_mark = now, self._clock.record_event()
-            self._recording.spans.append(span)
+    def _leave(self, span: _Span, output: Any) -> None:
+        span.end, span.end_event = self._clock.now(), self._clock.record_event()
+        self._spans.append(span)
 
     def operator(self, call: Callable[[], Any]) -> Any:
-        """Run an operator; it is timed where the forward of a module with modules below calls it."""
-        running = self._recording.running
-        if not running or not running[-1][1]:
+        """Run an operator; it is timed where the forward of a module with children runs it."""
+        running = self._modules.running
+        if not running or not running[-1].has_children:
             return call()
-        path, number = running[-1][0].place
-        span = _Span((own_ops(path), number), self._clock.record_event())
+        span = _Span(own_ops(running[-1].site), False, self._clock.record_event())
         span.begin = self._clock.now()
         try:
             return call()
         finally:
-            span.end, span.end_mark = self._clock.now(), self._clock.record_event()
-            self._recording.spans.append(span)
+            self._leave(span, None)
 
 
 class _Operators(TorchFunctionMode):
-    """Sees the functions of torch that a forward calls, not those that they call themselves."""
+    """Intercepts the functions of torch that a forward calls, not those that they call themselves."""
 
-    def __init__(self, instruments: ModuleTimers) -> None:
+    def __init__(self, timers: ModuleTimers) -> None:
         super().__init__()
-        self._instruments = instruments
+        self._timers = timers
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self._instruments.operator(lambda: func(*args, **(kwargs or {})))
+        return self._timers.operator(lambda: func(*args, **(kwargs or {})))

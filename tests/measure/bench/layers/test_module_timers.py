@@ -1,4 +1,4 @@
-"""Clocks within a network, where its forwards do what one does not expect of them."""
+"""Timers within a network whose forwards are unusual."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ def test_figures_are_those_of_the_last_forward_alone() -> None:
     clock = SimulatedClock(queued=False)
     step = Step(clock, 1.0)
     net = nn.Sequential(step, step)
-    instruments = ModuleTimers(net, clock)
+    timers = ModuleTimers(net, clock)
     for seconds in (1.0, 0.25):
         step.seconds = seconds
-        with instruments:
+        with timers:
             net(torch.ones(1))
-        assert instruments.spent() == {("", 1): 2 * seconds, ("0", 1): seconds, ("0", 2): seconds}
+        assert timers.spent() == {("", 1): 2 * seconds, ("0", 1): seconds, ("0", 2): seconds}
 
 
 def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
     clock = SimulatedClock(queued=False)
     net = nn.Sequential(Careful(Step(clock, 1.0, ValueError()), Step(clock, 0.5)), Step(clock, 0.25))
-    instruments = ModuleTimers(net, clock)
-    with instruments:
+    timers = ModuleTimers(net, clock)
+    with timers:
         net(torch.ones(1))
-    assert instruments.spent() == {
+    assert timers.spent() == {
         ("", 1): 1.75,
         ("0", 1): 1.5,
         ("0.first", 1): 1.0,
