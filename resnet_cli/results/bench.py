@@ -51,7 +51,7 @@ class Timing:
     reason: str | None  # in words, where it was not measured
     warm_up: WarmUp | None
     wall: Distribution | None  # a request: from the call to the result, the device waited for
-    stopped: str | None  # why sampling ended: one of "sharp", "time", "interrupted"
+    stopped: str | None  # why sampling ended: one of "converged", "time", "interrupted"
     device: Distribution | None  # of the accelerator's own clock (CUDA events); None on a CPU
     launch_overhead: float | None  # host time to enqueue a call over the device's time for it; above 0.8 launch-bound
     images_per_s: float | None  # of calls in a row, the device waited for at their end only

@@ -54,7 +54,8 @@ def _timed(layer: Layer, depth: int, each_s: float, rows: list[LayerTime]) -> fl
     spent = sum(_timed(child, depth + 1, each_s, rows) for child in layer.children if not child.is_operator)
     if own:
         names = ", ".join(dict.fromkeys(child.name for child in own))
-        rows.append(_row(f"{layer.path}:own", names, names, layer.call, depth + 1, own, each_s))
+        path = own[0].path if len(own) == 1 else f"{layer.path}:own"
+        rows.append(_row(path, names, names, layer.call, depth + 1, own, each_s))
         spent += each_s
     if spent:
         rows[place] = replace(rows[place], time_s=spent, is_leaf=False)

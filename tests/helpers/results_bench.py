@@ -86,7 +86,7 @@ def timing(batch: int, wall: Distribution, *, first: float = 2.5, **changes: obj
         reason=None,
         warm_up=WarmUp(first * wall.median_s, 23, 24 * wall.median_s, True),
         wall=wall,
-        stopped="sharp",
+        stopped="converged",
         device=None,
         launch_overhead=None,
         images_per_s=rate,
@@ -218,7 +218,7 @@ def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, 
         ci_high=high,
         margin=0.01,
         verdict=verdict,
-        stopped="sharp",
+        stopped="converged",
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 

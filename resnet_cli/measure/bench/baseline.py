@@ -1,16 +1,16 @@
-"""This run against a saved one: is it slower, surely?"""
+"""This run compared with a saved one: is it significantly slower?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import dimensions, printable
+from resnet_cli.formatting import dimensions
 from resnet_cli.measure.bench.estimators import UNCLEAR, describe, independent_ratio, verdict
 from resnet_cli.results.bench import BenchResult, Timing, Versus
 from resnet_cli.results.common import Network, Note, Shape
 
-_PACE = 0.03  # change of the measured ceiling that is worth a sentence
+_PACE = 0.03  # relative change of the measured ceiling that is worth a note
 
 
 def check(
@@ -21,20 +21,20 @@ def check(
     Raises:
         ResnetCliError: it is not, or it has none of these batch sizes.
     """
-    theirs = baseline.network
-    if theirs != network:
-        other = f"of {printable(theirs.name)}" if theirs.name != network.name else "of another variant"
+    saved = baseline.network
+    if saved != network:
+        other = f"of {saved.name}" if saved.name != network.name else "of another variant"
         raise ResnetCliError(
-            f"the baseline is {other}, and this is {printable(network.name)}",
-            "a network is held against itself; --against compares two",
+            f"the baseline is {other}, and this is {network.name}",
+            "`baseline` compares a network with itself; `against` compares two",
         )
-    for what, saved, now in (
+    for what, before, now in (
         ("image size", dimensions(baseline.image), dimensions(image)),
         ("dtype", baseline.input.dtype, dtype),
         ("mode", baseline.conditions.mode, mode),
     ):
-        if saved != now:
-            raise ResnetCliError(f"the baseline has another {what}: {printable(saved)}, and this is {now}")
+        if before != now:
+            raise ResnetCliError(f"the baseline has another {what}: {before}, and this is {now}")
     known = [row.batch_size for row in baseline.timings if row.wall is not None]
     if not set(known) & set(batch_sizes):
         has = ", ".join(map(str, known)) or "none"
@@ -49,7 +49,7 @@ def against_baseline(result: BenchResult, baseline: BenchResult, fail_above: flo
     Args:
         result: this run.
         baseline: the saved one, checked.
-        fail_above: the slowdown that may be, 0.05 for 5 %; None: as much as the intervals are allowed to be wide.
+        fail_above: the slowdown that is allowed, 0.05 for 5%; None: the width that intervals may have.
     """
     band = result.ci_width if fail_above is None else fail_above
     saved = {row.batch_size: row for row in baseline.timings}
@@ -63,43 +63,43 @@ def against_baseline(result: BenchResult, baseline: BenchResult, fail_above: flo
 def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Versus:
     assert row.wall is not None
     assert saved.wall is not None
-    # From the samples, not from what the file says of them.
-    theirs = describe(saved.wall.samples_s, result.confidence)
-    ratio, low, high = independent_ratio(row.wall, theirs)
-    found = verdict(low, high, band)
+    # From the samples, whatever statistics the file has.
+    saved_time = describe(saved.wall.samples_s, result.confidence)
+    ratio, low, high = independent_ratio(row.wall, saved_time)
+    outcome = verdict(low, high, band)
     notes: tuple[Note, ...] = ()
-    if found == UNCLEAR:
+    if outcome == UNCLEAR:
         text = (
-            f"batch {row.batch_size}: the interval reaches across the limit of {100 * band:g} %, so it cannot be told; "
-            "a longer --max-time makes it narrower"
+            f"batch {row.batch_size}: inconclusive, the CI crosses the limit of {100 * band:g}%; "
+            "a longer `max_time` narrows it"
         )
-        notes = (Note("note", text),)
+        notes = (Note("note", text, "baseline-inconclusive"),)
     return Versus(
         batch_size=row.batch_size,
         method="baseline",
         model="this run",
         reference="the baseline",
         model_time=row.wall,
-        reference_time=theirs,
+        reference_time=saved_time,
         ratio=ratio,
         ci_low=low,
         ci_high=high,
         margin=band,
-        verdict=found,
+        verdict=outcome,
         stopped=None,
         notes=notes,
     )
 
 
 def fails(comparisons: tuple[Versus, ...], fail_above: float | None) -> bool:
-    """Whether a slowdown lies beyond the limit with its whole interval."""
+    """Whether the whole interval of a slowdown is beyond the limit."""
     return fail_above is not None and any(
         one.ci_low > 1 + fail_above for one in comparisons if one.method == "baseline"
     )
 
 
 def differences(result: BenchResult, baseline: BenchResult) -> Iterator[Note]:
-    """What is not the same about the two machines, so that a ratio may be the machine's and not the network's."""
+    """Notes on differences between the two machines: a ratio may be theirs and not the network's."""
     now, then = result.environment, baseline.environment
     facts = (
         ("device", then.device_name, now.device_name),
@@ -110,25 +110,27 @@ def differences(result: BenchResult, baseline: BenchResult) -> Iterator[Note]:
         ("precision", baseline.conditions.precision, result.conditions.precision),
         ("instructions", str(baseline.conditions.instructions), str(result.conditions.instructions)),
     )
-    changed = [f"{what} {printable(before)} → {after}" for what, before, after in facts if before != after]
+    changed = [f"{what} {before} → {after}" for what, before, after in facts if before != after]
     if changed:
-        yield Note("warning", f"the baseline was measured elsewhere: {'; '.join(changed)}")
+        yield Note(
+            "warning",
+            f"the baseline was measured under other conditions: {'; '.join(changed)}",
+            "baseline-conditions-differ",
+        )
     yield from _pace(result, baseline)
 
 
 def _pace(result: BenchResult, baseline: BenchResult) -> Iterator[Note]:
-    """Whether the machine itself went at another pace: no interval of a run knows what the next run will meet."""
+    """Whether the speed of the machine itself changed, which no interval of a single run includes."""
     now, then = result.ceiling, baseline.ceiling
     if now is None or then is None:
-        yield Note(
-            "note",
-            "two runs may meet the same machine at another pace, which only the ceiling would show (--no-ceiling)",
-        )
+        text = "the speed of the machine may differ between two runs; only the measured peak would show it"
+        yield Note("note", text, "machine-speed-unknown")
         return
     change = now.flops_per_s / then.flops_per_s - 1
     if abs(change) > _PACE:
-        yield Note(
-            "warning",
-            f"the machine itself was {abs(100 * change):.0f} % {'faster' if change > 0 else 'slower'} than for the "
-            "baseline, by its ceiling: the difference may be its own",
+        text = (
+            f"the measured peak of this machine is {abs(100 * change):.0f}% {'higher' if change > 0 else 'lower'} than "
+            "in the baseline, which may explain the difference"
         )
+        yield Note("warning", text, "machine-speed-differs")

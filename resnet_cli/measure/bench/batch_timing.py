@@ -1,4 +1,4 @@
-"""One batch size: warm it up, sample it, say what came out; or say why it could not run."""
+"""Times of one batch size: warm-up, samples, statistics; or the reason why it did not run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from resnet_cli.results.common import Note
 MEASURED, OUT_OF_MEMORY, FAILED = "measured", "out of memory", "failed"
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|not enough memory", re.IGNORECASE)
-_QUEUED_S = 1.0  # seconds of calls in a row
-_MOST_QUEUED = 1000  # a longer queue makes the host wait
+_BACK_TO_BACK_S = 1.0  # of calls without a wait between them
+_MAX_BACK_TO_BACK = 1000  # calls; bounds the time, since the launch queue is full long before
 
 
 class NotRunError(Exception):
@@ -41,7 +41,7 @@ class NotRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WarmCall:
-    """A call that has been called until its times stood still."""
+    """A call that has been warmed up."""
 
     call: Call
     start: WarmUp
@@ -49,10 +49,10 @@ class WarmCall:
 
 
 def require_memory(batch_size: int, demand: WorkloadCost, available: int | None) -> None:
-    """Nothing is tried that cannot fit: a system without memory kills processes instead of refusing.
+    """Raise for a batch that cannot fit, before it runs: Linux kills processes rather than refuse memory.
 
     Raises:
-        NotRunError: it needs more than there is.
+        NotRunError: it needs more than is free.
     """
     needed = demand.bytes_at(batch_size)
     if available is not None and needed > available:
@@ -75,25 +75,19 @@ def warm_up_batch(workload: Workload, batch_size: int, clock: Clock, limits: Lim
         raise as_not_run(error, clock) from error
     notes = []
     if not finite:
-        notes.append(
-            Note(
-                "warning",
-                f"batch {batch_size}: the output has NaN or infinity, so the time may not be that of real work",
-            )
-        )
+        text = f"batch {batch_size}: the output has NaN or infinity, so the time may not be that of real inputs"
+        notes.append(Note("warning", text, "output-not-finite"))
     if not start.converged:
-        notes.append(
-            Note(
-                "note",
-                f"batch {batch_size}: the times did not stand still within {start.calls} calls of warm-up; "
-                "what still changed is in the interval",
-            )
+        text = (
+            f"batch {batch_size}: timings had not stabilised after {start.calls} warm-up calls; "
+            "the CI includes the remaining drift"
         )
+        notes.append(Note("note", text, "warm-up-not-converged"))
     return WarmCall(call, start, tuple(notes))
 
 
 def as_not_run(error: Exception, clock: Clock) -> NotRunError:
-    """Why a call did not run, in a sentence; memory that it took is given back."""
+    """The reason why a call did not run, in one line; memory that it took is released."""
     no_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     lines = str(error).strip().splitlines()
     text = " ".join(lines[0].split()) if lines else type(error).__name__
@@ -114,17 +108,17 @@ def time_batch(
     available: int | None = None,
     progress: Progress,
 ) -> Timing:
-    """Everything that is said of one batch size.
+    """Time a batch size.
 
     Args:
-        workload: the network and what it is given.
+        workload: the network and its input.
         batch_size: images.
         clock: of the device.
         limits: when to stop.
         demand: its arithmetic and memory.
-        ceiling: of this device in this dtype, None where it was not measured.
-        available: bytes that may be taken, None where that cannot be told.
-        progress: is told between samples.
+        ceiling: of this device in this dtype; None: not measured.
+        available: bytes that may be allocated; None: unknown.
+        progress: called with a line of text between samples.
 
     Raises:
         KeyboardInterrupt: before anything was measured.
@@ -160,14 +154,14 @@ def timing(
     ceiling: Ceiling | None,
     confidence: float,
 ) -> Timing:
-    """What the samples of a call say; on an accelerator its rate is then measured with a full queue."""
-    wall = describe([one.wall_s for one in samples], confidence)
-    on_device = [one.device_s for one in samples if one.device_s is not None]
+    """Statistics of samples; on an accelerator the throughput is then measured with a full queue."""
+    wall = describe([taken.wall_s for taken in samples], confidence)
+    on_device = [taken.device_s for taken in samples if taken.device_s is not None]
     device = describe(on_device, confidence) if len(on_device) == len(samples) else None
-    enqueue = quantile(sorted(one.enqueue_s for one in samples), 0.5)
+    enqueue = quantile(sorted(taken.enqueue_s for taken in samples), 0.5)
     images_per_s = batch_size * len(samples) / sum(wall.samples_s)
     if device_backend(workload.device).is_accelerator and stopped != "interrupted":
-        calls = max(10, min(_MOST_QUEUED, int(_QUEUED_S / wall.median_s)))
+        calls = max(10, min(_MAX_BACK_TO_BACK, int(_BACK_TO_BACK_S / wall.median_s)))
         in_a_row = time_back_to_back(clock, ready.call, calls)
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
     flops = demand.flops_at(batch_size)
@@ -194,7 +188,7 @@ def timing(
 
 
 def not_measured(batch_size: int, demand: WorkloadCost, failure: NotRunError) -> Timing:
-    """The row of a batch that could not run."""
+    """The row of a batch that did not run."""
     return Timing(
         batch_size=batch_size,
         status=failure.status,

@@ -1,4 +1,4 @@
-"""Two networks call by call in turn: what disturbs one disturbs the other, and the ratio stays."""
+"""Two networks timed call by call in turn: a disturbance affects both, and hardly their ratio."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from resnet_cli.results.bench import Ceiling, Timing, Versus
 
 
 def interleaved(
-    ours: Workload,
-    theirs: Workload,
+    model: Workload,
+    reference: Workload,
     names: tuple[str, str],
     batch_size: int,
     clock: Clock,
@@ -24,36 +24,36 @@ def interleaved(
     available: int | None = None,
     progress: Progress,
 ) -> tuple[Timing, Versus | None]:
-    """Our row, and how it compares; no comparison where one of the two does not run.
+    """The row of the model, and its comparison with the reference; None where one of the two does not run.
 
-    They are the same where the interval of the ratio lies within the width that sampling goes on for.
+    The verdict is SAME where the interval of the ratio is within the target width.
 
     Args:
-        ours: our network.
-        theirs: the other one, with the same mode, dtype and device.
+        model: the network under test.
+        reference: the other one, in the same mode and dtype on the same device.
         names: of both.
         batch_size: images.
         clock: of the device.
         limits: when to stop.
-        demand: of ours; the other one is taken for as large.
+        demand: of the model; the reference is assumed to be as large.
         ceiling: of the device.
-        available: bytes that may be taken.
-        progress: is told between two rounds.
+        available: bytes that may be allocated.
+        progress: called with a line of text between two rounds.
 
     Raises:
         KeyboardInterrupt: before anything was measured.
     """
     try:
         batch_timing.require_memory(batch_size, demand, None if available is None else available // 2)
-        with ours.running():
-            ready = batch_timing.warm_up_batch(ours, batch_size, clock, limits, progress)
-            other = batch_timing.warm_up_batch(theirs, batch_size, clock, limits, progress)
+        with model.running():
+            ready = batch_timing.warm_up_batch(model, batch_size, clock, limits, progress)
+            other = batch_timing.warm_up_batch(reference, batch_size, clock, limits, progress)
             try:
                 taken = sample(clock, [ready.call, other.call], limits, progress, f"batch {batch_size}: ")
             except Exception as error:
                 raise batch_timing.as_not_run(error, clock) from error
             row = batch_timing.timing(
-                ours, batch_size, clock, ready, taken.series[0], taken.stopped, demand, ceiling, limits.confidence
+                model, batch_size, clock, ready, taken.series[0], taken.stopped, demand, ceiling, limits.confidence
             )
     except batch_timing.NotRunError as failure:
         return batch_timing.not_measured(batch_size, demand, failure), None

@@ -1,4 +1,4 @@
-"""Samples until the answer is sharp: warm-up until the times stand still, then calls in turn."""
+"""Warm-up until the times have settled, then samples of calls in turn until their confidence interval is narrow."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from resnet_cli.results.bench import WarmUp
 Call = Callable[[], object]
 Progress = Callable[[str], None]
 
-SHARP, TIME, INTERRUPTED = "sharp", "time", "interrupted"
-_TOLD_EVERY = 0.5  # seconds between two words on the progress
-_LOOK_EVERY = 0.5  # seconds between two looks at the interval, or more, …
-_LOOK_GROWTH = 1.1  # … until there are so many times as many samples …
-_LOOK_SHARE = 0.05  # … and the looks take no more than this share of the time
-_CONVERGED_CHECKS = 3  # in a row: who looks often sees one that is sharp by chance, and that misses more often
-_FEWEST_SAMPLES = 40
-_FEWEST_CALLS = 3  # of a warm-up
+CONVERGED, TIME, INTERRUPTED = "converged", "time", "interrupted"
+_REPORT_EVERY = 0.5  # seconds between two lines of progress
+_CHECK_EVERY = 0.5  # seconds between two checks of the interval, or more, …
+_CHECK_GROWTH = 1.1  # … until there are so many times as many samples …
+_CHECK_SHARE = 0.05  # … and the checks take no more than this share of the time
+_CONVERGED_CHECKS = 3  # in a row: one of many intervals is narrow by chance
+_MIN_SAMPLES = 40
+_MIN_CALLS = 3  # of a warm-up
 _WARM_AFTER = 0.2  # seconds of work in which a device that idled raises its clocks
-_SHORTEST_WINDOW, _LONGEST_WINDOW = 2, 10  # calls
+_MIN_WINDOW, _MAX_WINDOW = 2, 10  # calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Limits:
     """When sampling ends.
 
     Args:
-        ci_width: when the interval is narrower than this share of the median …
-        max_time_s: … or after so many seconds, whatever it says.
-        min_time_s: but not before: what changes more slowly than a run lasts cannot be seen in it.
+        ci_width: when the confidence interval is narrower than this fraction of the median …
+        max_time_s: … or after so many seconds in any case.
+        min_time_s: but not before: a short run cannot show slow changes.
     """
 
     ci_width: float = 0.01
@@ -61,24 +61,24 @@ def _silent(text: str) -> None: ...
 
 
 def warm_up(clock: Clock, call: Call, limits: Limits, progress: Progress = _silent, name: str = "") -> WarmUp:
-    """Call until the times stand still, or a quarter of the time is over; the first call may take as long as it does.
+    """Call until the times have settled, or a quarter of the time is over; the first call may take any time.
 
     Raises:
-        KeyboardInterrupt: the user has had enough; nothing was measured yet.
+        KeyboardInterrupt: Ctrl-C; nothing was measured yet.
     """
     begin = clock.now()
     times = [timed(clock, call).wall_s]
     budget = limits.max_time_s / 4
     steady = False
-    told = since = clock.now()
-    while len(times) < _FEWEST_CALLS or clock.now() - since < budget:
+    reported = since = clock.now()
+    while len(times) < _MIN_CALLS or clock.now() - since < budget:
         times.append(timed(clock, call).wall_s)
         now = clock.now()
         steady = is_steady(times[1:], _window(times, budget))
         if steady and now - since >= min(_WARM_AFTER, budget / 2):
             break
-        if now - told >= _TOLD_EVERY:
-            told = now
+        if now - reported >= _REPORT_EVERY:
+            reported = now
             progress(f"{name}warming up, {len(times)} calls")
     return WarmUp(times[0], len(times), clock.now() - begin, steady)
 
@@ -86,14 +86,14 @@ def warm_up(clock: Clock, call: Call, limits: Limits, progress: Progress = _sile
 def _window(times: Sequence[float], budget: float) -> int:
     """Calls to hold against as many before them; fewer where calls are so long that the time would not do for more."""
     fastest = min(times)
-    fit = _LONGEST_WINDOW if fastest <= 0 else int(min(budget / fastest / 3, _LONGEST_WINDOW))
-    return max(_SHORTEST_WINDOW, fit)
+    fit = _MAX_WINDOW if fastest <= 0 else int(min(budget / fastest / 3, _MAX_WINDOW))
+    return max(_MIN_WINDOW, fit)
 
 
 def sample(
     clock: Clock, calls: Sequence[Call], limits: Limits, progress: Progress = _silent, name: str = ""
 ) -> Sampled:
-    """Samples of calls in turn, each round in the other direction, until every interval is sharp.
+    """Samples of calls in turn, each round in the other direction, until every interval is narrow.
 
     Of one call it is the interval of the median, of several those of the ratios to the first one. Ctrl-C ends it and
     keeps the whole rounds.
@@ -102,27 +102,26 @@ def sample(
         clock: of the device.
         calls: warm ones.
         limits: when to stop.
-        progress: is told between two rounds, never while a sample is taken.
-        name: what the text for it begins with.
+        progress: called with a line of text between two rounds, never while a sample is taken.
+        name: prefix of that text.
     """
     taken: list[list[Sample]] = [[] for _ in calls]
     begin = clock.now()
-    told = begin
+    reported = begin
     stopped = TIME
     order = list(range(len(calls)))
-    looks = StoppingRule(clock, limits, begin)
+    rule = StoppingRule(clock, limits, begin)
     with without_collection():
         try:
             while (now := clock.now()) - begin < limits.max_time_s or not taken[0]:
-                if looks.should_check(now, len(taken[0])) and looks.converged(taken):
-                    stopped = SHARP
+                if rule.should_check(now, len(taken[0])) and rule.converged(taken):
+                    stopped = CONVERGED
                     break
-                if now - told >= _TOLD_EVERY:
-                    told = now
+                if now - reported >= _REPORT_EVERY:
+                    reported = now
                     left = max(0.0, limits.max_time_s - (now - begin))
                     progress(
-                        f"{name}{len(taken[0])} samples, interval {100 * looks.width:.1f} % wide, "
-                        f"at most {left:.0f} s left"
+                        f"{name}{len(taken[0])} samples, CI {100 * rule.width:.1f}% wide, at most {left:.0f} s left"
                     )
                 this_round = {index: timed(clock, calls[index]) for index in order}
                 for index, one in this_round.items():
@@ -139,31 +138,34 @@ def sample(
 
 
 class StoppingRule:
-    """Looks at the interval: rare enough to cost little, and to be believed."""
+    """Sequential stopping rule: re-computes the interval at growing distances and stops after 3 narrow ones in a row.
+
+    That limits the bias of optional stopping; the checks take at most 5% of the time.
+    """
 
     def __init__(self, clock: Clock, limits: Limits, begin: float) -> None:
         self.clock, self.limits, self.begin = clock, limits, begin
         self.width = float("inf")
-        self._next_time = begin + _LOOK_EVERY
+        self._next_time = begin + _CHECK_EVERY
         self._next_count = 1.0
-        self._sharp = 0
+        self._narrow = 0
 
     def should_check(self, now: float, count: int) -> bool:
-        """Whether enough has happened since the last look."""
+        """Whether it is time for the next check."""
         return now >= self._next_time and count >= self._next_count
 
     def converged(self, taken: Sequence[Sequence[Sample]]) -> bool:
-        """Look: is the interval narrow enough, and was it the last times?"""
+        """Whether the interval is narrow enough, and was so in the checks before."""
         start = self.clock.now()
         self.width = _width(taken, self.limits.confidence)
         end = self.clock.now()
-        self._next_time = end + max(_LOOK_EVERY, (end - start) / _LOOK_SHARE)
-        self._next_count = _LOOK_GROWTH * len(taken[0])
-        self._sharp = self._sharp + 1 if self.width <= self.limits.ci_width else 0
+        self._next_time = end + max(_CHECK_EVERY, (end - start) / _CHECK_SHARE)
+        self._next_count = _CHECK_GROWTH * len(taken[0])
+        self._narrow = self._narrow + 1 if self.width <= self.limits.ci_width else 0
         return (
-            self._sharp >= _CONVERGED_CHECKS
+            self._narrow >= _CONVERGED_CHECKS
             and end - self.begin >= self.limits.min_time_s
-            and len(taken[0]) >= _FEWEST_SAMPLES
+            and len(taken[0]) >= _MIN_SAMPLES
         )
 
 
@@ -183,7 +185,7 @@ def _width(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Python's garbage collector takes its milliseconds now and not within a sample, or frees nothing meanwhile."""
+    """Collect garbage now and not within a sample; what becomes garbage meanwhile is freed later."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,7 +1,7 @@
-"""Work that is worth timing: a network whose numbers stay finite, a random image, a pass or a training step.
+"""The timed work: a network with finite activations, random images, a forward or a training step.
 
 An untrained residual network in eval mode grows with its depth: with the statistics that a fresh batch norm has,
-ResNet-152 reaches 5.8e8, which half precision cannot hold. So its norms see a batch first.
+ResNet-152 reaches 5.8e8, which overflows half precision. So its norms get the statistics of a batch first.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ INFERENCE, TRAIN = "inference", "train"
 MODES = (INFERENCE, TRAIN)
 
 _CALIBRATION_IMAGES = 4
-_SLOW_BACKWARD_S = 1.0  # of a backward pass that is heard in
-_RATE, _MOMENTUM, _DECAY = 1e-3, 0.9, 1e-4  # small steps: the weights shall stay what they are in size
+_SLOW_BACKWARD_S = 1.0  # of a backward pass that signals interrupt
+_RATE, _MOMENTUM, _DECAY = 1e-3, 0.9, 1e-4  # small steps: the weights must keep their magnitude
 
 
 class Workload:
-    """One network and what it is given.
+    """One network and its input.
 
     Args:
         model: with weights, on the CPU in float32; it is moved, converted and, in train mode, trained.
@@ -38,7 +38,7 @@ class Workload:
         dtype: of weights and input.
         mode: "inference", or "train" for forward, backward and a step of SGD with momentum.
         seed: of the images and labels.
-        fresh: it is untrained, so that its norms have to see a batch first.
+        fresh: it is untrained, so that its norms need statistics first.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Workload:
         self.model.train(mode == TRAIN)
 
     def input(self, batch_size: int) -> Tensor:
-        """Images of the standard normal distribution: zeros would cost a GPU less power, and so less time."""
+        """Images, (N, C, H, W), of the standard normal distribution: zeros would cost a GPU less power and time."""
         return random_init.image((batch_size, *self.image), self.seed, self.dtype).to(self.device)
 
     def call(self, batch_size: int) -> Callable[[], object]:
-        """One request or one training step, as a function that gives the output.
+        """One request or one training step, as a function that returns the output.
 
         The input is on the device already. Use it inside `self.running()`.
         """
@@ -96,20 +96,20 @@ class Workload:
         return step
 
     def running(self) -> AbstractContextManager[object]:
-        """How a call runs: without autograd in inference."""
+        """The context of a call: without autograd in inference."""
         return nullcontext() if self.mode == TRAIN else torch.inference_mode()
 
 
 def _signal_hooks(parameters: Sequence[nn.Parameter]) -> list[RemovableHandle]:
-    """Between these hooks Python hears Ctrl-C, which a backward pass does not; in a long one they cost nothing."""
+    """No-op hooks that return to the interpreter during a long C++ backward, so that pending signal handlers run."""
 
-    def listen(parameter: Tensor) -> None: ...
+    def no_op(parameter: Tensor) -> None: ...
 
-    return [parameter.register_post_accumulate_grad_hook(listen) for parameter in parameters]  # type: ignore[no-untyped-call]
+    return [parameter.register_post_accumulate_grad_hook(no_op) for parameter in parameters]  # type: ignore[no-untyped-call]
 
 
 def _loss(output: object, labels: list[Tensor], generator: torch.Generator) -> Tensor:
-    """Cross entropy with random labels where there are logits, otherwise a mean that every output is part of."""
+    """Cross entropy with random labels where there are logits, otherwise the mean square of every output."""
     tensors = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.requires_grad]
     if not tensors:
         raise ResnetCliError("no output of the network depends on its parameters, so it cannot be trained")

@@ -1,4 +1,4 @@
-"""What a call asks of the machine at any batch size: arithmetic and memory, found without allocating anything."""
+"""Arithmetic and memory of a call at any batch size, computed on the meta device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resnet_cli.results.summary import Layer
 
 @dataclass(frozen=True, slots=True)
 class WorkloadCost:
-    """Linear in the batch: so much for each image, and so much in any case."""
+    """Linear in the batch size: a part for each image, and a constant one."""
 
     macs_per_image: float
     macs: float
@@ -40,7 +40,7 @@ class WorkloadCost:
 
 
 def workload_cost(subject: ModelUnderTest, image: Shape, dtype: torch.dtype, mode: str) -> WorkloadCost:
-    """What a call of this network asks for.
+    """Cost of a call of this network.
 
     Args:
         subject: the network; it is not run.
@@ -70,7 +70,7 @@ def _at(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, mode: str) ->
     step = passes.training(shape[0])
     if isinstance(step, str):
         raise ResnetCliError(
-            f"--mode train: this network cannot be trained on {dimensions(shape)}: {step}",
+            f"`mode=train`: this network cannot be trained on {dimensions(shape)}: {step}",
             larger_input(step),
         )
     momentum = sum(parameter.nbytes for parameter in passes.copy.parameters() if parameter.requires_grad)

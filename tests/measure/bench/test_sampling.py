@@ -23,7 +23,7 @@ from resnet_cli.measure.bench.estimators import (
     quantile,
     verdict,
 )
-from resnet_cli.measure.bench.sampling import INTERRUPTED, SHARP, TIME, Limits, sample, warm_up
+from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Limits, sample, warm_up
 from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, autoregressive, out_of_memory, steps
 
 RUNS = 200
@@ -55,7 +55,7 @@ def test_it_ends_when_it_is_sharp(clock: SimulatedClock) -> None:
     taken = sample(clock, [noisy(clock, 0.02, 0.02)], Limits(ci_width=0.01, max_time_s=60))
     (walls,) = taken.walls
     low, high = median_interval(walls)
-    assert taken.stopped == SHARP
+    assert taken.stopped == CONVERGED
     assert (high - low) / quantile(sorted(walls), 0.5) <= 0.01
     assert taken.seconds == pytest.approx(sum(walls))
     assert taken.seconds < 30
@@ -65,7 +65,7 @@ def test_a_narrower_interval_takes_longer() -> None:
     def samples(width: float) -> int:
         clock = SimulatedClock(queued=False)
         taken = sample(clock, [noisy(clock, 0.02, 0.05)], Limits(ci_width=width, max_time_s=600))
-        assert taken.stopped == SHARP
+        assert taken.stopped == CONVERGED
         return len(taken.series[0])
 
     # Half as wide takes four times as many.
@@ -87,7 +87,7 @@ def test_one_round_is_measured_however_long_it_takes(clock: SimulatedClock) -> N
 @pytest.mark.parametrize("least", [0.5, 4.0])
 def test_it_does_not_end_before_its_least_time(clock: SimulatedClock, least: float) -> None:
     taken = sample(clock, [steps(clock, 0.001)], Limits(min_time_s=least))
-    assert taken.stopped == SHARP
+    assert taken.stopped == CONVERGED
     assert least <= taken.seconds <= least + 1.5
 
 
@@ -99,14 +99,14 @@ def test_the_most_time_goes_before_the_least(clock: SimulatedClock) -> None:
 
 def test_few_samples_are_not_sharp_however_equal(clock: SimulatedClock) -> None:
     taken = sample(clock, [steps(clock, 0.5)], Limits(max_time_s=60))
-    assert taken.stopped == SHARP
+    assert taken.stopped == CONVERGED
     assert len(taken.series[0]) >= 40
 
 
 def test_of_several_calls_every_ratio_must_be_sharp(clock: SimulatedClock) -> None:
     calls = [steps(clock, 0.01), steps(clock, 0.01), noisy(clock, 0.01, 0.05)]
     taken = sample(clock, calls, Limits(max_time_s=600, ci_width=0.01))
-    assert taken.stopped == SHARP
+    assert taken.stopped == CONVERGED
     _, low, high = paired_ratio(taken.walls[2], taken.walls[0])
     assert high - low <= 0.0101
     assert len(taken.series[0]) > 200
@@ -365,7 +365,7 @@ def test_coverage_when_sampling_chose_its_own_end(noise: float, rho: float, widt
         low, high = median_interval(taken.walls[0])
         hits += low <= true <= high
         ends[taken.stopped] += 1
-    assert ends[SHARP] / RUNS > 0.3
+    assert ends[CONVERGED] / RUNS > 0.3
     assert hits / RUNS >= least
 
 

@@ -11,7 +11,7 @@ import pytest
 from resnet_cli import signals
 from resnet_cli.measure.bench import sampling
 from resnet_cli.measure.bench.device_timer import Sample
-from resnet_cli.measure.bench.sampling import INTERRUPTED, SHARP, TIME, Limits, sample, without_collection
+from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Limits, sample, without_collection
 from tests.helpers.fake_clock import SimulatedClock, steps, without_garbage
 
 
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
 @pytest.mark.parametrize("least", [0.5, 4.0])
 def test_the_least_time_is_that_since_sampling_began(least: float, clock: SimulatedClock) -> None:
     taken = sample(clock, [steps(clock, 0.01)], Limits(min_time_s=least))
-    assert taken.stopped == SHARP
+    assert taken.stopped == CONVERGED
     assert least <= taken.seconds <= least + 1.5
     assert taken.seconds == pytest.approx(clock.host_s - 5000)
 
@@ -39,7 +39,7 @@ def test_it_has_to_be_sharp_three_times_in_a_row(
     shown = iter(widths)
     monkeypatch.setattr(sampling, "_width", lambda taken, confidence: float(next(shown)))
     taken = sample(clock, [steps(clock, 0.01)], Limits(min_time_s=0.0))
-    assert taken.stopped == SHARP
+    assert taken.stopped == CONVERGED
     assert next(shown, None) is None
     assert taken.seconds >= looks * 0.5  # a look in half a second at most
 

@@ -48,7 +48,7 @@ def test_memory_is_what_summary_says(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("mode", ["inference", "train"])
 def test_an_image_that_does_not_get_through_is_told(mode: str) -> None:
-    with pytest.raises(ResnetCliError, match=r"cannot pass head\."):
+    with pytest.raises(ResnetCliError, match=r"fails at head\."):
         workload_cost(model_from_spec(SMALL), (3, 0, 64), torch.float32, mode)
 
 
@@ -89,7 +89,7 @@ class Cut(nn.Module):
 def test_why_a_network_cannot_be_trained_is_told(model: nn.Module, reason: str, hint: str | None) -> None:
     with pytest.raises(ResnetCliError) as caught:
         workload_cost(ModelUnderTest(model, "net"), (3, 8, 8), torch.float32, "train")
-    assert caught.value.message.startswith(f"--mode train: this network cannot be trained on 2×3×8×8: {reason}")
+    assert caught.value.message.startswith(f"`mode=train`: this network cannot be trained on 2×3×8×8: {reason}")
     assert caught.value.hint == hint
 
 

@@ -123,7 +123,7 @@ def test_gain_and_break_even(compared: Compare) -> None:
     assert compiled.time.median_s == pytest.approx(0.004)
     assert rows["folded"].speedup == pytest.approx(1.25)
     assert result.best == "compile"
-    assert result.stopped == "sharp"
+    assert result.stopped == "converged"
 
 
 @pytest.mark.parametrize(

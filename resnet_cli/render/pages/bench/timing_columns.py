@@ -47,7 +47,6 @@ STOPPED = Column("stopped", "stopped", numeric=False)
 
 _STOPPED = {
     "converged": ("converged", "good"),
-    "sharp": ("converged", "good"),
     "time": ("at --max-time", "warning"),
     "interrupted": ("interrupted", "warning"),
 }
