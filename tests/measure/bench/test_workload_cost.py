@@ -82,7 +82,7 @@ class Cut(nn.Module):
         (
             nn.Sequential(nn.Conv2d(3, 3, 8), nn.InstanceNorm2d(3, track_running_stats=True)),
             "Expected more than 1 spatial element when training",
-            "take a larger --image-size",
+            "use a larger `image_size`",
         ),
     ],
 )
