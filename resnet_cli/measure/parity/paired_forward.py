@@ -1,19 +1,19 @@
-"""Two networks run side by side, operator by operator: each output is compared as it is made and then let go.
+"""Two networks run on the same input, and the outputs of their aligned operators compared.
 
-The reference runs in a thread of its own and stands still while ours computes, so that at most the outputs that
-the two make in a different order are kept.
+The reference runs first and its outputs are kept; then the model runs, and each output is compared with its
+counterpart and let go.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.ops.settings import arguments, describe
@@ -25,12 +25,17 @@ _CONVERSION = "_to_copy"
 
 
 class GraphMismatchError(Exception):
-    """The forward did not run the operators that the graph says: it depends on more than the input's shape."""
+    """The forward did not run the operators of its graph: it depends on more than the shape of the input."""
 
 
 @dataclass(slots=True)
 class Step:
-    """What one operator of ours gave, against its counterpart."""
+    """Relative errors of one operator of the model against its counterpart.
+
+    Args:
+        cumulative: of the outputs of both, each network on its own activations.
+        isolated: of the model's operator on the inputs of the reference's operator.
+    """
 
     cumulative: float | None = None
     isolated: float | None = None
@@ -38,248 +43,208 @@ class Step:
 
 @dataclass(slots=True)
 class Run:
-    """One run of both."""
+    """One run of both networks."""
 
-    steps: dict[int, Step]  # by the number of our operator
+    steps: dict[int, Step]  # by the number of the model's operator
     output: float  # relative error of the outputs
-    our_output: Tensor
-    their_output: Tensor
+    model_output: Tensor
+    reference_output: Tensor
 
 
 @dataclass(slots=True)
-class _Made:
-    """An output of the reference, with what it was made from."""
+class _Call:
+    """A call of an operator that has a counterpart in the other network."""
 
-    inputs: list[Tensor]
+    node: Node
+    func: Any
+    args: Any
+    kwargs: Any
+    inputs: list[Tensor]  # activations, as they were before the call
     output: Tensor
 
 
-class _Follower(TorchDispatchMode):
-    """Counts the calls of the dispatcher as the graph's recorder did, and stops at those that matter."""
+class _GraphFollower(TorchDispatchMode):
+    """Numbers the calls of a forward as its graph does, and hands over those of some operators.
 
-    def __init__(self, graph: Graph, stops: Callable[[int], bool]) -> None:
+    Args:
+        graph: recorded in eval mode with an input of the same shape.
+        numbers: of the operators that are handed over.
+    """
+
+    def __init__(self, graph: Graph, numbers: Collection[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = graph
-        self.stops = stops
-        self.place = 0
+        self.numbers = numbers
+        self.position = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One operator, checked against the graph."""
+        """Run one operator, checked against the graph."""
         kwargs = kwargs or {}
-        operator, _ = describe(func, arguments(func, args, kwargs))
-        # A conversion is no call where the dtype is right already: there are others in double precision.
+        number = self._number(describe(func, arguments(func, args, kwargs))[0])
+        tensors = list(tensors_in((args, kwargs)))
+        if func._schema.is_mutable:
+            self.before_mutation(tensors)
+        if number not in self.numbers:
+            return func(*args, **kwargs)
+        node = self.graph.by_number[number]
+        positional = list(tensors_in(args))
+        inputs = [positional[slot] for slot in node.slots if slot < len(positional)]
+        if func._schema.is_mutable:
+            inputs = [tensor.clone() for tensor in inputs]
+        result = func(*args, **kwargs)
+        with _disable_current_modes():
+            self.handle(_Call(node, func, args, kwargs, inputs, next(tensors_in(result))))
+        return result
+
+    def _number(self, operator: str) -> int:
+        """The number of a call in the graph, `UNMATCHED` for a conversion that the graph does not have.
+
+        A conversion is no call where the dtype is right already, so float64 makes others than float32.
+        """
         if operator == _CONVERSION and not self._is_next(_CONVERSION):
-            return func(*args, **kwargs)
+            return UNMATCHED
         while operator != _CONVERSION and self._is_next(_CONVERSION):
-            self.place += 1
-        place, self.place = self.place, self.place + 1
-        if place >= len(self.graph.calls) or self.graph.calls[place] != operator:
+            self.position += 1
+        if not self._is_next(operator):
             raise GraphMismatchError(operator)
-        if not self.stops(place):
-            return func(*args, **kwargs)
-        node = self.graph.by_number[place]
-        changes = func._schema.is_mutable
-        given = list(tensors_in(args))
-        inputs = [given[slot] for slot in node.slots if slot < len(given)]
-        before = [tensor.clone() for tensor in inputs] if changes else inputs
-        out = func(*args, **kwargs)
-        result = next(tensors_in(out))
-        with torch.utils._python_dispatch._disable_current_modes():
-            self.arrived(node, func, args, kwargs, before, result)
-        return out
+        self.position += 1
+        return self.position - 1
 
     def _is_next(self, operator: str) -> bool:
-        return self.graph.calls[self.place : self.place + 1] == (operator,)
+        return self.graph.calls[self.position : self.position + 1] == (operator,)
 
-    def arrived(self, node: Node, func: Any, args: Any, kwargs: Any, inputs: list[Tensor], output: Tensor) -> None:
-        """An operator that matters has run."""
+    def before_mutation(self, tensors: list[Tensor]) -> None:
+        """Called before an operator that changes one of these tensors in place."""
+
+    def handle(self, call: _Call) -> None:
+        """Called after each operator that is handed over."""
         raise NotImplementedError
 
 
-class _Reference(_Follower):  # type: ignore[no-untyped-call]
-    """The thread's side: hands over what it made, and waits to be asked for more."""
+class _OutputRecorder(_GraphFollower):  # type: ignore[no-untyped-call]
+    """Keeps inputs and outputs of operators of the reference; copies them only where they are changed in place."""
 
-    def __init__(self, graph: Graph, wanted: Collection[int], exchange: _Exchange) -> None:
-        super().__init__(graph, lambda place: place in wanted)
-        self.exchange = exchange
+    def __init__(self, graph: Graph, numbers: Collection[int]) -> None:
+        super().__init__(graph, numbers)
+        self.kept: dict[int, list[Tensor]] = {}  # number of the operator: its inputs and its output
+        self._places: dict[int, list[tuple[int, int]]] = defaultdict(list)  # storage: where its tensors are kept
 
-    def arrived(self, node: Node, func: Any, args: Any, kwargs: Any, inputs: list[Tensor], output: Tensor) -> None:
-        """Hand it over."""
-        self.exchange.offer(node.number, inputs, output)
+    def before_mutation(self, tensors: list[Tensor]) -> None:
+        """Copy what is kept of these tensors."""
+        for tensor in tensors:
+            copies: dict[int, Tensor] = {}  # by id: a tensor that is kept twice is copied once
+            for number, index in self._places.pop(tensor.untyped_storage()._cdata, ()):
+                kept = self.kept[number][index]
+                if id(kept) not in copies:
+                    copies[id(kept)] = kept.clone()
+                self.kept[number][index] = copies[id(kept)]
 
-
-@dataclass(slots=True)
-class _Exchange:
-    """Where the reference leaves what it made. One of the two threads runs at a time."""
-
-    ask: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    answer: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    asked: int | None = None
-    kept: dict[int, _Made] = field(default_factory=dict)
-    done: bool = False
-    error: BaseException | None = None
-    output: Tensor | None = None
-
-    def offer(self, number: int, inputs: list[Tensor], output: Tensor) -> None:
-        """Called by the reference: keep it, and stand still if it is what was asked for."""
-        if number == self.asked:
-            self.kept[number] = _Made(inputs, output)
-            self.answer.release()
-            self.ask.acquire()
-            if self.done:
-                raise _StoppedError
-        else:  # for later: nothing may change it until then
-            self.kept[number] = _Made([tensor.clone() for tensor in inputs], output.clone())
-
-    def take(self, number: int) -> _Made:
-        """Called by ours: what the reference made, which runs until it has made it."""
-        if number not in self.kept:
-            self.asked = number
-            self.ask.release()
-            self.answer.acquire()
-            if self.error is not None:
-                raise self.error
-            if number not in self.kept:
-                raise GraphMismatchError(str(number))
-        return self.kept.pop(number)
+    def handle(self, call: _Call) -> None:
+        """Keep inputs and output."""
+        self.kept[call.node.number] = [*call.inputs, call.output]
+        for index, tensor in enumerate(self.kept[call.node.number]):
+            self._places[tensor.untyped_storage()._cdata].append((call.node.number, index))
 
 
-class _StoppedError(BaseException):
-    """The other side gave up."""
+class _OutputComparison(_GraphFollower):  # type: ignore[no-untyped-call]
+    """Compares each output of the model with what was kept of the reference."""
 
-
-class _Ours(_Follower):  # type: ignore[no-untyped-call]
-    """Our side: takes the counterpart of each output and compares."""
-
-    def __init__(self, model: nn.Module, graph: Graph, partner: Mapping[int, int], theirs: Graph, exchange: _Exchange):
-        super().__init__(graph, lambda place: place in partner)
+    def __init__(self, model: nn.Module, graph: Graph, partner: Mapping[int, int], reference: _OutputRecorder) -> None:
+        super().__init__(graph, partner)
         self.modules = dict(model.named_modules())
         self.partner = partner
-        self.theirs = theirs
-        self.exchange = exchange
+        self.reference = reference
         self.steps: dict[int, Step] = {}
 
-    def arrived(self, node: Node, func: Any, args: Any, kwargs: Any, inputs: list[Tensor], output: Tensor) -> None:
-        """Compare it, and what the operator makes of the reference's own inputs."""
-        number = self.partner[node.number]
-        made = self.exchange.take(number)
-        step = self.steps[node.number] = Step()
-        if output.numel() != made.output.numel():
+    def handle(self, call: _Call) -> None:
+        """Compare one operator."""
+        number = self.partner[call.node.number]
+        if number not in self.reference.kept:
+            raise GraphMismatchError(str(number))
+        *inputs, output = self.reference.kept.pop(number)
+        step = self.steps[call.node.number] = Step()
+        if call.output.numel() != output.numel():
             return
-        step.cumulative = relative_error(output, made.output)
-        if node.operator != self.theirs.by_number[number].operator:
-            return
-        if node.composite is not None:
-            module = self.modules[node.composite]
-            if made.inputs:
-                step.isolated = relative_error(module.forward(made.inputs[0].clone()), made.output)
-            return
-        order = self._order(node, self.theirs.by_number[number], len(made.inputs))
-        if order is None or len(inputs) != len(order):
-            return
-        given = [made.inputs[i] for i in order]
-        if any(a.numel() != b.numel() for a, b in zip(inputs, given, strict=True)):
-            return
-        if all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(inputs, given, strict=True)):
-            step.isolated = step.cumulative
-            return
-        changes = func._schema.is_mutable
-        shaped = iter(
-            [_cast_like(b, a).clone() if changes else _cast_like(b, a) for a, b in zip(inputs, given, strict=True)]
-        )
-        result = next(tensors_in(func(*_substitute(args, node.slots, shaped), **kwargs)))
-        step.isolated = relative_error(result, made.output)
+        step.cumulative = relative_error(call.output, output)
+        reference_node = self.reference.graph.by_number[number]
+        if call.node.operator == reference_node.operator:
+            step.isolated = self._isolated(call, reference_node, inputs, output, step.cumulative)
 
-    def _order(self, mine: Node, other: Node, count: int) -> list[int] | None:
-        """Which of the reference's inputs stands for which of ours."""
-        if len(mine.inputs) != count or len(other.inputs) != count:
+    def _isolated(
+        self, call: _Call, reference_node: Node, inputs: list[Tensor], output: Tensor, cumulative: float
+    ) -> float | None:
+        """Error of the model's operator on the reference's inputs; None where those do not fit it."""
+        if call.node.composite is not None:
+            module = self.modules[call.node.composite]
+            return relative_error(module.forward(inputs[0].clone()), output) if inputs else None
+        order = self._input_order(call.node, reference_node, len(inputs))
+        if order is None or len(call.inputs) != len(order):
             return None
-        if count == 1:
-            return [0]
-        wanted = [number if number < 0 else self.partner.get(number, UNMATCHED) for number in mine.inputs]
-        if sorted(wanted) == sorted(other.inputs):
-            return [other.inputs.index(number) for number in wanted]
+        pairs = [(inputs[index], own) for index, own in zip(order, call.inputs, strict=True)]
+        if any(tensor.numel() != own.numel() for tensor, own in pairs):
+            return None
+        if all(tensor.dtype == own.dtype and torch.equal(tensor, own) for tensor, own in pairs):
+            return cumulative
+        shaped = [tensor.reshape(own.shape).to(own.dtype) for tensor, own in pairs]
+        if call.func._schema.is_mutable:
+            shaped = [tensor.clone() for tensor in shaped]
+        args = _with_activations(call.args, call.node.slots, iter(shaped))
+        return relative_error(next(tensors_in(call.func(*args, **call.kwargs))), output)
+
+    def _input_order(self, node: Node, reference_node: Node, count: int) -> list[int] | None:
+        """For each input of the model's operator, the index of its counterpart among the reference's inputs."""
+        if len(node.inputs) != count or len(reference_node.inputs) != count:
+            return None
+        wanted = [number if number < 0 else self.partner.get(number, UNMATCHED) for number in node.inputs]
+        if count > 1 and sorted(wanted) == sorted(reference_node.inputs):
+            return [reference_node.inputs.index(number) for number in wanted]
         return list(range(count))
 
 
-def _cast_like(tensor: Tensor, model: Tensor) -> Tensor:
-    """In the shape and dtype of another one."""
-    return tensor.reshape(model.shape).to(model.dtype)
+def _with_activations(args: Any, slots: tuple[int, ...], activations: Iterator[Tensor]) -> Any:
+    """The same arguments with other activations in the slots, which number the tensors among the arguments."""
+    position = -1
 
-
-def _substitute(args: Any, slots: tuple[int, ...], replacements: Iterator[Tensor]) -> Any:
-    """The same arguments with other activations."""
-    wanted = set(slots)
-    place = -1
-
-    def walk(value: Any) -> Any:
-        nonlocal place
+    def replaced(value: Any) -> Any:
+        nonlocal position
         if isinstance(value, Tensor):
-            place += 1
-            return next(replacements) if place in wanted else value
+            position += 1
+            return next(activations) if position in slots else value
         if isinstance(value, (list, tuple)):
-            return type(value)(walk(item) for item in value)
+            return type(value)(replaced(item) for item in value)
         return value
 
-    return tuple(walk(item) for item in args)
+    return tuple(replaced(item) for item in args)
 
 
 def run(
-    ours: nn.Module,
-    theirs: nn.Module,
+    model: nn.Module,
+    reference: nn.Module,
     graphs: tuple[Graph, Graph],
     partner: Mapping[int, int],
     inputs: tuple[Tensor, Tensor],
 ) -> Run:
-    """Both networks on their inputs, in eval mode.
+    """Run both networks and compare them operator by operator.
 
     Args:
-        ours: our network, in eval mode.
-        theirs: the reference, in eval mode.
-        graphs: of each, recorded in eval mode with inputs of these shapes.
-        partner: number of an operator of ours → of the reference's.
-        inputs: for each.
+        model: in eval mode.
+        reference: in eval mode.
+        graphs: of model and reference, recorded in eval mode with inputs of these shapes.
+        partner: number of an operator of the model → number of its counterpart in the reference.
+        inputs: of model and reference, shape (N, C, H, W).
 
     Raises:
-        OtherPathError: a forward ran other operators than its graph has.
+        GraphMismatchError: a forward ran other operators than its graph has.
     """
-    exchange = _Exchange()
-    follower = _Reference(graphs[1], set(partner.values()), exchange)
-    threads = torch.get_num_threads()
-
-    def follow() -> None:
-        exchange.ask.acquire()
-        try:
-            if not exchange.done:
-                torch.set_num_threads(threads)  # a new thread starts with the default
-                with torch.no_grad(), follower:
-                    exchange.output = next(tensors_in(theirs(inputs[1])))
-        except _StoppedError:
-            pass
-        except BaseException as error:
-            exchange.error = error
-        exchange.answer.release()
-
-    thread = threading.Thread(target=follow, name="reference", daemon=True)
-    thread.start()
-    leader = _Ours(ours, graphs[0], partner, graphs[1], exchange)
-    try:
-        with torch.no_grad(), leader:
-            output = next(tensors_in(ours(inputs[0])))
-        exchange.asked = None
-        exchange.ask.release()
-        thread.join()
-    finally:
-        exchange.done = True
-        exchange.ask.release()
-        thread.join()
-    if exchange.error is not None:
-        raise exchange.error
-    assert exchange.output is not None
-    same = output.numel() == exchange.output.numel() and output.shape == exchange.output.shape
-    error = relative_error(output, exchange.output) if same else float("inf")
-    return Run(leader.steps, error, output, exchange.output)
+    recorder = _OutputRecorder(graphs[1], set(partner.values()))
+    with torch.no_grad(), recorder:
+        reference_output = next(tensors_in(reference(inputs[1])))
+    comparison = _OutputComparison(model, graphs[0], partner, recorder)
+    with torch.no_grad(), comparison:
+        output = next(tensors_in(model(inputs[0])))
+    error = relative_error(output, reference_output) if output.shape == reference_output.shape else float("inf")
+    return Run(comparison.steps, error, output, reference_output)

@@ -70,8 +70,8 @@ def test_equal_networks_are_equal_at_every_operator() -> None:
     run, _ = side_by_side(model, copy.deepcopy(model))
     assert run.output == 0.0
     with torch.no_grad():
-        assert torch.equal(run.our_output, model(IMAGE))
-    assert torch.equal(run.their_output, run.our_output)
+        assert torch.equal(run.model_output, model(IMAGE))
+    assert torch.equal(run.reference_output, run.model_output)
 
 
 def test_an_error_runs_on_and_stands_by_itself_where_it_is_made() -> None:
@@ -122,24 +122,9 @@ def test_an_operator_of_ours_in_place_changes_nothing_of_the_references() -> Non
     with torch.no_grad():
         ours.conv.weight.mul_(2)
         run, graph = side_by_side(ours, theirs)
-        assert torch.equal(run.their_output, theirs(IMAGE))
-        assert torch.equal(run.our_output, ours(IMAGE))
+        assert torch.equal(run.reference_output, theirs(IMAGE))
+        assert torch.equal(run.model_output, ours(IMAGE))
     assert [run.steps[node.number].isolated for node in graph.nodes][1:] == [0.0, 0.0]
-
-
-def test_only_what_is_made_in_another_order_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[int] = []
-
-    class Counting(paired_forward._Exchange):
-        def offer(self, number: int, inputs: list[Tensor], output: Tensor) -> None:
-            super().offer(number, inputs, output)
-            kept.append(len(self.kept))
-
-    monkeypatch.setattr(paired_forward, "_Exchange", Counting)
-    side_by_side(chain(), chain())
-    assert max(kept) == 0
-    side_by_side(Branches(torch.add), Branches(torch.add, second_first=True))
-    assert max(kept) == 1
 
 
 class Branches(nn.Module):
@@ -380,5 +365,5 @@ def test_both_run_with_as_many_threads() -> None:
 
 def test_no_gradient_is_kept() -> None:
     run, _ = side_by_side(chain(), chain())
-    assert not run.our_output.requires_grad
-    assert not run.their_output.requires_grad
+    assert not run.model_output.requires_grad
+    assert not run.reference_output.requires_grad

@@ -69,7 +69,7 @@ def evaluate(comparison: ParityRun, progress: Callable[[str], None]) -> Forward 
         _add(comparison, BITWISE, 0.0, None, said)
         return Forward(BITWISE, run.steps, {}, pairs, None)
     floor = _noise_floor(comparison, graphs[1])
-    limit = _limit(comparison, floor, run.their_output)
+    limit = _limit(comparison, floor, run.reference_output)
     exact = _run(comparison, graphs, pairs, torch.float64)
     found = _judge(comparison, run.output, exact.output, limit)
     isolated = [s.isolated for s in exact.steps.values() if s.isolated is not None]
