@@ -11,7 +11,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.network.architectures import FAMILY, resolve
 from resnet_cli.render.progress import is_interactive, progress, status
-from resnet_cli.results.compare import CHECKS
+from resnet_cli.measure.parity.checks import CHECKS
 
 if TYPE_CHECKING:
     from resnet_cli.measure.parity.config import ParityConfig
@@ -197,10 +197,10 @@ def compare_torchvision(
 
 
 def _compare_all(config: "ParityConfig", num_classes: int, drawing: execution.Drawing) -> None:
-    from resnet_cli.measure.parity.family import compare_family
+    from resnet_cli.measure.parity.all_architectures import compare_all_architectures
 
     with progress() as update:
-        result = compare_family(config, num_classes, progress=update)
+        result = compare_all_architectures(config, num_classes, progress=update)
     drawing.finish(result, holds=result.same, interrupted=result.interrupted)
 
 
@@ -208,7 +208,7 @@ def _run_self_test(pair: "ModelPair", config: "ParityConfig", drawing: execution
     from resnet_cli.measure.faults.self_test import self_test
 
     with progress() as update:
-        result = self_test(pair.ours, pair.theirs, config, progress=update)
+        result = self_test(pair.model, pair.reference, config, progress=update)
     drawing.finish(result, holds=result.same, interrupted=result.interrupted)
 
 
@@ -221,8 +221,8 @@ def _configure(pair: "ModelPair", config: "ParityConfig", weights: str | None, k
         with progress() as update:
             spec = pair.spec or pair.architecture
             path = resolve_weights(weights, spec, show_bar=is_interactive(), progress=update)
-            config = model_pair.loaded(pair, path, config)
-    return config if key_map is None else model_pair.overruled(pair, key_map, config)
+            config = model_pair.with_weights(pair, path, config)
+    return config if key_map is None else model_pair.with_map(pair, key_map, config)
 
 
 def _compare(pair: "ModelPair", config: "ParityConfig", expect: str | None, image: str | None) -> "CompareResult":
@@ -231,11 +231,11 @@ def _compare(pair: "ModelPair", config: "ParityConfig", expect: str | None, imag
     expected = None if expect is None else map_files.read_expectations(expect)
     with progress() as update:
         result = compare.compare(
-            pair.ours, pair.theirs, replace(config, keep=False), expected=expected, progress=update
+            pair.model, pair.reference, replace(config, keep=False), expected=expected, progress=update
         )
         result = replace(result, notes=(*pair.notes, *result.notes))
         if image is not None and not result.interrupted:
-            predictions = compare.predict(pair.ours.model, pair.theirs.model, image, pair.architecture)
+            predictions = compare.predict(pair.model.model, pair.reference.model, image, pair.architecture)
             result = replace(result, image=image, predictions=predictions)
     return result
 
@@ -244,9 +244,9 @@ def _save(result: "CompareResult", pair: "ModelPair", save_map: str | None, save
     """Write the files of --save-map and --save-expect."""
     from resnet_cli.measure.parity import compare, map_files
 
-    networks = (pair.ours.name, pair.theirs.name)
+    networks = (pair.model.name, pair.reference.name)
     if save_map is not None:
         write_file(save_map, map_files.map_text(dict(result.mapping.pairs), *networks).encode())
     if save_expect is not None:
-        keys = [compare.finding_key(difference) for difference in result.differences]
+        keys = [compare.difference_key(difference) for difference in result.differences]
         write_file(save_expect, map_files.expectations_text(keys, *networks).encode())

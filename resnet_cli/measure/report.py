@@ -18,12 +18,13 @@ from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.models.user_model import load_subject
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity import compare, model_pair
+from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import Note, Shape, error_note
-from resnet_cli.results.compare import CHECKS, CompareResult
+from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.report import ReportResult
 from resnet_cli.results.summary import SummaryResult
@@ -184,7 +185,7 @@ def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) ->
         checks=CHECKS,
         keep=False,
     )
-    result = compare.compare(pair.ours, pair.theirs, parity_config, progress=progress)
+    result = compare.compare(pair.model, pair.reference, parity_config, progress=progress)
     return replace(result, notes=(*pair.notes, *result.notes))
 
 

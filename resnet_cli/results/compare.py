@@ -14,15 +14,12 @@ from resnet_cli.results.common import Environment, Network, Note, Shape
 BITWISE, ROUNDING, DIFFERENT, NOT_COMPARABLE, SKIPPED = "bitwise", "rounding", "different", "not comparable", "skipped"
 VERDICTS = (BITWISE, ROUNDING, DIFFERENT, NOT_COMPARABLE, SKIPPED)
 
-# The checks, in the order in which they are made and shown.
-CHECKS = ("parameters", "settings", "eval", "train", "statistics", "gradients", "step", "shapes")
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One question that was asked of both networks."""
 
-    key: str  # one of CHECKS
+    key: str  # name of the check, such as "gradients"
     title: str  # "forward, eval mode"
     verdict: str  # one of VERDICTS
     error: float | None  # the largest relative error, where the check measures one

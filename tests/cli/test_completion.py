@@ -11,9 +11,9 @@ import pytest
 from resnet_cli.cli import app
 from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
+from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.render.pages import PAGES
-from resnet_cli.results.compare import CHECKS
 
 SHELLS = ("bash", "zsh", "fish")
 HEAVY = "{'torch', 'torchvision', 'numpy'}"

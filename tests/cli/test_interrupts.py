@@ -19,9 +19,9 @@ from resnet_cli.cli import main
 from resnet_cli.measure.distributed import launcher
 from resnet_cli.measure.faults import self_test
 from resnet_cli.measure.parity import family
-from resnet_cli.measure.parity.checks import forward
+from resnet_cli.measure.parity.checks import CHECKS, forward
 from resnet_cli.render.output import render
-from resnet_cli.results.compare import BITWISE, CHECKS, SKIPPED, ArchitectureResult, Check, FaultResult
+from resnet_cli.results.compare import BITWISE, SKIPPED, ArchitectureResult, Check, FaultResult
 from resnet_cli.results.serialization import from_json
 from tests.helpers.processes import session, wait_for_end
 from tests.helpers.results_bench import replicated

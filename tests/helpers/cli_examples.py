@@ -37,7 +37,7 @@ SEAMS = (
     "bench.benchmark.bench",
     "distributed.run.bench_multi_process",
     "parity.compare.compare",
-    "parity.family.compare_family",
+    "parity.all_architectures.compare_all_architectures",
     "faults.self_test.self_test",
     "report.measure_all",
     "doctor.run.examine",
@@ -62,7 +62,7 @@ def stop_before_measuring(monkeypatch: pytest.MonkeyPatch, seams: tuple[str, ...
     monkeypatch.setattr(
         "resnet_cli.measure.weights.torchvision_download.resolve_weights", lambda *_, **__: "resnet18.pth"
     )
-    monkeypatch.setattr("resnet_cli.measure.parity.model_pair.loaded", lambda pair, path, question: question)
+    monkeypatch.setattr("resnet_cli.measure.parity.model_pair.with_weights", lambda pair, path, question: question)
 
 
 def make_file(path: Path, weights: dict[str, torch.Tensor]) -> None:

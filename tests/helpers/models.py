@@ -20,10 +20,12 @@ from resnet_cli.measure.graph.alignment import align_graphs
 from resnet_cli.measure.graph.diff import GraphDiff
 from resnet_cli.measure.models import model
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.parity.config import ParityRun, graph_of
+from resnet_cli.measure.parity.checks import SPECS
+from resnet_cli.measure.parity.diagnosis import diagnose
+from resnet_cli.measure.parity.setup import ParityRun, graph_of
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.results.common import Shape
-from resnet_cli.results.compare import Check
+from resnet_cli.results.compare import Check, Diagnosis
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import Layer, SummaryResult
 
@@ -225,6 +227,16 @@ def network(**parts: nn.Module) -> nn.Sequential:
         "average": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(4, 5),
     }  # fmt: skip
     return nn.Sequential(OrderedDict(layers | parts))
+
+
+def make(run: ParityRun, *keys: str) -> None:
+    """Make some checks of a comparison."""
+    run.checks += [spec.make(run) for spec in SPECS if spec.key in keys]
+
+
+def diagnoses(run: ParityRun) -> list[Diagnosis]:
+    """The diagnoses of what a comparison has found so far."""
+    return diagnose(run.structure, run.findings, run.biased_variances)
 
 
 def only_check(made: ParityRun) -> Check:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
     BITWISE,
-    CHECKS,
     DIFFERENT,
     NOT_COMPARABLE,
     ROUNDING,

@@ -12,10 +12,10 @@ import torch
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
+from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.measure.report import MEASUREMENTS, NOT_APPLICABLE, ModelSource, ReportConfig, measure_all
 from resnet_cli.network.architectures import FAMILY
 from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR
-from resnet_cli.results.compare import CHECKS
 from tests.helpers import results_bench, results_summary_flops
 from tests.helpers import results_compare as compare_results
 from tests.helpers.models import CPU

@@ -1,4 +1,4 @@
-"""Faults planted one by one in a network that is in parity: which are detected, and which are called by their name."""
+"""Injects faults one by one into a network that is in parity: which are detected, and which diagnosed rightly."""
 
 from __future__ import annotations
 
@@ -8,163 +8,117 @@ from dataclasses import replace
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.faults.catalog import MUTATIONS, Fault, NotApplicableError
+from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.compare import compare
-from resnet_cli.measure.parity.config import ParityConfig, prepare
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.setup import prepare
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import BITWISE, ROUNDING, SKIPPED, CompareResult, FaultResult, SelfTestResult
 
-# A fault is named by a diagnosis, or by a finding whose kind and subject say it: any of these will do.
-NAMES: dict[str, frozenset[str]] = {
-    "stride-in-1x1": frozenset({"resnet-v1"}),
-    "stride-moved": frozenset({"stride-moved"}),
-    "stem-padding": frozenset({"setting conv.padding"}),
-    "pool-padding": frozenset({"caffe-pool"}),
-    "conv-padding": frozenset({"setting conv.padding"}),
-    "ceil-mode": frozenset({"setting max_pool.ceil_mode"}),
-    "reflect": frozenset({"padding-mode"}),
-    "kernel": frozenset({"setting conv.kernel"}),
-    "dilation": frozenset({"setting conv.dilation"}),
-    "groups": frozenset({"setting conv.groups"}),
-    "average-pool-stem": frozenset({"average-pool-stem"}),
-    "missing-bn": frozenset({"missing-bn"}),
-    "missing-projection-bn": frozenset({"missing-projection-bn"}),
-    "eps-1e-3": frozenset({"keras-eps"}),
-    "eps-1e-6": frozenset({"setting batch_norm.eps"}),
-    "eps-1.001e-5": frozenset({"keras-eps"}),
-    "momentum": frozenset({"setting batch_norm.momentum"}),
-    "affine-off": frozenset({"setting batch_norm.affine"}),
-    "no-running-statistics": frozenset({"setting batch_norm.track_running_stats"}),
-    "biased-running-variance": frozenset({"biased-running-variance"}),
-    "bn-relu-swapped": frozenset({"bn-relu-swapped"}),
-    "relu-before-add": frozenset({"relu-before-add"}),
-    "missing-last-relu": frozenset({"missing-relu", "missing-last-relu"}),
-    "missing-stem-relu": frozenset({"missing-stem-relu"}),
-    "missing-inner-relu": frozenset({"missing-inner-relu"}),
-    "gelu": frozenset({"activation-gelu"}),
-    "resnet-d": frozenset({"resnet-d"}),
-    "squeeze-excite": frozenset({"squeeze-excite"}),
-    "pre-activation": frozenset({"pre-activation"}),
-    "block-fewer": frozenset({"block-fewer"}),
-    "block-more": frozenset({"block-more"}),
-    "dropped-identity": frozenset({"dropped-identity"}),
-    "scaled-identity": frozenset({"scaled-identity"}),
-    "dropout": frozenset({"dropout"}),
-    "input-normalisation": frozenset({"input-normalisation"}),
-    "conv-bias": frozenset({"conv-bias"}),
-    "no-head-bias": frozenset({"no-head-bias"}),
-    "one-weight": frozenset({"weight-values"}),
-    "one-buffer": frozenset({"buffer-values"}),
-    "swapped-convs": frozenset({"swapped-weights"}),
-    "frozen-parameter": frozenset({"frozen-parameter"}),
-    "nan": frozenset({"nan"}),
-}
-
-_SMALL = 112  # pixels at most: a fault shows at any size
+_MAX_SIDE = 112  # pixels: a fault shows at any size
 
 
 def self_test(
-    ours: ModelUnderTest,
-    theirs: ModelUnderTest,
-    question: ParityConfig,
+    model: ModelUnderTest,
+    reference: ModelUnderTest,
+    config: ParityConfig,
     *,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> SelfTestResult:
-    """Plant every fault.
+    """Inject every fault of the catalog and compare the faulty network with the reference.
 
-    Where the network is not in parity to begin with, the faults are looked for against the network itself.
+    Where the network is not in parity to begin with, it is compared with itself.
 
     Args:
-        ours: left as it is.
-        theirs: the reference.
-        question: what is asked; small images are used whatever it says.
-        progress: told the fault, how many are done, and of how many.
+        model: left unchanged.
+        reference: gets random weights unless the configuration says that weights were loaded.
+        config: how they are compared; images are at most 112 pixels wide.
+        progress: called with the title of a fault, the number of faults done, and the number of all.
 
     Raises:
         ResnetCliError: the network cannot be compared at all.
-        KeyboardInterrupt: before a fault was planted; later it ends the self-test with what there is.
+        KeyboardInterrupt: before the first fault was injected; later the result has those that were.
     """
-    height, width = (min(side, _SMALL) for side in question.shape[2:])
-    question = replace(question, shape=(*question.shape[:2], height, width), keep=True)
-    made = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name))
-    sound = ModelUnderTest(made.ours, ours.name, ours.spec)
-    question = replace(question, transfer="none")
+    height, width = (min(side, _MAX_SIDE) for side in config.shape[2:])
+    config = replace(config, shape=(*config.shape[:2], height, width), keep=True)
+    prepared = prepare(model.model, reference.model, config, names=(model.name, reference.name))
+    sound = ModelUnderTest(prepared.model, model.name, model.spec)
+    config = replace(config, transfer="none")
     notes: list[Note] = []
-    against = theirs
-    if not _whole(compare(sound, theirs, question)).same:
-        against = ModelUnderTest(copy.deepcopy(made.ours), theirs.name)
-        notes.append(
-            Note("warning", f"{ours.name} is not {theirs.name} to begin with: the faults are looked for against itself")
-        )
+    baseline, baseline_name = reference, reference.name
+    if not _completed(compare(sound, reference, config)).same:
+        baseline, baseline_name = ModelUnderTest(copy.deepcopy(prepared.model), reference.name), model.name
+        text = f"{model.name} is not in parity with {reference.name}: faults are injected relative to {model.name}"
+        notes.append(Note("warning", text, "compared-with-itself"))
     rows: list[FaultResult] = []
     interrupted = False
-    for done, mutation in enumerate(MUTATIONS):
-        progress(mutation.title, done, len(MUTATIONS))
+    for done, fault in enumerate(FAULTS):
+        progress(fault.title, done, len(FAULTS))
         try:
-            rows.append(_plant(mutation, sound, against, question))
+            rows.append(_test_fault(fault, sound, baseline, config))
         except KeyboardInterrupt:
             if not rows:
                 raise
             signals.acknowledge()
             interrupted = True
             break
-    planted = [row for row in rows if row.injected]
-    detected, named = sum(row.detected for row in planted), sum(row.diagnosed for row in planted)
+    injected = [row for row in rows if row.injected]
+    detected, diagnosed = sum(row.detected for row in injected), sum(row.diagnosed for row in injected)
     return SelfTestResult(
-        network=ours.description,
-        reference=against.name if against is theirs else ours.name,
+        network=model.description,
+        reference=baseline_name,
         faults=tuple(rows),
-        injected=len(planted),
+        injected=len(injected),
         detected=detected,
-        diagnosed=named,
-        same=detected == named == len(planted) and not interrupted,
-        environment=environment(question.device),
+        diagnosed=diagnosed,
+        same=detected == diagnosed == len(injected) and not interrupted,
+        environment=environment(config.device),
         notes=tuple(notes),
         interrupted=interrupted,
     )
 
 
-def _plant(mutation: Fault, sound: ModelUnderTest, against: ModelUnderTest, question: ParityConfig) -> FaultResult:
-    def row(*, planted: bool, text: str, result: CompareResult | None = None) -> FaultResult:
-        seen = (
-            ()
-            if result is None
-            else tuple(check.key for check in result.checks if check.verdict not in (BITWISE, ROUNDING, SKIPPED))
-        )
-        return FaultResult(
-            key=mutation.key,
-            group=mutation.group,
-            title=mutation.title,
-            injected=planted,
-            detected=result is not None and not result.same,
-            diagnosed=result is not None and is_named(mutation.key, result),
-            checks=seen,
-            text=text,
-        )
-
+def _test_fault(fault: Fault, sound: ModelUnderTest, baseline: ModelUnderTest, config: ParityConfig) -> FaultResult:
+    row = FaultResult(
+        key=fault.key,
+        group=fault.group,
+        title=fault.title,
+        injected=False,
+        detected=False,
+        diagnosed=False,
+        checks=(),
+        text="",
+    )
     try:
-        faulty = mutation.plant(copy.deepcopy(sound.model))
+        faulty = fault.apply(copy.deepcopy(sound.model))
     except NotApplicableError as error:
-        return row(planted=False, text=str(error))
+        return replace(row, text=str(error))
     try:
-        # The alignment changes the reference's training flags and buffers on copies only: it can be used again.
-        result = _whole(compare(ModelUnderTest(faulty, sound.name), against, question))
+        # A comparison changes flags and buffers of the reference on copies only, so it can be used again.
+        result = _completed(compare(ModelUnderTest(faulty, sound.name), baseline, config))
     except ResnetCliError as error:
-        return row(planted=True, text=error.message)
-    first = [one.text for one in result.diagnoses] or [one.text for one in result.differences]
-    return row(planted=True, text=first[0] if first else "", result=result)
+        return replace(row, injected=True, text=error.message)
+    texts = [one.text for one in result.diagnoses] + [one.text for one in result.differences]
+    return replace(
+        row,
+        injected=True,
+        detected=not result.same,
+        diagnosed=is_diagnosed(fault, result),
+        checks=tuple(check.key for check in result.checks if check.verdict not in (BITWISE, ROUNDING, SKIPPED)),
+        text=texts[0] if texts else "",
+    )
 
 
-def _whole(result: CompareResult) -> CompareResult:
-    """A part of a comparison says nothing here."""
+def _completed(result: CompareResult) -> CompareResult:
+    """The result, unless Ctrl-C ended the comparison: an unfinished one does not tell whether a fault is detected."""
     if result.interrupted:
         raise KeyboardInterrupt
     return result
 
 
-def is_named(key: str, result: CompareResult) -> bool:
-    """Whether a comparison called a fault by its name."""
-    said = {one.key for one in result.diagnoses} | {f"{one.category} {one.subject}" for one in result.differences}
-    return bool(NAMES[key] & said)
+def is_diagnosed(fault: Fault, result: CompareResult) -> bool:
+    """Whether a comparison has the right diagnosis of a fault, or a difference that says what it is."""
+    reported = {one.key for one in result.diagnoses} | {f"{one.category} {one.subject}" for one in result.differences}
+    return not fault.expected.isdisjoint(reported)

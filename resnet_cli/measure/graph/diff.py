@@ -28,21 +28,21 @@ class GraphDifference:
     """Findings with the operators that they are about, for the patterns that `diagnosis` knows."""
 
     finding: Difference
-    mine: Node | None
-    other: Node | None
+    model_node: Node | None
+    reference_node: Node | None
 
 
 @dataclass(slots=True)
 class GraphDiff:
     """Both graphs, aligned, and what is not the same."""
 
-    ours: Graph
-    theirs: Graph
+    model: Graph
+    reference_graph: Graph
     pairs: list[Pair]
     reference: str  # what the sentences call it: "torchvision"
     differences: list[GraphDifference] = field(default_factory=list)
     status: dict[int, str] = field(default_factory=dict)  # place in `pairs` -> status of the line
-    partner: dict[int, int] = field(default_factory=dict)  # number of ours -> number of theirs
+    partner: dict[int, int] = field(default_factory=dict)  # number in the model -> number in the reference
     partner_of: dict[int, int] = field(default_factory=dict)  # and back
 
 
@@ -52,38 +52,40 @@ def diff_graphs(ours: Graph, theirs: Graph, pairs: list[Pair], reference: str) -
     found.partner = {a.number: b.number for a, b in pairs if a and b} | {IMAGE: IMAGE}
     found.partner_of = {b: a for a, b in found.partner.items()}
     moved = _moved(pairs)
-    for place, (mine, other) in enumerate(pairs):
-        if mine and other:
+    for place, (model_node, reference_node) in enumerate(pairs):
+        if model_node and reference_node:
             texts = (
-                _settings(found, mine, other) if mine.operator == other.operator else [_replaced(found, mine, other)]
+                _settings(found, model_node, reference_node)
+                if model_node.operator == reference_node.operator
+                else [_replaced(found, model_node, reference_node)]
             )
-            texts += _wiring(found, mine, other)
+            texts += _wiring(found, model_node, reference_node)
             kinds = {one.finding.category for one in texts}
             found.status[place] = "replaced" if "replaced" in kinds else "setting" if kinds else "equal"
             found.differences += texts
         elif place in moved:
             found.status[place] = "moved"
-            if mine:
+            if model_node:
                 counterpart = pairs[moved[place]][1]
                 assert counterpart is not None
-                found.differences.append(_moved_finding(found, mine, counterpart))
-        elif mine:
+                found.differences.append(_moved_finding(found, model_node, counterpart))
+        elif model_node:
             found.status[place] = "extra"
-            found.differences.append(_extra(found, mine))
-        elif other:
+            found.differences.append(_extra(found, model_node))
+        elif reference_node:
             found.status[place] = "missing"
-            found.differences.append(_missing(found, other))
+            found.differences.append(_missing(found, reference_node))
     return found
 
 
 def _moved(pairs: Sequence[Pair]) -> dict[int, int]:
-    """Places of an extra and a missing operator that are the same one elsewhere; each points at the other."""
+    """Places of an extra and a missing operator that are the same one elsewhere; each points at the counterpart."""
     extra = [(i, a) for i, (a, b) in enumerate(pairs) if a and b is None]
     missing = [(i, b) for i, (a, b) in enumerate(pairs) if b and a is None]
     found: dict[int, int] = {}
-    for i, mine in extra:
-        for j, other in missing:
-            same = mine.operator == other.operator and mine.settings == other.settings
+    for i, model_node in extra:
+        for j, reference_node in missing:
+            same = model_node.operator == reference_node.operator and model_node.settings == reference_node.settings
             if same and j not in found and abs(i - j) <= _NEAR:
                 found[i], found[j] = j, i
                 break
@@ -114,57 +116,91 @@ def where(node: Node | None, name: str = "the network") -> str:
     return name if node is None else (node.label or name)
 
 
-def _settings(structure: GraphDiff, mine: Node, other: Node) -> list[GraphDifference]:
+def _settings(structure: GraphDiff, model_node: Node, reference_node: Node) -> list[GraphDifference]:
     found = []
-    for key in mine.settings.keys() | other.settings.keys():
-        if key in mine.settings and key in other.settings:
-            a, b = mine.settings[key], other.settings[key]
-        elif mine.composite is not None or other.composite is not None:
+    for key in model_node.settings.keys() | reference_node.settings.keys():
+        if key in model_node.settings and key in reference_node.settings:
+            a, b = model_node.settings[key], reference_node.settings[key]
+        elif model_node.composite is not None or reference_node.composite is not None:
             continue  # written by hand: what it does not call by a name, the figures tell
         else:
-            a, b = mine.settings.get(key), other.settings.get(key)
-        by_hand = mine.composite is not None and key == "momentum"
+            a, b = model_node.settings.get(key), reference_node.settings.get(key)
+        by_hand = model_node.composite is not None and key == "momentum"
         if a == b or (by_hand and abs(a + b - 1) < 1e-12):  # the other convention: what is kept, not what is taken
             continue
         word = _WORDS.get(key, key)
-        text = f"{where(mine)}: {word} {_show(key, a)}, {structure.reference} has {_show(key, b)}"
-        found.append(_difference("setting", f"{mine.operator}.{key}", mine, other, _show(key, a), _show(key, b), text))
-    for role in mine.leaves.keys() & other.leaves.keys():
-        a, b = mine.leaves[role].computed, other.leaves[role].computed
+        text = f"{where(model_node)}: {word} {_show(key, a)}, {structure.reference} has {_show(key, b)}"
+        found.append(
+            _difference(
+                "setting",
+                f"{model_node.operator}.{key}",
+                model_node,
+                reference_node,
+                _show(key, a),
+                _show(key, b),
+                text,
+            )
+        )
+    for role in model_node.leaves.keys() & reference_node.leaves.keys():
+        a, b = model_node.leaves[role].computed, reference_node.leaves[role].computed
         if a != b:
-            text = f"{where(mine)}: its {role} is computed by {', '.join(a) or 'nothing'}"
+            text = f"{where(model_node)}: its {role} is computed by {', '.join(a) or 'nothing'}"
             text += f", in {structure.reference} by {', '.join(b)}" if b else ""
             found.append(
-                _difference("setting", f"{mine.operator}.{role}", mine, other, ", ".join(a), ", ".join(b), text)
+                _difference(
+                    "setting",
+                    f"{model_node.operator}.{role}",
+                    model_node,
+                    reference_node,
+                    ", ".join(a),
+                    ", ".join(b),
+                    text,
+                )
             )
     return sorted(found, key=lambda one: one.finding.subject)
 
 
 def _difference(
-    kind: str, subject: str, mine: Node | None, other: Node | None, ours: str | None, theirs: str | None, text: str
+    kind: str,
+    subject: str,
+    model_node: Node | None,
+    reference_node: Node | None,
+    ours: str | None,
+    theirs: str | None,
+    text: str,
 ) -> GraphDifference:
     finding = Difference(
         check="settings",
         category=kind,
         subject=subject,
-        model_path=None if mine is None else mine.label,
-        reference_path=None if other is None else other.label,
+        model_path=None if model_node is None else model_node.label,
+        reference_path=None if reference_node is None else reference_node.label,
         model_value=ours,
         reference_value=theirs,
         text=text,
     )
-    return GraphDifference(finding, mine, other)
+    return GraphDifference(finding, model_node, reference_node)
 
 
-def _replaced(structure: GraphDiff, mine: Node, other: Node) -> GraphDifference:
-    text = f"{where(mine)}: {spoken(mine.operator)}, {structure.reference} has {spoken(other.operator)}"
-    return _difference("replaced", other.operator, mine, other, mine.operator, other.operator, text)
+def _replaced(structure: GraphDiff, model_node: Node, reference_node: Node) -> GraphDifference:
+    text = f"{where(model_node)}: {spoken(model_node.operator)}, "
+    text += f"{structure.reference} has {spoken(reference_node.operator)}"
+    return _difference(
+        "replaced",
+        reference_node.operator,
+        model_node,
+        reference_node,
+        model_node.operator,
+        reference_node.operator,
+        text,
+    )
 
 
-def _moved_finding(structure: GraphDiff, mine: Node, other: Node) -> GraphDifference:
-    here, there = _after(structure.ours, mine), _after(structure.theirs, other)
-    text = f"{where(mine)}: {spoken(mine.operator)} stands behind {here}, in {structure.reference} behind {there}"
-    return _difference("moved", mine.operator, mine, other, here, there, text)
+def _moved_finding(structure: GraphDiff, model_node: Node, reference_node: Node) -> GraphDifference:
+    here, there = _after(structure.model, model_node), _after(structure.reference_graph, reference_node)
+    text = f"{where(model_node)}: {spoken(model_node.operator)} stands behind {here}, "
+    text += f"in {structure.reference} behind {there}"
+    return _difference("moved", model_node.operator, model_node, reference_node, here, there, text)
 
 
 def _after(graph: Graph, node: Node) -> str:
@@ -177,19 +213,20 @@ def named(node: Node) -> str:
     return f"{spoken(node.operator)} {node.label}".strip()
 
 
-def _extra(structure: GraphDiff, mine: Node) -> GraphDifference:
-    behind = _after(structure.ours, mine)
-    place = f"{mine.label}: " if mine.label else ""
-    text = f"{place}{spoken(mine.operator)} behind {behind}; {structure.reference} has none there"
-    return _difference("extra", mine.operator, mine, None, mine.operator, None, text)
+def _extra(structure: GraphDiff, model_node: Node) -> GraphDifference:
+    behind = _after(structure.model, model_node)
+    place = f"{model_node.label}: " if model_node.label else ""
+    text = f"{place}{spoken(model_node.operator)} behind {behind}; {structure.reference} has none there"
+    return _difference("extra", model_node.operator, model_node, None, model_node.operator, None, text)
 
 
-def _missing(structure: GraphDiff, other: Node) -> GraphDifference:
-    above = resolve(structure.theirs, other, structure.partner_of)
-    ours = [structure.ours.by_number[i] for i in above if i in structure.ours.by_number]
+def _missing(structure: GraphDiff, reference_node: Node) -> GraphDifference:
+    above = resolve(structure.reference_graph, reference_node, structure.partner_of)
+    ours = [structure.model.by_number[i] for i in above if i in structure.model.by_number]
     behind = " and ".join(named(node) for node in ours) or "the image"
-    text = f"no {spoken(other.operator)} behind {behind}; {structure.reference} has {other.label or 'one'}"
-    return _difference("missing", other.operator, None, other, None, other.operator, text)
+    text = f"no {spoken(reference_node.operator)} behind {behind}; "
+    text += f"{structure.reference} has {reference_node.label or 'one'}"
+    return _difference("missing", reference_node.operator, None, reference_node, None, reference_node.operator, text)
 
 
 def resolve(graph: Graph, node: Node, partners: Mapping[int, int]) -> list[int]:
@@ -222,20 +259,24 @@ def _joins_above(graph: Graph, node: Node, partners: Mapping[int, int]) -> bool:
     return False
 
 
-def _wiring(structure: GraphDiff, mine: Node, other: Node) -> list[GraphDifference]:
+def _wiring(structure: GraphDiff, model_node: Node, reference_node: Node) -> list[GraphDifference]:
     """Whether both read the same things."""
-    ours = set(resolve(structure.ours, mine, structure.partner))
-    theirs = set(resolve(structure.theirs, other, {number: number for number in structure.partner_of}))
-    if ours == theirs or _joins_above(structure.ours, mine, structure.partner):
+    ours = set(resolve(structure.model, model_node, structure.partner))
+    theirs = set(
+        resolve(structure.reference_graph, reference_node, {number: number for number in structure.partner_of})
+    )
+    if ours == theirs or _joins_above(structure.model, model_node, structure.partner):
         return []
-    if _joins_above(structure.theirs, other, structure.partner_of):
+    if _joins_above(structure.reference_graph, reference_node, structure.partner_of):
         return []
-    extra = [_at(structure.ours, structure.partner_of[i]) for i in sorted(ours - theirs)]
-    lacks = [_at(structure.ours, structure.partner_of[i]) for i in sorted(theirs - ours)]
+    extra = [_at(structure.model, structure.partner_of[i]) for i in sorted(ours - theirs)]
+    lacks = [_at(structure.model, structure.partner_of[i]) for i in sorted(theirs - ours)]
     said = [f"reads {' and '.join(extra)}" if extra else "", f"does not read {' and '.join(lacks)}" if lacks else ""]
-    place = f"{mine.label}: " if mine.label else ""
-    text = f"{place}{spoken(mine.operator)} {' and '.join(filter(None, said))}, unlike {structure.reference}"
-    return [_difference("wiring", mine.operator, mine, other, ", ".join(extra), ", ".join(lacks), text)]
+    place = f"{model_node.label}: " if model_node.label else ""
+    text = f"{place}{spoken(model_node.operator)} {' and '.join(filter(None, said))}, unlike {structure.reference}"
+    return [
+        _difference("wiring", model_node.operator, model_node, reference_node, ", ".join(extra), ", ".join(lacks), text)
+    ]
 
 
 def _at(graph: Graph, number: int) -> str:
@@ -245,15 +286,15 @@ def _at(graph: Graph, number: int) -> str:
 def lines(structure: GraphDiff) -> list[AlignedOp]:
     """Both networks side by side."""
     found = []
-    for place, (mine, other) in enumerate(structure.pairs):
+    for place, (model_node, reference_node) in enumerate(structure.pairs):
         found.append(
             AlignedOp(
-                model_path=None if mine is None else mine.label,
-                reference_path=None if other is None else other.label,
-                model_op=None if mine is None else mine.operator,
-                reference_op=None if other is None else other.operator,
-                model_settings="" if mine is None else settings_text(mine),
-                reference_settings="" if other is None else settings_text(other),
+                model_path=None if model_node is None else model_node.label,
+                reference_path=None if reference_node is None else reference_node.label,
+                model_op=None if model_node is None else model_node.operator,
+                reference_op=None if reference_node is None else reference_node.operator,
+                model_settings="" if model_node is None else settings_text(model_node),
+                reference_settings="" if reference_node is None else settings_text(reference_node),
                 status=structure.status[place],
             )
         )

@@ -1,4 +1,4 @@
-"""`compare-torchvision --all`: every member of the family against torchvision's, one after the other."""
+"""`compare-torchvision --all`: every built-in architecture against torchvision's, one after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from resnet_cli import signals
 from resnet_cli.measure.models import torchvision_models
-from resnet_cli.measure.parity.compare import compare, member
+from resnet_cli.measure.parity.compare import architecture_result, compare
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import model_pair
 from resnet_cli.measure.parity.train_step import trim_malloc
@@ -16,51 +16,51 @@ from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.results.compare import ArchitectureResult, CompareAllResult
 
 
-def compare_family(
-    question: ParityConfig, num_classes: int = 1000, *, progress: Callable[[str, int, int], None] = lambda *_: None
+def compare_all_architectures(
+    config: ParityConfig, num_classes: int = 1000, *, progress: Callable[[str, int, int], None] = lambda *_: None
 ) -> CompareAllResult:
-    """Compare all members; one pair of networks is in memory at a time.
+    """Compare all architectures; one pair of networks is in memory at a time.
 
     Args:
-        question: what is asked of each.
+        config: how each is compared.
         num_classes: of the classifiers.
-        progress: told what is going on, how many members are done, and of how many.
+        progress: called with the stage, the number of architectures done, and the number of all.
 
     Raises:
         ResnetCliError: no working torchvision.
-        KeyboardInterrupt: before a member was compared; later it ends the comparison with what there is.
+        KeyboardInterrupt: before the first was compared; later the result has those that were.
     """
-    members: list[ArchitectureResult] = []
+    rows: list[ArchitectureResult] = []
     interrupted = False
     for done, spec in enumerate(FAMILY.values()):
 
-        def told(text: str, done: int = done, name: str = spec.name) -> None:
-            progress(f"{name}: {text}", done, len(FAMILY))
+        def update(stage: str, done: int = done, name: str = spec.name) -> None:
+            progress(f"{name}: {stage}", done, len(FAMILY))
 
         try:
-            members.append(_member(replace(spec, num_classes=num_classes), replace(question, keep=False), told))
+            rows.append(_compare(replace(spec, num_classes=num_classes), replace(config, keep=False), update))
         except KeyboardInterrupt:
-            if not members:
+            if not rows:
                 raise
             signals.acknowledge()
             interrupted = True
             break
     return CompareAllResult(
         reference_version=torchvision_models.version(),
-        same=all(one.same for one in members) and not interrupted,
-        architectures=tuple(members),
-        environment=environment(question.device),
+        same=all(row.same for row in rows) and not interrupted,
+        architectures=tuple(rows),
+        environment=environment(config.device),
         notes=(),
         interrupted=interrupted,
     )
 
 
-def _member(spec: ModelSpec, question: ParityConfig, progress: Callable[[str], None]) -> ArchitectureResult:
+def _compare(spec: ModelSpec, config: ParityConfig, progress: Callable[[str], None]) -> ArchitectureResult:
     progress("building both networks")
-    pair = model_pair(spec, seed=question.seed)
-    trim_malloc(pair.ours.model)  # what the last member had
-    parameters = sum(parameter.numel() for parameter in pair.ours.model.parameters())
-    result = compare(pair.ours, pair.theirs, question, progress=progress)
-    if result.interrupted:  # a part of a member is no row
+    pair = model_pair(spec, seed=config.seed)
+    trim_malloc(pair.model.model)  # what the previous pair has freed
+    parameters = sum(parameter.numel() for parameter in pair.model.model.parameters())
+    result = compare(pair.model, pair.reference, config, progress=progress)
+    if result.interrupted:  # an unfinished comparison is not a row
         raise KeyboardInterrupt
-    return member(result, spec.name, parameters)
+    return architecture_result(result, spec.name, parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -11,17 +12,16 @@ from torch import nn
 from resnet_cli import signals
 from resnet_cli.measure.models import torchvision_models
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.parity.checks import forward as forward_checks
-from resnet_cli.measure.parity.checks import static, training
-from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
+from resnet_cli.measure.parity.checks import SPECS, static
+from resnet_cli.measure.parity.checks.forward import side_by_side
+from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.diagnosis import diagnose
+from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.system.precision import full_precision
-from resnet_cli.measure.system.silence import silenced
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import (
     BITWISE,
-    CHECKS,
     DIFFERENT,
     NOT_COMPARABLE,
     ROUNDING,
@@ -35,174 +35,165 @@ from resnet_cli.results.compare import (
     Prediction,
 )
 
-_TITLES = {
-    "parameters": "parameters and buffers",
-    "settings": "settings and structure",
-    "eval": "forward, eval mode",
-    "shapes": "other sizes",
-    **training.TITLES,
-}
-
 
 def compare(
-    ours: ModelUnderTest,
-    theirs: ModelUnderTest,
-    question: ParityConfig = ParityConfig(),  # noqa: B008  # frozen
+    model: ModelUnderTest,
+    reference: ModelUnderTest,
+    config: ParityConfig = ParityConfig(),  # noqa: B008  # frozen
     *,
     expected: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> CompareResult:
-    """Hold a network against a reference.
+    """Compare a network with a reference.
 
     Args:
-        ours: left as it is; its tensors are real.
-        theirs: the reference; its weights are drawn anew unless the question says that both sides have loaded them.
-        question: what is asked.
-        expected: keys of the findings that are intended (`finding_key`).
-        progress: told what is going on.
+        model: with real tensors; left unchanged where the configuration says so.
+        reference: gets random weights unless the configuration says that weights were loaded.
+        config: how they are compared.
+        expected: keys of the differences that are intended (`difference_key`).
+        progress: called with the name of each stage.
 
     Raises:
-        ResnetCliError: a forward fails, or no parameter of the one has a counterpart in the other.
-        KeyboardInterrupt: before a check was made; later it ends the comparison with what there is.
+        ResnetCliError: a forward fails, or no parameter of the model has a counterpart in the reference.
+        KeyboardInterrupt: before the first check was made; later the result has the checks that were made.
     """
-    with (
-        silenced(),
-        torch.random.fork_rng(devices=[]),
-        full_precision(question.device),
-    ):
-        spread = static.spreads(ours.model) if question.weights is None else {}
-        comparison = prepare(ours.model, theirs.model, question, names=(ours.name, theirs.name), progress=progress)
-        static.initialisation(spread, comparison)
-        forward, interrupted = _checked(comparison, progress)
-    return _result(ours, theirs, comparison, forward, expected, interrupted=interrupted)
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), full_precision(config.device):
+        warnings.simplefilter("ignore")  # of libraries, about what the user cannot change here
+        stds = static.weight_stds(model.model) if config.weights is None else {}
+        run = prepare(model.model, reference.model, config, names=(model.name, reference.name), progress=progress)
+        static.initialization(stds, run)
+        interrupted = not make_checks(run)
+    return _result(model, reference, run, expected, interrupted=interrupted)
 
 
-def _checked(comparison: ParityRun, progress: Callable[[str], None]) -> tuple[forward_checks.Forward | None, bool]:
-    """Make the checks, one after the other; Ctrl-C ends it with those that are made, and True."""
-    asked = comparison.question.checks
-    forward = None
+def make_checks(run: ParityRun) -> bool:
+    """Make the configured checks; False where Ctrl-C ended it after the first."""
     try:
-        if "parameters" in asked:
-            static.parameters(comparison)
-        if "settings" in asked:
-            static.settings(comparison)
-        if "eval" in asked:
-            forward = forward_checks.evaluate(comparison, progress)
-        training.train(comparison, progress)
-        if "shapes" in asked:
-            forward_checks.shapes(comparison, forward, progress)
+        for spec in SPECS:
+            if spec.key in run.config.checks:
+                run.checks.append(spec.make(run))
     except KeyboardInterrupt:
-        if not comparison.checks:
+        if not run.checks:
             raise
         signals.acknowledge()
-        return forward, True
-    return forward, False
+        return False
+    return True
 
 
-def finding_key(finding: Difference) -> str:
-    """What a finding is called on a list of intended changes: the same for the same change, another for any other."""
-    place = finding.model_path if finding.model_path is not None else f"({finding.reference_path})"
-    value = "" if finding.model_value is None else f" = {finding.model_value}"
-    return f"{finding.category} {finding.subject} {place}{value}"
+def difference_key(difference: Difference) -> str:
+    """The name of a difference in a list of intended changes: stable from run to run, another for any other change."""
+    path = difference.model_path if difference.model_path is not None else f"({difference.reference_path})"
+    value = "" if difference.model_value is None else f" = {difference.model_value}"
+    return f"{difference.category} {difference.subject} {path}{value}"
 
 
 def _result(
-    ours: ModelUnderTest,
-    theirs: ModelUnderTest,
-    comparison: ParityRun,
-    forward: forward_checks.Forward | None,
+    model: ModelUnderTest,
+    reference: ModelUnderTest,
+    run: ParityRun,
     expected: Sequence[str] | None,
     *,
     interrupted: bool,
 ) -> CompareResult:
-    question = comparison.question
-    comparison.diagnoses += static.name_values(comparison)
-    comparison.diagnoses[:0] = diagnose(comparison.structure, comparison.findings)
-    made = {check.key: check for check in comparison.checks}
-    why = {key: "interrupted before" if key in question.checks else "not asked for" for key in CHECKS}
-    checks = tuple(made.get(key, Check(key, _TITLES[key], SKIPPED, None, None, why[key])) for key in CHECKS)
     wanted = set(expected or ())
-    findings = tuple(replace(one, expected=finding_key(one) in wanted) for one in comparison.findings)
-    worst = _worst(checks)
-    intended = bool(findings) and all(one.expected for one in findings)
-    notes = list(comparison.notes)
-    if expected is not None:
-        gone = sorted(wanted - {finding_key(one) for one in findings})
-        notes += [Note("warning", f"expected, and not found: {key}") for key in gone]
-    lost = comparison.unmapped
+    differences = tuple(replace(one, expected=difference_key(one) in wanted) for one in run.findings)
+    notes = list(run.notes)
+    for key in sorted(wanted - {difference_key(one) for one in differences}):
+        notes.append(Note("warning", f"expected but not present: {key}", "expected-not-present"))
+    checks = _all_checks(run)
+    verdict = _worst(checks)
+    is_intended = bool(differences) and all(one.expected for one in differences)
     return CompareResult(
-        network=ours.description,
-        reference=theirs.name,
+        network=model.description,
+        reference=reference.name,
         reference_version=torchvision_models.version(),
-        verdict=worst,
-        same=(worst in (BITWISE, ROUNDING) or intended) and not interrupted,
+        verdict=verdict,
+        same=(verdict in (BITWISE, ROUNDING) or is_intended) and not interrupted,
         checks=checks,
-        diagnoses=tuple(comparison.diagnoses),
-        differences=findings,
-        aligned_ops=tuple(forward_checks.side_by_side(comparison, forward)),
-        mapping=Mapping(
-            source=question.map_source,
-            pairs=tuple(comparison.pairs.items()),
-            mapped_tensors=sum(name in comparison.pairs for name in comparison.used[0]),
-            model_tensors=len(comparison.used[0]),
-            reference_tensors=len(comparison.used[1]),
-            unmatched_model=lost[0],
-            unmatched_reference=lost[1],
-            unused_model=comparison.unused,
-        ),
+        diagnoses=tuple(diagnose(run.structure, run.findings, run.biased_variances)),
+        differences=differences,
+        aligned_ops=tuple(side_by_side(run)),
+        mapping=_mapping(run),
         test_inputs=CompareInputs(
-            seed=question.seed,
-            weights="randomised" if question.weights is None else question.weights,
-            shape=question.shape,
-            training_shape=question.training_shape,
-            other_shapes=question.other_shapes,
-            noise_floor=None if forward is None else forward.floor,
+            seed=run.config.seed,
+            weights="randomised" if run.config.weights is None else run.config.weights,
+            shape=run.config.shape,
+            training_shape=run.config.training_shape,
+            other_shapes=run.config.other_shapes,
+            noise_floor=None if run.forward is None else run.forward.floor,
         ),
         image=None,
         predictions=(),
-        environment=environment(question.device),
+        environment=environment(run.config.device),
         notes=tuple(notes),
         interrupted=interrupted,
     )
 
 
+def _all_checks(run: ParityRun) -> tuple[Check, ...]:
+    """The checks that were made, and a skipped one in place of each other."""
+    made = {check.key: check for check in run.checks}
+    reasons = {spec.key: "interrupted" if spec.key in run.config.checks else "not selected" for spec in SPECS}
+    return tuple(
+        made.get(spec.key, Check(spec.key, spec.title, SKIPPED, None, None, reasons[spec.key])) for spec in SPECS
+    )
+
+
+def _mapping(run: ParityRun) -> Mapping:
+    unmatched_model, unmatched_reference = run.unmapped
+    return Mapping(
+        source=run.config.map_source,
+        pairs=tuple(run.pairs.items()),
+        mapped_tensors=sum(name in run.pairs for name in run.used[0]),
+        model_tensors=len(run.used[0]),
+        reference_tensors=len(run.used[1]),
+        unmatched_model=unmatched_model,
+        unmatched_reference=unmatched_reference,
+        unused_model=run.unused,
+    )
+
+
 def _worst(checks: Sequence[Check]) -> str:
-    found = {check.verdict for check in checks}
-    for verdict in (DIFFERENT, NOT_COMPARABLE, ROUNDING, BITWISE):
-        if verdict in found:
-            return verdict
-    return NOT_COMPARABLE
+    verdicts = {check.verdict for check in checks}
+    ranked = (DIFFERENT, NOT_COMPARABLE, ROUNDING, BITWISE)
+    return next((verdict for verdict in ranked if verdict in verdicts), NOT_COMPARABLE)
 
 
-def predict(ours: nn.Module, theirs: nn.Module, path: str, name: str) -> tuple[Prediction, ...]:
-    """The five most likely classes of a photograph by either network, with torchvision's own preprocessing.
+def predict(model: nn.Module, reference: nn.Module, path: str, name: str) -> tuple[Prediction, ...]:
+    """The five most likely classes of an image by either network, with torchvision's own preprocessing.
+
+    Args:
+        model: with trained weights.
+        reference: with trained weights.
+        path: of the image file.
+        name: torchvision's name of the architecture, which decides the preprocessing.
 
     Raises:
         ResnetCliError: the image cannot be read.
     """
     image, labels = torchvision_models.prepared_image(path, name)
     with torch.no_grad():
-        rows = [torch.softmax(model.eval()(image)[0].double(), 0).topk(5) for model in (ours, theirs)]
+        rows = [torch.softmax(network.eval()(image)[0].double(), 0).topk(5) for network in (model, reference)]
 
     def label(index: int) -> str:
         return labels[index] if index < len(labels) else str(index)
 
-    (our_values, our_indices), (their_values, their_indices) = rows
+    (values, indices), (reference_values, reference_indices) = rows
     return tuple(
         Prediction(
             rank + 1,
-            label(int(our_indices[rank])),
-            float(our_values[rank]),
-            label(int(their_indices[rank])),
-            float(their_values[rank]),
+            label(int(indices[rank])),
+            float(values[rank]),
+            label(int(reference_indices[rank])),
+            float(reference_values[rank]),
         )
-        for rank in range(len(our_values))
+        for rank in range(len(values))
     )
 
 
-def member(result: CompareResult, name: str, parameters: int) -> ArchitectureResult:
-    """A comparison as one row of the family's."""
-    first = result.diagnoses[0].text if result.diagnoses else result.differences[0].text if result.differences else None
+def architecture_result(result: CompareResult, name: str, parameters: int) -> ArchitectureResult:
+    """A comparison as one row of the table of all architectures."""
+    first = [one.text for one in result.diagnoses] + [one.text for one in result.differences]
     return ArchitectureResult(
         name=name,
         verdict=result.verdict,
@@ -212,5 +203,5 @@ def member(result: CompareResult, name: str, parameters: int) -> ArchitectureRes
         tensors=result.mapping.model_tensors,
         checks=result.checks,
         differences=len(result.differences),
-        first_difference=first,
+        first_difference=first[0] if first else None,
     )

@@ -1,4 +1,4 @@
-"""Patterns of findings that have a name: ResNet v1, pre-activation, TensorFlow's eps.
+"""Recognizes well-known mistakes and variants in the differences: ResNet v1, pre-activation, Keras's eps.
 
 Names and facts: ResNet v1 and v1.5 by the note at `torchvision.models.resnet.Bottleneck`; pre-activation by He et
 al. 2016 (arXiv 1603.05027); the C and D variants by He et al. 2018 (arXiv 1812.01187); squeeze-and-excitation by Hu
@@ -9,7 +9,7 @@ ResNet.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from resnet_cli.measure.graph.diff import GraphDiff, GraphDifference
@@ -18,77 +18,116 @@ from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.ops.settings import ACTIVATIONS
 from resnet_cli.results.compare import Diagnosis, Difference
 
-Match = tuple[str, str, list[GraphDifference]]  # key, sentence, what it explains
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One pattern that was recognized."""
+
+    key: str  # "resnet-v1"
+    text: str
+    explains: Sequence[GraphDifference | Difference]
 
 
 @dataclass(slots=True)
 class DiffContext:
-    """What the patterns look at."""
+    """What the patterns look at.
+
+    Args:
+        structure: both graphs, aligned, and their differences.
+        findings: all differences of the comparison.
+        biased_variances: running variances that the model updates with the biased variance of the batch.
+        readers: operators of the model by the number of the operator whose output they read.
+        reference_readers: the same for the reference.
+    """
 
     structure: GraphDiff
-    our_readers: dict[int, list[Node]]
-    their_readers: dict[int, list[Node]]
+    findings: Sequence[Difference]
+    biased_variances: Collection[str]
+    readers: dict[int, list[Node]]
+    reference_readers: dict[int, list[Node]]
 
-    def of(self, kind: str, subject: str | None = None) -> list[GraphDifference]:
-        """Differences of a kind."""
-        found = [one for one in self.structure.differences if one.finding.category == kind]
-        return found if subject is None else [one for one in found if one.finding.subject == subject]
+    def of(self, category: str, subject: str | None = None) -> list[GraphDifference]:
+        """Structural differences of a category."""
+        differences = [one for one in self.structure.differences if one.finding.category == category]
+        return differences if subject is None else [one for one in differences if one.finding.subject == subject]
 
     @property
     def reference(self) -> str:
-        """What sentences call the other network."""
+        """The name of the reference in sentences."""
         return self.structure.reference
 
 
+Pattern = Callable[[DiffContext], Iterator[Match]]
+
+
 def _readers(graph: Graph) -> dict[int, list[Node]]:
-    found: dict[int, list[Node]] = defaultdict(list)
+    readers: dict[int, list[Node]] = defaultdict(list)
     for node in graph.nodes:
         for number in set(node.inputs):
-            found[number].append(node)
-    return found
+            readers[number].append(node)
+    return readers
 
 
-def diagnose(structure: GraphDiff, findings: Sequence[Difference]) -> list[Diagnosis]:
-    """Every pattern that is there, with the findings that it explains.
+def diagnose(
+    structure: GraphDiff, findings: Sequence[Difference], biased_variances: Collection[str] = ()
+) -> list[Diagnosis]:
+    """Every pattern that is recognized, with the differences that it explains.
 
     Args:
         structure: both graphs and their differences.
-        findings: all findings of the comparison; those of the structure are the same objects.
+        findings: all differences of the comparison; those of the structure are the same objects.
+        biased_variances: running variances that the model updates with the biased variance of the batch.
     """
-    case = DiffContext(structure, _readers(structure.ours), _readers(structure.theirs))
+    context = DiffContext(
+        structure, findings, biased_variances, _readers(structure.model), _readers(structure.reference_graph)
+    )
     places = {id(finding): index for index, finding in enumerate(findings)}
-    found = []
-    for pattern in _PATTERNS:
-        for key, text, explained in pattern(case):
-            indices = sorted(places[id(one.finding)] for one in explained if id(one.finding) in places)
-            found.append(Diagnosis(key, text, tuple(indices)))
-    return found
+    diagnoses = []
+    for pattern in PATTERNS:
+        for match in pattern(context):
+            explained = [one.finding if isinstance(one, GraphDifference) else one for one in match.explains]
+            indices = sorted(places[id(one)] for one in explained if id(one) in places)
+            diagnoses.append(Diagnosis(match.key, match.text, tuple(indices)))
+    return diagnoses
 
 
-def _strides(case: DiffContext) -> Iterator[Match]:
+def _strides(context: DiffContext) -> Iterator[Match]:
     """A stride that stands in another convolution of the block."""
-    found = case.of("setting", "conv.stride")
+    found = context.of("setting", "conv.stride")
     gone = [
-        one for one in found if one.mine and one.other and one.mine.settings["stride"] < one.other.settings["stride"]
+        one
+        for one in found
+        if one.model_node
+        and one.reference_node
+        and one.model_node.settings["stride"] < one.reference_node.settings["stride"]
     ]
     come = [
-        one for one in found if one.mine and one.other and one.mine.settings["stride"] > one.other.settings["stride"]
+        one
+        for one in found
+        if one.model_node
+        and one.reference_node
+        and one.model_node.settings["stride"] > one.reference_node.settings["stride"]
     ]
     if not gone or not come:
         return
-    kernel = come[0].mine.settings["kernel"] if come[0].mine else ()
+    kernel = come[0].model_node.settings["kernel"] if come[0].model_node else ()
     is_earlier = found.index(come[0]) < found.index(gone[0])
-    if is_earlier and kernel == (1, 1) and gone[0].other and gone[0].other.settings["kernel"] == (3, 3):
-        yield (
+    if (
+        is_earlier
+        and kernel == (1, 1)
+        and gone[0].reference_node
+        and gone[0].reference_node.settings["kernel"] == (3, 3)
+    ):
+        yield Match(
             "resnet-v1",
-            f"this is ResNet v1: the stride stands in the first 1×1 convolution; {case.reference} puts it in the 3×3 "
-            "(v1.5)",
+            f"this is ResNet v1: the stride is in the first 1×1 convolution; {context.reference} has it in the "
+            "3×3 (v1.5)",
             [*come, *gone],
         )
     else:
-        yield (
+        yield Match(
             "stride-moved",
-            f"the stride stands in another convolution of the block: {_place(come[0])} has it, in {case.reference} "
+            f"the stride stands in another convolution of the block: {_place(come[0])} has it, in {context.reference} "
             f"{gone[0].finding.reference_path} has it",
             [*come, *gone],
         )
@@ -98,65 +137,65 @@ def _place(one: GraphDifference) -> str:
     return one.finding.model_path or one.finding.reference_path or "the network"
 
 
-def _pool(case: DiffContext) -> Iterator[Match]:
-    padding, ceil = case.of("setting", "max_pool.padding"), case.of("setting", "max_pool.ceil_mode")
+def _pool(context: DiffContext) -> Iterator[Match]:
+    padding, ceil = context.of("setting", "max_pool.padding"), context.of("setting", "max_pool.ceil_mode")
     if padding and ceil:
-        yield (
+        yield Match(
             "caffe-pool",
-            f"this is Caffe's pooling: no padding and sizes rounded up; {case.reference} pads by 1 and rounds down",
+            f"this is Caffe's pooling: no padding and sizes rounded up; {context.reference} pads by 1 and rounds down",
             [*padding, *ceil],
         )
-    for one in case.of("replaced", "max_pool"):
-        yield "average-pool-stem", f"the stem pools by {one.finding.model_value}, not by maximum", [one]
+    for one in context.of("replaced", "max_pool"):
+        yield Match("average-pool-stem", f"the stem pools by {one.finding.model_value}, not by maximum", [one])
 
 
-def _eps(case: DiffContext) -> Iterator[Match]:
-    found = case.of("setting", "batch_norm.eps")
+def _eps(context: DiffContext) -> Iterator[Match]:
+    found = context.of("setting", "batch_norm.eps")
     for value, origin in ((1e-3, "the default of TensorFlow and Keras"), (1.001e-5, "that of Keras's own ResNet")):
-        these = [one for one in found if one.mine and one.mine.settings["eps"] == value]
+        these = [one for one in found if one.model_node and one.model_node.settings["eps"] == value]
         if these:
-            yield (
+            yield Match(
                 "keras-eps",
-                f"eps {value:g} is {origin}; {case.reference} has {these[0].finding.reference_value}",
+                f"eps {value:g} is {origin}; {context.reference} has {these[0].finding.reference_value}",
                 these,
             )
-    momenta = [one for one in case.of("setting", "batch_norm.momentum") if one.mine]
-    if momenta and (kept := momenta[0].mine) is not None and kept.settings["momentum"] in (0.9, 0.99, 0.01):
+    momenta = [one for one in context.of("setting", "batch_norm.momentum") if one.model_node]
+    if momenta and (kept := momenta[0].model_node) is not None and kept.settings["momentum"] in (0.9, 0.99, 0.01):
         m = kept.settings["momentum"]
         text = (
             f"a momentum of {m:g} is what TensorFlow calls {1 - m:g}: torch counts how much of the new value is taken, "
             "TensorFlow how much of the old one is kept"
         )
-        yield "momentum-convention", text, momenta
+        yield Match("momentum-convention", text, momenta)
 
 
 def _operator(graph: Graph, number: int) -> str:
     return "image" if number == IMAGE else graph.by_number[number].operator if number in graph.by_number else ""
 
 
-def _order(case: DiffContext) -> Iterator[Match]:
+def _order(context: DiffContext) -> Iterator[Match]:
     """The same operators in another order."""
-    ours, theirs = case.structure.ours, case.structure.theirs
+    model, reference = context.structure.model, context.structure.reference_graph
     swapped, early = [], []
-    for one in case.of("moved"):
-        mine, other = one.mine, one.other
-        if mine is None or other is None:
+    for one in context.of("moved"):
+        model_node, reference_node = one.model_node, one.reference_node
+        if model_node is None or reference_node is None:
             continue
-        reads = {_operator(ours, i) for i in mine.inputs}
-        expected = {_operator(theirs, i) for i in other.inputs}
-        if mine.operator in ACTIVATIONS and "add" in expected and "add" in _next(case.our_readers, mine):
+        reads = {_operator(model, i) for i in model_node.inputs}
+        expected = {_operator(reference, i) for i in reference_node.inputs}
+        if model_node.operator in ACTIVATIONS and "add" in expected and "add" in _next(context.readers, model_node):
             early.append(one)
-        elif (mine.operator in ACTIVATIONS and reads == {"conv"} and expected == {"batch_norm"}) or (
-            mine.operator == "batch_norm" and reads <= ACTIVATIONS and expected == {"conv"}
+        elif (model_node.operator in ACTIVATIONS and reads == {"conv"} and expected == {"batch_norm"}) or (
+            model_node.operator == "batch_norm" and reads <= ACTIVATIONS and expected == {"conv"}
         ):
             swapped.append(one)
-    if swapped and not _is_preactivated(case):
+    if swapped and not _is_preactivated(context):
         place = _place(swapped[0])
-        yield "bn-relu-swapped", f"batch norm and ReLU are swapped at {place}: the ReLU comes first", swapped
+        yield Match("bn-relu-swapped", f"batch norm and ReLU are swapped at {place}: the ReLU comes first", swapped)
     if early:
-        yield (
+        yield Match(
             "relu-before-add",
-            f"the ReLU stands before the addition at {_place(early[0])}; {case.reference} adds first",
+            f"the ReLU stands before the addition at {_place(early[0])}; {context.reference} adds first",
             early,
         )
 
@@ -165,32 +204,34 @@ def _next(readers: dict[int, list[Node]], node: Node) -> set[str]:
     return {reader.operator for reader in readers.get(node.number, [])}
 
 
-def _activations(case: DiffContext) -> Iterator[Match]:
-    has_fewer_blocks = bool(_block_adds(case.of("missing")))
-    for one in case.of("missing"):
-        if one.other is None or one.other.operator not in ACTIVATIONS:
+def _activations(context: DiffContext) -> Iterator[Match]:
+    has_fewer_blocks = bool(_block_adds(context.of("missing")))
+    for one in context.of("missing"):
+        if one.reference_node is None or one.reference_node.operator not in ACTIVATIONS:
             continue
-        after = _next(case.their_readers, one.other)
-        before = {_operator(case.structure.theirs, i) for i in one.other.inputs}
-        is_in_stem = _is_stem(case.structure.theirs, one.other)
+        after = _next(context.reference_readers, one.reference_node)
+        before = {_operator(context.structure.reference_graph, i) for i in one.reference_node.inputs}
+        is_in_stem = _is_stem(context.structure.reference_graph, one.reference_node)
         if has_fewer_blocks and not is_in_stem:
             continue  # it went with its block
         if "mean" in after:
-            yield "missing-last-relu", "the last ReLU is missing: the classifier sees negative features", [one]
+            yield Match("missing-last-relu", "the last ReLU is missing: the classifier sees negative features", [one])
         elif is_in_stem:
-            yield "missing-stem-relu", "the ReLU of the stem is missing", [one]
+            yield Match("missing-stem-relu", "the ReLU of the stem is missing", [one])
         elif "add" in before:
-            yield "missing-relu", f"the ReLU behind an addition is missing ({one.finding.reference_path})", [one]
+            yield Match("missing-relu", f"the ReLU behind an addition is missing ({one.finding.reference_path})", [one])
         else:
-            yield "missing-inner-relu", f"a ReLU inside a block is missing ({one.finding.reference_path})", [one]
+            yield Match("missing-inner-relu", f"a ReLU inside a block is missing ({one.finding.reference_path})", [one])
     by_kind: dict[str, list[GraphDifference]] = defaultdict(list)
-    for one in case.of("replaced"):
-        if one.mine and one.mine.operator in ACTIVATIONS:  # and theirs is one too: nothing else stands in its place
-            by_kind[one.mine.operator].append(one)
+    for one in context.of("replaced"):
+        if (
+            one.model_node and one.model_node.operator in ACTIVATIONS
+        ):  # and theirs is one too: nothing else stands in its place
+            by_kind[one.model_node.operator].append(one)
     for kind, these in by_kind.items():
-        other = these[0].other
+        other = these[0].reference_node
         name = "" if other is None else spoken(other.operator)
-        yield f"activation-{kind}", f"{spoken(kind)} stands where {case.reference} has {name}", these
+        yield Match(f"activation-{kind}", f"{spoken(kind)} stands where {context.reference} has {name}", these)
 
 
 def _is_stem(graph: Graph, node: Node) -> bool:
@@ -206,26 +247,28 @@ def _is_stem(graph: Graph, node: Node) -> bool:
     return number == IMAGE
 
 
-def _norms(case: DiffContext) -> Iterator[Match]:
-    theirs = case.structure.theirs
+def _norms(context: DiffContext) -> Iterator[Match]:
+    reference = context.structure.reference_graph
     projections: list[GraphDifference] = []
     others: list[GraphDifference] = []
-    for one in case.of("missing", "batch_norm"):
-        if one.other is None:
+    for one in context.of("missing", "batch_norm"):
+        if one.reference_node is None:
             continue
-        (projections if _is_projection(theirs, case.their_readers, one.other) else others).append(one)
-    blocks = sum(one.finding.subject == "add" for one in case.of("missing"))
+        (projections if _is_projection(reference, context.reference_readers, one.reference_node) else others).append(
+            one
+        )
+    blocks = sum(one.finding.subject == "add" for one in context.of("missing"))
     if projections and not blocks:
-        yield (
+        yield Match(
             "missing-projection-bn",
-            f"no batch norm behind the projection: {case.reference} has {projections[0].finding.reference_path}",
+            f"no batch norm behind the projection: {context.reference} has {projections[0].finding.reference_path}",
             projections,
         )
     if others and not blocks:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        yield (
+        yield Match(
             "missing-bn",
-            f"a batch norm is missing: {case.reference} has {others[0].finding.reference_path}{more}",
+            f"a batch norm is missing: {context.reference} has {others[0].finding.reference_path}{more}",
             others,
         )
 
@@ -238,9 +281,9 @@ def _is_projection(graph: Graph, readers: dict[int, list[Node]], norm: Node) -> 
     ) and "add" in _next(readers, norm)
 
 
-def _is_preactivated(case: DiffContext) -> bool:
+def _is_preactivated(context: DiffContext) -> bool:
     """A batch norm reads a sum, or what the stem gives."""
-    ours, theirs = case.structure.ours, case.structure.theirs
+    model, reference = context.structure.model, context.structure.reference_graph
 
     def count(graph: Graph) -> int:
         # The sum may have been rectified already: what makes it pre-activation is the norm behind it.
@@ -253,63 +296,70 @@ def _is_preactivated(case: DiffContext) -> bool:
                 found += bool(above & {"add", "max_pool"})
         return found
 
-    return count(ours) > count(theirs)
+    return count(model) > count(reference)
 
 
-def _preactivation(case: DiffContext) -> Iterator[Match]:
-    if _is_preactivated(case):
-        these = [one for one in case.of("moved") + case.of("missing") + case.of("extra") if _normal(one)]
+def _preactivation(context: DiffContext) -> Iterator[Match]:
+    if _is_preactivated(context):
+        these = [one for one in context.of("moved") + context.of("missing") + context.of("extra") if _normal(one)]
         text = (
-            f"this is pre-activation (ResNet v2): batch norm and ReLU stand before the convolution; {case.reference} "
+            f"this is pre-activation (ResNet v2): batch norm and ReLU come before the convolution; {context.reference} "
         )
-        yield "pre-activation", text + "has them behind it", these
+        yield Match("pre-activation", text + "has them after it", these)
 
 
 def _normal(one: GraphDifference) -> bool:
     return one.finding.subject in ("batch_norm", *ACTIVATIONS)
 
 
-def _shortcut(case: DiffContext) -> Iterator[Match]:
-    convs = case.of("missing", "conv")
-    adds = case.of("missing", "add")
+def _shortcut(context: DiffContext) -> Iterator[Match]:
+    convs = context.of("missing", "conv")
+    adds = context.of("missing", "add")
     if adds and not convs:
-        yield (
+        yield Match(
             "dropped-identity",
             f"nothing is added to the block at {adds[0].finding.reference_path}: its shortcut is lost",
             adds,
         )
     scaled = [
         one
-        for one in case.of("extra")
-        if one.mine
-        and one.mine.operator in ("mul", "div")
-        and "add" in _next(case.our_readers, one.mine)
-        and len(one.mine.inputs) == 1
+        for one in context.of("extra")
+        if one.model_node
+        and one.model_node.operator in ("mul", "div")
+        and "add" in _next(context.readers, one.model_node)
+        and len(one.model_node.inputs) == 1
     ]
-    scaled += [one for one in case.structure.differences if one.finding.subject == "add.alpha"]
+    scaled += [one for one in context.structure.differences if one.finding.subject == "add.alpha"]
     if scaled:
         factor = next(
-            (one.mine.settings.get("other") for one in scaled if one.mine and "other" in one.mine.settings), None
+            (
+                one.model_node.settings.get("other")
+                for one in scaled
+                if one.model_node and "other" in one.model_node.settings
+            ),
+            None,
         )
         by = f" by {factor:g}" if isinstance(factor, (int, float)) else ""
-        yield (
+        yield Match(
             "scaled-identity",
-            f"what is added is scaled{by} at {_place(scaled[0])}; {case.reference} adds it as it is",
+            f"what is added is scaled{by} at {_place(scaled[0])}; {context.reference} adds it as it is",
             scaled,
         )
     pooled = [
         one
-        for one in case.of("extra", "avg_pool")
-        if one.mine
-        and any(r.operator == "conv" and r.settings["kernel"] == (1, 1) for r in case.our_readers[one.mine.number])
+        for one in context.of("extra", "avg_pool")
+        if one.model_node
+        and any(r.operator == "conv" and r.settings["kernel"] == (1, 1) for r in context.readers[one.model_node.number])
     ]
     if pooled:
         strides = [
-            one for one in case.of("setting", "conv.stride") if one.mine and one.mine.settings["kernel"] == (1, 1)
+            one
+            for one in context.of("setting", "conv.stride")
+            if one.model_node and one.model_node.settings["kernel"] == (1, 1)
         ]
-        yield (
+        yield Match(
             "resnet-d",
-            f"this is ResNet-D: the shortcut is average-pooled before its 1×1, where {case.reference} strides",
+            f"this is ResNet-D: the shortcut is average-pooled before its 1×1, where {context.reference} strides",
             [*pooled, *strides],
         )
 
@@ -321,47 +371,55 @@ def _block_adds(these: Sequence[GraphDifference]) -> list[GraphDifference]:
     return adds if convs >= len(adds) else []
 
 
-def _blocks(case: DiffContext) -> Iterator[Match]:
+def _blocks(context: DiffContext) -> Iterator[Match]:
     for kind, key, word in (("missing", "block-fewer", "fewer"), ("extra", "block-more", "more")):
-        these = case.of(kind)
+        these = context.of(kind)
         if adds := _block_adds(these):
             convs = [one for one in these if one.finding.subject == "conv"]
             count = f"{len(adds)} blocks" if len(adds) > 1 else "one block"
-            node = convs[0].mine or convs[0].other
+            node = convs[0].model_node or convs[0].reference_node
             place = "" if node is None else f" ({node.label}{', …' if len(convs) > 1 else ''})"
-            yield key, f"{count} {word} than {case.reference}{place}", these
+            yield Match(key, f"{count} {word} than {context.reference}{place}", these)
 
 
-def _additions(case: DiffContext) -> Iterator[Match]:
+def _additions(context: DiffContext) -> Iterator[Match]:
     """Operators that the reference has none of."""
-    extra = case.of("extra")
+    extra = context.of("extra")
     gates = [one for one in extra if one.finding.subject in ("sigmoid", "hardsigmoid")]
     pools = [one for one in extra if one.finding.subject == "mean"]
     if gates and pools and any(one.finding.subject == "mul" for one in extra):
-        yield "squeeze-excite", f"{len(gates)} squeeze-and-excitation gates, which {case.reference} has not", extra
-    dropouts = case.of("extra", "dropout")
+        yield Match("squeeze-excite", f"{len(gates)} squeeze-and-excitation gates, {context.reference} has none", extra)
+    dropouts = context.of("extra", "dropout")
     if dropouts:
-        last = [one for one in dropouts if one.mine and "linear" in _next(case.our_readers, one.mine)]
+        last = [one for one in dropouts if one.model_node and "linear" in _next(context.readers, one.model_node)]
         told = (last or dropouts)[0]
-        p = told.mine.settings.get("p") if told.mine else None
+        p = told.model_node.settings.get("p") if told.model_node else None
         place = "before the classifier" if last else f"at {_place(told)}"
-        yield "dropout", f"dropout{f' of {p:g}' if p is not None else ''} {place}; {case.reference} has none", dropouts
+        yield Match(
+            "dropout", f"dropout{f' of {p:g}' if p is not None else ''} {place}; {context.reference} has none", dropouts
+        )
     first = [
         one
         for one in extra
-        if one.mine
-        and one.mine.operator in ("sub", "div", "mul", "add", "rsub")
-        and _only_image(case.structure.ours, one.mine)
+        if one.model_node
+        and one.model_node.operator in ("sub", "div", "mul", "add", "rsub")
+        and _only_image(context.structure.model, one.model_node)
     ]
     if first:
-        yield (
+        yield Match(
             "input-normalisation",
-            f"the network normalises its input itself; {case.reference} expects it normalised",
+            f"the network normalises its input itself; {context.reference} expects it normalised",
             first,
         )
-    stem = [one for one in case.of("extra", "conv") if one.mine and _is_stem_conv(case.structure.ours, one.mine)]
+    stem = [
+        one
+        for one in context.of("extra", "conv")
+        if one.model_node and _is_stem_conv(context.structure.model, one.model_node)
+    ]
     if stem:
-        yield "deep-stem", f"the stem has {len(stem) + 1} convolutions (ResNet-C), {case.reference}'s has one", stem
+        yield Match(
+            "deep-stem", f"the stem has {len(stem) + 1} convolutions (ResNet-C), {context.reference}'s has one", stem
+        )
 
 
 def _only_image(graph: Graph, node: Node) -> bool:
@@ -389,26 +447,64 @@ def _is_stem_conv(graph: Graph, node: Node) -> bool:
     return number == IMAGE
 
 
-def _biases(case: DiffContext) -> Iterator[Match]:
-    these = [one for one in case.of("setting", "conv.bias") if one.mine and one.mine.settings["bias"]]
+def _biases(context: DiffContext) -> Iterator[Match]:
+    these = [one for one in context.of("setting", "conv.bias") if one.model_node and one.model_node.settings["bias"]]
     if these:
         count = "a convolution has a bias" if len(these) == 1 else f"{len(these)} convolutions have a bias"
-        yield "conv-bias", f"{count}; {case.reference} leaves it to the batch norm", these
-    head = [one for one in case.of("setting", "linear.bias") if one.mine and not one.mine.settings["bias"]]
+        yield Match("conv-bias", f"{count}; {context.reference} leaves it to the batch norm", these)
+    head = [
+        one for one in context.of("setting", "linear.bias") if one.model_node and not one.model_node.settings["bias"]
+    ]
     if head:
-        yield "no-head-bias", f"the classifier has no bias; {case.reference}'s has one", head
+        yield Match("no-head-bias", f"the classifier has no bias; {context.reference}'s has one", head)
 
 
-def _reflect(case: DiffContext) -> Iterator[Match]:
-    these = case.of("setting", "conv.padding_mode")
-    these += [one for one in case.of("extra") if one.finding.subject in ("reflection_pad", "replication_pad")]
+def _padding_mode(context: DiffContext) -> Iterator[Match]:
+    these = context.of("setting", "conv.padding_mode")
+    these += [one for one in context.of("extra") if one.finding.subject in ("reflection_pad", "replication_pad")]
     if these:
         mode = these[0].finding.model_value or ""
         mode = {"reflection_pad": "reflect", "replication_pad": "replicate"}.get(mode, mode)
-        yield "padding-mode", f"convolutions pad by {mode}; {case.reference} pads with zeros", these
+        yield Match("padding-mode", f"convolutions pad by {mode}; {context.reference} pads with zeros", these)
 
 
-_PATTERNS: tuple[Callable[[DiffContext], Iterator[Match]], ...] = (
+def _wiring(context: DiffContext) -> Iterator[Match]:
+    for finding in context.findings:
+        if finding.check == "eval" and finding.category == "wiring":
+            yield Match("wiring", finding.text, [finding])
+
+
+def _biased_variances(context: DiffContext) -> Iterator[Match]:
+    biased = [
+        one for one in context.findings if one.category == "statistics" and one.model_path in context.biased_variances
+    ]
+    if biased:
+        text = (
+            f"{biased[0].model_path} is updated with the biased variance (divided by n); torch uses the unbiased one "
+            "(n − 1)"
+        )
+        yield Match("biased-running-variance", text, biased)
+
+
+_VALUES = {
+    ("value", "nan"): "nan",
+    ("value", "swapped"): "swapped-weights",
+    ("value", "weight"): "weight-values",
+    ("value", "buffer"): "buffer-values",
+    ("frozen", "requires_grad"): "frozen-parameter",
+}
+
+
+def _values(context: DiffContext) -> Iterator[Match]:
+    for (category, subject), key in _VALUES.items():
+        alike = [one for one in context.findings if (one.category, one.subject) == (category, subject)]
+        if alike:
+            more = f"; {len(alike) - 1} more like it" if len(alike) > 1 else ""
+            yield Match(key, alike[0].text + more, alike)
+
+
+# To recognize one more mistake, add a pattern here and a fault that proves it to `faults.catalog`.
+PATTERNS: tuple[Pattern, ...] = (
     _blocks,
     _preactivation,
     _strides,
@@ -420,5 +516,8 @@ _PATTERNS: tuple[Callable[[DiffContext], Iterator[Match]], ...] = (
     _shortcut,
     _additions,
     _biases,
-    _reflect,
+    _padding_mode,
+    _wiring,
+    _biased_variances,
+    _values,
 )

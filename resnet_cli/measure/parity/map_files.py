@@ -39,21 +39,23 @@ def _read(path: str) -> dict[str, Any]:
     try:
         content = json.loads(text) if is_json else tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
-        raise ResnetCliError(f"{shown} is no {'JSON' if is_json else 'TOML'}: {error}") from None
+        raise ResnetCliError(f"{shown} is not valid {'JSON' if is_json else 'TOML'}: {error}") from None
     if not isinstance(content, dict):
         raise ResnetCliError(f"{shown} holds no table")
     return content
 
 
 def read_map(path: str) -> dict[str, str]:
-    """Our name → the reference's, from the table `parameters`.
+    """Name in the model → name in the reference, from the table `parameters`.
 
     Raises:
-        ResnetCliError: no such file, or nothing of the kind in it.
+        ResnetCliError: no such file, or no such table in it.
     """
     table = _read(path).get("parameters")
     if not isinstance(table, dict) or not table:
-        raise ResnetCliError(f"{printable(path)} has no table [parameters]", 'write "our.name" = "their.name" in it')
+        raise ResnetCliError(
+            f"{printable(path)} has no table [parameters]", 'write "model.name" = "reference.name" in it'
+        )
     for name, target in table.items():
         if not isinstance(target, str):
             raise ResnetCliError(
@@ -63,9 +65,9 @@ def read_map(path: str) -> dict[str, str]:
     return dict(table)
 
 
-def map_text(pairs: Mapping[str, str], ours: str, theirs: str) -> str:
+def map_text(pairs: Mapping[str, str], model: str, reference: str) -> str:
     """A map as a file."""
-    lines = [f"# {_comment(ours)} and {_comment(theirs)}: which parameter or buffer is which", "[parameters]"]
+    lines = [f"# {_comment(model)} and {_comment(reference)}: which parameter or buffer is which", "[parameters]"]
     return "\n".join(lines + [f"{_quoted(a)} = {_quoted(b)}" for a, b in pairs.items()]) + "\n"
 
 
@@ -78,7 +80,7 @@ def _quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def check_map(mapping: Mapping[str, str], ours: Mapping[str, Shape], theirs: Mapping[str, Shape]) -> None:
+def check_map(mapping: Mapping[str, str], model: Mapping[str, Shape], reference: Mapping[str, Shape]) -> None:
     """Whether a map can be followed.
 
     Raises:
@@ -86,18 +88,18 @@ def check_map(mapping: Mapping[str, str], ours: Mapping[str, Shape], theirs: Map
     """
     seen: dict[str, str] = {}
     for name, target in mapping.items():
-        for one, known, whose in ((name, ours, "our network"), (target, theirs, "the reference")):
+        for one, known, whose in ((name, model, "the model"), (target, reference, "the reference")):
             if one not in known:
                 near = difflib.get_close_matches(one, known, n=1)
                 hint = f"did you mean {printable(near[0])}?" if near else None
-                raise ResnetCliError(f"the map names {printable(one)}, which {whose} has not", hint)
+                raise ResnetCliError(f"the map names {printable(one)}, which does not exist in {whose}", hint)
         if target in seen:
             raise ResnetCliError(
                 f"the map gives {printable(target)} to {printable(seen[target])} and {printable(name)}"
             )
         seen[target] = name
-        if prod(ours[name]) != prod(theirs[target]):
-            shapes = f"{dimensions(ours[name]) or 'a scalar'} and {dimensions(theirs[target]) or 'a scalar'}"
+        if prod(model[name]) != prod(reference[target]):
+            shapes = f"{dimensions(model[name]) or 'a scalar'} and {dimensions(reference[target]) or 'a scalar'}"
             raise ResnetCliError(
                 f"{printable(name)} and {printable(target)} are {shapes}: they cannot be the same tensor"
             )
@@ -115,7 +117,7 @@ def read_expectations(path: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def expectations_text(keys: Iterable[str], ours: str, theirs: str) -> str:
+def expectations_text(keys: Iterable[str], model: str, reference: str) -> str:
     """Intended changes as a file."""
-    lines = [f"# changes of {_comment(ours)} against {_comment(theirs)} that are intended", "expected = ["]
+    lines = [f"# changes of {_comment(model)} against {_comment(reference)} that are intended", "expected = ["]
     return "\n".join([*lines, *(f"  {_quoted(key)}," for key in dict.fromkeys(keys)), "]"]) + "\n"

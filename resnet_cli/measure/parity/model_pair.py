@@ -1,4 +1,4 @@
-"""The two networks of a comparison: ours or the user's, and torchvision's, with the weights of a file if need be."""
+"""The two networks of a comparison: the built-in or the user's, and torchvision's, with weights from a file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from resnet_cli.measure.models.user_model import load_model
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.setup import shapes
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
 from resnet_cli.measure.weights.key_matching import KeyMatch, describe_mismatch, load_weights, match_keys
@@ -27,8 +28,8 @@ from resnet_cli.results.common import Note
 class ModelPair:
     """Both networks, with real tensors."""
 
-    ours: ModelUnderTest
-    theirs: ModelUnderTest
+    model: ModelUnderTest
+    reference: ModelUnderTest
     architecture: str  # torchvision's name of the reference
     notes: tuple[Note, ...] = ()
     spec: ModelSpec | None = None  # of the reference; None where it was named
@@ -43,15 +44,15 @@ def model_pair(
     arguments: Mapping[str, Any] = {},
     seed: int = 0,
 ) -> ModelPair:
-    """Build both.
+    """Build both networks.
 
     Args:
-        spec: of our network, and of the reference where `against` names no other.
-        model: the user's network in place of ours: FILE.py:NAME or package.module:NAME.
+        spec: of the built-in network, and of the reference where `against` names no other.
+        model: the user's network in place of the built-in one: FILE.py:NAME or package.module:NAME.
         against: any classification network of torchvision in place of the spec's.
-        is_default: the user named no architecture: a network of theirs is held against the nearest of the family.
-        arguments: that the user's class or function has to take.
-        seed: of the weights that they begin with, whose spread is looked at.
+        is_default: no architecture was named: the reference is then the one closest to the user's network.
+        arguments: keyword arguments of the user's class or function.
+        seed: of the initial weights.
 
     Raises:
         ResnetCliError: no working torchvision, no such network, or the user's code fails.
@@ -61,28 +62,24 @@ def model_pair(
 
 
 def _model_pair(
-    spec: ModelSpec, model: str | None, against: str | None, is_default: bool, arguments: Mapping[str, Any]
+    spec: ModelSpec, path: str | None, against: str | None, is_default: bool, arguments: Mapping[str, Any]
 ) -> ModelPair:
     notes: list[Note] = []
-    if model is None:
-        ours = ModelUnderTest(build(spec), spec.name, spec)
+    if path is None:
+        model = ModelUnderTest(build(spec), spec.name, spec)
     else:
-        network, name = load_model(model, {"num_classes": spec.num_classes}, arguments)
-        ours = ModelUnderTest(_on_cpu(network), name)
+        network, name = load_model(path, {"num_classes": spec.num_classes}, arguments)
+        model = ModelUnderTest(_on_cpu(network), name)
         if is_default and against is None:
-            spec = replace(_closest(ours.model, spec), num_classes=spec.num_classes)
-            notes.append(
-                Note(
-                    "note",
-                    f"held against {spec.name}, the nearest by its parameters; --depth or --against choose another",
-                )
-            )
+            spec = replace(_closest(model.model, spec), num_classes=spec.num_classes)
+            text = f"compared with {spec.name}, the closest by parameter count; choose another by depth or name"
+            notes.append(Note("note", text, "closest-reference"))
     if against is not None:
         name = against.strip().lower()
-        theirs = ModelUnderTest(torchvision_models.build_named(against, spec.num_classes), f"torchvision {name}")
-        return ModelPair(ours, theirs, name, tuple(notes))
-    theirs = ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}")
-    return ModelPair(ours, theirs, spec.name, tuple(notes), spec)
+        reference = ModelUnderTest(torchvision_models.build_named(against, spec.num_classes), f"torchvision {name}")
+        return ModelPair(model, reference, name, tuple(notes))
+    reference = ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}")
+    return ModelPair(model, reference, spec.name, tuple(notes), spec)
 
 
 def _on_cpu(network: nn.Module) -> nn.Module:
@@ -111,8 +108,8 @@ def _closest(network: nn.Module, default: ModelSpec) -> ModelSpec:
     return min(FAMILY.values(), key=distance)
 
 
-def loaded(pair: ModelPair, path: str, question: ParityConfig) -> ParityConfig:
-    """Load a file of weights into the side whose names it has; the key map carries them to the other one.
+def with_weights(pair: ModelPair, path: str, config: ParityConfig) -> ParityConfig:
+    """Load a file of weights into the network whose names it has; the key map copies them to the other one.
 
     Raises:
         ResnetCliError: the file cannot be read, or fits neither.
@@ -123,30 +120,30 @@ def loaded(pair: ModelPair, path: str, question: ParityConfig) -> ParityConfig:
         inside = strip_wrapper_field(state)
         if any(one.exact for one in _fits(pair, inside).values()):
             state, fits = inside, _fits(pair, inside)
-    if fits["torchvision"].exact:
-        _load(pair.theirs.model, state)
-    if fits["ours"].exact:
-        _load(pair.ours.model, state)
+    if fits["reference"].exact:
+        _load(pair.reference.model, state)
+    if fits["model"].exact:
+        _load(pair.model.model, state)
     if not any(one.exact for one in fits.values()):
-        raise describe_mismatch(path, state, {_naming(pair): fits["ours"], "torchvision's names": fits["torchvision"]})
-    transfer = "to ours" if fits["torchvision"].exact else "to theirs"
+        raise describe_mismatch(path, state, {_naming(pair): fits["model"], "torchvision's names": fits["reference"]})
+    transfer = "to model" if fits["reference"].exact else "to reference"
     if all(one.exact for one in fits.values()):
         transfer = "none"
-    return replace(question, weights=path, transfer=transfer)
+    return replace(config, weights=path, transfer=transfer)
 
 
 def _fits(pair: ModelPair, state: Mapping[str, Tensor]) -> dict[str, KeyMatch]:
     return {
-        "ours": match_keys(state, _shapes(pair.ours.model)),
-        "torchvision": match_keys(state, _shapes(pair.theirs.model)),
+        "model": match_keys(state, _state_shapes(pair.model.model)),
+        "reference": match_keys(state, _state_shapes(pair.reference.model)),
     }
 
 
 def _naming(pair: ModelPair) -> str:
-    return f"{pair.ours.name}'s names" if pair.ours.spec is None else "resnet-cli's names"
+    return f"{pair.model.name}'s names" if pair.model.spec is None else "resnet-cli's names"
 
 
-def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+def _state_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
@@ -155,16 +152,12 @@ def _load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         model.load_state_dict(dict(state), strict=False)  # what is missing may only be counters: `fit` has looked
 
 
-def overruled(pair: ModelPair, path: str, question: ParityConfig) -> ParityConfig:
-    """The map of a file in place of the alignment's.
+def with_map(pair: ModelPair, path: str, config: ParityConfig) -> ParityConfig:
+    """The configuration with the key map of a file in place of the alignment's.
 
     Raises:
-        ResnetCliError: the file is none, or names tensors that there are none of.
+        ResnetCliError: the file is not a map, or names tensors that do not exist.
     """
-    mapping = map_files.read_map(path)
-    ours, theirs = (
-        {name: tuple(tensor.shape) for name, tensor in random_init.tensors(model).items()}
-        for model in (pair.ours.model, pair.theirs.model)
-    )
-    map_files.check_map(mapping, ours, theirs)
-    return replace(question, key_map=mapping, map_source=path)
+    key_map = map_files.read_map(path)
+    map_files.check_map(key_map, shapes(pair.model.model), shapes(pair.reference.model))
+    return replace(config, key_map=key_map, map_source=path)

@@ -1,4 +1,4 @@
-"""Two networks made ready to be compared: graphs, alignment, map of the keys, and the same weights in both."""
+"""Two networks prepared for a comparison: graphs, alignment, key map, and the same weights in both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,102 +18,65 @@ from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.models.user_errors import user_error
+from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
 from resnet_cli.results.common import Note, Shape
-from resnet_cli.results.compare import CHECKS, Check, Diagnosis, Difference
+from resnet_cli.results.compare import Check, Difference
 
-REFERENCE = "torchvision"  # what sentences call the other network
-
-
-@dataclass(frozen=True, slots=True)
-class ParityConfig:
-    """What is asked of two networks.
-
-    Args:
-        shape: of the input in eval mode, (N, C, H, W).
-        seed: of the weights and the inputs.
-        device: where the forward in eval mode runs.
-        checks: those of `CHECKS` that are made.
-        rtol: tolerance relative to the largest |reference|; None: ten times the measured noise floor.
-        atol: absolute tolerance, added to it.
-        key_map: our name → the reference's, instead of the alignment.
-        map_source: the file that it came from.
-        weights: the file that both sides have loaded; None: the probe draws weights at random.
-        transfer: "to ours": give ours the reference's values; "to theirs": the other way about; "none": each side
-            keeps its own.
-        keep: leave our network as it is, at the price of a copy.
-    """
-
-    shape: Shape = (2, 3, 224, 224)
-    seed: int = 0
-    device: torch.device = torch.device("cpu")  # noqa: RUF009
-    checks: tuple[str, ...] = CHECKS
-    rtol: float | None = None
-    atol: float | None = None
-    key_map: Mapping[str, str] | None = None
-    map_source: str = "alignment"
-    weights: str | None = None
-    transfer: str = "to ours"
-    keep: bool = True
-
-    @property
-    def training_shape(self) -> Shape:
-        """Of the step in train mode: small, for it is made in double precision."""
-        return (4, self.shape[1], *(min(side, 40) for side in self.shape[2:]))
-
-    @property
-    def other_shapes(self) -> tuple[Shape, ...]:
-        """An odd and oblong image, where rounding of sizes shows, and a small one."""
-        channels = self.shape[1]
-        return (self.shape[0], channels, 97, 161), (self.shape[0], channels, 32, 32)
+if TYPE_CHECKING:
+    from resnet_cli.measure.parity.checks.forward import Forward
+    from resnet_cli.measure.parity.checks.training import TrainingStep
 
 
 @dataclass(slots=True)
 class ParityRun:
-    """Everything that the checks share."""
+    """Both networks of a comparison, aligned, and what the checks have found so far."""
 
-    question: ParityConfig
-    ours: nn.Module  # a copy, its weights those of the probe
-    theirs: nn.Module
-    name: str
-    reference: str
-    graphs: tuple[Graph, Graph]  # in train mode
+    config: ParityConfig
+    model: nn.Module  # with the same weights as the reference, as far as they have counterparts
+    reference: nn.Module
+    model_name: str
+    reference_name: str
+    graphs: tuple[Graph, Graph]  # of model and reference, in train mode
     structure: diff.GraphDiff
-    pairs: dict[str, str]
+    pairs: dict[str, str]  # tensor of the model → tensor of the reference
     clashes: tuple[tuple[str, str], ...]
     used: tuple[tuple[str, ...], tuple[str, ...]]  # parameters and buffers that the forwards read
+    progress: Callable[[str], None] = lambda _: None
     checks: list[Check] = field(default_factory=list)
     findings: list[Difference] = field(default_factory=list)
-    diagnoses: list[Diagnosis] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    forward: Forward | None = None  # of the check "eval"
+    training_step: TrainingStep | None = None  # made by the first check that needs it
+    biased_variances: frozenset[str] = frozenset()  # running variances that the model updates without n / (n - 1)
 
     @property
     def unmapped(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Tensors that are read and have no counterpart: ours, theirs."""
-        taken = set(self.pairs.values())
+        """Tensors of model and reference that a forward reads and that have no counterpart."""
+        mapped = set(self.pairs.values())
         return (
             tuple(name for name in self.used[0] if name not in self.pairs),
-            tuple(name for name in self.used[1] if name not in taken),
+            tuple(name for name in self.used[1] if name not in mapped),
         )
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Tensors of ours that no forward reads, counters of batches aside: they belong to norms that are read."""
+        """Tensors of the model that no forward reads, except the batch counters of batch norms that run."""
         owners = {name.rpartition(".")[0] for name in self.used[0]}
         return tuple(
             name
-            for name, tensor in random_init.tensors(self.ours).items()
+            for name, tensor in random_init.tensors(self.model).items()
             if name not in self.used[0] and not (tensor.dim() == 0 and name.rpartition(".")[0] in owners)
         )
 
 
 def graph_of(model: nn.Module, shape: Shape, *, training: bool, name: str, real: bool = False) -> Graph:
-    """The graph of a network, without arithmetic where that is possible.
+    """The graph of a network, recorded without arithmetic where that is possible.
 
     Raises:
         ResnetCliError: its forward fails.
     """
     if not real:
-        with contextlib.suppress(Exception):  # it looks at values: then with real ones
+        with contextlib.suppress(Exception):  # its control flow needs values
             return record(meta_copy(model), (torch.empty(shape, device="meta"),), training=training)
     try:
         with random_init.seeded(0):
@@ -124,83 +88,95 @@ def graph_of(model: nn.Module, shape: Shape, *, training: bool, name: str, real:
 
 
 def prepare(
-    ours: nn.Module,
-    theirs: nn.Module,
-    question: ParityConfig,
+    model: nn.Module,
+    reference: nn.Module,
+    config: ParityConfig,
     *,
     names: tuple[str, str],
     progress: Callable[[str], None] = lambda _: None,
 ) -> ParityRun:
-    """Align both networks and give them the same weights.
+    """Align two networks and give them the same weights.
 
     Args:
-        ours: left as it is.
-        theirs: the reference, with real tensors; its weights are drawn anew unless the question says that both
-            sides have loaded theirs.
-        question: what is asked.
-        names: of ours and of the reference.
-        progress: told what is going on.
+        model: left unchanged where the configuration says so.
+        reference: with real tensors; gets random weights unless the configuration says that weights were loaded.
+        config: how they are compared.
+        names: of model and reference.
+        progress: called with the name of each stage.
 
     Raises:
-        ResnetCliError: a forward fails, or no parameter of the one has a counterpart in the other.
+        ResnetCliError: a forward fails, or no parameter of the model has a counterpart in the reference.
     """
     progress("aligning")
     graphs = (
-        graph_of(ours, question.shape, training=True, name=names[0]),
-        graph_of(theirs, question.shape, training=True, name=names[1]),
+        graph_of(model, config.shape, training=True, name=names[0]),
+        graph_of(reference, config.shape, training=True, name=names[1]),
     )
-    shapes = [
-        {name: tuple(tensor.shape) for name, tensor in random_init.tensors(model).items()} for model in (ours, theirs)
-    ]
-    pairs = alignment.align_graphs(*graphs, question.key_map)
-    found = alignment.key_map(pairs, *shapes)
-    keys = found.pairs
-    if question.key_map is not None:
-        taken = set(question.key_map.values())
-        keys = {a: b for a, b in keys.items() if a not in question.key_map and b not in taken} | dict(question.key_map)
-    used = tuple(_used(model, graph) for model, graph in ((ours, graphs[0]), (theirs, graphs[1])))
-    if not keys:
+    aligned = alignment.align_graphs(*graphs, config.key_map)
+    key_map = alignment.key_map(aligned, shapes(model), shapes(reference))
+    pairs = _overridden(key_map.pairs, config.key_map)
+    if not pairs:
         raise ResnetCliError(
             f"no parameter of {names[0]} has a counterpart in {names[1]}: these are not the same kind of network",
-            "name the network to compare with by --against, or say which parameter is which by --map",
+            "choose another reference (`against`) or map the parameters by hand (`map`)",
         )
-    structure = diff.diff_graphs(*graphs, pairs, REFERENCE)
-    comparison = ParityRun(
-        question=question,
-        ours=ours,
-        theirs=theirs,
-        name=names[0],
-        reference=names[1],
+    structure = diff.diff_graphs(*graphs, aligned, REFERENCE)
+    run = ParityRun(
+        config=config,
+        model=model,
+        reference=reference,
+        model_name=names[0],
+        reference_name=names[1],
         graphs=graphs,
         structure=structure,
-        pairs=keys,
-        clashes=found.clashes,
-        used=(used[0], used[1]),
+        pairs=pairs,
+        clashes=key_map.clashes,
+        used=(_used(model, graphs[0]), _used(reference, graphs[1])),
+        progress=progress,
+        findings=[difference.finding for difference in structure.differences],
     )
-    comparison.findings += [one.finding for one in structure.differences]
-    progress("preparing the probe")
-    if question.keep:
-        comparison.ours = copy.deepcopy(ours)
-    if question.transfer == "none":
-        return comparison
-    if question.weights is None or question.transfer == "to theirs":
-        random_init.randomize_parameters(theirs, question.seed)
-    if comparison.unmapped[0] and question.weights is None:
-        random_init.randomize_parameters(comparison.ours, question.seed + 1)
-    if question.transfer == "to theirs":
-        random_init.transfer(random_init.tensors(comparison.ours), theirs, {b: a for a, b in keys.items()})
+    progress("preparing weights and inputs")
+    if config.keep:
+        run.model = copy.deepcopy(model)
+    _share_weights(run)
+    return run
+
+
+def shapes(model: nn.Module) -> dict[str, Shape]:
+    """Shape of every parameter and buffer."""
+    return {name: tuple(tensor.shape) for name, tensor in random_init.tensors(model).items()}
+
+
+def _overridden(pairs: Mapping[str, str], by_hand: Mapping[str, str] | None) -> dict[str, str]:
+    """Pairs of the alignment, those of a user's map in their place."""
+    by_hand = by_hand or {}
+    taken = set(by_hand.values())
+    return {a: b for a, b in pairs.items() if a not in by_hand and b not in taken} | dict(by_hand)
+
+
+def _share_weights(run: ParityRun) -> None:
+    """Random weights where none were loaded, and the same values in both networks."""
+    config = run.config
+    if config.transfer == "none":
+        return
+    if config.weights is None or config.transfer == "to reference":
+        random_init.randomize_parameters(run.reference, config.seed)
+    if run.unmapped[0] and config.weights is None:
+        random_init.randomize_parameters(run.model, config.seed + 1)
+    if config.transfer == "to reference":
+        values = random_init.tensors(run.model)
+        random_init.transfer(values, run.reference, {b: a for a, b in run.pairs.items()})
     else:
-        random_init.transfer(random_init.tensors(theirs), comparison.ours, keys)
-    return comparison
+        random_init.transfer(random_init.tensors(run.reference), run.model, run.pairs)
 
 
 def _used(model: nn.Module, graph: Graph) -> tuple[str, ...]:
-    """What the forward reads, in the order of the state."""
+    """Parameters and buffers that the forward reads, in the order of the state dict."""
     return tuple(name for name in random_init.tensors(model) if name in graph.used)
 
 
 def counts(model: nn.Module, names: Sequence[str]) -> tuple[int, int]:
-    """Values of the named parameters, and of the named buffers."""
+    """Number of values in the named parameters, and in the named buffers."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     buffers = dict(model.named_buffers(remove_duplicate=False))
     return (

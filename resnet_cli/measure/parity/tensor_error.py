@@ -1,4 +1,4 @@
-"""How far two tensors are apart, in one figure that holds for any of them."""
+"""The relative error of one tensor against another, as one number."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from torch import Tensor
 from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING
 
 
-def relative_error(ours: Tensor, theirs: Tensor, scale: float | None = None) -> float:
+def relative_error(tensor: Tensor, reference: Tensor, scale: float | None = None) -> float:
     """The largest |difference| over the largest |reference|; 0.0 for equal tensors, inf where one has a NaN.
 
-    Element by element a harmless difference near zero would count for thousands of units in the last place.
+    The denominator is the largest value of the whole tensor: element by element, a harmless difference near zero
+    would count for thousands of units in the last place.
 
     Args:
-        ours: any tensor.
-        theirs: the reference, with as many values.
-        scale: the least that the reference counts for, where it may be zero but for rounding.
+        tensor: any tensor.
+        reference: a tensor with as many values.
+        scale: least denominator, for a reference that may be zero except for rounding.
     """
-    if ours.numel() != theirs.numel():
+    if tensor.numel() != reference.numel():
         return math.inf
-    if ours.shape != theirs.shape:
-        ours = ours.reshape(theirs.shape)
-    if torch.equal(ours, theirs):
+    if tensor.shape != reference.shape:
+        tensor = tensor.reshape(reference.shape)
+    if torch.equal(tensor, reference):
         return 0.0
-    a, b = ours.detach(), theirs.detach()
+    a, b = tensor.detach(), reference.detach()
     if a.dtype != b.dtype or not a.is_floating_point():
         a, b = a.double(), b.double()
-    gone = torch.isnan(a) | torch.isnan(b)
-    if bool(gone.any()):
+    nans = torch.isnan(a) | torch.isnan(b)
+    if bool(nans.any()):
         same = torch.isnan(a) == torch.isnan(b)
         if not bool(same.all()):
             return math.inf
-        a, b = a[~gone], b[~gone]
+        a, b = a[~nans], b[~nans]
         if not a.numel() or torch.equal(a, b):
             return 0.0
     largest = max(float(b.abs().max()), scale or 0.0)
-    apart = float((a - b).abs().max())
-    if not math.isfinite(apart):
+    difference = float((a - b).abs().max())
+    if not math.isfinite(difference):
         return math.inf
-    return apart / largest if largest else math.inf
+    return difference / largest if largest else math.inf
 
 
 def error_verdict(error: float, limit: float) -> str:
-    """What an error means."""
+    """The verdict on a relative error: bitwise, rounding up to the limit, different above."""
     if error == 0:
         return BITWISE
     return ROUNDING if error <= limit else DIFFERENT

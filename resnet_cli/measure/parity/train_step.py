@@ -24,14 +24,14 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tensors import tensors_in
 
-FLOAT32_TOLERANCE = 1e-4  # up to here a network that works in single precision may be apart by its rounding
+FLOAT32_TOLERANCE = 1e-4  # a network that computes in float32 may differ by this much
 FLOAT64_TOLERANCE = 1e-9  # harmless rearrangements stay below 1e-12, the least real fault seen is above 1e-8
 
-# The least that a gradient counts for, as a share of the largest: that of a bias in front of a batch norm is zero but
-# for rounding, which comes to some 1e-15 of the largest; those that matter are above this.
+# Least scale of a gradient, as a fraction of the largest: that of a bias in front of a batch norm is zero except for
+# rounding, some 1e-15 of the largest; gradients that matter are above this.
 _NEGLIGIBLE = 1e-4
 
-# What the step is made with; weight decay and momentum so that each of them has a part in it.
+# Of the optimizer: weight decay and momentum are not zero, so that both are part of the comparison.
 _RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-4
 _PIECE = 2**20  # values
 _WIDE = 50_000_000  # parameters
@@ -54,8 +54,8 @@ class Trained:
 class TensorError:
     """How far one tensor is from its counterpart."""
 
-    ours: str
-    theirs: str
+    model: str
+    reference: str
     error: float
 
 
@@ -64,9 +64,9 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
 
     Args:
         model: changed to float64 in the meantime, and not copied: a wide network would fill the memory.
-        image: a batch of two or more.
+        image: a batch of two or more, shape (N, C, H, W).
         seed: of the loss's weights, and of dropout.
-        on_gradient: given each parameter with its gradient as soon as it is known, and nothing is kept; without it
+        on_gradient: called with each parameter as soon as its gradient is known, which is then freed; without it
             all gradients are in the result.
     """
     kept = {name: tensor.dtype for name, tensor in random_init.tensors(model).items()}
@@ -83,7 +83,7 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
                 on_gradient(named[id(parameter)], parameter)
                 parameter.grad = None
 
-        # Also where nobody asks for gradients: between two hooks Python hears Ctrl-C, which a backward pass does not.
+        # Registered without a callback too: a hook returns to the interpreter, so that a signal handler can run.
         handles = [
             parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
             for parameter in model.parameters()
@@ -114,7 +114,7 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
 
 
 def computes_in_float32(model: nn.Module, image: Tensor) -> bool:
-    """Whether a forward works in single precision, at least in part, whatever it is given.
+    """Whether a forward computes in float32, at least in part, even with float64 weights and input.
 
     Args:
         model: left as it is.
@@ -156,67 +156,67 @@ def _restore(model: nn.Module, kept: Mapping[str, torch.dtype], before: Mapping[
 
 
 class Gradients:
-    """Our gradients against the reference's, one by one as ours come in, and the parameters after a step of SGD.
+    """Compares gradients of the model with the reference's as they arrive, and the parameters after a step of SGD.
 
     Args:
-        theirs: the reference after its run; its gradients are used up.
-        model: the reference.
-        pairs: our name → the reference's.
+        trained: the reference after its run; its gradients are consumed.
+        reference: the network itself.
+        pairs: name in the model → name in the reference.
     """
 
-    def __init__(self, theirs: Trained, model: nn.Module, pairs: Mapping[str, str]) -> None:
-        self._theirs = theirs
-        self._parameters = dict(model.named_parameters())
+    def __init__(self, trained: Trained, reference: nn.Module, pairs: Mapping[str, str]) -> None:
+        self._trained = trained
+        self._parameters = dict(reference.named_parameters())
         self._pairs = pairs
-        self._scale = _NEGLIGIBLE * max((float(g.abs().max()) for g in theirs.gradients.values()), default=0.0)
+        self._scale = _NEGLIGIBLE * max((float(g.abs().max()) for g in trained.gradients.values()), default=0.0)
         self.gradients: list[TensorError] = []
         self.parameters: list[TensorError] = []
 
     def arrived(self, name: str, parameter: nn.Parameter) -> None:
         """Compare one."""
-        other = self._pairs.get(name)
-        if other is None or other not in self._parameters or parameter.grad is None:
+        partner = self._pairs.get(name)
+        if partner is None or partner not in self._parameters or parameter.grad is None:
             return
-        gradient = self._theirs.gradients.pop(other, None)  # and its memory is free for ours
+        gradient = self._trained.gradients.pop(partner, None)  # which frees its memory
         if gradient is None:
-            self.gradients.append(TensorError(name, other, math.inf))
+            self.gradients.append(TensorError(name, partner, math.inf))
             return
         error = relative_error(parameter.grad, gradient, self._scale)
-        self.gradients.append(TensorError(name, other, error))
-        error = _step_error(parameter.detach(), parameter.grad, self._parameters[other].detach(), gradient)
-        self.parameters.append(TensorError(name, other, error))
+        self.gradients.append(TensorError(name, partner, error))
+        error = _step_error(parameter.detach(), parameter.grad, self._parameters[partner].detach(), gradient)
+        self.parameters.append(TensorError(name, partner, error))
 
-    def finish(self, ours: Trained, model: nn.Module) -> None:
+    def finish(self, trained: Trained, model: nn.Module) -> None:
         """Parameters that got no gradient, and the gradient of the image."""
         own = dict(model.named_parameters(remove_duplicate=False))
-        for name, other in self._pairs.items():
-            if name in own and other in self._theirs.gradients:  # those that were compared are used up
-                self.gradients.append(TensorError(name, other, math.inf))
+        for name, partner in self._pairs.items():
+            if name in own and partner in self._trained.gradients:  # those that were compared are used up
+                self.gradients.append(TensorError(name, partner, math.inf))
                 error = _step_error(
-                    own[name].detach(), None, self._parameters[other].detach(), self._theirs.gradients[other]
+                    own[name].detach(), None, self._parameters[partner].detach(), self._trained.gradients[partner]
                 )
-                self.parameters.append(TensorError(name, other, error))
-        a, b = ours.input_gradient, self._theirs.input_gradient
+                self.parameters.append(TensorError(name, partner, error))
+        a, b = trained.input_gradient, self._trained.input_gradient
         if a is not None and b is not None:
             self.gradients.append(TensorError("the image", "the image", relative_error(a, b)))
 
 
-def _step_error(ours: Tensor, our_gradient: Tensor | None, theirs: Tensor, their_gradient: Tensor) -> float:
+def _step_error(model: Tensor, model_gradient: Tensor | None, reference: Tensor, reference_gradient: Tensor) -> float:
     """Relative error of a parameter after one step of SGD; piece by piece, since copies of a wide one are large."""
-    apart = largest = 0.0
-    for start in range(0, theirs.numel(), _PIECE):
+    difference = largest = 0.0
+    for start in range(0, reference.numel(), _PIECE):
         piece = slice(start, start + _PIECE)
-        a = _stepped(ours.flatten()[piece], None if our_gradient is None else our_gradient.flatten()[piece])
-        b = _stepped(theirs.flatten()[piece], their_gradient.flatten()[piece])
+        a = _stepped(model.flatten()[piece], None if model_gradient is None else model_gradient.flatten()[piece])
+        b = _stepped(reference.flatten()[piece], reference_gradient.flatten()[piece])
         far = float((a - b).abs().max())
         if math.isnan(far):
             return math.inf
-        apart, largest = max(apart, far), max(largest, float(b.abs().max()))
-    return 0.0 if not apart else apart / largest if largest else math.inf
+        difference, largest = max(difference, far), max(largest, float(b.abs().max()))
+    return 0.0 if not difference else difference / largest if largest else math.inf
 
 
 def _stepped(value: Tensor, gradient: Tensor | None) -> Tensor:
-    """What one step of SGD with momentum and weight decay makes of values; nothing without a gradient."""
+    """Values after one step of SGD with momentum and weight decay; unchanged without a gradient."""
     stepped = value.to(torch.float64, copy=True)
     if gradient is not None:
         # As a function: an optimizer for each piece would take longer than the step.
@@ -235,32 +235,32 @@ def _stepped(value: Tensor, gradient: Tensor | None) -> Tensor:
     return stepped
 
 
-def buffer_errors(ours: Trained, theirs: Trained, pairs: Mapping[str, str]) -> list[TensorError]:
+def buffer_errors(model: Trained, reference: Trained, pairs: Mapping[str, str]) -> list[TensorError]:
     """Running statistics and counters after the forward in train mode."""
     return [
-        TensorError(mine, other, relative_error(ours.buffers[mine], theirs.buffers[other]))
-        for mine, other in pairs.items()
-        if mine in ours.buffers and other in theirs.buffers
+        TensorError(name, partner, relative_error(model.buffers[name], reference.buffers[partner]))
+        for name, partner in pairs.items()
+        if name in model.buffers and partner in reference.buffers
     ]
 
 
-def is_biased_variance(ours: Trained, theirs: Trained, mine: str, other: str, count: int) -> bool:
-    """Whether our running variance took the biased variance of the batch, n - 1 where torch divides by n.
+def is_biased_variance(model: Trained, reference: Trained, name: str, partner: str, count: int) -> bool:
+    """Whether the model's running variance took the biased variance of the batch, n - 1 where torch divides by n.
 
     The new value is old + momentum x (variance - old): the ratio of the two additions is (n - 1) / n.
 
     Args:
-        ours: after the step.
-        theirs: after the step.
-        mine: name of our running variance.
-        other: name of the reference's.
+        model: after the step.
+        reference: after the step.
+        name: name of the model's running variance.
+        partner: name of the reference's running variance.
         count: n, values per channel in the batch.
     """
     if count < 2:
         return False
-    before = theirs.before[other].double()
-    added, expected = ours.buffers[mine].double(), theirs.buffers[other].double()
-    # new = (1 - m) old + m v, where ours took v (n - 1) / n: so new - n (new - ours) is (1 - m) old, with one m for
+    before = reference.before[partner].double()
+    added, expected = model.buffers[name].double(), reference.buffers[partner].double()
+    # new = (1 - m) old + m v, where model took v (n - 1) / n: so new - n (new - model's) is (1 - m) old, with one m for
     # all channels. What is not finite, or divided by zero, is below no bound.
     kept = (expected - count * (expected - added)) / before
     return float(kept.max() - kept.min()) < 1e-6 and 0 <= float(kept.mean()) < 1

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_cli.measure.faults.catalog import MUTATIONS, Fault, NotApplicableError
+from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
 from resnet_cli.network.resnet import build
 from tests.helpers.equivalent_resnets import HARMLESS, randomise
 from tests.helpers.models import torchvision_models
@@ -29,7 +29,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "torchvision": lambda: bottlenecks([1, 2, 2, 1], width_per_group=16),
 }
 NO_PLACE = {("ours", "stride-in-1x1"), ("torchvision", "stride-moved")}
-BY_KEY = {mutation.key: mutation for mutation in MUTATIONS}
+BY_KEY = {mutation.key: mutation for mutation in FAULTS}
 # What shows a fault, where the logits in eval mode do not.
 SHOWN_BY = {
     "momentum": "running statistics",
@@ -115,8 +115,8 @@ def same_state(one: nn.Module, other: dict[str, Tensor]) -> bool:
 
 
 def test_keys_and_titles_are_unique() -> None:
-    assert len(BY_KEY) == len(MUTATIONS) == len({mutation.title for mutation in MUTATIONS})
-    assert list(dict.fromkeys(mutation.group for mutation in MUTATIONS)) == [
+    assert len(BY_KEY) == len(FAULTS) == len({mutation.title for mutation in FAULTS})
+    assert list(dict.fromkeys(mutation.group for mutation in FAULTS)) == [
         "convolution and pooling", "batch norm", "wiring", "weights",
     ]  # fmt: skip
 
@@ -128,9 +128,9 @@ def test_a_fault_is_planted_and_shows(name: str, key: str) -> None:
     given = copy.deepcopy(original(name))
     if (name, key) in NO_PLACE:
         with pytest.raises(NotApplicableError, match="no "):
-            BY_KEY[key].plant(given)
+            BY_KEY[key].apply(given)
         return
-    faulty = BY_KEY[key].plant(given)
+    faulty = BY_KEY[key].apply(given)
     assert same_state(original(name), before)
     assert all(module.training for module in faulty.modules())
     logits = evaluated(faulty)
@@ -145,19 +145,19 @@ def test_a_fault_is_planted_and_shows(name: str, key: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_original_behaves_as_before(name: str) -> None:
     logits, _ = behaviour(name)
-    for mutation in MUTATIONS[::4]:
+    for mutation in FAULTS[::4]:
         if (name, mutation.key) not in NO_PLACE:
-            mutation.plant(copy.deepcopy(original(name)))
+            mutation.apply(copy.deepcopy(original(name)))
     assert torch.equal(evaluated(original(name)), logits)
 
 
 # Other faults leave a network of torch's own modules.
 @pytest.mark.parametrize(
-    "mutation", [row for row in MUTATIONS if row.group == "wiring"], ids=lambda mutation: mutation.key
+    "mutation", [row for row in FAULTS if row.group == "wiring"], ids=lambda mutation: mutation.key
 )
 def test_a_faulty_network_moves_to_meta(mutation: Fault) -> None:
     name = "torchvision" if ("ours", mutation.key) in NO_PLACE else "ours"
-    faulty = copy.deepcopy(mutation.plant(copy.deepcopy(original(name)))).to("meta")
+    faulty = copy.deepcopy(mutation.apply(copy.deepcopy(original(name)))).to("meta")
     out = faulty(images().to("meta"))
     assert out.is_meta
     assert out.shape == behaviour(name)[0].shape
@@ -188,9 +188,9 @@ def test_networks_of_other_hands(name: str) -> None:
     make, expected = OTHERS[name]
     network = make()
     refused: dict[str, str] = {}
-    for mutation in MUTATIONS:
+    for mutation in FAULTS:
         try:
-            mutation.plant(copy.deepcopy(network))
+            mutation.apply(copy.deepcopy(network))
         except NotApplicableError as error:
             refused[mutation.key] = str(error)
     assert set(refused) == expected
@@ -201,15 +201,15 @@ def test_networks_of_other_hands(name: str) -> None:
 def test_no_resnet_has_no_place(network: nn.Module) -> None:
     for key in ("missing-bn", "dropped-identity", "block-more", "one-weight", "stem-padding", "no-head-bias"):
         with pytest.raises(NotApplicableError):
-            BY_KEY[key].plant(copy.deepcopy(network))
+            BY_KEY[key].apply(copy.deepcopy(network))
 
 
 def test_a_fault_that_is_there_already_is_refused() -> None:
     network = copy.deepcopy(original("ours"))
     for key in ("eps-1e-3", "momentum", "frozen-parameter", "no-head-bias"):
-        network = BY_KEY[key].plant(network)
+        network = BY_KEY[key].apply(network)
         with pytest.raises(NotApplicableError):
-            BY_KEY[key].plant(network)
+            BY_KEY[key].apply(network)
 
 
 def block_of(network: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -233,12 +233,12 @@ def block_of(network: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
 
 def test_dropped_and_scaled_identity_are_what_they_say() -> None:
     for key, share in (("dropped-identity", 0.0), ("scaled-identity", 0.5)):
-        _, seen = block_of(BY_KEY[key].plant(copy.deepcopy(original("ours"))))
+        _, seen = block_of(BY_KEY[key].apply(copy.deepcopy(original("ours"))))
         assert torch.equal(seen["block"], functional.relu(seen["bn2"] + share * seen["block in"]))
 
 
 def test_pre_activation_is_that_of_the_paper() -> None:
-    block, seen = block_of(BY_KEY["pre-activation"].plant(copy.deepcopy(original("ours"))))
+    block, seen = block_of(BY_KEY["pre-activation"].apply(copy.deepcopy(original("ours"))))
     with torch.no_grad():
         x = seen["block in"]
         conv1, bn1, conv2, bn2 = (block.get_submodule(name) for name in ("conv1", "bn1", "conv2", "bn2"))
@@ -247,7 +247,7 @@ def test_pre_activation_is_that_of_the_paper() -> None:
 
 
 def test_two_faults_can_share_a_network() -> None:
-    once = BY_KEY["missing-stem-relu"].plant(copy.deepcopy(original("ours")))
-    twice = BY_KEY["dropped-identity"].plant(copy.deepcopy(once))
+    once = BY_KEY["missing-stem-relu"].apply(copy.deepcopy(original("ours")))
+    twice = BY_KEY["dropped-identity"].apply(copy.deepcopy(once))
     assert not torch.equal(evaluated(twice), evaluated(once))
     assert type(twice).__mro__[1:3] == type(once).__mro__[1:3]

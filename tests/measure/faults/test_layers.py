@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.faults import catalog, layers, weights
-from resnet_cli.measure.faults.catalog import MUTATIONS
+from resnet_cli.measure.faults.catalog import FAULTS
 from resnet_cli.measure.faults.op_capture import NotApplicableError
 from resnet_cli.measure.models import random_init
 from tests.measure.parity.test_diagnosis import IDENTITY, Block, basic, conv, network
@@ -160,8 +160,8 @@ def test_options_of_one_norm_and_of_all() -> None:
 def test_faults_of_the_list_have_the_figures_of_their_names(
     key: str, option: str, value: float, is_everywhere: bool
 ) -> None:
-    (fault,) = (one for one in MUTATIONS if one.key == key)
-    faulty = fault.plant(copy.deepcopy(original()))
+    (fault,) = (one for one in FAULTS if one.key == key)
+    faulty = fault.apply(copy.deepcopy(original()))
     norms = {name: getattr(part, option) for name, part in faulty.named_modules() if isinstance(part, nn.BatchNorm2d)}
     assert {name for name, given in norms.items() if given == value} == (
         set(norms) if is_everywhere else {f"{MIDDLE}.1"}
@@ -173,10 +173,10 @@ def test_a_fault_after_which_the_network_does_not_run_has_no_place() -> None:
         model.set_submodule("fc", nn.Linear(7, 5))
         return model
 
-    (fault,) = catalog._group("group", ("key", "title", breaking))
+    (fault,) = catalog._group("group", ("key", "title", breaking, "diagnosis"))
     assert (fault.key, fault.group, fault.title) == ("key", "group", "title")
     with pytest.raises(NotApplicableError, match="the network does not run on 64 pixels"):
-        fault.plant(copy.deepcopy(original()))
+        fault.apply(copy.deepcopy(original()))
 
 
 def test_norms_lose_what_they_have() -> None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from resnet_cli import signals
 from resnet_cli.measure.faults import self_test as module
-from resnet_cli.measure.faults.catalog import Fault, NotApplicableError
-from resnet_cli.measure.faults.self_test import is_named, self_test
+from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
+from resnet_cli.measure.faults.self_test import is_diagnosed, self_test
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
@@ -55,11 +55,11 @@ def broken(model: nn.Module) -> nn.Module:
     return Broken()
 
 
-NAMED = Fault("missing-stem-relu", "wiring", "no ReLU in the stem", without_stem_relu)
-UNNAMED = Fault("one-weight", "weights", "called by another's name", without_stem_relu)
-UNSEEN = Fault("nan", "weights", "none at all", nothing)
-PLACELESS = Fault("gelu", "wiring", "nowhere", nowhere)
-FAILING = Fault("kernel", "convolution and pooling", "does not run", broken)
+NAMED = Fault("missing-stem-relu", "wiring", "no ReLU in the stem", without_stem_relu, frozenset({"missing-stem-relu"}))
+UNNAMED = Fault("one-weight", "weights", "called by another's name", without_stem_relu, frozenset({"weight-values"}))
+UNSEEN = Fault("nan", "weights", "none at all", nothing, frozenset({"nan"}))
+PLACELESS = Fault("gelu", "wiring", "nowhere", nowhere, frozenset({"activation-gelu"}))
+FAILING = Fault("kernel", "convolution and pooling", "does not run", broken, frozenset({"setting conv.kernel"}))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def planting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SelfTestResult]:
     """A self-test of some faults alone, on small networks that are the same but for their names."""
 
     def run(*faults: Fault, ours: nn.Module | None = None, **options: Any) -> SelfTestResult:
-        monkeypatch.setattr(module, "MUTATIONS", faults)
+        monkeypatch.setattr(module, "FAULTS", faults)
         mine, other = ModelUnderTest(ours or network(), "ours"), ModelUnderTest(network(), "theirs")
         return self_test(mine, other, options.pop("question", QUICK), **options)
 
@@ -105,7 +105,7 @@ def test_a_finding_is_told_where_no_pattern_has_a_name(planting: Callable[..., S
         model.get_submodule("norm").eps = 1e-6  # type: ignore[assignment]
         return model
 
-    result = planting(Fault("eps-1e-6", "batch norm", "eps", narrower))
+    result = planting(Fault("eps-1e-6", "batch norm", "eps", narrower, frozenset({"setting batch_norm.eps"})))
     assert result.faults[0].text == "norm: eps 1e-06, torchvision has 1e-05"
     assert result.same
 
@@ -117,7 +117,7 @@ def test_a_network_that_is_not_in_parity_is_held_against_itself(planting: Callab
     assert result.faults[0].text == "the ReLU of the stem is missing"
     (note,) = result.notes
     assert note.level == "warning"
-    assert note.text.startswith("ours is not theirs to begin with")
+    assert note.key == "compared-with-itself"
 
 
 def test_the_network_is_left_as_it_is(planting: Callable[..., SelfTestResult]) -> None:
@@ -138,7 +138,7 @@ def test_every_fault_is_planted_in_the_references_weights(planting: Callable[...
         return model
 
     ours = network()
-    planting(*[Fault("one-weight", "weights", "zero", look)] * 2, ours=ours)
+    planting(*[Fault("one-weight", "weights", "zero", look, frozenset({"weight-values"}))] * 2, ours=ours)
     assert torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0], ours.get_parameter("conv.weight"))
 
@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_the_rows_that_there_are(
 ) -> None:
     heard: list[bool] = []
     monkeypatch.setattr(signals, "acknowledge", lambda: heard.append(True))
-    stopping = Fault("gelu", "wiring", "Ctrl-C", interrupt)
+    stopping = Fault("gelu", "wiring", "Ctrl-C", interrupt, frozenset({"activation-gelu"}))
     result = planting(NAMED, stopping, NAMED)
     assert [row.key for row in result.faults] == ["missing-stem-relu"]
     assert (result.interrupted, result.same, result.injected) == (True, False, 1)
@@ -217,4 +217,4 @@ def test_a_name_is_a_diagnosis_or_a_finding_that_says_it(
         diagnoses=[Diagnosis(name, "", ()) for name in diagnoses],
         differences=[Difference("settings", "setting", name, "", "", None, None, "") for name in findings],
     )
-    assert is_named(key, said) is expected  # type: ignore[arg-type]
+    assert is_diagnosed(next(fault for fault in FAULTS if fault.key == key), said) is expected  # type: ignore[arg-type]

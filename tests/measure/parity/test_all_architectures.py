@@ -10,9 +10,9 @@ import pytest
 from torch import nn
 
 from resnet_cli.measure.faults import self_test
-from resnet_cli.measure.faults.catalog import MUTATIONS
+from resnet_cli.measure.faults.catalog import FAULTS
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.parity import family
+from resnet_cli.measure.parity import all_architectures
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import model_pair
 from resnet_cli.network.architectures import FAMILY, ModelSpec
@@ -23,13 +23,13 @@ SMALL = ParityConfig(shape=(2, 3, 32, 32), checks=("parameters", "settings", "ev
 
 def test_members_of_the_family_are_torchvisions_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     some = {name: FAMILY[name] for name in ("resnet18", "resnext50_32x4d")}
-    monkeypatch.setattr(family, "FAMILY", some)
+    monkeypatch.setattr(all_architectures, "FAMILY", some)
     told: list[tuple[str, int, int]] = []
 
     def tell(text: str, done: int = 0, of: int = 0) -> None:
         told.append((text, done, of))
 
-    result = family.compare_family(SMALL, 10, progress=tell)
+    result = all_architectures.compare_all_architectures(SMALL, 10, progress=tell)
     assert result.same
     assert [(one.name, one.verdict, one.differences) for one in result.architectures] == [
         ("resnet18", "bitwise", 0),
@@ -50,10 +50,10 @@ class Compared:
         self.asked: list[tuple[Any, ...]] = []
         self.heard = self.given_back = 0
         names = ("resnet18", "resnet34", "resnet50")
-        monkeypatch.setattr(family, "FAMILY", {name: FAMILY[name] for name in names})
-        monkeypatch.setattr(family, "model_pair", self.contenders)
-        monkeypatch.setattr(family, "compare", self.compare)
-        monkeypatch.setattr(family, "give_back", self.give_back)
+        monkeypatch.setattr(all_architectures, "FAMILY", {name: FAMILY[name] for name in names})
+        monkeypatch.setattr(all_architectures, "model_pair", self.contenders)
+        monkeypatch.setattr(all_architectures, "compare", self.compare)
+        monkeypatch.setattr(all_architectures, "give_back", self.give_back)
         monkeypatch.setattr("resnet_cli.measure.models.torchvision_models.version", lambda: "0")
         monkeypatch.setattr("resnet_cli.signals.acknowledge", self.hear)
 
@@ -81,7 +81,9 @@ class Compared:
 def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = Compared(monkeypatch, "same", "different", "same")
     told: list[str] = []
-    result = family.compare_family(replace(SMALL, seed=5, keep=True), 7, progress=lambda text, *_: told.append(text))
+    result = all_architectures.compare_all_architectures(
+        replace(SMALL, seed=5, keep=True), 7, progress=lambda text, *_: told.append(text)
+    )
     assert [one.same for one in result.architectures] == [True, False, True]
     assert (result.same, result.interrupted, result.reference_version) == (False, False, "0")
     # Nobody needs our network any more, so it is not copied; and what the last pair had is given back.
@@ -94,21 +96,21 @@ def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("how", ["interrupted inside", "interrupted outside"])
 def test_an_interruption_keeps_the_members_that_are_whole(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = Compared(monkeypatch, "same", how)
-    result = family.compare_family(SMALL)
+    result = all_architectures.compare_all_architectures(SMALL)
     assert [one.name for one in result.architectures] == ["resnet18"]
     assert (result.same, result.interrupted, compared.heard) == (False, True, 1)
     again = Compared(monkeypatch, how)
     with pytest.raises(KeyboardInterrupt):
-        family.compare_family(SMALL)
+        all_architectures.compare_all_architectures(SMALL)
     assert again.heard == 0
 
 
 def test_planted_faults_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = ("missing-stem-relu", "momentum", "stride-in-other")
-    some = tuple(one for one in MUTATIONS if one.key in keys or one.key.startswith("stride-in"))
-    monkeypatch.setattr(self_test, "MUTATIONS", some)
+    some = tuple(one for one in FAULTS if one.key in keys or one.key.startswith("stride-in"))
+    monkeypatch.setattr(self_test, "FAULTS", some)
     pair = model_pair(FAMILY["resnet18"])
-    result = self_test.self_test(pair.ours, pair.theirs, SMALL)
+    result = self_test.self_test(pair.model, pair.reference, SMALL)
     assert [row.key for row in result.faults] == [one.key for one in some]
     planted = [row for row in result.faults if row.injected]
     assert (result.injected, result.detected, result.diagnosed) == (len(planted),) * 3

@@ -17,13 +17,14 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TheirResNet
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.faults.catalog import MUTATIONS, NotApplicableError
-from resnet_cli.measure.faults.self_test import NAMES, is_named
+from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
+from resnet_cli.measure.faults.self_test import is_diagnosed
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import train_step
-from resnet_cli.measure.parity.compare import compare, finding_key
-from resnet_cli.measure.parity.config import ParityConfig, prepare
+from resnet_cli.measure.parity.compare import compare, difference_key
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.setup import prepare
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
@@ -57,7 +58,7 @@ def sound(depth: int) -> ModelUnderTest:
     """Ours with the reference's weights: what a fault is planted in."""
     spec = SHALLOW if depth == 0 else FAMILY[f"resnet{depth}"]
     made = prepare(build(spec), theirs(depth).model, SMALL, names=("ours", "theirs"))
-    return ModelUnderTest(made.ours, spec.name, spec)
+    return ModelUnderTest(made.model, spec.name, spec)
 
 
 def question(**options: object) -> ParityConfig:
@@ -118,28 +119,23 @@ def test_no_false_alarm(name: str) -> None:
     assert result.mapping.mapped_tensors == result.mapping.model_tensors == result.mapping.reference_tensors == 102
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.key)
-def test_every_fault_is_found_and_called_by_its_name(mutation: object) -> None:
-    assert hasattr(mutation, "plant")
-    depth = 0 if mutation.key == "stride-in-1x1" else 18  # type: ignore[attr-defined]
-    faulty = mutation.plant(copy.deepcopy(sound(depth).model))
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.key)
+def test_every_fault_is_found_and_called_by_its_name(fault: Fault) -> None:
+    depth = 0 if fault.key == "stride-in-1x1" else 18
+    faulty = fault.apply(copy.deepcopy(sound(depth).model))
     result = compare(ModelUnderTest(faulty, "faulty"), theirs(depth), question(transfer="none"))
     assert not result.same
     assert result.verdict != ROUNDING
     assert result.differences
-    assert is_named(mutation.key, result), [one.text for one in (*result.diagnoses, *result.findings)]  # type: ignore[attr-defined]
+    assert is_diagnosed(fault, result), result.differences
     assert sum(line.is_first_difference for line in result.aligned_ops) <= 1
     assert from_json(to_json(result)) == result
 
 
-def test_every_fault_has_a_name() -> None:
-    assert set(NAMES) == {mutation.key for mutation in MUTATIONS}
-
-
 def test_faults_without_a_place_say_so() -> None:
-    (mutation,) = (one for one in MUTATIONS if one.key == "stride-in-1x1")
+    (mutation,) = (one for one in FAULTS if one.key == "stride-in-1x1")
     with pytest.raises(NotApplicableError, match="bottleneck"):
-        mutation.plant(copy.deepcopy(sound(18).model))
+        mutation.apply(copy.deepcopy(sound(18).model))
 
 
 def test_three_faults_are_three_findings_and_no_more() -> None:
@@ -268,7 +264,7 @@ def test_intended_changes_are_let_through_and_nothing_else() -> None:
     changed = ModelUnderTest(model, "changed")
     only = question(checks=("settings", "eval"))
     found = compare(changed, theirs(18), only)
-    keys = [finding_key(one) for one in found.differences]
+    keys = [difference_key(one) for one in found.differences]
     assert keys == ["setting batch_norm.eps l1.block.ResSkip.bn1 = 0.001"]
     assert not found.same
     assert compare(changed, theirs(18), only, expected=keys).same

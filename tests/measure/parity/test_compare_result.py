@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from resnet_cli import signals
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import compare as parity
-from resnet_cli.measure.parity.compare import compare, finding_key
+from resnet_cli.measure.parity.checks import CHECKS
+from resnet_cli.measure.parity.compare import compare, difference_key
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.results.compare import (
     BITWISE,
-    CHECKS,
     DIFFERENT,
     NOT_COMPARABLE,
     ROUNDING,
@@ -213,7 +213,7 @@ def test_a_diagnosis_of_the_structure_stands_before_one_of_values() -> None:
 
 def found(**values: str | None) -> Difference:
     given: dict[str, str | None] = {
-        "ours": "a", "theirs": "b", "our_value": None, "their_value": None, **values,
+        "model_path": "a", "reference_path": "b", "model_value": None, "reference_value": None, **values,
     }  # fmt: skip
     return Difference("settings", "setting", "conv.stride", text="", **given)  # type: ignore[arg-type]
 
@@ -222,14 +222,14 @@ def found(**values: str | None) -> Difference:
     ("finding", "key"),
     [
         (found(), "setting conv.stride a"),
-        (found(our_value="2", their_value="1"), "setting conv.stride a = 2"),
-        (found(our_value=""), "setting conv.stride a = "),
-        (found(ours=None), "setting conv.stride (b)"),
-        (found(ours=""), "setting conv.stride "),
+        (found(model_value="2", reference_value="1"), "setting conv.stride a = 2"),
+        (found(model_value=""), "setting conv.stride a = "),
+        (found(model_path=None), "setting conv.stride (b)"),
+        (found(model_path=""), "setting conv.stride "),
     ],
 )
 def test_a_finding_is_called_by_what_it_is_and_where(finding: Difference, key: str) -> None:
-    assert finding_key(finding) == key
+    assert difference_key(finding) == key
 
 
 @pytest.mark.parametrize(
@@ -248,15 +248,15 @@ def test_the_worst_of_the_checks_is_the_verdict(verdicts: Sequence[str], worst: 
 
 def test_a_row_of_the_family_is_a_comparison_in_short() -> None:
     result = compared(changed(eps=1e-3), network(), checks=STATIC)
-    row = parity.member(result, "net", 123)
+    row = parity.architecture_result(result, "net", 123)
     assert (row.name, row.verdict, row.same, row.parameters) == ("net", DIFFERENT, False, 123)
     assert (row.mapped, row.tensors, row.differences) == (8, 8, 1)
     assert row.checks == result.checks
     assert row.first_difference == result.diagnoses[0].text
-    assert parity.member(compared(changed(eps=1e-4), network(), checks=STATIC), "net", 1).first_difference == (
-        "norm: eps 0.0001, torchvision has 1e-05"
-    )
-    assert parity.member(compared(network(), network(), checks=STATIC), "net", 1).first_difference is None
+    assert parity.architecture_result(
+        compared(changed(eps=1e-4), network(), checks=STATIC), "net", 1
+    ).first_difference == ("norm: eps 0.0001, torchvision has 1e-05")
+    assert parity.architecture_result(compared(network(), network(), checks=STATIC), "net", 1).first_difference is None
 
 
 class Says(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from resnet_cli.measure.graph.alignment import align_graphs
 from resnet_cli.measure.graph.diff import diff_graphs
 from resnet_cli.measure.graph.nodes import Graph
-from resnet_cli.measure.parity.config import graph_of
 from resnet_cli.measure.parity.diagnosis import diagnose
+from resnet_cli.measure.parity.setup import graph_of
 
 Join = Callable[[Tensor, Tensor], Tensor]
 IDENTITY = nn.Identity()

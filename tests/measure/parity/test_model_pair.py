@@ -15,7 +15,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import model_pair as module
 from resnet_cli.measure.parity.config import ParityConfig
-from resnet_cli.measure.parity.model_pair import ModelPair, loaded, model_pair, overruled
+from resnet_cli.measure.parity.model_pair import ModelPair, model_pair, with_map, with_weights
 from resnet_cli.network.architectures import FAMILY, ModelSpec
 
 TINY = ModelSpec("tiny", "basic", (1, 1, 1, 1), num_classes=3)
@@ -46,15 +46,15 @@ def test_ours_is_held_against_torchvisions_of_the_same_spec() -> None:
     state = torch.random.get_rng_state()
     pair = model_pair(TINY)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert (pair.ours.name, pair.theirs.name, pair.architecture) == ("tiny", "torchvision tiny", "tiny")
-    assert (pair.ours.spec, pair.spec, pair.notes) == (TINY, TINY, ())
-    assert count(pair.ours.model) == count(pair.theirs.model)
-    assert not any(one.is_meta for one in (*pair.ours.model.parameters(), *pair.theirs.model.buffers()))
+    assert (pair.model.name, pair.reference.name, pair.architecture) == ("tiny", "torchvision tiny", "tiny")
+    assert (pair.model.spec, pair.spec, pair.notes) == (TINY, TINY, ())
+    assert count(pair.model.model) == count(pair.reference.model)
+    assert not any(one.is_meta for one in (*pair.model.model.parameters(), *pair.reference.model.buffers()))
 
 
 def test_the_weights_that_a_network_begins_with_come_from_the_seed() -> None:
     first, second, other = (
-        next(model_pair(TINY, "nets.py:Net", "squeezenet1_1", seed=seed).ours.model.parameters()) for seed in (0, 0, 1)
+        next(model_pair(TINY, "nets.py:Net", "squeezenet1_1", seed=seed).model.model.parameters()) for seed in (0, 0, 1)
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
@@ -62,13 +62,13 @@ def test_the_weights_that_a_network_begins_with_come_from_the_seed() -> None:
 
 def test_any_network_of_torchvision_may_be_named() -> None:
     pair = model_pair(TINY, "nets.py:Net", " SqueezeNet1_1 ", is_default=True, arguments={"width": 4})
-    assert (pair.ours.name, pair.theirs.name, pair.architecture) == (
+    assert (pair.model.name, pair.reference.name, pair.architecture) == (
         "Net", "torchvision squeezenet1_1", "squeezenet1_1"
     )  # fmt: skip
-    assert (pair.spec, pair.ours.spec, pair.notes) == (None, None, ())
-    assert [tuple(one.shape) for one in pair.ours.model.parameters()] == [(4, 3, 1, 1), (4,), (4,), (4,), (3, 4), (3,)]
-    assert type(pair.theirs.model).__name__ == "SqueezeNet"
-    assert [tuple(one.shape) for one in pair.theirs.model.parameters()][-1] == (3,)  # as many classes as ours
+    assert (pair.spec, pair.model.spec, pair.notes) == (None, None, ())
+    assert [tuple(one.shape) for one in pair.model.model.parameters()] == [(4, 3, 1, 1), (4,), (4,), (4,), (3, 4), (3,)]
+    assert type(pair.reference.model).__name__ == "SqueezeNet"
+    assert [tuple(one.shape) for one in pair.reference.model.parameters()][-1] == (3,)  # as many classes as ours
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_network_without_parameters_is_near_to_nothing(small_family: None) -> 
 def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_family: None) -> None:
     pair = model_pair(TINY, "nets.py:Net", is_default=True)
     assert pair.spec == ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=3)
-    assert pair.theirs.name == "torchvision small"
+    assert pair.reference.name == "torchvision small"
     (note,) = pair.notes
     assert note.text.startswith("held against small, the nearest by its parameters")
     pair = model_pair(TINY, "nets.py:Net")
@@ -107,9 +107,9 @@ def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_fami
 
 def test_a_network_on_meta_gets_real_tensors() -> None:
     pair = model_pair(TINY, "nets.py:on_meta", "squeezenet1_1")
-    assert not any(one.is_meta for one in (*pair.ours.model.parameters(), *pair.ours.model.buffers()))
-    assert torch.equal(pair.ours.model.get_buffer("1.running_var"), torch.ones(2))
-    assert int(pair.ours.model.get_buffer("1.num_batches_tracked")) == 0
+    assert not any(one.is_meta for one in (*pair.model.model.parameters(), *pair.model.model.buffers()))
+    assert torch.equal(pair.model.model.get_buffer("1.running_var"), torch.ones(2))
+    assert int(pair.model.model.get_buffer("1.num_batches_tracked")) == 0
     half = nn.Sequential(nn.Conv2d(3, 2, 1).to("meta"), nn.Conv2d(2, 2, 1))
     assert not any(one.is_meta for one in module._on_cpu(half).parameters())
     model = nn.BatchNorm2d(2)
@@ -145,7 +145,7 @@ def same(model: nn.Module, state: dict[str, Tensor]) -> bool:
 OURS, THEIRS = ("first", "second", "last"), ("conv1", "bn1", "fc")
 
 
-@pytest.mark.parametrize(("source", "transfer"), [(THEIRS, "to ours"), (OURS, "to theirs")])
+@pytest.mark.parametrize(("source", "transfer"), [(THEIRS, "to model"), (OURS, "to reference")])
 @pytest.mark.parametrize("field", ["", "model."])
 def test_a_file_is_loaded_into_the_side_whose_names_it_has(source: tuple[str, ...], transfer: str, field: str) -> None:
     ours, theirs, other = net(*OURS), net(*THEIRS), net(*source).double().float()
@@ -154,7 +154,9 @@ def test_a_file_is_loaded_into_the_side_whose_names_it_has(source: tuple[str, ..
             one.add_(1)
     state = copy.deepcopy(other.state_dict())
     before = copy.deepcopy((ours if source == THEIRS else theirs).state_dict())
-    question = loaded(pair_of(ours, theirs), filed({f"{field}{k}": v for k, v in state.items()}), ParityConfig(seed=5))
+    question = with_weights(
+        pair_of(ours, theirs), filed({f"{field}{k}": v for k, v in state.items()}), ParityConfig(seed=5)
+    )
     assert (question.weights, question.transfer, question.seed) == ("weights.pth", transfer, 5)
     assert same(theirs if source == THEIRS else ours, state)
     assert same(ours if source == THEIRS else theirs, before)
@@ -163,7 +165,7 @@ def test_a_file_is_loaded_into_the_side_whose_names_it_has(source: tuple[str, ..
 def test_a_file_that_fits_both_is_loaded_into_both() -> None:
     ours, theirs, other = net(*THEIRS), net(*THEIRS), net("a", "b", "c")
     state = dict(zip(ours.state_dict(), other.state_dict().values(), strict=True))
-    question = loaded(pair_of(ours, theirs), filed(state), ParityConfig())
+    question = with_weights(pair_of(ours, theirs), filed(state), ParityConfig())
     assert question.transfer == "none"
     assert same(ours, state)
     assert same(theirs, state)
@@ -172,7 +174,7 @@ def test_a_file_that_fits_both_is_loaded_into_both() -> None:
 def test_counters_of_batches_may_be_missing() -> None:
     ours, theirs = net(*OURS), net(*THEIRS)
     state = {name: tensor for name, tensor in net(*THEIRS).state_dict().items() if "num_batches" not in name}
-    assert loaded(pair_of(ours, theirs), filed(state), ParityConfig()).transfer == "to ours"
+    assert with_weights(pair_of(ours, theirs), filed(state), ParityConfig()).transfer == "to model"
 
 
 def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> None:
@@ -181,19 +183,19 @@ def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> 
     state = net(*OURS).state_dict()
     state.popitem()
     with pytest.raises(ResnetCliError, match=r"weights\.pth does not fit, by Net's names: 1 tensor is missing"):
-        loaded(pair_of(ours, theirs), filed(state), ParityConfig())
+        with_weights(pair_of(ours, theirs), filed(state), ParityConfig())
     assert same(ours, before[0])
     assert same(theirs, before[1])
     built = ModelPair(ModelUnderTest(ours, "resnet18", FAMILY["resnet18"]), ModelUnderTest(theirs, "t"), "resnet18")
     with pytest.raises(ResnetCliError, match="by resnet-cli's names"):
-        loaded(built, filed(state), ParityConfig())
+        with_weights(built, filed(state), ParityConfig())
     with pytest.raises(ResnetCliError, match=r"weights\.pth fits neither Net's names nor torchvision's names"):
-        loaded(pair_of(ours, theirs), filed(net("x", "y", "z").state_dict()), ParityConfig())
+        with_weights(pair_of(ours, theirs), filed(net("x", "y", "z").state_dict()), ParityConfig())
 
 
 def mapped(text: str, **question: Any) -> ParityConfig:
     Path("map.toml").write_text(f"[parameters]\n{text}\n", encoding="utf-8")
-    return overruled(pair_of(net(*OURS), net(*THEIRS)), "map.toml", ParityConfig(**question))
+    return with_map(pair_of(net(*OURS), net(*THEIRS)), "map.toml", ParityConfig(**question))
 
 
 def test_a_map_of_a_file_goes_into_the_question() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.parity.config import ParityConfig, ParityRun, counts, graph_of, prepare
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.setup import ParityRun, counts, graph_of, prepare
 
 SHAPE = (2, 3, 16, 16)
 
@@ -54,9 +55,9 @@ def test_ours_gets_the_references_fresh_weights() -> None:
     before = state(ours), state(theirs)
     made = prepared(ours, theirs)
     assert same(state(ours), before[0]) == set(before[0])
-    assert made.ours is not ours
-    assert made.theirs is theirs
-    assert same(state(made.ours), state(theirs)) == set(before[0])
+    assert made.model is not ours
+    assert made.reference is theirs
+    assert same(state(made.model), state(theirs)) == set(before[0])
     assert not same(state(theirs), before[1])
     again = Net()
     random_init.randomize_parameters(again, 0)
@@ -67,25 +68,25 @@ def test_ours_gets_the_references_fresh_weights() -> None:
 
 def test_a_network_that_may_be_changed_is_not_copied() -> None:
     ours = Net()
-    assert prepared(ours, Net(), keep=False).ours is ours
+    assert prepared(ours, Net(), keep=False).model is ours
 
 
 def test_weights_of_a_file_go_either_way_and_are_not_drawn_anew() -> None:
     ours, theirs = Net(), Net()
     loaded = state(theirs)
-    made = prepared(ours, theirs, weights="file", transfer="to ours")
-    assert same(state(theirs), loaded) == same(state(made.ours), loaded) == set(loaded)
+    made = prepared(ours, theirs, weights="file", transfer="to model")
+    assert same(state(theirs), loaded) == same(state(made.model), loaded) == set(loaded)
     ours, theirs = Net(), Net()
     loaded = state(ours)
-    made = prepared(ours, theirs, weights="file", transfer="to theirs")
-    assert same(state(ours), loaded) == same(state(made.ours), loaded) == same(state(theirs), loaded) == set(loaded)
+    made = prepared(ours, theirs, weights="file", transfer="to reference")
+    assert same(state(ours), loaded) == same(state(made.model), loaded) == same(state(theirs), loaded) == set(loaded)
 
 
 def test_without_a_transfer_both_keep_their_own() -> None:
     ours, theirs = Net(own=True), Net()
     before = state(ours), state(theirs)
     made = prepared(ours, theirs, transfer="none")
-    assert same(state(made.ours), before[0]) == set(before[0])
+    assert same(state(made.model), before[0]) == set(before[0])
     assert same(state(theirs), before[1]) == set(before[1])
 
 
@@ -94,11 +95,11 @@ def test_what_has_no_counterpart_is_no_identity() -> None:
     ours = Net(own=True)
     made = prepared(ours, Net())
     assert made.unmapped == (("own.weight", "own.bias"), ())
-    assert not bool((made.ours.get_parameter("own.weight") == 1).any())
-    assert not bool((made.ours.get_parameter("own.bias") == 0).any())
-    assert all(torch.equal(state(made.ours)[name], state(made.theirs)[name]) for name in READ)
+    assert not bool((made.model.get_parameter("own.weight") == 1).any())
+    assert not bool((made.model.get_parameter("own.bias") == 0).any())
+    assert all(torch.equal(state(made.model)[name], state(made.reference)[name]) for name in READ)
     loaded = prepared(ours, Net(), weights="file")
-    assert same(state(loaded.ours), state(ours)) >= {"own.weight", "own.bias"}
+    assert same(state(loaded.model), state(ours)) >= {"own.weight", "own.bias"}
     assert prepared(Net(), ours).unmapped == ((), ("own.weight", "own.bias"))
 
 
@@ -108,8 +109,8 @@ def test_what_is_read_and_what_is_not() -> None:
     assert made.unused == (
         "spare.weight", "spare.bias", "spare.running_mean", "spare.running_var", "spare.num_batches_tracked",
     )  # fmt: skip
-    assert counts(made.ours, made.used[0]) == (108 + 4 + 8 + 25, 8)
-    assert counts(made.ours, ["conv.weight", "norm.num_batches_tracked", "nothing"]) == (108, 1)
+    assert counts(made.model, made.used[0]) == (108 + 4 + 8 + 25, 8)
+    assert counts(made.model, ["conv.weight", "norm.num_batches_tracked", "nothing"]) == (108, 1)
 
 
 def test_counters_of_norms_that_are_read_are_no_unused_tensors() -> None:
@@ -117,7 +118,7 @@ def test_counters_of_norms_that_are_read_are_no_unused_tensors() -> None:
     assert made.unused == tuple(
         f"0.0.spare.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     )
-    assert (made.name, made.reference) == ("ours", "theirs")
+    assert (made.model_name, made.reference_name) == ("ours", "theirs")
 
 
 def test_values_are_counted_under_every_name_of_a_tensor() -> None:
@@ -145,7 +146,7 @@ def test_a_map_goes_before_what_looks_alike() -> None:
     made = prepared(Twins(), Twins(), key_map={"a.weight": "b.weight"})
     assert made.pairs["a.weight"] == "b.weight"
     assert list(made.pairs.values()).count("b.weight") == 1
-    assert torch.equal(made.ours.get_parameter("a.weight"), made.theirs.get_parameter("b.weight"))
+    assert torch.equal(made.model.get_parameter("a.weight"), made.reference.get_parameter("b.weight"))
     made = prepared(Net(), Net(), key_map={"norm.weight": "norm.bias"})
     assert made.pairs["norm.weight"] == "norm.bias"
     assert made.pairs["conv.weight"] == "conv.weight"
@@ -248,5 +249,5 @@ def test_what_is_asked_unless_something_else_is_said() -> None:
     question = ParityConfig()
     assert question.shape == (2, 3, 224, 224)
     assert question.checks == ("parameters", "settings", "eval", "train", "statistics", "gradients", "step", "shapes")
-    assert question.transfer == "to ours"
+    assert question.transfer == "to model"
     assert copy.copy(question) == question

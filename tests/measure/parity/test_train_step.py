@@ -138,7 +138,7 @@ def held(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str] | None = None
 
 
 def errors(deviations: list[TensorError]) -> dict[str, float]:
-    return {one.ours: one.error for one in deviations}
+    return {one.model: one.error for one in deviations}
 
 
 def test_equal_networks_have_equal_gradients_and_steps() -> None:
@@ -222,7 +222,7 @@ def test_a_gradient_that_neither_has_is_left_out() -> None:
 def test_parameters_go_by_the_map() -> None:
     model = network()
     found = held(model, copy.deepcopy(model), {"1.bias": "0.bias", "5.weight": "nothing", "1.running_var": "1.bias"})
-    assert [(one.ours, one.theirs) for one in found.gradients] == [("1.bias", "0.bias"), ("the image", "the image")]
+    assert [(one.model, one.reference) for one in found.gradients] == [("1.bias", "0.bias"), ("the image", "the image")]
 
 
 def vector(*values: float) -> Tensor:

@@ -11,20 +11,12 @@ from hypothesis import strategies as st
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import width
+from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.render.document import Paragraph, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.pages import PAGES, page, validate_view
 from resnet_cli.render.pages.compare.diff_hunks import hunks
-from resnet_cli.results.compare import (
-    BITWISE,
-    CHECKS,
-    DIFFERENT,
-    NOT_COMPARABLE,
-    SKIPPED,
-    AlignedOp,
-    CompareResult,
-    Difference,
-)
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, SKIPPED, AlignedOp, CompareResult, Difference
 from tests.helpers.results_compare import (
     RESULTS,
     checks,

@@ -1,10 +1,10 @@
-"""Both networks run in eval mode, operator by operator, and at other sizes; what a difference means."""
+"""Both networks run in eval mode, operator by operator, and at other image sizes."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,8 +16,10 @@ from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import paired_forward
+from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.static import not_comparable
-from resnet_cli.measure.parity.config import REFERENCE, ParityRun, graph_of
+from resnet_cli.measure.parity.config import REFERENCE
+from resnet_cli.measure.parity.setup import ParityRun, graph_of
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE, computes_in_float32
 from resnet_cli.measure.tracing.tensors import tensors_in
@@ -29,83 +31,72 @@ from resnet_cli.results.compare import (
     ROUNDING,
     SKIPPED,
     AlignedOp,
-    Check,
-    Diagnosis,
     Difference,
 )
 
-NOISE = 10.0  # times the measured noise floor is still rounding
+NOISE = 10.0  # differences up to so many times the noise floor are rounding
 
 
 @dataclass(slots=True)
 class Forward:
-    """What the forward in eval mode showed."""
+    """The forward in eval mode, operator by operator."""
 
     verdict: str
-    steps: dict[int, paired_forward.Step]  # by number of our operator in eval mode
+    steps: dict[int, paired_forward.Step]  # by number of the model's operator in eval mode
     exact: dict[int, paired_forward.Step]  # the same in float64; empty where all was equal
     pairs: list[alignment.Pair]  # in eval mode
-    floor: float | None
+    floor: float | None  # relative error of float32 against float64 in the reference
 
 
-def evaluate(comparison: ParityRun, progress: Callable[[str], None]) -> Forward | None:
-    """The forward in eval mode; None where it could not be followed."""
-    question = comparison.question
-    progress("comparing every operator")
+def eval_mode(run: ParityRun) -> CheckOutcome:
+    """Outputs of every operator and of the network, in eval mode."""
     try:
-        graphs, pairs = _eval_graphs(comparison, real=False)
-        run = _run(comparison, graphs, pairs, torch.float32)
+        graphs, pairs = _eval_graphs(run, real=False)
+        single = _run(run, graphs, pairs, torch.float32)
     except paired_forward.GraphMismatchError:
         try:
-            graphs, pairs = _eval_graphs(comparison, real=True)
-            run = _run(comparison, graphs, pairs, torch.float32)
+            graphs, pairs = _eval_graphs(run, real=True)
+            single = _run(run, graphs, pairs, torch.float32)
         except paired_forward.GraphMismatchError as error:
-            said = f"the forward does not run the same operators twice: {error}"
-            comparison.checks.append(Check("eval", "forward, eval mode", NOT_COMPARABLE, None, None, said))
-            return None
-    worst = max((s.cumulative for s in run.steps.values() if s.cumulative is not None), default=0.0)
-    if run.output == 0 and worst == 0:
-        said = f"{len(run.steps)} operators and the output of {_size(question.shape)} are equal bit for bit"
-        _add(comparison, BITWISE, 0.0, None, said)
-        return Forward(BITWISE, run.steps, {}, pairs, None)
-    floor = _noise_floor(comparison, graphs[1])
-    limit = _limit(comparison, floor, run.reference_output)
-    exact = _run(comparison, graphs, pairs, torch.float64)
-    found = _judge(comparison, run.output, exact.output, limit)
-    isolated = [s.isolated for s in exact.steps.values() if s.isolated is not None]
-    apart = sum(one > FLOAT64_TOLERANCE for one in isolated)
-    behind = sum((s.cumulative or 0.0) > FLOAT64_TOLERANCE for s in exact.steps.values())
-    said = f"output of {_size(question.shape)}"
-    if found == ROUNDING:
-        said += f" apart by rounding; in float64 by {exact.output:.1g}"
+            return CheckOutcome(NOT_COMPARABLE, f"two forwards do not run the same operators: {error}")
+    size = _size(run.config.shape)
+    worst = max((s.cumulative for s in single.steps.values() if s.cumulative is not None), default=0.0)
+    if single.output == 0 and worst == 0:
+        run.forward = Forward(BITWISE, single.steps, {}, pairs, None)
+        return CheckOutcome(BITWISE, f"{len(single.steps)} operators and the output of {size} are bitwise equal", 0.0)
+    floor = _noise_floor(run, graphs[1])
+    limit = _limit(run, floor, single.reference_output)
+    double = _run(run, graphs, pairs, torch.float64)
+    verdict = _judge(run, single.output, double.output, limit)
+    if verdict == ROUNDING:
+        text = f"output of {size} differs by rounding; in float64 by {double.output:.1g}"
     else:
-        said += f" differs; {behind} of {len(exact.steps)} operators give something else, {apart} of them by themselves"
-    if (why := not_comparable(comparison)) is not None and found == DIFFERENT:
-        found, said = NOT_COMPARABLE, why
-    _add(comparison, found, run.output, limit, said)
-    forward = Forward(found, run.steps, exact.steps, pairs, floor)
-    if found == DIFFERENT:
-        _blame(comparison, forward)
-    return forward
-
-
-def _add(comparison: ParityRun, found: str, error: float, limit: float | None, said: str) -> None:
-    comparison.checks.append(Check("eval", "forward, eval mode", found, finite(error), limit, said))
+        cumulative = sum((s.cumulative or 0.0) > FLOAT64_TOLERANCE for s in double.steps.values())
+        isolated = sum((s.isolated or 0.0) > FLOAT64_TOLERANCE for s in double.steps.values())
+        text = (
+            f"output of {size} differs; {cumulative} of {len(double.steps)} operators differ, {isolated} in isolation"
+        )
+        if (reason := not_comparable(run)) is not None:
+            verdict, text = NOT_COMPARABLE, reason
+    run.forward = Forward(verdict, single.steps, double.steps, pairs, floor)
+    if verdict == DIFFERENT:
+        _add_differences(run, run.forward)
+    return CheckOutcome(verdict, text, single.output, limit)
 
 
 def _size(shape: Shape) -> str:
     return " × ".join(map(str, shape))
 
 
-def _eval_graphs(comparison: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], list[alignment.Pair]]:
-    shape = comparison.question.shape
-    ours = graph_of(comparison.ours, shape, training=False, name=comparison.name, real=real)
-    theirs = graph_of(comparison.theirs, shape, training=False, name=comparison.reference, real=real)
-    return (ours, theirs), alignment.align_graphs(ours, theirs, comparison.pairs)
+def _eval_graphs(run: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], list[alignment.Pair]]:
+    shape = run.config.shape
+    model = graph_of(run.model, shape, training=False, name=run.model_name, real=real)
+    reference = graph_of(run.reference, shape, training=False, name=run.reference_name, real=real)
+    return (model, reference), alignment.align_graphs(model, reference, run.pairs)
 
 
 def _ready(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """In eval mode, where and as precise as the run wants it; a copy wherever that changes anything."""
+    """The network in eval mode, a copy where its device or dtype has to change."""
     sample = next(model.parameters(), None)
     if sample is not None and (sample.device != device or dtype == torch.float64):
         model = copy.deepcopy(model).to(device=device)
@@ -114,19 +105,19 @@ def _ready(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mod
 
 
 def _run(
-    comparison: ParityRun,
+    run: ParityRun,
     graphs: tuple[Graph, Graph],
     pairs: list[alignment.Pair],
     dtype: torch.dtype,
 ) -> paired_forward.Run:
-    question = comparison.question
-    device = _device(question.device, dtype)
+    config = run.config
+    device = _device(config.device, dtype)
     partner = {a.number: b.number for a, b in pairs if a and b}
-    image = random_init.image(question.shape, question.seed).to(device).to(dtype)
+    image = random_init.image(config.shape, config.seed).to(device).to(dtype)
     try:
         return paired_forward.run(
-            _ready(comparison.ours, device, dtype),
-            _ready(comparison.theirs, device, dtype),
+            _ready(run.model, device, dtype),
+            _ready(run.reference, device, dtype),
             graphs,
             partner,
             (image, image),
@@ -134,7 +125,7 @@ def _run(
     except (paired_forward.GraphMismatchError, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise user_error(error, f"the forward of {comparison.name}") from error
+        raise user_error(error, f"the forward of {run.model_name}") from error
 
 
 def _device(device: torch.device, dtype: torch.dtype) -> torch.device:
@@ -142,173 +133,156 @@ def _device(device: torch.device, dtype: torch.dtype) -> torch.device:
     return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
-def _noise_floor(comparison: ParityRun, graph: Graph) -> float:
-    """How far float32 is from float64 in the reference itself, at its worst operator."""
-    question = comparison.question
-    device = _device(question.device, torch.float64)
-    image = random_init.image(question.shape, question.seed).to(device)
-    run = paired_forward.run(
-        _ready(comparison.theirs, device, torch.float32),
-        _ready(comparison.theirs, device, torch.float64),
+def _noise_floor(run: ParityRun, graph: Graph) -> float:
+    """Relative error of float32 against float64 in the reference, at its worst operator."""
+    config = run.config
+    device = _device(config.device, torch.float64)
+    image = random_init.image(config.shape, config.seed).to(device)
+    paired = paired_forward.run(
+        _ready(run.reference, device, torch.float32),
+        _ready(run.reference, device, torch.float64),
         (graph, graph),
         {node.number: node.number for node in graph.nodes},
         (image, image.double()),
     )
-    return max([run.output, *(s.cumulative for s in run.steps.values() if s.cumulative is not None)])
+    return max([paired.output, *(s.cumulative for s in paired.steps.values() if s.cumulative is not None)])
 
 
-def _limit(comparison: ParityRun, floor: float, output: Tensor) -> float:
-    question = comparison.question
-    if question.rtol is None and question.atol is None:
+def _limit(run: ParityRun, floor: float, output: Tensor) -> float:
+    config = run.config
+    if config.rtol is None and config.atol is None:
         return NOISE * floor
     largest = float(output.abs().max()) or 1.0
-    return (question.rtol or 0.0) + (question.atol or 0.0) / largest
+    return (config.rtol or 0.0) + (config.atol or 0.0) / largest
 
 
-def _judge(comparison: ParityRun, error: float, exact: float, limit: float) -> str:
-    """Float64 decides, unless the user set a tolerance or our network works in float32 whatever it is given."""
-    question = comparison.question
-    if question.rtol is not None or question.atol is not None:
+def _judge(run: ParityRun, error: float, exact: float, limit: float) -> str:
+    """Float64 decides, unless the user set a tolerance or the model computes in float32 whatever its dtype.
+
+    Args:
+        run: the comparison.
+        error: relative error of the output in float32.
+        exact: the same in float64.
+        limit: up to here the error in float32 is rounding.
+    """
+    if run.config.rtol is not None or run.config.atol is not None:
         return error_verdict(error, limit) if error else ROUNDING
     if exact <= FLOAT64_TOLERANCE:
         return ROUNDING
-    small = exact <= limit and error <= limit
-    return (
-        ROUNDING
-        if small and computes_in_float32(comparison.ours, random_init.image(question.training_shape, 0))
-        else DIFFERENT
-    )
+    is_small = exact <= limit and error <= limit
+    image = random_init.image(run.config.training_shape, 0)
+    return ROUNDING if is_small and computes_in_float32(run.model, image) else DIFFERENT
 
 
-def _blame(comparison: ParityRun, forward: Forward) -> None:
-    """Operators that differ by themselves and that nothing has accused yet; or else the wiring."""
-    accused = {one.mine.label for one in comparison.structure.differences if one.mine is not None}
-    accused |= {
-        one.model_path.rpartition(".")[0] for one in comparison.findings if one.category == "value" and one.model_path
-    }
-    accused |= {one.model_path for one in comparison.findings if one.category == "value" and one.model_path}
-    apart = []
-    for mine, other in forward.pairs:
-        if mine is None or other is None or mine.number not in forward.exact:
+def _add_differences(run: ParityRun, forward: Forward) -> None:
+    """A difference for each operator that differs in isolation and that no other difference is about.
+
+    Where there is none, the output differs by the wiring.
+    """
+    explained = {one.model_node.label for one in run.structure.differences if one.model_node is not None}
+    for difference in run.findings:
+        if difference.category == "value" and difference.model_path:
+            explained |= {difference.model_path, difference.model_path.rpartition(".")[0]}
+    has_wrong_operator = False
+    for model_node, reference_node in forward.pairs:
+        if model_node is None or reference_node is None or model_node.number not in forward.exact:
             continue
-        error = forward.exact[mine.number].isolated
-        if error is not None and error > FLOAT64_TOLERANCE:
-            apart.append((mine, other, error))
-    found = [
-        Difference(
-            "eval",
-            "operator",
-            mine.operator,
-            mine.label,
-            other.label,
-            None,
-            None,
-            f"{where(mine)}: on the reference's own inputs it gives something else (relative error {_figure(error)})",
-        )
-        for mine, other, error in apart
-        if mine.label not in accused
-    ]
-    comparison.findings += found
-    if not apart and not comparison.findings:
-        first = next((a for a, b in forward.pairs if a and _is_apart(forward, a.number)), None)
-        text = (
-            f"each operator is right by itself and the output is wrong: it is the wiring, from {where(first)} on"
-            f"{f' ({first.operator})' if first else ''}"
-        )
-        comparison.findings.append(
-            Difference("eval", "wiring", "output", None if first is None else first.label, None, None, None, text)
-        )
-        comparison.diagnoses.append(Diagnosis("wiring", text, (len(comparison.findings) - 1,)))
+        error = forward.exact[model_node.number].isolated
+        if error is None or error <= FLOAT64_TOLERANCE:
+            continue
+        has_wrong_operator = True
+        if model_node.label in explained:
+            continue
+        size = f"{error:.1e}" if math.isfinite(error) else "not finite"
+        text = f"{where(model_node)}: differs on the same inputs (relative error {size})"
+        paths = model_node.label, reference_node.label
+        run.findings.append(Difference("eval", "operator", model_node.operator, *paths, None, None, text))
+    if not has_wrong_operator and not run.findings:
+        first = next((a for a, b in forward.pairs if a and _differs(forward, a.number)), None)
+        text = "each operator is right in isolation, so the wiring differs"
+        text += f", starting at {where(first)} ({first.operator})" if first else ""
+        path = None if first is None else first.label
+        run.findings.append(Difference("eval", "wiring", "output", path, None, None, None, text))
 
 
-def _figure(error: float) -> str:
-    return f"{error:.1e}" if math.isfinite(error) else "not finite"
-
-
-def _is_apart(forward: Forward, number: int) -> bool:
+def _differs(forward: Forward, number: int) -> bool:
     step = forward.exact.get(number)
     return step is not None and (step.cumulative or 0.0) > FLOAT64_TOLERANCE
 
 
-def side_by_side(comparison: ParityRun, forward: Forward | None) -> list[AlignedOp]:
-    """The two networks, with what each operator gave; the first difference says so."""
-    found = lines(comparison.structure)
-    steps: dict[tuple[str, str, str], tuple[paired_forward.Step, bool]] = {}
+def side_by_side(run: ParityRun) -> list[AlignedOp]:
+    """The aligned operators with their errors in eval mode; the first that differs is marked."""
+    forward = run.forward
+    errors: dict[tuple[str, str, str, int], tuple[paired_forward.Step, bool]] = {}
     if forward is not None:
-        repeated: dict[tuple[str, str, str], int] = {}
-        for mine, other in forward.pairs:
-            if mine is None or other is None or mine.number not in forward.steps:
+        count: Counter[tuple[str, str, str]] = Counter()
+        for model_node, reference_node in forward.pairs:
+            if model_node is None or reference_node is None or model_node.number not in forward.steps:
                 continue
-            key = (mine.label, other.label, mine.operator)
-            repeated[key] = repeated.get(key, 0) + 1
-            rounding = forward.verdict == ROUNDING or not _is_apart(forward, mine.number)
-            steps[mine.label, other.label, f"{mine.operator}#{repeated[key]}"] = forward.steps[mine.number], rounding
-    seen: dict[tuple[str, str, str], int] = {}
-    done = False
-    for place, line in enumerate(found):
+            key = (model_node.label, reference_node.label, model_node.operator)
+            count[key] += 1
+            rounding = forward.verdict == ROUNDING or not _differs(forward, model_node.number)
+            errors[*key, count[key]] = forward.steps[model_node.number], rounding
+    rows = []
+    count = Counter()
+    is_behind_first = False
+    for line in lines(run.structure):
         key = (line.model_path or "", line.reference_path or "", line.model_op or "")
-        seen[key] = seen.get(key, 0) + 1
-        step, rounding = steps.get((key[0], key[1], f"{key[2]}#{seen[key]}"), (None, True))
-        here = not done and (line.status != "equal" or not rounding)
-        done = done or here
-        found[place] = replace(
-            line,
-            cumulative=None if step is None or step.cumulative is None else finite(step.cumulative),
-            isolated=None if step is None or step.isolated is None else finite(step.isolated),
-            rounding=rounding,
-            is_first_difference=here,
-        )
-    return found
-
-
-def shapes(comparison: ParityRun, forward: Forward | None, progress: Callable[[str], None]) -> None:
-    """Outputs at an odd and oblong size and at a small one."""
-    progress("trying other sizes")
-    question = comparison.question
-    errors: dict[Shape, float] = {}
-    said = []
-    wrong = False
-    ours, theirs = comparison.ours.eval(), comparison.theirs.eval()
-    for shape in question.other_shapes:
-        image = random_init.image(shape, question.seed + 1)
-        reference = _output(theirs, image)
-        if isinstance(reference, str):
-            said.append(f"{shape[2]} × {shape[3]}: {REFERENCE} itself does not take it")
-            continue
-        output = _output(ours, image)
-        if isinstance(output, str):
-            wrong = True
-            said.append(f"{shape[2]} × {shape[3]}: ours fails ({output})")
-        elif output.shape != reference.shape:
-            wrong = True
-            said.append(
-                f"{shape[2]} × {shape[3]}: ours gives {_size(tuple(output.shape))}, not {_size(tuple(reference.shape))}"
+        count[key] += 1
+        step, rounding = errors.get((*key, count[key]), (paired_forward.Step(), True))
+        differs = line.status != "equal" or not rounding
+        rows.append(
+            replace(
+                line,
+                cumulative=None if step.cumulative is None else finite(step.cumulative),
+                isolated=None if step.isolated is None else finite(step.isolated),
+                rounding=rounding,
+                is_first_difference=differs and not is_behind_first,
             )
+        )
+        is_behind_first |= differs
+    return rows
+
+
+def other_shapes(run: ParityRun) -> CheckOutcome:
+    """Outputs for an odd and oblong image and for a small one."""
+    config, forward = run.config, run.forward
+    errors: dict[Shape, float] = {}
+    skipped: list[str] = []
+    failures: list[str] = []
+    model, reference = run.model.eval(), run.reference.eval()
+    for shape in config.other_shapes:
+        size = f"{shape[2]} × {shape[3]}"
+        image = random_init.image(shape, config.seed + 1)
+        expected, output = _output(reference, image), _output(model, image)
+        if isinstance(expected, str):
+            skipped.append(f"{size}: {REFERENCE} itself fails")
+        elif isinstance(output, str):
+            failures.append(f"{size}: the model fails ({output})")
+        elif output.shape != expected.shape:
+            shapes = _size(tuple(output.shape)), _size(tuple(expected.shape))
+            failures.append(f"{size}: the output has shape {shapes[0]}, not {shapes[1]}")
         else:
-            errors[shape] = relative_error(output, reference)
-    if not errors and not wrong:  # nothing was compared
-        comparison.checks.append(Check("shapes", "other sizes", SKIPPED, None, None, "; ".join(said)))
-        return
+            errors[shape] = relative_error(output, expected)
+    if not errors and not failures:
+        return CheckOutcome(SKIPPED, "; ".join(skipped))
     worst = max(errors.values(), default=0.0)
     limit = None
-    if worst or wrong:
-        limit = NOISE * (forward.floor if forward is not None and forward.floor is not None else 1e-6)
-        if question.rtol is not None:
-            limit = question.rtol
-    found = DIFFERENT if wrong else error_verdict(worst, limit or 0.0)
-    if found == ROUNDING and forward is not None and forward.verdict == DIFFERENT:
-        found = DIFFERENT  # small, and yet float64 has shown that it is no rounding
-    if found == DIFFERENT and (why := not_comparable(comparison)) is not None:
-        found = NOT_COMPARABLE
-        said = [why]
+    if worst or failures:
+        floor = forward.floor if forward is not None and forward.floor is not None else 1e-6
+        limit = NOISE * floor if config.rtol is None else config.rtol
+    verdict = DIFFERENT if failures else error_verdict(worst, limit or 0.0)
+    if verdict == ROUNDING and forward is not None and forward.verdict == DIFFERENT:
+        verdict = DIFFERENT  # small, but float64 has shown that it is not rounding
+    if verdict == DIFFERENT and (reason := not_comparable(run)) is not None:
+        return CheckOutcome(NOT_COMPARABLE, reason, worst, limit)
+    words = {BITWISE: "are bitwise equal", ROUNDING: "differ by rounding", DIFFERENT: "differ"}
     sizes = " and ".join(f"{shape[2]} × {shape[3]}" for shape in errors)
-    if not said:
-        words = {BITWISE: "are equal bit for bit", ROUNDING: "are apart by rounding", DIFFERENT: "differ"}
-        said = [f"outputs at {sizes} {words[found]}"]
-    comparison.checks.append(Check("shapes", "other sizes", found, finite(worst), limit, "; ".join(said)))
-    if found == DIFFERENT and not comparison.findings:
-        text = f"the outputs differ at other sizes of the image only: {'; '.join(said)}"
-        comparison.findings.append(Difference("shapes", "shape", "output", None, None, None, None, text))
+    text = "; ".join(skipped + failures) or f"outputs at {sizes} {words[verdict]}"
+    if verdict == DIFFERENT and not run.findings:
+        sentence = f"the outputs differ only at other image sizes: {text}"
+        run.findings.append(Difference("shapes", "shape", "output", None, None, None, None, sentence))
+    return CheckOutcome(verdict, text, worst, limit)
 
 
 def _output(model: nn.Module, image: Tensor) -> Tensor | str:

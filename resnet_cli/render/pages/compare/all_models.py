@@ -6,7 +6,7 @@ from resnet_cli.render.document import Cell, Column, Document, Element, Paragrap
 from resnet_cli.render.pages.cells import counted, exact, scaled, text_cell
 from resnet_cli.render.pages.compare.verdicts import sign_cell, worst_verdict
 from resnet_cli.render.pages.elements import closing, interrupted
-from resnet_cli.results.compare import BITWISE, CHECKS, DIFFERENT, ROUNDING, ArchitectureResult, CompareAllResult
+from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING, ArchitectureResult, CompareAllResult
 
 _TITLES = {"parameters": "param", "settings": "set", "statistics": "stat", "gradients": "grad", "shapes": "size"}
 _LEGEND = (
@@ -61,9 +61,8 @@ def _architectures(result: CompareAllResult) -> list[Element]:
 
 
 def _check_keys(result: CompareAllResult) -> list[str]:
-    """The checks that were run on any architecture, in their order; unknown ones last."""
-    made = dict.fromkeys(check.key for architecture in result.architectures for check in architecture.checks)
-    return [*(key for key in CHECKS if key in made), *(key for key in made if key not in CHECKS)]
+    """The checks of any architecture, in the order of the result."""
+    return list(dict.fromkeys(check.key for architecture in result.architectures for check in architecture.checks))
 
 
 def _cells(architecture: ArchitectureResult) -> dict[str, Cell]:

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.parity.checks import forward as forward_checks
-from resnet_cli.measure.parity.checks import static
 from resnet_cli.measure.parity.checks.forward import Forward
-from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING
-from tests.helpers.models import network, only_check
+from tests.helpers.models import diagnoses, make, network, only_check
 
 
 class Does(nn.Module):
@@ -39,14 +38,15 @@ def prepared(ours: nn.Module, theirs: nn.Module, **asked: Any) -> ParityRun:
 def evaluated(ours: nn.Module, theirs: nn.Module, **asked: Any) -> tuple[ParityRun, Forward | None]:
     """Both networks, with the reference's weights unless something else is asked."""
     made = prepared(ours, theirs, **asked)
-    return made, forward_checks.evaluate(made, lambda _: None)
+    make(made, "eval")
+    return made, made.forward
 
 
 def test_the_same_network_is_equal_bit_for_bit() -> None:
     made, forward = evaluated(network(), network())
     check = only_check(made)
     assert (check.key, check.verdict, check.error, check.limit) == ("eval", BITWISE, 0.0, None)
-    assert check.text == "5 operators and the output of 2 × 3 × 16 × 16 are equal bit for bit"
+    assert check.text == "5 operators and the output of 2 × 3 × 16 × 16 are bitwise equal"
     assert forward is not None
     assert (forward.verdict, forward.floor, forward.exact) == (BITWISE, None, {})
     assert len(forward.steps) == 5
@@ -88,22 +88,20 @@ def test_rounding_is_told_from_a_difference_in_double_precision() -> None:
     assert only_check(made).verdict == DIFFERENT
 
 
-def test_an_operator_that_is_wrong_by_itself_is_named() -> None:
+def test_an_operator_that_is_wrong_by_itself_is_diagnosed() -> None:
     """Its settings say nothing of it; its output on the reference's own inputs does."""
     made, forward = evaluated(network(norm=OwnNorm(4, 0.1)), network())
     check = only_check(made)
     assert check.verdict == DIFFERENT
-    assert (
-        check.text == "output of 2 × 3 × 16 × 16 differs; 4 of 5 operators give something else, 1 of them by themselves"
-    )
+    assert check.text == "output of 2 × 3 × 16 × 16 differs; 4 of 5 operators differ, 1 in isolation"
     (found,) = made.findings
     assert (found.check, found.category, found.subject, found.model_path, found.reference_path) == (
         "eval", "operator", "batch_norm", "norm", "norm",
     )  # fmt: skip
-    assert found.text.startswith("norm: on the reference's own inputs it gives something else (relative error ")
+    assert found.text.startswith("norm: differs on the same inputs (relative error ")
     assert forward is not None
     assert forward.verdict == DIFFERENT
-    assert not made.diagnoses
+    assert not diagnoses(made)
 
 
 def test_what_is_accused_already_is_not_accused_again() -> None:
@@ -114,8 +112,8 @@ def test_what_is_accused_already_is_not_accused_again() -> None:
     with torch.no_grad():
         ours.get_parameter("fc.weight")[0, 0] += 1
     made = prepared(ours, network(), transfer="none")
-    static.parameters(made)
-    forward_checks.evaluate(made, lambda _: None)
+    make(made, "parameters")
+    make(made, "eval")
     assert [one.category for one in made.findings] == ["value"]
     made, _ = evaluated(ours, network(), transfer="none")  # nobody has looked at the values
     assert [(one.category, one.model_path) for one in made.findings] == [("operator", "fc")]
@@ -139,8 +137,8 @@ def test_a_value_accuses_its_operator_wherever_it_stands(layer: Callable[[], nn.
     with torch.no_grad():
         next(ours.parameters()).mul_(2)
     made = prepared(ours, theirs, transfer="none")
-    static.parameters(made)
-    forward_checks.evaluate(made, lambda _: None)
+    make(made, "parameters")
+    make(made, "eval")
     assert [one.category for one in made.findings] == ["value"]
     made, _ = evaluated(ours, theirs, transfer="none")
     assert [one.category for one in made.findings] == ["operator"]
@@ -181,18 +179,18 @@ def test_where_each_operator_is_right_it_is_the_wiring() -> None:
     made = prepared(Joined(twice=True), Joined(twice=False))
     made.findings.clear()
     made.structure.differences.clear()
-    forward_checks.evaluate(made, lambda _: None)
+    make(made, "eval")
     (found,) = made.findings
     assert (found.check, found.category, found.model_path) == ("eval", "wiring", "")
-    assert "it is the wiring, from the network on (add)" in found.text
-    (named,) = made.diagnoses
+    assert "the wiring differs, starting at the network (add)" in found.text
+    (named,) = diagnoses(made)
     assert (named.key, named.text, named.differences) == ("wiring", found.text, (0,))
 
 
 def test_values_without_a_counterpart_make_a_difference_not_comparable() -> None:
     made, forward = evaluated(network(relu=nn.PReLU()), network())
     assert only_check(made).verdict == NOT_COMPARABLE
-    assert only_check(made).text == "relu.weight of ours have no counterpart, so their values are arbitrary"
+    assert only_check(made).text == "relu.weight of the model have no counterpart, so their values are arbitrary"
     assert forward is not None
     assert "operator" not in {one.category for one in made.findings}
 

@@ -10,30 +10,31 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import forward as forward_checks
 from resnet_cli.measure.parity.checks.forward import Forward
-from resnet_cli.measure.parity.config import ParityRun
+from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, AlignedOp
-from tests.helpers.models import network, only_check
+from tests.helpers.models import make, network, only_check
 from tests.measure.parity.checks.test_forward import Does, OwnNorm, evaluated, prepared
 
 
 def at_other_sizes(ours: nn.Module, theirs: nn.Module, forward: Forward | None = None, **asked: Any) -> ParityRun:
     made = prepared(ours, theirs, **asked)
     made.findings.clear()
-    forward_checks.shapes(made, forward, lambda _: None)
+    made.forward = forward
+    make(made, "shapes")
     return made
 
 
 def test_outputs_are_equal_at_other_sizes() -> None:
     check = only_check(at_other_sizes(network(), network()))
     assert (check.key, check.verdict, check.error, check.limit) == ("shapes", BITWISE, 0.0, None)
-    assert check.text == "outputs at 97 × 161 and 32 × 32 are equal bit for bit"
+    assert check.text == "outputs at 97 × 161 and 32 × 32 are bitwise equal"
 
 
 def test_rounding_at_other_sizes() -> None:
     made = at_other_sizes(network(norm=OwnNorm(4)), network())
     assert only_check(made).verdict == ROUNDING
     assert only_check(made).limit == pytest.approx(1e-5)  # ten times what single precision is known for
-    assert only_check(made).text == "outputs at 97 × 161 and 32 × 32 are apart by rounding"
+    assert only_check(made).text == "outputs at 97 × 161 and 32 × 32 differ by rounding"
     assert not made.findings
     for floor, limit in ((1e-7, 1e-6), (1e-12, 1e-11), (None, 1e-5)):
         made = at_other_sizes(network(norm=OwnNorm(4)), network(), Forward(ROUNDING, {}, {}, [], floor))
@@ -58,9 +59,9 @@ def failing(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("side", "function", "said"),
     [
-        (30, failing, "32 × 32: ours fails (not this one)"),
-        (95, failing, "97 × 161: ours fails (not this one)"),
-        (30, lambda x: x[:1], "32 × 32: ours gives 1 × 5, not 2 × 5"),
+        (30, failing, "32 × 32: the model fails (not this one)"),
+        (95, failing, "97 × 161: the model fails (not this one)"),
+        (30, lambda x: x[:1], "32 × 32: the output has shape 1 × 5, not 2 × 5"),
         (95, lambda x: x + 1, "outputs at 97 × 161 and 32 × 32 differ"),
     ],
 )
@@ -70,30 +71,30 @@ def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[
     assert only_check(made).text == said
     (found,) = made.findings
     assert (found.check, found.category) == ("shapes", "shape")
-    assert found.text.endswith(f"at other sizes of the image only: {said}")
+    assert found.text.endswith(f"only at other image sizes: {said}")
 
 
 def test_a_size_that_the_reference_does_not_take_says_nothing_of_ours() -> None:
     made = at_other_sizes(network(relu=sizes(failing, 30)), network(relu=sizes(failing, 30)))
     assert only_check(made).verdict == BITWISE
-    assert only_check(made).text == "32 × 32: torchvision itself does not take it"
+    assert only_check(made).text == "32 × 32: torchvision itself fails"
     assert not made.findings
     none = nn.Sequential(nn.ReLU(), Does(lambda x: x if x.is_meta else failing(x)))
     made = at_other_sizes(network(relu=none), network(relu=none))
     assert (only_check(made).verdict, only_check(made).error) == (SKIPPED, None)
-    assert only_check(made).text.count("torchvision itself does not take it") == 2
+    assert only_check(made).text.count("torchvision itself fails") == 2
 
 
 def test_arbitrary_values_are_not_comparable_at_other_sizes() -> None:
     made = at_other_sizes(network(relu=nn.PReLU()), network())
     assert only_check(made).verdict == NOT_COMPARABLE
-    assert only_check(made).text.startswith("relu.weight of ours have no counterpart")
+    assert only_check(made).text.startswith("relu.weight of the model have no counterpart")
     assert not made.findings
 
 
 def drawn(ours: nn.Module, theirs: nn.Module, **asked: Any) -> list[AlignedOp]:
-    made, forward = evaluated(ours, theirs, **asked)
-    return forward_checks.side_by_side(made, forward)
+    made, _ = evaluated(ours, theirs, **asked)
+    return forward_checks.side_by_side(made)
 
 
 def test_lines_have_what_each_operator_gave() -> None:
@@ -133,6 +134,6 @@ def test_operators_of_one_name_keep_their_own_figures() -> None:
 
 def test_lines_without_a_forward_have_no_figures() -> None:
     made = prepared(network(norm=nn.BatchNorm2d(4, eps=0.1)), network())
-    lines = forward_checks.side_by_side(made, None)
+    lines = forward_checks.side_by_side(made)
     assert {(one.cumulative, one.isolated) for one in lines} == {(None, None)}
     assert [one.is_first_difference for one in lines] == [False, True, False, False, False]

@@ -13,9 +13,10 @@ import torchvision
 from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import static
-from resnet_cli.measure.parity.config import ParityConfig, ParityRun, prepare
+from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.results.compare import BITWISE, DIFFERENT, Difference
-from tests.helpers.models import only_check
+from tests.helpers.models import diagnoses, make, only_check
 
 
 def network(**parts: nn.Module) -> nn.Sequential:
@@ -40,7 +41,7 @@ def comparison(ours: nn.Module, theirs: nn.Module, reference: str = "torchvision
 
 def counted(ours: nn.Module, theirs: nn.Module, reference: str = "torchvision tiny") -> ParityRun:
     made = comparison(ours, theirs, reference)
-    static.parameters(made)
+    make(made, "parameters")
     return made
 
 
@@ -52,7 +53,7 @@ def test_parameters_are_counted_by_what_reads_them() -> None:
     check = only_check(counted(*sound()))
     assert check.verdict == BITWISE
     assert check.text == (
-        "289 parameters (convolution 256, batch norm 8, linear 25) and 8 values in buffers"
+        "289 parameters (convolution 256, batch norm 8, linear 25) and 8 buffer values"
     )  # fmt: skip
     ours, theirs = sound()
     assert counted(renamed(ours), theirs).checks == counted(ours, renamed(theirs)).checks == [check]
@@ -65,7 +66,7 @@ def test_as_many_values_in_other_places_are_not_the_same() -> None:
     check = only_check(counted(ours, theirs))
     assert check.verdict == DIFFERENT
     assert check.text.startswith("289 parameters (convolution 252, ")
-    assert check.text.endswith("; without a counterpart: 1 of ours, 1 of torchvision's tensors")
+    assert check.text.endswith("; no counterpart for 1 tensors of the model, 1 of torchvision")
 
 
 def test_other_counts_are_told_of_both() -> None:
@@ -74,7 +75,7 @@ def test_other_counts_are_told_of_both() -> None:
     made = counted(ours, theirs)
     assert only_check(made).verdict == DIFFERENT
     assert only_check(made).text == (
-        "285 parameters (convolution 252, batch norm 8, linear 25) and 8 values in buffers; torchvision has 289 "
+        "285 parameters (convolution 252, batch norm 8, linear 25) and 8 buffer values; torchvision has 289 "
         "(convolution 256, batch norm 8, linear 25) and 8; without a counterpart: 0 of ours, 1 of torchvision's tensors"
     )
     made = counted(network(norm=nn.Identity(), fc=nn.Linear(4, 6)), network())
@@ -110,13 +111,13 @@ def test_a_shared_parameter_may_be_mapped_by_its_other_name() -> None:
     ours = Shared()
     theirs = copy.deepcopy(ours)
     made = comparison(ours, theirs, key_map={"alias.weight": "alias.weight"})
-    static.parameters(made)
+    make(made, "parameters")
     assert only_check(made).verdict == BITWISE
     with torch.no_grad():
         theirs.conv.weight.add_(1)
     theirs.conv.weight.requires_grad_(False)
     made = comparison(ours, theirs, key_map={"alias.weight": "alias.weight"})
-    static.parameters(made)
+    make(made, "parameters")
     told = [(one.category, one.subject) for one in values(made) if one.model_path == "alias.weight"]
     assert told == [("value", "weight"), ("frozen", "requires_grad")]
 
@@ -164,8 +165,8 @@ def test_values_that_differ_are_counted_and_measured() -> None:
         ("value", "buffer", "norm.running_mean", "norm.running_mean"),
     ]
     assert [one.text for one in values(made)] == [
-        "conv.weight: 3 of 108 values differ, by 0.5 at most",
-        "norm.running_mean: 1 of 4 values differ, by 0.5 at most",
+        "conv.weight: 3 of 108 values differ, by at most 0.5 at most",
+        "norm.running_mean: 1 of 4 values differ, by at most 0.5 at most",
     ]
     assert only_check(made).verdict == DIFFERENT
     assert only_check(made).text.endswith("; 2 with another value or frozen")
@@ -174,7 +175,7 @@ def test_values_that_differ_are_counted_and_measured() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_no_difference_like_any_other(value: float) -> None:
     (found,) = values(edited(lambda ours: tensor(ours, "conv.weight").view(-1)[:2].fill_(value)))
-    assert (found.subject, found.text) == ("nan", "conv.weight: 2 values are not finite (NaN)")
+    assert (found.subject, found.text) == ("nan", "conv.weight: 2 values are not finite")
 
 
 def test_another_dtype_with_the_same_values() -> None:
@@ -187,7 +188,7 @@ def test_another_dtype_with_the_same_values() -> None:
     assert (found.subject, found.text) == ("dtype", "norm.weight: bfloat16, torchvision has float32")
     ours.get_parameter("norm.weight").data[0] = 0.25
     (found,) = values(counted(ours, theirs))
-    assert found.text == "norm.weight: 1 of 4 values differ, by 0.25 at most"
+    assert found.text == "norm.weight: 1 of 4 values differ, by at most 0.25 at most"
 
 
 def test_two_tensors_with_each_others_values_are_swapped() -> None:
@@ -266,7 +267,7 @@ NORM = nn.GroupNorm(1, 4)
 def test_values_that_have_no_counterpart_are_arbitrary(behind: list[nn.Module], names: str | None) -> None:
     made = comparison(network(two=nn.Sequential(nn.Conv2d(4, 4, 3), *behind)), network())
     why = static.not_comparable(made)
-    assert why == (names and f"{names} of ours have no counterpart, so their values are arbitrary")
+    assert why == (names and f"{names} of the model have no counterpart, so their values are arbitrary")
 
 
 def test_findings_on_values_have_names() -> None:
@@ -279,7 +280,7 @@ def test_findings_on_values_have_names() -> None:
         ours.get_parameter("norm.bias").requires_grad_(False)
 
     made = edited(change)
-    named = static.name_values(made)
+    named = diagnoses(made)
     told = {one.key: [made.findings[i].model_path for i in one.differences] for one in named}
     assert told == {
         "nan": ["two.weight"],
@@ -288,10 +289,10 @@ def test_findings_on_values_have_names() -> None:
         "frozen-parameter": ["norm.bias", "fc.bias"],
     }
     texts = {one.key: one.text for one in named}
-    assert texts["nan"] == "two.weight: 36 values are not finite (NaN)"
-    assert texts["weight-values"].startswith("conv.weight: 27 of 108 values differ, by ")
+    assert texts["nan"] == "two.weight: 36 values are not finite"
+    assert texts["weight-values"].startswith("conv.weight: 27 of 108 values differ, by at most ")
     assert texts["weight-values"].endswith("; 1 more like it")
     assert texts["frozen-parameter"] == "norm.bias is frozen, torchvision's is trainable; 1 more like it"
-    assert not static.name_values(counted(*sound()))
-    (one,) = static.name_values(edited(lambda ours: ours.get_parameter("fc.bias").requires_grad_(False)))
+    assert not diagnoses(counted(*sound()))
+    (one,) = diagnoses(edited(lambda ours: ours.get_parameter("fc.bias").requires_grad_(False)))
     assert one.text == "fc.bias is frozen, torchvision's is trainable"

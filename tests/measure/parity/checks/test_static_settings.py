@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.parity.checks import static
-from resnet_cli.measure.parity.config import ParityRun
+from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.results.compare import BITWISE, DIFFERENT, Check
-from tests.helpers.models import only_check
+from tests.helpers.models import make, only_check
 from tests.measure.parity.checks.test_static import comparison, network, renamed, sound
 
 
 def settled(ours: nn.Module, theirs: nn.Module) -> Check:
     made = comparison(ours, theirs)
-    static.settings(made)
+    make(made, "settings")
     return only_check(made)
 
 
@@ -64,18 +64,18 @@ def initialised(*deviations: float) -> tuple[ParityRun, dict[str, float]]:
     for name, deviation in zip(("conv", "two"), deviations, strict=True):
         spread_of(model.get_parameter(f"{name}.weight"), deviation)
     made = comparison(model, renamed(network()))
-    spread = static.spreads(model)
-    static.initialisation(spread, made)
+    spread = static.weight_stds(model)
+    static.initialization(spread, made)
     return made, spread
 
 
 def test_spreads_are_those_of_convolutions_of_some_size() -> None:
     _, spread = initialised(0.2, 0.3)
     assert spread == pytest.approx({"conv.weight": 0.2, "two.weight": 0.3})
-    assert static.spreads(nn.Sequential(nn.Conv2d(1, 11, 3), nn.Linear(100, 100))) == {}  # 99 values
-    assert list(static.spreads(nn.Conv2d(1, 100, 1))) == ["weight"]
-    assert list(static.spreads(nn.Conv1d(10, 10, 3))) == ["weight"]
-    assert static.spreads(nn.Conv2d(3, 8, 3).to("meta")) == {}
+    assert static.weight_stds(nn.Sequential(nn.Conv2d(1, 11, 3), nn.Linear(100, 100))) == {}  # 99 values
+    assert list(static.weight_stds(nn.Conv2d(1, 100, 1))) == ["weight"]
+    assert list(static.weight_stds(nn.Conv1d(10, 10, 3))) == ["weight"]
+    assert static.weight_stds(nn.Conv2d(3, 8, 3).to("meta")) == {}
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_a_weight_that_is_computed_from_the_image_has_no_spread() -> None:
     model = Dynamic()
     spread_of(model.conv.weight, 1.0)
     made = comparison(model, Dynamic())
-    static.initialisation(static.spreads(model), made)
+    static.initialization(static.weight_stds(model), made)
     (note,) = made.notes
     assert note.text.startswith("initialisation: 1 of 1 convolutions")
 
 
 def test_loaded_weights_have_no_spread_to_speak_of() -> None:
     made = comparison(*sound())
-    static.initialisation({}, made)
+    static.initialization({}, made)
     assert not made.notes

@@ -1,0 +1,56 @@
+"""The configuration of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from resnet_cli.measure.parity.checks import CHECKS
+from resnet_cli.results.common import Shape
+
+REFERENCE = "torchvision"  # the name of the reference in sentences
+
+
+@dataclass(frozen=True, slots=True)
+class ParityConfig:
+    """How two networks are compared.
+
+    Args:
+        shape: of the input in eval mode, (N, C, H, W).
+        seed: of random weights and inputs.
+        device: where the forward in eval mode runs.
+        checks: keys of the checks that are made.
+        rtol: tolerance relative to the largest |reference|; None: ten times the measured noise floor.
+        atol: absolute tolerance, added to it.
+        key_map: name in the model → name in the reference, in place of the alignment.
+        map_source: the file that it was read from.
+        weights: the file that was loaded into both networks; None: they get random weights.
+        transfer: "to model": copy the reference's values into the model; "to reference": the other way round;
+            "none": each network keeps its own.
+        keep: compare a copy of the model, so that the caller's is left unchanged.
+    """
+
+    shape: Shape = (2, 3, 224, 224)
+    seed: int = 0
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
+    checks: tuple[str, ...] = CHECKS
+    rtol: float | None = None
+    atol: float | None = None
+    key_map: Mapping[str, str] | None = None
+    map_source: str = "alignment"
+    weights: str | None = None
+    transfer: str = "to model"
+    keep: bool = True
+
+    @property
+    def training_shape(self) -> Shape:
+        """Shape of the input in train mode: small, since the step is made in float64."""
+        return (4, self.shape[1], *(min(side, 40) for side in self.shape[2:]))
+
+    @property
+    def other_shapes(self) -> tuple[Shape, ...]:
+        """An odd and oblong image, which shows how sizes are rounded, and a small one."""
+        channels = self.shape[1]
+        return (self.shape[0], channels, 97, 161), (self.shape[0], channels, 32, 32)
