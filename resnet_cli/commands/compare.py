@@ -9,9 +9,9 @@ from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.commands.options.model_selection import check_alone, parse_model_args
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
+from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.network.architectures import FAMILY, resolve
 from resnet_cli.render.progress import is_interactive, progress, status
-from resnet_cli.measure.parity.checks import CHECKS
 
 if TYPE_CHECKING:
     from resnet_cli.measure.parity.config import ParityConfig

@@ -48,7 +48,9 @@ def nowhere(model: nn.Module) -> nn.Module:
 
 class Broken(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        raise ValueError("no")
+        if self.training:
+            raise ValueError("no")
+        return x
 
 
 def broken(model: nn.Module) -> nn.Module:

@@ -36,12 +36,12 @@ def test_expectations_come_back_as_they_went(folder: Path, keys: list[str]) -> N
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.toml", "x = [", "no TOML"),
-        ("a.json", "{", "no JSON"),
+        ("a.toml", "x = [", "not valid TOML"),
+        ("a.json", "{", "not valid JSON"),
         ("a.json", "[1]", "no table"),
         ("a.toml", "", r"no table \[parameters\]"),
         ("a.toml", "[parameters]\nhead.conv.weight = 'conv1.weight'", "is not mapped to a name"),
-        ("a.toml", "\x00", "no TOML"),
+        ("a.toml", "\x00", "not valid TOML"),
     ],
 )
 def test_files_that_are_no_map(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -110,8 +110,8 @@ THEIRS = {"x.weight": (4, 2, 1, 1), "y.weight": (3,)}
 @pytest.mark.parametrize(
     ("mapping", "message", "hint"),
     [
-        ({"a.wieght": "x.weight"}, "a.wieght, which our network has not", "a.weight"),
-        ({"a.weight": "x.wieght"}, "x.wieght, which the reference has not", "x.weight"),
+        ({"a.wieght": "x.weight"}, "a.wieght, which does not exist in the model", "a.weight"),
+        ({"a.weight": "x.wieght"}, "x.wieght, which does not exist in the reference", "x.weight"),
         ({"b.weight": "y.weight"}, "cannot be the same tensor", ""),
         ({"a.weight": "x.weight", "b.weight": "x.weight"}, "x.weight to a.weight and b.weight", ""),
     ],

@@ -100,7 +100,7 @@ def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_fami
     assert pair.spec == ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=3)
     assert pair.reference.name == "torchvision small"
     (note,) = pair.notes
-    assert note.text.startswith("held against small, the nearest by its parameters")
+    assert note.text.startswith("compared with small, the closest by parameter count")
     pair = model_pair(TINY, "nets.py:Net")
     assert (pair.spec, pair.notes) == (TINY, ())
 
@@ -182,7 +182,7 @@ def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> 
     before = copy.deepcopy((ours.state_dict(), theirs.state_dict()))
     state = net(*OURS).state_dict()
     state.popitem()
-    with pytest.raises(ResnetCliError, match=r"weights\.pth does not fit, by Net's names: 1 tensor is missing"):
+    with pytest.raises(ResnetCliError, match=r"weights\.pth does not fit \(Net's names\): 1 tensor is missing"):
         with_weights(pair_of(ours, theirs), filed(state), ParityConfig())
     assert same(ours, before[0])
     assert same(theirs, before[1])
@@ -207,8 +207,8 @@ def test_a_map_of_a_file_goes_into_the_question() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('"frist.weight" = "conv1.weight"', "frist.weight, which our network has not"),
-        ('"first.weight" = "first.weight"', "first.weight, which the reference has not"),
+        ('"frist.weight" = "conv1.weight"', "frist.weight, which does not exist in the model"),
+        ('"first.weight" = "first.weight"', "first.weight, which does not exist in the reference"),
         ('"first.weight" = "fc.bias"', "cannot be the same tensor"),
     ],
 )

@@ -160,7 +160,7 @@ def test_networks_that_have_nothing_in_common_are_refused() -> None:
 
     with pytest.raises(ResnetCliError, match="no parameter of ours has a counterpart in theirs") as caught:
         prepared(Flat(), Net())
-    assert "--map" in (caught.value.hint or "")
+    assert "map" in (caught.value.hint or "")
 
 
 def test_findings_of_the_structure_are_there_from_the_start() -> None:

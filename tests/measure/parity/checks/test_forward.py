@@ -76,7 +76,7 @@ def test_rounding_is_told_from_a_difference_in_double_precision() -> None:
     made, forward = evaluated(network(norm=OwnNorm(4)), network())
     check = only_check(made)
     assert check.verdict == ROUNDING
-    assert check.text.startswith("output of 2 × 3 × 16 × 16 apart by rounding; in float64 by ")
+    assert check.text.startswith("output of 2 × 3 × 16 × 16 differs by rounding; in float64 by ")
     assert forward is not None
     assert forward.floor is not None
     assert 1e-8 < forward.floor < 1e-5  # single precision has 24 bits
@@ -252,7 +252,7 @@ def test_a_forward_that_runs_something_else_each_time_cannot_be_followed() -> No
     made, forward = evaluated(network(relu=changing), network())
     assert forward is None
     assert only_check(made).verdict == NOT_COMPARABLE
-    assert only_check(made).text.startswith("the forward does not run the same operators twice: ")
+    assert only_check(made).text.startswith("two forwards do not run the same operators: ")
 
 
 def refusing(x: Tensor) -> Tensor:

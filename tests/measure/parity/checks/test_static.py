@@ -76,10 +76,10 @@ def test_other_counts_are_told_of_both() -> None:
     assert only_check(made).verdict == DIFFERENT
     assert only_check(made).text == (
         "285 parameters (convolution 252, batch norm 8, linear 25) and 8 buffer values; torchvision has 289 "
-        "(convolution 256, batch norm 8, linear 25) and 8; without a counterpart: 0 of ours, 1 of torchvision's tensors"
+        "(convolution 256, batch norm 8, linear 25) and 8; no counterpart for 0 tensors of the model, 1 of torchvision"
     )
     made = counted(network(norm=nn.Identity(), fc=nn.Linear(4, 6)), network())
-    assert "; without a counterpart: 2 of ours, 6 of torchvision's tensors" in only_check(made).text
+    assert "; no counterpart for 2 tensors of the model, 6 of torchvision" in only_check(made).text
 
 
 def test_torchvisions_own_figure_is_held_against_its_network() -> None:
@@ -135,7 +135,7 @@ def test_what_no_forward_reads_is_left_out(spare: int, named: str) -> None:
     assert only_check(made).verdict == BITWISE
     assert only_check(made).text.startswith("289 parameters")
     (note,) = made.notes
-    assert note.text == f"no forward reads {named}{' and 1 more' if spare == 4 else ''}: left out of every count"
+    assert note.text == f"no forward reads {named}{' and 1 more' if spare == 4 else ''}: excluded from all counts"
 
 
 def edited(change: Callable[[nn.Sequential], object]) -> ParityRun:
@@ -165,8 +165,8 @@ def test_values_that_differ_are_counted_and_measured() -> None:
         ("value", "buffer", "norm.running_mean", "norm.running_mean"),
     ]
     assert [one.text for one in values(made)] == [
-        "conv.weight: 3 of 108 values differ, by at most 0.5 at most",
-        "norm.running_mean: 1 of 4 values differ, by at most 0.5 at most",
+        "conv.weight: 3 of 108 values differ, by at most 0.5",
+        "norm.running_mean: 1 of 4 values differ, by at most 0.5",
     ]
     assert only_check(made).verdict == DIFFERENT
     assert only_check(made).text.endswith("; 2 with another value or frozen")
@@ -188,7 +188,7 @@ def test_another_dtype_with_the_same_values() -> None:
     assert (found.subject, found.text) == ("dtype", "norm.weight: bfloat16, torchvision has float32")
     ours.get_parameter("norm.weight").data[0] = 0.25
     (found,) = values(counted(ours, theirs))
-    assert found.text == "norm.weight: 1 of 4 values differ, by at most 0.25 at most"
+    assert found.text == "norm.weight: 1 of 4 values differ, by at most 0.25"
 
 
 def test_two_tensors_with_each_others_values_are_swapped() -> None:
