@@ -187,7 +187,7 @@ def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> 
     assert same(ours, before[0])
     assert same(theirs, before[1])
     built = ModelPair(ModelUnderTest(ours, "resnet18", FAMILY["resnet18"]), ModelUnderTest(theirs, "t"), "resnet18")
-    with pytest.raises(ResnetCliError, match="by resnet-cli's names"):
+    with pytest.raises(ResnetCliError, match="resnet-cli's names"):
         with_weights(built, filed(state), ParityConfig())
     with pytest.raises(ResnetCliError, match=r"weights\.pth fits neither Net's names nor torchvision's names"):
         with_weights(pair_of(ours, theirs), filed(net("x", "y", "z").state_dict()), ParityConfig())

@@ -73,7 +73,7 @@ def test_rounding_is_no_difference() -> None:
     checks = by_key(made)
     assert checks["train"].text == "float64 output differs by rounding"
     assert all(0 < (checks[key].error or 0) < 1e-12 and checks[key].limit == 1e-9 for key in ("train", "gradients"))
-    equal = checks["gradients"].text.removeprefix("7 gradients, float64: ")
+    equal = checks["gradients"].text.removeprefix("7 float64 gradients: ")
     assert equal.endswith(" bitwise equal, the others differ by rounding")
     assert 1 <= int(equal.split()[0]) < 7  # that of the last bias at least
     assert not made.findings
