@@ -19,18 +19,18 @@ def op_rows(
     forward: Sequence[OperatorCall], backward: Sequence[OperatorCall], fvcore: Mapping[str, int] | None
 ) -> tuple[Operator, ...]:
     """A row per operator, the dearest first; what fvcore counts elsewhere has a row of its own."""
-    theirs: dict[str, int] = defaultdict(int)
+    fvcore_counts: dict[str, int] = defaultdict(int)
     names = {op.name for op in forward}
     for name, figure in (fvcore or {}).items():
         target = from_fvcore(name)
-        theirs[target if target in names else name] += figure
+        fvcore_counts[target if target in names else name] += figure
     rows = [
-        _operator(name, calls, theirs.get(name, 0) if fvcore is not None else None)
+        _operator(name, calls, fvcore_counts.get(name, 0) if fvcore is not None else None)
         for name, calls in _by_name(forward).items()
     ]
     rows += [
         Operator(name, "forward", 0, None, 0, 0, 0, 0, None, figure, True)
-        for name, figure in theirs.items()
+        for name, figure in fvcore_counts.items()
         if name not in names and figure
     ]
     rows += [_operator(name, calls, None) for name, calls in _by_name(backward).items()]
@@ -38,11 +38,11 @@ def op_rows(
 
 
 def _by_name(operators: Sequence[OperatorCall]) -> Mapping[str, list[OperatorCall]]:
-    found: dict[str, list[OperatorCall]] = defaultdict(list)
+    by_name: dict[str, list[OperatorCall]] = defaultdict(list)
     for op in operators:
         if op.counted.operations or not op.counted.counted:
-            found[op.name].append(op)
-    return found
+            by_name[op.name].append(op)
+    return by_name
 
 
 def _operator(name: str, calls: Sequence[OperatorCall], fvcore: int | None) -> Operator:

@@ -9,7 +9,7 @@ from resnet_cli.results.summary import Layer, Memory
 
 def memory(
     root: Layer,
-    given: Input,
+    network_input: Input,
     inference: Trace,
     training: Trace | None,
     twice: Trace | None,
@@ -19,34 +19,34 @@ def memory(
 
     Args:
         root: its layer tree.
-        given: its input.
+        network_input: its input.
         inference: a pass in eval mode.
         training: a training step at the same batch, None where it cannot be trained so.
         twice: a training step at twice the batch, to tell what grows with the batch from what does not.
-        capacity: bytes of the device, None where it cannot be told.
+        capacity: bytes of the device, None if unknown.
     """
-    images = given.shape[0]
+    images = network_input.shape[0]
     weights = root.parameter_bytes + root.buffer_bytes
     # A gradient has its parameter's dtype, and so has the momentum of SGD.
     gradients = sum(tensor.nbytes for tensor in inference.root.module.parameters() if tensor.requires_grad)
     fits_inference = fits_training = None
     if capacity is not None:
-        per_image = (given.bytes + inference.peak) / images
+        per_image = (network_input.bytes + inference.peak) / images
         fits_inference = max(0, int((capacity - weights) // per_image))
         if training is not None and twice is not None:
             left = capacity - weights - gradients  # the optimizer's
-            fits_training = _largest_batch(training.alive, twice.alive, images, given.bytes / images, left)
+            fits_training = _largest_batch(training.alive, twice.alive, images, network_input.bytes / images, left)
     return Memory(
         parameter_bytes=root.parameter_bytes,
         buffer_bytes=root.buffer_bytes,
-        input_bytes=given.bytes,
+        input_bytes=network_input.bytes,
         inference_peak_bytes=inference.peak,
         inference_peak_at=inference.peak_at,
-        inference_bytes=weights + given.bytes + inference.peak,
+        inference_bytes=weights + network_input.bytes + inference.peak,
         saved_for_backward_bytes=training.saved if training else None,
         training_peak_bytes=training.peak if training else None,
         training_peak_at=training.peak_at if training else None,
-        training_bytes=weights + given.bytes + training.peak + gradients if training else None,
+        training_bytes=weights + network_input.bytes + training.peak + gradients if training else None,
         gradient_bytes=gradients,
         optimizer_bytes=gradients,
         largest_batch_inference=fits_inference,

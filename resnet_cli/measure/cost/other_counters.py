@@ -1,7 +1,7 @@
-"""Other counters, asked about the same network.
+"""Counts of other tools for the same network: torchinfo, fvcore, torch's FlopCounterMode.
 
-torchinfo and fvcore have had no release for years: they are witnesses, never the source of a figure. Whatever they
-do (fail to import, raise, warn, print), the answer is a figure or a reason in words.
+torchinfo and fvcore have had no release for years, so they only serve to cross-check. Whatever they do (fail to import,
+raise, warn, print), the result is a count or the reason why there is none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FVCORE_BYTES = 4e9
 
 @dataclass(frozen=True, slots=True)
 class TorchinfoReport:
-    """What torchinfo says, or why it says nothing."""
+    """Counts by torchinfo, or why there are none."""
 
     version: str | None
     parameters: int | None = None
@@ -37,7 +37,7 @@ class TorchinfoReport:
 
 @dataclass(frozen=True, slots=True)
 class FvcoreReport:
-    """What fvcore says at the whole batch (it is asked at batch 1), or why it says nothing."""
+    """Counts by fvcore for the whole batch (it runs at batch size 1), or why there are none."""
 
     version: str | None
     total: int | None = None
@@ -60,7 +60,12 @@ def _reason(error: BaseException) -> str:
 
 
 def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
-    """Ask torchinfo about a network on `meta`, which it may change: give a copy."""
+    """Count with torchinfo.
+
+    Args:
+        model: on `meta`; a copy, because torchinfo may change it.
+        inputs: on `meta`.
+    """
     release = version("torchinfo")
     try:
         with silenced("torchinfo", output=True), FastMetaKernels():
@@ -78,16 +83,16 @@ def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
 
 
 def fvcore(model: nn.Module, inputs: tuple[Any, ...], *, batch: int, macs: int, bytes_alive: int) -> FvcoreReport:
-    """Ask fvcore about a network on `meta`.
+    """Count with fvcore.
 
     fvcore cannot trace on `meta`, so a twin with real (zero) weights runs once on the CPU, at batch 1: its counts
-    are sums over the images, so the figure of the batch is that of one image times the batch.
+    are sums over the images, so the count of the batch is that of one image times the batch size.
 
     Args:
         model: on `meta`.
         inputs: on `meta`, the batch first.
         batch: images in `inputs`.
-        macs: of the whole batch, to see whether a real run is affordable.
+        macs: of the whole batch; above a limit fvcore is not run.
         bytes_alive: peak of activations of the whole batch, for the same.
     """
     release = version("fvcore")

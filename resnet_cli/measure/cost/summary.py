@@ -1,4 +1,4 @@
-"""`summary`: the layer tree, its totals and its memory."""
+"""The layer tree of a network, its totals and its memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
 
 
 def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, device: torch.device) -> SummaryResult:
-    """Everything that `summary` shows. Nothing is allocated, and the network stays as it is.
+    """Measure a network from its shapes. Nothing is allocated, and the network stays unchanged.
 
     Args:
         subject: the network.
@@ -37,11 +37,11 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
         notes.append(Note("note", f"no training figures: {training}"))
     trained = None if isinstance(training, str) else training
     root = layer_tree(inference, trained, subject.name)
-    given = describe_input(shape, dtype)
+    network_input = describe_input(shape, dtype)
     where = environment(device)
     return SummaryResult(
         network=subject.description,
-        input=given,
+        input=network_input,
         root=root,
         parameters=root.parameters,
         trainable_parameters=root.trainable_parameters,
@@ -52,7 +52,7 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
         ops=root.ops,
         memory=memory(
             root,
-            given,
+            network_input,
             inference,
             trained,
             None if isinstance(twice, str) else twice,
@@ -72,19 +72,19 @@ def _uncounted(operators: list[OperatorCall]) -> Iterator[Note]:
 
 
 def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:
-    """torchinfo's parameters and leaf layers, held against ours."""
+    """torchinfo's parameters and leaf layers, compared with those of the layer tree."""
     report = other_counters.torchinfo(passes.copy, (passes.make_input(passes.shape),))
 
-    def witness(quantity: str, ours: int, theirs: int | None, note: str | None = None) -> CrossCheck:
-        agrees = None if theirs is None else ours == theirs
-        return CrossCheck("torchinfo", report.version, quantity, ours, theirs, agrees, note or report.failure)
+    def cross_check(quantity: str, value: int, tool_value: int | None, note: str | None = None) -> CrossCheck:
+        agrees = None if tool_value is None else value == tool_value
+        return CrossCheck("torchinfo", report.version, quantity, value, tool_value, agrees, note or report.failure)
 
     leaves = [(row.layer_type, row.output_shape) for row in _leaf_modules(root)]
-    same = sum(ours == theirs for ours, theirs in zip(leaves, report.leaves, strict=False))
-    first = next((row for row, theirs in zip(leaves, report.leaves, strict=False) if row != theirs), None)
+    same = sum(value == tool_value for value, tool_value in zip(leaves, report.leaves, strict=False))
+    first = next((row for row, tool_value in zip(leaves, report.leaves, strict=False) if row != tool_value), None)
     return (
-        witness("parameters", root.parameters, report.parameters),
-        witness(
+        cross_check("parameters", root.parameters, report.parameters),
+        cross_check(
             "layers with their output shapes",
             len(leaves),
             None if report.failure else same,

@@ -1,4 +1,4 @@
-"""Several operators that are one: a batch norm written by hand, a dropout, a convolution that pads by mirroring."""
+"""Recognises decomposed operators, such as a batch norm written by hand or a dropout, and replaces them by one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class CompositeOp:
-    """What a module's operators are together."""
+    """One operator that stands for all operators of a module."""
 
     operator: str
     settings: Settings
@@ -31,7 +31,7 @@ class CompositeOp:
 
 
 def could_be_composite(module: nn.Module) -> bool:
-    """Whether it is worth a look, by the module alone."""
+    """Whether the operators of a module may be one composite operator, judged by the module alone."""
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return True
     if isinstance(module, nn.modules.conv._ConvNd):
@@ -47,21 +47,21 @@ def _vectors(module: nn.Module) -> Any:
 
 
 def recognize_composites(
-    module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]
+    module: nn.Module, inside: Sequence[str], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> CompositeOp | None:
-    """What the module's operators are, taken together; None where they are best left as they are.
+    """The composite operator that a module computes; None if its operators stay as they are.
 
     Args:
         module: that has just run.
         inside: its operators.
-        given: shape of its input.
-        made: shape of its output.
+        input_shape: of the module.
+        output_shape: of the module.
     """
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return CompositeOp("dropout", {"p": _probability(module.p)}, {})
     if isinstance(module, nn.Conv2d):
         return _conv(module)
-    return _norm(module, inside, given, made)
+    return _norm(module, inside, input_shape, output_shape)
 
 
 def _conv(module: nn.Conv2d) -> CompositeOp:
@@ -81,13 +81,13 @@ def _conv(module: nn.Conv2d) -> CompositeOp:
 
 
 def _norm(
-    module: nn.Module, inside: Sequence[str], given: tuple[int, ...], made: tuple[int, ...]
+    module: nn.Module, inside: Sequence[str], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> CompositeOp | None:
     """A batch norm written by hand: per-channel vectors, a division by a spread, and the shape stays."""
-    if given != made or len(given) < 2 or not _SPREAD & set(inside):
+    if input_shape != output_shape or len(input_shape) < 2 or not _SPREAD & set(inside):
         return None
     vectors = list(_vectors(module))
-    if any(tensor.numel() != given[1] for _, tensor in vectors):
+    if any(tensor.numel() != input_shape[1] for _, tensor in vectors):
         return None
     leaves: dict[str, tuple[str, Tensor]] = {}
     for kinds, roles in (
@@ -99,7 +99,7 @@ def _norm(
         for role, item in zip([role for role in roles if role not in leaves], owned, strict=False):
             leaves[role] = item
     settings: Settings = {
-        "channels": given[1],
+        "channels": input_shape[1],
         "affine": "weight" in leaves,
         "track_running_stats": "running_mean" in leaves,
     }
@@ -123,22 +123,22 @@ def _by_word(owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict
 
 def composite_functions(nodes: dict[int, Node]) -> dict[int, Node]:
     """Dropout and global pooling as functions: one operator each, however they are written."""
-    found = dict(nodes)
+    composed = dict(nodes)
     pooled: set[int] = set()
-    for number in sorted(found):
-        node = found[number]
-        sources = [found[i] for i in node.inputs if i in found]
-        if node.operator == "mul" and (settings := _dropped(node, found)) is not None:
-            kept = tuple(i for i in node.inputs if _mask(i, found) is None)
-            found[number] = node = replace(node, operator="dropout", settings=settings, inputs=kept)
+    for number in sorted(composed):
+        node = composed[number]
+        sources = [composed[i] for i in node.inputs if i in composed]
+        if node.operator == "mul" and (settings := _dropped(node, composed)) is not None:
+            kept = tuple(i for i in node.inputs if _mask(i, composed) is None)
+            composed[number] = node = replace(node, operator="dropout", settings=settings, inputs=kept)
         elif node.operator == "mean" and _is_second_half(node, sources):
-            found[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
+            composed[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
         elif node.operator == "conv" and node.settings["kernel"] == (1, 1) and set(node.inputs) <= pooled:
             settings = {"channels": node.settings["channels"], "bias": node.settings["bias"]}
-            found[number] = node = replace(node, operator="linear", settings=settings)
+            composed[number] = node = replace(node, operator="linear", settings=settings)
         if node.settings.get("dims") == "spatial" or (node.inputs and set(node.inputs) <= pooled):
             pooled.add(number)
-    return found
+    return composed
 
 
 def _is_second_half(node: Node, sources: Sequence[Node]) -> bool:

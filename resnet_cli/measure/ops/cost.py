@@ -62,8 +62,8 @@ def _numel(value: Any) -> int:
 
 
 def _first(out: Any) -> Tensor:
-    found: Tensor = out[0] if isinstance(out, (tuple, list)) else out
-    return found
+    result: Tensor = out[0] if isinstance(out, (tuple, list)) else out
+    return result
 
 
 def _convolution(args: Sequence[Any], out: Any) -> OpCost:

@@ -11,7 +11,7 @@ from resnet_cli.measure.ops.names import kind, qualified
 
 Settings = dict[str, Any]
 
-# They hand on what they are given: the same values, perhaps in another shape or another place in memory.
+# They return the values of their first argument, perhaps in another shape or another place in memory.
 IDENTITY_OPS = frozenset(
     """detach alias clone contiguous _to_copy lift_fresh lift view _unsafe_view reshape _reshape_alias flatten squeeze
     unsqueeze empty_like zeros_like ones_like t expand resolve_conj""".split()
@@ -36,41 +36,41 @@ _INTERNAL = frozenset(
 
 def arguments(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by the schema's names, defaults filled in."""
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for place, argument in enumerate(func._schema.arguments):
         if place < len(args):
-            given[argument.name] = args[place]
+            values[argument.name] = args[place]
         elif argument.name in kwargs:
-            given[argument.name] = kwargs[argument.name]
+            values[argument.name] = kwargs[argument.name]
         elif argument.has_default_value():
-            given[argument.name] = argument.default_value
-    return given
+            values[argument.name] = argument.default_value
+    return values
 
 
-def describe(func: Any, given: Mapping[str, Any]) -> tuple[str, Settings]:
+def describe(func: Any, values: Mapping[str, Any]) -> tuple[str, Settings]:
     """Name and settings of one call.
 
     Args:
         func: the overload that ran.
-        given: as `arguments` gives them.
+        values: as `arguments` gives them.
     """
     raw = qualified(func)
     name = kind(raw)
-    if _is_relu(raw, given):
+    if _is_relu(raw, values):
         return "relu", {}
-    if raw == "aten::hardtanh" and (given["min_val"], given["max_val"]) == (0, 6):
+    if raw == "aten::hardtanh" and (values["min_val"], values["max_val"]) == (0, 6):
         return "relu6", {}
     if name in _SETTINGS:
-        return name, _SETTINGS[name](given)
+        return name, _SETTINGS[name](values)
     return name, {
-        key: _plain(value) for key, value in given.items() if key not in _INTERNAL and not _holds_tensor(value)
+        key: _plain(value) for key, value in values.items() if key not in _INTERNAL and not _holds_tensor(value)
     }
 
 
-def _is_relu(raw: str, given: Mapping[str, Any]) -> bool:
+def _is_relu(raw: str, values: Mapping[str, Any]) -> bool:
     if raw in ("aten::clamp", "aten::clamp_min"):
-        return bool(given.get("min") == 0 and given.get("max") is None)
-    return bool(raw == "aten::threshold" and given["threshold"] == 0 and given["value"] == 0)
+        return bool(values.get("min") == 0 and values.get("max") is None)
+    return bool(raw == "aten::threshold" and values["threshold"] == 0 and values["value"] == 0)
 
 
 def _holds_tensor(value: Any) -> bool:
@@ -91,76 +91,76 @@ def _pair(value: Any) -> tuple[Any, ...]:
     return values * 2 if len(values) == 1 else values
 
 
-def _conv(given: Mapping[str, Any]) -> Settings:
-    weight, transposed = given["weight"], given["transposed"]
-    first, second = weight.shape[0], weight.shape[1] * given["groups"]
-    found: Settings = {
+def _conv(values: Mapping[str, Any]) -> Settings:
+    weight, transposed = values["weight"], values["transposed"]
+    first, second = weight.shape[0], weight.shape[1] * values["groups"]
+    settings: Settings = {
         "channels": (first, second) if transposed else (second, first),
         "kernel": tuple(weight.shape[2:]),
-        "stride": _pair(given["stride"]),
-        "padding": _pair(given["padding"]),
-        "dilation": _pair(given["dilation"]),
-        "groups": given["groups"],
-        "bias": given.get("bias") is not None,
+        "stride": _pair(values["stride"]),
+        "padding": _pair(values["padding"]),
+        "dilation": _pair(values["dilation"]),
+        "groups": values["groups"],
+        "bias": values.get("bias") is not None,
         "padding_mode": "zeros",
     }
-    return found | {"transposed": True} if transposed else found
+    return settings | {"transposed": True} if transposed else settings
 
 
-def _batch_norm(given: Mapping[str, Any]) -> Settings:
+def _batch_norm(values: Mapping[str, Any]) -> Settings:
     # The overloads name the same thing differently: training or train, running_mean or input.
     return {
-        "channels": given["input"].shape[1],
-        "eps": given.get("eps", given.get("epsilon")),
-        "momentum": given.get("momentum", given.get("exponential_average_factor")),
-        "affine": given.get("weight") is not None,
-        "track_running_stats": given.get("running_mean") is not None,
-        "batch_statistics": bool(given.get("training", given.get("train", False))),
+        "channels": values["input"].shape[1],
+        "eps": values.get("eps", values.get("epsilon")),
+        "momentum": values.get("momentum", values.get("exponential_average_factor")),
+        "affine": values.get("weight") is not None,
+        "track_running_stats": values.get("running_mean") is not None,
+        "batch_statistics": bool(values.get("training", values.get("train", False))),
     }
 
 
-def _max_pool(given: Mapping[str, Any]) -> Settings:
-    kernel = _pair(given["kernel_size"])
+def _max_pool(values: Mapping[str, Any]) -> Settings:
+    kernel = _pair(values["kernel_size"])
     return {
         "kernel": kernel,
-        "stride": _pair(given["stride"]) if given["stride"] else kernel,
-        "padding": _pair(given["padding"]),
-        "dilation": _pair(given["dilation"]),
-        "ceil_mode": bool(given["ceil_mode"]),
+        "stride": _pair(values["stride"]) if values["stride"] else kernel,
+        "padding": _pair(values["padding"]),
+        "dilation": _pair(values["dilation"]),
+        "ceil_mode": bool(values["ceil_mode"]),
     }
 
 
-def _avg_pool(given: Mapping[str, Any]) -> Settings:
-    kernel = _pair(given["kernel_size"])
+def _avg_pool(values: Mapping[str, Any]) -> Settings:
+    kernel = _pair(values["kernel_size"])
     return {
         "kernel": kernel,
-        "stride": _pair(given["stride"]) if given["stride"] else kernel,
-        "padding": _pair(given["padding"]),
-        "ceil_mode": bool(given["ceil_mode"]),
-        "count_include_pad": bool(given["count_include_pad"]),
-        "divisor_override": given["divisor_override"],
+        "stride": _pair(values["stride"]) if values["stride"] else kernel,
+        "padding": _pair(values["padding"]),
+        "ceil_mode": bool(values["ceil_mode"]),
+        "count_include_pad": bool(values["count_include_pad"]),
+        "divisor_override": values["divisor_override"],
     }
 
 
-def _linear(given: Mapping[str, Any]) -> Settings:
-    weight = given["mat2"]  # (in, out): torch transposes it first
-    return {"channels": (weight.shape[0], weight.shape[1]), "bias": "mat1" in given}
+def _linear(values: Mapping[str, Any]) -> Settings:
+    weight = values["mat2"]  # (in, out): torch transposes it first
+    return {"channels": (weight.shape[0], weight.shape[1]), "bias": "mat1" in values}
 
 
-def _mean(given: Mapping[str, Any]) -> Settings:
-    x = given["self"]
-    dims = given.get("dim")
+def _mean(values: Mapping[str, Any]) -> Settings:
+    x = values["self"]
+    dims = values.get("dim")
     over = tuple(sorted(dim % x.dim() for dim in dims)) if dims else tuple(range(x.dim()))
     return {"dims": "spatial" if x.dim() > 2 and over == tuple(range(2, x.dim())) else over}
 
 
-def _add(given: Mapping[str, Any]) -> Settings:
-    found: Settings = {}
-    if given.get("alpha", 1) != 1:
-        found["alpha"] = given["alpha"]
-    if not isinstance(given.get("other"), Tensor):
-        found["other"] = given.get("other")
-    return found
+def _add(values: Mapping[str, Any]) -> Settings:
+    settings: Settings = {}
+    if values.get("alpha", 1) != 1:
+        settings["alpha"] = values["alpha"]
+    if not isinstance(values.get("other"), Tensor):
+        settings["other"] = values.get("other")
+    return settings
 
 
 _SETTINGS = {

@@ -1,4 +1,4 @@
-"""Who reads whose output: the operators' reads, lifted to the calls that stand beside each other in a module."""
+"""Edges between the calls inside a module: which call reads the output of which, from what their operators read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 
-INPUT = -1  # what the module itself was given
+INPUT = -1  # the input of the module itself
 
 Step = ModuleCall | OperatorCall
 
@@ -37,7 +37,7 @@ class DataFlow:
             self._reads.setdefault(id(call), {})[INPUT] = None
 
     def sources(self, call: Step, index: Callable[[Step], int | None]) -> tuple[int, ...]:
-        """What a call reads.
+        """The siblings whose outputs a call reads.
 
         Args:
             call: of a module, or an operator in its forward.
@@ -46,25 +46,25 @@ class DataFlow:
         Returns:
             Rows in order, `INPUT` first.
         """
-        found: set[int] = set()
+        rows: set[int] = set()
         seen: set[int] = set()
         waiting = [call]
         while waiting:
             for step in self._reads.get(id(waiting.pop()), {}).values():
                 row = INPUT if step is None else index(step)
                 if row is not None:
-                    found.add(row)
+                    rows.add(row)
                 elif step is not None and id(step) not in seen:
                     seen.add(id(step))
                     waiting.append(step)
-        return tuple(sorted(found))
+        return tuple(sorted(rows))
 
 
 def _chain(operator: OperatorCall) -> list[Step]:
     """The way down to an operator, from the network itself."""
-    found: list[Step] = [operator]
+    chain: list[Step] = [operator]
     module: ModuleCall | None = operator.module
     while module is not None:
-        found.append(module)
+        chain.append(module)
         module = module.parent
-    return found[::-1]
+    return chain[::-1]

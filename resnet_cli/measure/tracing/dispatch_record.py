@@ -15,8 +15,8 @@ from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef
 class DispatchRecord:
     """Numbers the tensors of a forward and keeps its dispatches.
 
-    Tensors are told apart by `id`, so each one that has a number is held: a buffer that a forward replaces, say, would
-    else hand its id to an activation.
+    Tensors are identified by `id`, so each one that has a number is kept alive: otherwise an activation could get the
+    id of a buffer that the forward has replaced.
 
     Args:
         model: runs once while the record lasts.

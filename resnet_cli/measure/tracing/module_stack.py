@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import nn
 
-Frame = TypeVar("Frame")
+T = TypeVar("T")
 
 
 class CallSite(NamedTuple):
@@ -27,7 +27,7 @@ def operator_path(path: str, operator: str, number: int = 1) -> str:
     return f"{path}:{operator}" if number == 1 else f"{path}:{operator}{number}"
 
 
-class ModuleStack(Generic[Frame]):
+class ModuleStack(Generic[T]):
     """A context manager that keeps a stack with one frame for each module call that is running.
 
     A module that stands at several paths is known by the first. Calls are left in order even if a forward raises.
@@ -45,16 +45,16 @@ class ModuleStack(Generic[Frame]):
     def __init__(
         self,
         model: nn.Module,
-        enter: Callable[[CallSite, nn.Module, tuple[Any, Any]], Frame],
-        leave: Callable[[Frame, Any], None] | None = None,
+        enter: Callable[[CallSite, nn.Module, tuple[Any, Any]], T],
+        leave: Callable[[T, Any], None] | None = None,
     ) -> None:
-        self.running: list[Frame] = []
+        self.running: list[T] = []
         self._model, self._enter, self._leave = model, enter, leave
         self._paths: list[str] = []
         self._calls: Counter[str] = Counter()
         self._hooks = ExitStack()
 
-    def __enter__(self) -> ModuleStack[Frame]:
+    def __enter__(self) -> ModuleStack[T]:
         """Attach the hooks."""
         try:
             for path, module in self._model.named_modules():

@@ -29,7 +29,7 @@ FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
 
 
 class ForwardFailedError(Exception):
-    """The input did not get through.
+    """A forward or backward pass failed.
 
     Attributes:
         reached: the calls from the root down to the module that failed.
@@ -54,11 +54,11 @@ def run(
     """Send inputs through a network, both on `meta`, or both on the CPU where a forward needs values.
 
     Args:
-        model: on the inputs' device; its training flags are set by this call, so give a copy (`shapes.hollow_copy`).
+        model: on the inputs' device; its training flags are set by this call, so give a copy (`copies.meta_copy`).
         inputs: positional arguments of its forward.
         training: train mode with autograd on, else eval mode under `no_grad`.
         backward: a backward pass from every floating-point output after the forward (needs `training`).
-        tally: asked for every operator's FLOPs by another counter's formulas; see `witnesses.torch_tally`.
+        tally: asked for every operator's FLOPs by another counter's formulas; see `other_counters.count_with_torch`.
 
     Raises:
         ForwardFailedError: an operator refused its input.
@@ -198,7 +198,7 @@ class _Recorder(TorchDispatchMode):
             self._claim(tensor.grad_fn, call)
 
     def _claim(self, node: Any, call: ModuleCall) -> None:
-        """Autograd nodes that no inner module claimed were made by this call: its backward work is theirs."""
+        """Assign to this call the autograd nodes behind `node` that no inner module has, with their backward work."""
         waiting = [node]
         while waiting:
             node = waiting.pop()
@@ -234,7 +234,7 @@ class _Recorder(TorchDispatchMode):
         return tensor.detach()
 
     def _born(self, tensor: Tensor) -> int:
-        """Bytes that this tensor's storage adds to what is alive."""
+        """Bytes of this tensor's storage if it is new, else 0."""
         storage = tensor.untyped_storage()
         address = storage._cdata
         if address in self._known or address in self._constants or address in self._inputs:
@@ -252,7 +252,7 @@ class _Recorder(TorchDispatchMode):
         return size
 
     def _written_by(self, tensors: Sequence[Tensor]) -> tuple[OperatorCall | None, ...]:
-        """Who wrote these last, each once; what nobody wrote, such as a constant, is left out."""
+        """The operators that wrote these last, each once; constants have none."""
         addresses = [tensor.untyped_storage()._cdata for tensor in tensors]
         return tuple(dict.fromkeys(self._writers[one] for one in addresses if one in self._writers))
 
@@ -273,9 +273,9 @@ class _Recorder(TorchDispatchMode):
         if self._dispatches is not None:
             self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)
         results = list(tensors_in(out))
-        given = list(tensors_in(args))
-        activations = [tensor for tensor in given if tensor.untyped_storage()._cdata not in self._constants]
-        if given and not activations and (func.is_view or in_place(func)):
+        read = list(tensors_in(args))
+        activations = [tensor for tensor in read if tensor.untyped_storage()._cdata not in self._constants]
+        if read and not activations and (func.is_view or in_place(func)):
             return out  # bookkeeping on parameters and buffers: a transposed weight, num_batches_tracked
         allocated = sum(self._born(tensor) for tensor in results)
         if allocated:
@@ -301,7 +301,7 @@ class _Recorder(TorchDispatchMode):
             output_shape=tuple(results[0].shape) if results else None,
             output_elements=results[0].numel() if results else 0,
             allocated=allocated,
-            moved=0 if func.is_view else sum(tensor.nbytes for tensor in given) + sum(t.nbytes for t in results),
+            moved=0 if func.is_view else sum(tensor.nbytes for tensor in read) + sum(t.nbytes for t in results),
             receptive=receptive,
             peak=self._live,
             tallied=self._tally(func, args, kwargs or {}, out) if self._tally else None,
