@@ -1,4 +1,4 @@
-"""Names that a reader typed."""
+"""Checks of names that a user typed, with suggestions."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import difflib
 from collections.abc import Sequence
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 
 
-def validate_names(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
-    """Check names that a reader typed.
+def validate_names(noun: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Check names that a user typed.
 
     Raises:
-        ResnetCliError: none was given, one is unknown, or one is there twice.
+        ResnetCliError: there are none, one is unknown, or one is repeated.
     """
-    if not asked:
+    if not names:
         raise ResnetCliError(f"no {noun} was named", f"the {noun}s are {', '.join(known)}")
-    for name in asked:
+    for name in names:
         if name not in known:
             near = difflib.get_close_matches(name.lower(), known, n=1)
             meant = f"did you mean {near[0]}? " if near else ""
-            raise ResnetCliError(f"there is no {noun} {printable(name)}", f"{meant}the {noun}s are {', '.join(known)}")
-    if len(set(asked)) < len(asked):
-        twice = next(name for name in asked if list(asked).count(name) > 1)
-        raise ResnetCliError(f"{noun} {twice} is named twice", "name each once")
+            raise ResnetCliError(f"there is no {noun} {name}", f"{meant}the {noun}s are {', '.join(known)}")
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if list(names).count(name) > 1)
+        raise ResnetCliError(f"{noun} {repeated} is repeated", "name each once")

@@ -1,4 +1,4 @@
-"""A document that knows no medium: facts, tables and remarks. Results become a Page, a Page becomes characters."""
+"""A document, independent of the medium: fields, tables and paragraphs. A page builder makes it from a result."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Value = int | float | str | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One figure or word: how it reads, and what it is."""
+    """A number or word: its text, and its value."""
 
     text: str
-    value: Value = None  # full precision, for CSV
+    value: Value = None  # in full precision
     style: str = ""  # "", "good", "bad", "dim", "strong", "warning", "histogram": a medium with colour may show it
     fraction: float | None = None  # 0..1, drawn as a bar where the medium can
 
@@ -22,10 +22,10 @@ class Cell:
 class Column:
     """A column of a table."""
 
-    key: str  # for --columns and the CSV header
+    key: str  # the key of the value in JSON
     title: str
     numeric: bool = True  # aligned right
-    minimum: int = 0  # a text may be cut to this width where room is short; 0: never cut, as all figures
+    minimum: int = 0  # a text may be cut to this width where room is short; 0: never cut, as all numbers
     comfort: int = 0  # a text is rather cut to this width than a column left out
     wrap: bool = False  # a sentence: it goes on in the next line instead of being cut
     priority: int = 0  # on a narrow medium the highest number is left out first; 0 stays as long as it can
@@ -71,7 +71,7 @@ LOOKS = ("dim", "plain", "strong", "good", "bad")
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A sentence beside the figures."""
+    """A sentence beside the tables."""
 
     level: str  # "note" or "warning", which it begins with, or one of LOOKS, which it does not
     text: str
@@ -83,7 +83,7 @@ Element = Fields | Table | Paragraph
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a result has to show."""
+    """What is shown of a result."""
 
     title: str
     elements: tuple[Element, ...]
@@ -92,9 +92,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
-    """What the reader asked to see of a result."""
+    """What is selected of a result."""
 
     levels: int | None = None  # how deep a tree is drawn; None: the table's own choice
     columns: tuple[str, ...] | None = None  # None: the medium's own choice
-    collapse: bool = True  # identical neighbours become one row; never in CSV
+    collapse: bool = True  # identical neighbours become one row
     sections: tuple[str, ...] | None = None  # keys of the tables to show; None: all

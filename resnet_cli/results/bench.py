@@ -1,6 +1,6 @@
-"""What a benchmark found; plain data, as in `results`. Times are seconds, rates per second, sizes bytes.
+"""The result of `bench`. Times are in seconds, rates per second, sizes in bytes.
 
-A ratio is a time over a time: ours / theirs, so below 1 is faster. A gain is the other way round: 2.0 is twice as
+A ratio is a time over a time: model / reference, so below 1 is faster. A gain is the other way round: 2.0 is twice as
 fast. Every interval is of the confidence that the result names.
 """
 
@@ -13,9 +13,9 @@ from resnet_cli.results.common import Environment, Input, Network, Note, Shape
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A series of samples and what it says. Outliers are labelled; they count like all others."""
+    """Samples of a time and their statistics. Outliers are counted; they are part of every statistic."""
 
-    samples_s: tuple[float, ...]  # all of them, in the order of measuring
+    samples_s: tuple[float, ...]  # all of them, in the order of measurement
     median_s: float
     ci_low_s: float  # confidence interval of the median; wide enough for samples that depend on each other
     ci_high_s: float
@@ -27,35 +27,35 @@ class Distribution:
     p95_s: float | None
     p99_s: float | None
     autocorrelation: float | None  # of successive samples (lag 1)
-    effective_samples: float  # as many independent ones would make an interval of this width
+    effective_samples: float  # effective sample size: as many independent samples would give the same interval
     outliers: int  # beyond the outer fences of the quartiles (Tukey: 3 interquartile ranges)
     drift: float | None  # relative change from the first to the last third, where it is more than chance
 
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """What came before the samples."""
+    """The calls before the first sample."""
 
     first_call_s: float
-    calls: int  # until the times stood still, the first call included
-    duration_s: float  # that took
-    converged: bool  # False: they had not stood still when the time for it was over
+    calls: int  # until the times stabilised, the first call included
+    duration_s: float  # of all these calls
+    converged: bool  # False: the times had not stabilised when the time limit was reached
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One batch size."""
+    """The measurement of one batch size."""
 
     batch_size: int
     status: str  # one of "measured", "out of memory", "failed"
-    reason: str | None  # in words, where it was not measured
+    reason: str | None  # why it was not measured
     warm_up: WarmUp | None
     wall: Distribution | None  # a request: from the call to the result, the device waited for
     stopped: str | None  # why sampling ended: one of "converged", "time", "interrupted"
-    device: Distribution | None  # of the accelerator's own clock (CUDA events); None on a CPU
+    device: Distribution | None  # by the device's clock (CUDA events); None on a CPU
     launch_overhead: float | None  # host time to enqueue a call over the device's time for it; above 0.8 launch-bound
     images_per_s: float | None  # of calls in a row, the device waited for at their end only
-    flops: int  # of one call, by our own count
+    flops: int  # of one call
     flops_per_s: float | None
     ceiling_share: float | None  # of the measured ceiling
     peak_memory_bytes: int | None
@@ -66,7 +66,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel that the ceiling was looked for with, at its best."""
+    """One of the kernels that peak rates are measured with, and its best rate."""
 
     name: str  # "matmul 2048×2048×2048", "conv 3×3 256→256 at 14×14, channels_last"
     rate: float
@@ -74,7 +74,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What this device reaches at best, as measured: same dtype, same threads."""
+    """The measured peak rates of this device, for the dtype and threads of the benchmark."""
 
     flops_per_s: float
     bytes_per_s: float
@@ -84,7 +84,7 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """Two networks, call by call in turn, or one run against a saved one."""
+    """A paired comparison of two networks (interleaved calls), or of a run with a saved baseline."""
 
     batch_size: int
     method: str  # "interleaved" or "baseline"
@@ -92,10 +92,10 @@ class Versus:
     reference: str
     model_time: Distribution
     reference_time: Distribution
-    ratio: float  # ours / theirs
+    ratio: float  # model / reference
     ci_low: float
     ci_high: float
-    margin: float  # up to this share of difference they are the same
+    margin: float  # relative difference up to which they count as the same
     verdict: str  # one of "FASTER", "SLOWER", "SAME", "UNCLEAR"
     stopped: str | None  # as in Timing; None for a baseline
     notes: tuple[Note, ...] = ()
@@ -103,7 +103,7 @@ class Versus:
 
 @dataclass(frozen=True, slots=True)
 class OptimizationResult:
-    """One lever of the ladder, held against plain eager float32 in one interleaved run."""
+    """One optimization, compared with plain eager float32 in an interleaved run."""
 
     key: str  # "channels_last"
     title: str  # "channels_last + conv-bn folded"
@@ -122,18 +122,18 @@ class OptimizationResult:
 
 @dataclass(frozen=True, slots=True)
 class OptimizationsResult:
-    """Every lever, and which to take."""
+    """All optimizations, and the recommended one."""
 
     batch_size: int
     rows: tuple[OptimizationResult, ...]  # the first one is plain eager
-    best: str | None  # key of the rung to take
+    best: str | None  # key of the recommended one
     recommendation: str  # one sentence
     stopped: str
 
 
 @dataclass(frozen=True, slots=True)
 class LayerTime:
-    """Where the time goes: a module, or an operator that a forward runs outside any leaf module."""
+    """The time of a module, or of an operator that a forward runs outside any leaf module."""
 
     path: str
     name: str

@@ -158,7 +158,7 @@ class CompareAllResult:
 
 @dataclass(frozen=True, slots=True)
 class FaultResult:
-    """One fault that the self-test planted in the network."""
+    """One fault that the self-test injected into the network."""
 
     key: str  # "stride-in-1x1"
     group: str  # "convolution and pooling"
@@ -172,7 +172,7 @@ class FaultResult:
 
 @dataclass(frozen=True, slots=True)
 class SelfTestResult:
-    """Every fault that could be planted, and whether it was found and called by its name."""
+    """Every fault, and whether it was detected and diagnosed."""
 
     network: Network
     reference: str
@@ -180,7 +180,7 @@ class SelfTestResult:
     injected: int
     detected: int
     diagnosed: int
-    same: bool  # every planted fault was detected and named
+    same: bool  # every injected fault was detected and diagnosed
     environment: Environment
     notes: tuple[Note, ...]
     interrupted: bool = False  # there would have been more

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
-import stat
 import subprocess
 import sys
-import tempfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from resnet_cli import files
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.document import ViewOptions
 from resnet_cli.render.formats import RESULT_FORMATS
-from resnet_cli.render.output import check_output, choose_format, notes_to, render, write
+from resnet_cli.render.output import choose_format, notes_to, render, write
 from resnet_cli.render.progress import status
 from resnet_cli.results.common import Note
 from resnet_cli.results.flops import FlopsResult
@@ -110,149 +104,6 @@ def test_a_wrong_view_writes_nothing(summary: SummaryResult, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-# Files
-
-
-def refused(output: str) -> str:
-    """What is said of an output, before measuring and after it alike."""
-    with pytest.raises(ResnetCliError) as before:
-        check_output(output)
-    with pytest.raises(ResnetCliError) as after:
-        files.write_file(output, b"x")
-    assert before.value.message == after.value.message
-    assert before.value.exit_code == 2
-    assert before.value.hint
-    assert before.value.message.isprintable()
-    return before.value.message
-
-
-def test_what_cannot_be_written_is_refused_early(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("kept")
-    assert "it is a folder" in refused(str(tmp_path))
-    assert "it is a folder" in refused(f"{tmp_path}/new/")
-    assert "there is no folder" in refused(str(tmp_path / "missing" / "x.json"))
-    assert "there is no folder" in refused(str(tmp_path / "file" / "x.json"))
-    assert "the name is empty" in refused("")
-    assert "null" in refused("a\0b").lower()
-    assert "too long" in refused(str(tmp_path / ("x" * 300)))
-    assert "\\x1b" in refused(f"{tmp_path}/\x1b[2J/x")
-    assert (tmp_path / "file").read_text() == "kept"
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
-
-
-@contextlib.contextmanager
-def nobody() -> Iterator[None]:
-    """Root may write everywhere, so for a while it is not root."""
-    me = os.geteuid()
-    if me == 0:
-        os.setresuid(65534, 65534, 0)
-    try:
-        yield
-    finally:
-        if me == 0:
-            os.setresuid(0, 0, 0)
-
-
-@linux
-def test_what_may_not_be_written_is_refused() -> None:
-    # Not pytest's own folder: nobody else may look into that.
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        locked = folder / "locked"
-        locked.mkdir(mode=0o555)
-        (folder / "read-only").write_text("kept")
-        (folder / "read-only").chmod(0o444)
-        folder.chmod(0o777)
-        with nobody():
-            assert "denied" in refused(str(locked / "x"))
-            assert "may not be written" in refused(str(folder / "read-only"))
-
-
-@linux
-def test_a_folder_that_takes_no_files_is_refused() -> None:
-    assert "cannot write /proc/x.json" in refused("/proc/x.json")
-
-
-def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a").symlink_to(tmp_path / "b")
-    (tmp_path / "b").symlink_to(tmp_path / "a")
-    refused(str(tmp_path / "a"))
-
-
-def test_checking_leaves_no_trace(tmp_path: Path) -> None:
-    old = tmp_path / "old"
-    old.write_text("old")
-    for output in (str(old), str(tmp_path / "new"), "-", None):
-        check_output(output)
-    assert old.read_text() == "old"
-    assert [each.name for each in tmp_path.iterdir()] == ["old"]
-
-
-def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path: Path) -> None:
-    target, link = tmp_path / "target", tmp_path / "link"
-    link.symlink_to(target)
-    for text in (b"one", b"two"):  # at first it leads nowhere
-        files.write_file(str(link), text)
-        assert link.is_symlink()
-        assert target.read_bytes() == text
-
-
-@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_modes_are_kept_or_follow_the_mask(tmp_path: Path) -> None:
-    mask = os.umask(0o027)
-    try:
-        files.write_file(str(tmp_path / "new"), b"")
-    finally:
-        os.umask(mask)
-    old = tmp_path / "old"
-    old.touch()
-    old.chmod(0o604)
-    files.write_file(str(old), b"")
-    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "old")] == [0o640, 0o604]
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    path = tmp_path / "x"
-    path.write_text("old")
-
-    def fail(_: int) -> None:
-        raise error
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises((ResnetCliError, KeyboardInterrupt)) as caught:
-        files.write_file(str(path), b"new")
-    assert isinstance(caught.value, KeyboardInterrupt) or "no space left" in str(caught.value)
-    assert path.read_text() == "old"
-    assert [each.name for each in tmp_path.iterdir()] == ["x"]
-
-
-@linux
-def test_devices_are_written_to_and_not_replaced() -> None:
-    check_output("/dev/null")
-    files.write_file("/dev/null", b"x")
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-    check_output("/dev/full")
-    with pytest.raises(ResnetCliError, match="no space left"):
-        files.write_file("/dev/full", b"x")
-
-
-@linux
-def test_a_named_pipe_gets_all_and_stays(tmp_path: Path) -> None:
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    read: list[bytes] = []
-    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
-    check_output(str(path))
-    reader.start()
-    files.write_file(str(path), b"x" * 200_000)
-    reader.join(10)
-    assert read == [b"x" * 200_000]
-    assert stat.S_ISFIFO(path.stat().st_mode)
-
-
 # Standard output, in a process of its own
 
 WRITE = """
@@ -313,24 +164,6 @@ def test_a_full_disk_is_told(saved: Path, medium: str, unbuffered: str) -> None:
         "error: cannot write to standard output: No space left on device",
     )
     assert "Exception ignored" not in done.stderr
-
-
-@linux
-def test_dev_stdout_does_not_empty_the_file_that_it_leads_to(saved: Path, tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_text("before\n")
-    with path.open("ab") as log:
-        subprocess.run(command(saved, "json", "/dev/stdout"), stdout=log, stderr=subprocess.DEVNULL, check=True)
-    first, rest = path.read_text().split("\n", 1)
-    assert first == "before"
-    from_json(rest)
-
-
-@linux
-def test_an_open_descriptor_is_written_to(saved: Path) -> None:
-    done = subprocess.run(command(saved, "markdown", "/dev/fd/2"), capture_output=True, check=True, text=True)
-    assert done.stderr.startswith("# résnet")
-    assert done.stdout == ""
 
 
 @linux

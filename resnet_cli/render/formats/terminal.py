@@ -1,4 +1,4 @@
-"""A page on a terminal: colour where there is any, whole figures at every width, plain text everywhere else."""
+"""A document on a terminal: in colour where there is any, numbers whole at every width, plain text everywhere else."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _coloured(page: Document, room: int, encoding: str) -> str:
     if detect_legacy_windows():
         return to_text(page, room, encoding)
     out = io.StringIO()
-    # Markup, emoji codes and highlighting would read names from outside as orders.
+    # Names from outside must not be taken for markup or emoji codes.
     console = Console(file=out, width=room, force_terminal=True, markup=False, emoji=False, highlight=False)
     for line in lines(page, room, Charset(encoding)):
         text = Text.assemble(*((piece, _STYLES.get(role, "")) for piece, role in line))
@@ -60,10 +60,10 @@ def _coloured(page: Document, room: int, encoding: str) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """Columns of a terminal; what the reader says in COLUMNS goes before what the terminal says."""
-    said = os.environ.get("COLUMNS", "")
-    if said.isdecimal() and 0 < int(said) < 10**6:
-        return int(said)
+    """Columns of a terminal; the variable COLUMNS goes before the terminal's own answer."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and 0 < int(columns) < 10**6:
+        return int(columns)
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
