@@ -1,4 +1,4 @@
-"""What a series of times says, and how sure that is. Pure functions over floats.
+"""Statistics of a series of times, with their confidence intervals. Pure functions over floats.
 
 Times of successive calls depend on each other (caches, clocks, neighbours on the machine), so an interval that takes
 them for independent is far too narrow. Here a series is cut into batches in the order of measuring, and the spread of

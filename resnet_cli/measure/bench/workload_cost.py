@@ -66,7 +66,7 @@ def _at(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, mode: str) ->
     if mode != TRAIN:
         trace = passes.inference()
         return total_macs(trace.operators), weights + given + trace.peak
-    passes.inference()  # an image that does not fit is told in better words than training has
+    passes.inference()  # its error for an image that does not fit is clearer than that of training
     step = passes.training(shape[0])
     if isinstance(step, str):
         raise ResnetCliError(

@@ -35,7 +35,7 @@ def measure_ceiling(
         dtype: of the numbers.
         clock: of the device.
         seconds: for all kernels; their first calls, which find the algorithms, come on top.
-        progress: is told between two kernels.
+        progress: called with a line of text between two kernels.
 
     Returns:
         The ceiling; None where no kernel runs.
@@ -83,7 +83,7 @@ def fastest(candidates: Sequence[Candidate], clock: Clock, seconds: float, progr
             before it, stays untried.
         clock: of the device.
         seconds: for the rounds; the first call of each kernel, which finds its algorithm, comes on top.
-        progress: is told before each first call.
+        progress: called with a line of text before each first call.
     """
     begin = clock.now()
     tried: list[_Tried] = []

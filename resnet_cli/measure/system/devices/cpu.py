@@ -33,7 +33,7 @@ class CpuBackend(DeviceBackend):
         return torch.device("cpu")
 
     def name(self) -> str:
-        """Of the processor."""
+        """Model name of the processor."""
         return cpu.name()
 
     def total_memory(self) -> int | None:
