@@ -73,7 +73,7 @@ def flops(
         dtype=machine.dtype,
         device=machine.device,
         backward=backward,
-        walks=pairs,
+        reconciliations=pairs,
     )
     result = evaluate(result, parsed)
     execution.finish_assertions(drawing, result, result.assertions)

@@ -47,9 +47,16 @@ def flops_of(
     shape: Shape = (2, 3, 16, 16),
     *,
     backward: bool = False,
-    walks: tuple[tuple[str, str], ...] = (),
+    reconciliations: tuple[tuple[str, str], ...] = (),
 ) -> FlopsResult:
-    return count_flops(subject(network), shape=shape, dtype=torch.float32, device=CPU, backward=backward, walks=walks)
+    return count_flops(
+        subject(network),
+        shape=shape,
+        dtype=torch.float32,
+        device=CPU,
+        backward=backward,
+        reconciliations=reconciliations,
+    )
 
 
 def structure_of(ours: nn.Module, theirs: nn.Module, shape: Shape = (2, 3, 16, 16)) -> GraphDiff:

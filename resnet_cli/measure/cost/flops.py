@@ -35,7 +35,7 @@ def count_flops(
     dtype: torch.dtype,
     device: torch.device,
     backward: bool = False,
-    walks: Sequence[tuple[str, str]] = (),
+    reconciliations: Sequence[tuple[str, str]] = (),
 ) -> FlopsResult:
     """Count the FLOPs of a network from its shapes, and compare the count with those of other tools.
 
@@ -45,7 +45,7 @@ def count_flops(
         dtype: of weights and input.
         device: recorded in the environment; counts do not depend on it.
         backward: count the backward pass of a training step too.
-        walks: pairs of convention keys to reconcile; none means `DEFAULT_RECONCILIATIONS`.
+        reconciliations: pairs of convention keys to reconcile; none means `DEFAULT_RECONCILIATIONS`.
 
     Raises:
         ResnetCliError: the input does not get through the network, or cannot be trained at this batch.
@@ -97,7 +97,7 @@ def count_flops(
         root=module_rows(inference.root, subject.name, fvcore.by_module, training),
         terms=parts,
         conventions=tuple(rows.values()),
-        reconciliations=_reconciliations(rows, parts, contributing, walks),
+        reconciliations=_reconciliations(rows, parts, contributing, reconciliations),
         uncounted=tuple(sorted({op.name for op in inference.operators if not op.counted.counted})),
         assertions=(),
         environment=environment(device),

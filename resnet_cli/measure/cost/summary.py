@@ -34,7 +34,7 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
     twice = passes.training(2 * shape[0])
     notes = []
     if isinstance(training, str):
-        notes.append(Note("note", f"no training figures: {training}"))
+        notes.append(Note("note", f"no training figures: {training}", "no-training"))
     trained = None if isinstance(training, str) else training
     root = layer_tree(inference, trained, subject.name)
     network_input = describe_input(shape, dtype)
@@ -68,7 +68,7 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
 def _uncounted(operators: list[OperatorCall]) -> Iterator[Note]:
     names = sorted({op.name for op in operators if not op.counted.counted})
     if names:
-        yield Note("warning", f"operators whose arithmetic is not counted: {', '.join(names)}")
+        yield Note("warning", f"operators whose arithmetic is not counted: {', '.join(names)}", "uncounted-operators")
 
 
 def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_UNUSUAL = object()  # a rule's way to say: ask torch
-
 
 def window_size(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:
     """Output length of a convolution or pooling along one axis.
@@ -48,30 +46,30 @@ def _convolution(
     groups: int,
 ) -> Any:
     if transposed or x.dim() != 4 or len(stride) != 2 or len(padding) != 2 or len(dilation) != 2:
-        return _UNUSUAL
+        return NotImplemented
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups or x.dtype != weight.dtype:
-        return _UNUSUAL
+        return NotImplemented
     if min(*stride, *dilation) < 1 or min(padding) < 0 or not x.is_floating_point():
-        return _UNUSUAL
+        return NotImplemented
     if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
-        return _UNUSUAL
+        return NotImplemented
     size = [
         window_size(x.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], dilation[axis])
         for axis in range(2)
     ]
-    return _like(x, (x.shape[0], weight.shape[0], *size)) if min(size) > 0 else _UNUSUAL
+    return _like(x, (x.shape[0], weight.shape[0], *size)) if min(size) > 0 else NotImplemented
 
 
 def _batch_norm(x: Tensor, weight: Tensor | None, bias: Any, mean: Any, var: Any, training: bool, *_: Any) -> Any:
     if weight is None or x.dim() < 2 or not x.is_floating_point() or x.numel() == 0:
-        return _UNUSUAL
+        return NotImplemented
     for each in (weight, bias, mean, var):
         # Mixed precision keeps the vectors in single precision.
         if not isinstance(each, Tensor) or each.shape != x.shape[1:2] or each.dtype != weight.dtype:
-            return _UNUSUAL
+            return NotImplemented
     half = x.dtype in (torch.float16, torch.bfloat16)
     if weight.dtype != x.dtype and not (half and weight.dtype == torch.float32):
-        return _UNUSUAL
+        return NotImplemented
     kept = (x.shape[1],) if training else (0,)
     return _like(x, x.shape), _like(weight, kept), _like(weight, kept)
 
@@ -79,7 +77,7 @@ def _batch_norm(x: Tensor, weight: Tensor | None, bias: Any, mean: Any, var: Any
 def _batch_norm_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> Any:
     wanted = rest[-1]
     if weight is None:
-        return _UNUSUAL
+        return NotImplemented
     return (
         _like(x, x.shape) if wanted[0] else None,
         _like(weight, weight.shape) if wanted[1] else None,
@@ -96,68 +94,68 @@ def _max_pool(
     ceil_mode: bool = False,
 ) -> Any:
     if x.dim() != 4:
-        return _UNUSUAL
+        return NotImplemented
     pair = [(tuple(value) * 2)[:2] for value in (kernel, stride or kernel, padding, dilation)]
     if any(pair[2][axis] > pair[0][axis] // 2 for axis in range(2)) or not x.is_floating_point():
-        return _UNUSUAL
+        return NotImplemented
     if min(*pair[0], *pair[1], *pair[3]) < 1 or min(pair[2]) < 0:
-        return _UNUSUAL
+        return NotImplemented
     size = [
         window_size(x.shape[axis + 2], pair[0][axis], pair[1][axis], pair[2][axis], pair[3][axis], ceil_mode)
         for axis in range(2)
     ]
     if min(size) < 1:
-        return _UNUSUAL
+        return NotImplemented
     shape = (*x.shape[:2], *size)
     return _like(x, shape), _like(x, shape, torch.int64)
 
 
 def _mean(x: Tensor, dims: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     if not dims or not x.is_floating_point() or dtype is not None:
-        return _UNUSUAL
+        return NotImplemented
     if not all(-x.dim() <= dim < x.dim() for dim in dims):
-        return _UNUSUAL
+        return NotImplemented
     dropped = {dim % x.dim() for dim in dims}
     if len(dropped) < len(dims):
-        return _UNUSUAL
+        return NotImplemented
     if keepdim:
         return _like(x, [1 if axis in dropped else length for axis, length in enumerate(x.shape)])
     return _like(x, [length for axis, length in enumerate(x.shape) if axis not in dropped])
 
 
 def _total(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:
-    return _like(x, ()) if x.is_floating_point() and dtype is None else _UNUSUAL
+    return _like(x, ()) if x.is_floating_point() and dtype is None else NotImplemented
 
 
 def _addmm(bias: Tensor, a: Tensor, b: Tensor, *_: Any, **__: Any) -> Any:
     if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0] or bias.shape != b.shape[1:] or a.dtype != b.dtype:
-        return _UNUSUAL
+        return NotImplemented
     if bias.dtype != a.dtype or not a.is_floating_point():
-        return _UNUSUAL
+        return NotImplemented
     return _like(a, (a.shape[0], b.shape[1]))
 
 
 def _mm(a: Tensor, b: Tensor) -> Any:
     if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
-        return _UNUSUAL
+        return NotImplemented
     return _like(a, (a.shape[0], b.shape[1]))
 
 
 def _add(a: Tensor, b: Any, *_: Any, **__: Any) -> Any:
     if not isinstance(b, Tensor) or a.shape != b.shape or a.dtype != b.dtype:
-        return _UNUSUAL
+        return NotImplemented
     return _like(a, a.shape)
 
 
 def _add_in_place(a: Tensor, b: Any, *_: Any, **__: Any) -> Any:
     if isinstance(b, Tensor):
-        return a if a.shape == b.shape and a.dtype == b.dtype and a.dtype != torch.bool else _UNUSUAL
+        return a if a.shape == b.shape and a.dtype == b.dtype and a.dtype != torch.bool else NotImplemented
     counts = a.dtype == torch.int64 and type(b) is int  # num_batches_tracked
-    return a if counts or a.is_floating_point() else _UNUSUAL
+    return a if counts or a.is_floating_point() else NotImplemented
 
 
 def _div(x: Tensor, divisor: Any) -> Any:
-    return _like(x, x.shape) if x.is_meta and x.is_floating_point() else _UNUSUAL
+    return _like(x, x.shape) if x.is_meta and x.is_floating_point() else NotImplemented
 
 
 def _first(x: Tensor, *_: Any, **__: Any) -> Any:
@@ -165,9 +163,9 @@ def _first(x: Tensor, *_: Any, **__: Any) -> Any:
 
 
 def _same(x: Tensor, *_: Any, **options: Any) -> Any:
-    usual = (None, False, x.dtype, x.layout, x.device, torch.preserve_format)
-    if not x.is_floating_point() or not all(any(value is known for known in usual) for value in options.values()):
-        return _UNUSUAL
+    accepts = (None, False, x.dtype, x.layout, x.device, torch.preserve_format)
+    if not x.is_floating_point() or not all(any(value is known for known in accepts) for value in options.values()):
+        return NotImplemented
     return _like(x, x.shape)
 
 
@@ -216,7 +214,7 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
 }
 
 
-def _usual(value: Any) -> bool:
+def _is_plain_meta(value: Any) -> bool:
     """A dense tensor on meta, or no tensor at all."""
     if not isinstance(value, Tensor):
         return True
@@ -227,9 +225,9 @@ def _usual(value: Any) -> bool:
     return value.is_meta and value.stride() == tuple(reversed(strides))
 
 
-def _usual_matrix(value: Any) -> bool:
+def _is_meta_matrix(value: Any) -> bool:
     """The same where a matrix may be transposed, or be the expanded gradient of a sum."""
-    return _usual(value) or (value.is_meta and value.dim() == 2)
+    return _is_plain_meta(value) or (value.is_meta and value.dim() == 2)
 
 
 _ANY_MATRIX = (_mm, _addmm, _sum)
@@ -253,10 +251,10 @@ class FastMetaKernels(TorchDispatchMode):
         kwargs = kwargs or {}
         rule = _RULES.get(func)
         # The gradient of a mean is an expanded tensor, and is divided at once: that rule takes any layout.
-        usual = _usual_matrix if rule in _ANY_MATRIX else _usual
-        if rule is not None and (rule is _div or all(map(usual, args))):
+        accepts = _is_meta_matrix if rule in _ANY_MATRIX else _is_plain_meta
+        if rule is not None and (rule is _div or all(map(accepts, args))):
             answer = rule(*args, **kwargs)
-            if answer is not _UNUSUAL:
+            if answer is not NotImplemented:
                 return answer
         return func(*args, **kwargs)
 

@@ -174,7 +174,7 @@ def test_walks_are_the_usual_ones_or_those_that_were_asked_for(result: FlopsResu
         ("torchinfo", "resnet-cli"),
         ("fvcore", "resnet-cli"),
     ]
-    asked = flops_of(Net(), SHAPE, walks=(("thop", "fvcore"), ("resnet-cli", "thop"))).reconciliations
+    asked = flops_of(Net(), SHAPE, reconciliations=(("thop", "fvcore"), ("resnet-cli", "thop"))).reconciliations
     assert [(walk.start, walk.end) for walk in asked] == [("thop", "fvcore"), ("resnet-cli", "thop")]
     (fewer, pooled) = asked[0].steps
     assert (fewer.symbol, fewer.operators, fewer.difference) == ("B", ("batch_norm",), -2 * 2 * 16 * 4)
@@ -183,7 +183,7 @@ def test_walks_are_the_usual_ones_or_those_that_were_asked_for(result: FlopsResu
 
 def test_a_walk_from_what_is_not_known_of_this_network_is_an_error() -> None:
     with pytest.raises(ResnetCliError, match="'paper' has no count"):
-        flops_of(Net(), SHAPE, walks=(("paper", "resnet-cli"),))
+        flops_of(Net(), SHAPE, reconciliations=(("paper", "resnet-cli"),))
 
 
 def test_a_step_that_the_users_own_code_refuses_names_the_place() -> None:

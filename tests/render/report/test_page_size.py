@@ -24,7 +24,7 @@ def test_resnet152_with_everything_is_small() -> None:
         shape=(2, 3, 64, 64),
         dtype=torch.float32,
         device=torch.device("cpu"),
-        walks=[("paper", "fvcore")],
+        reconciliations=[("paper", "fvcore")],
     )
     lines = parity.network_lines((3, 8, 36, 3), bottleneck=True)
     assert len(lines) > 500
