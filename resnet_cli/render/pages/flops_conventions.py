@@ -22,7 +22,7 @@ _VERDICTS = {
 def conventions(result: FlopsResult) -> Table:
     """How each tool counts: its formula, the formula's value for this network, what the tool itself reports."""
     columns = (
-        Column("name", "convention", numeric=False, minimum=8, comfort=16),
+        Column("name", "convention", numeric=False, minimum=8, comfort=26),
         Column(
             "unit",
             "unit",
@@ -82,7 +82,7 @@ def reconciliations(result: FlopsResult) -> list[Element]:
 def _reconciliation(reconciliation: Reconciliation, names: Mapping[str, str]) -> Table:
     columns = (
         Column("symbol", "term", numeric=False, minimum=4),
-        Column("meaning", "meaning", numeric=False, minimum=8, comfort=32),
+        Column("meaning", "meaning", numeric=False, minimum=8, comfort=32, wrap=True),
         Column("operators", "operators", numeric=False, minimum=8, comfort=16, priority=3),
         Column("value", "value", priority=4),
         Column("coefficient", "coefficient", numeric=False, priority=1, legend="of the term in each of the two counts"),
@@ -125,7 +125,7 @@ def terms(result: FlopsResult) -> Table:
     """The counted quantities that the formulas are made of."""
     columns = (
         Column("symbol", "term", numeric=False, minimum=1),
-        Column("meaning", "meaning", numeric=False, minimum=8, comfort=16),
+        Column("meaning", "meaning", numeric=False, minimum=8, comfort=16, wrap=True),
         Column("value", "value"),
     )
     rows = tuple(

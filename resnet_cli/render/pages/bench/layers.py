@@ -163,6 +163,6 @@ def _type_row(layers: Sequence[LayerTime], time_share: float, macs_share: float,
 def _instrumentation(result: LayerTimes) -> str:
     with_timers, without = formatting.seconds(result.instrumented_s), formatting.seconds(result.forward_s)
     return (
-        f"medians of {counted(result.forwards, 'forward')}; the forward takes {with_timers} with a timer at each "
+        f"median of {counted(result.forwards, 'forward')}; the forward takes {with_timers} with a timer at each "
         f"layer, {without} without"
     )

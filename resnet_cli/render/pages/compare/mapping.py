@@ -13,7 +13,7 @@ def mapping(result: Mapping, *, with_pairs: bool) -> list[Element]:
     """How many tensors have a counterpart, and which have none; or every pair."""
     if with_pairs:
         return [_pairs(result)]
-    text = f"{result.mapped_tensors:,} of {result.model_tensors:,} parameters mapped (by {result.source})"
+    text = f"{result.mapped_tensors:,} of {result.model_tensors:,} tensors mapped (by {result.source})"
     if result.reference_tensors != result.model_tensors:
         text += f"; the reference has {result.reference_tensors:,}"
     is_complete = result.mapped_tensors == result.model_tensors == result.reference_tensors
