@@ -1,4 +1,4 @@
-"""A sign of life on standard error while nothing else can be said; nobody but a person at a terminal sees it."""
+"""Progress on standard error, drawn only where it is a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 from resnet_cli import signals
-from resnet_cli.formatting import printable
 from resnet_cli.render.text.encoding import Charset
 
 _ERASE = "\r\x1b[K"
@@ -21,45 +20,35 @@ def is_interactive() -> bool:
 
 
 @contextlib.contextmanager
-def status(what: str) -> Iterator[None]:
-    """Show what is going on, and leave no trace of it. Draws once: no thread, nothing redirected."""
-    stream, shown = sys.stderr, is_interactive()
-    if shown:
-        with contextlib.suppress(OSError):
-            stream.write(Charset(stream.encoding).text(f"{what}…"))
-            stream.flush()
-    try:
+def status(text: str) -> Iterator[None]:
+    """Show a text while the block runs, then erase it. Draws once: no thread, nothing redirected."""
+    with progress() as update:
+        update(text)
         yield
         signals.check()
-    finally:
-        if shown:
-            with contextlib.suppress(OSError):
-                stream.write(_ERASE)
-                stream.flush()
 
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[..., None]]:
-    """As `status`, with another text whenever there is one, and a bar where it is known how much is done.
+    """Show a changing text, and a bar where the amount of work is known, while the block runs; then erase it.
 
     Yields:
-        tell(text, done=0, of=0).
+        update(text, done=0, of=0): draws a text, and a bar of how much is done.
     """
     stream, shown = sys.stderr, is_interactive()
 
-    def tell(text: str, done: int = 0, of: int = 0) -> None:
+    def update(text: str, done: int = 0, of: int = 0) -> None:
         signals.check()
         if not shown:
             return
-        glyphs = Charset(stream.encoding)
         bar = f"{'━' * (20 * done // of)}{'─' * (20 - 20 * done // of)} {done}/{of}  " if of else ""
         width = shutil.get_terminal_size().columns - 1
         with contextlib.suppress(OSError):
-            stream.write(_ERASE + glyphs.text(f"{bar}{printable(text)}…")[:width])
+            stream.write(_ERASE + Charset(stream.encoding).text(f"{bar}{text}…")[:width])
             stream.flush()
 
     try:
-        yield tell
+        yield update
     finally:
         if shown:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Which columns of a table fit a width, and how wide each is: a figure is never cut, names give way."""
+"""Which columns of a table fit a width, and how wide each is: numbers are never cut, names give way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ BAR = 8  # columns of a full bar; it shrinks before a column is left out
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a column would like to have."""
+    """The width that a column asks for."""
 
     column: Column
     natural: int  # its widest text
-    least: int  # what it can do with; a figure cannot do with less than all
-    comfort: int  # between the two: rather this than leave a column out
+    least: int  # of a name; a number needs all of its width
+    comfort: int  # between the two; a name is cut to this before a column is hidden
     bar: int = 0  # what its bar takes on top, with the space before
 
 
@@ -41,7 +41,7 @@ def fit(needs: Sequence[Need], room: int | None, gap: int) -> list[Place]:
     places = [Place(i, need.natural, need.bar) for i, need in enumerate(needs)]
     if room is None:
         return places
-    # Left out are first the columns that the page can do without, then those from the right.
+    # Columns with a priority are hidden first, then those from the right.
     while _droppable(places, needs) and _taken(places, needs, gap, "comfort") > room:
         places.remove(max(_droppable(places, needs), key=lambda p: (needs[p.index].column.priority, p.index)))
     while len(places) > 1 and _taken(places, needs, gap, "least") > room:
@@ -71,7 +71,7 @@ def _taken(places: list[Place], needs: Sequence[Need], gap: int, measure: str) -
 
 
 def _shrink(place: Place, need: Need, target: str, excess: int) -> int:
-    """Take what is too much from a column, down to a target; how much was taken."""
+    """Narrow a column by the excess, at most down to a target; returns by how much."""
     if excess <= 0:
         return 0
     if target in ("bar", "no bar"):

@@ -18,7 +18,7 @@ _ALL = "".join(_ASCII) + _EIGHTHS
 
 
 class Charset:
-    """What an encoding can show."""
+    """The characters that an encoding can show."""
 
     def __init__(self, encoding: str | None = "utf-8") -> None:
         self.encoding = encoding or "utf-8"
@@ -33,7 +33,7 @@ class Charset:
         self._table = str.maketrans({} if self.unicode else _ASCII)
 
     def text(self, text: str) -> str:
-        """A text with nothing that a terminal obeys and nothing that the encoding lacks."""
+        """A text without control characters and without characters that the encoding lacks."""
         shown = printable(text).translate(self._table)
         return shown.encode(self.encoding, "replace").decode(self.encoding)
 
@@ -45,7 +45,7 @@ class Charset:
         return "█" * full + (_EIGHTHS[eighth - 1] if eighth else "")
 
     def cut(self, text: str, room: int) -> str:
-        """A text that takes at most `room` columns: of a name the middle goes, its figures (×5, 3×3 /2) stay."""
+        """A text that takes at most `room` columns: of a name the middle goes, its numbers (×5, 3×3 /2) stay."""
         if width(text) <= room:
             return text
         mark = "…".translate(self._table)
@@ -54,11 +54,11 @@ class Charset:
         name, _, rest = text.partition(" ")
         if not rest:
             return self._middle(text, room, mark)
-        figures = all(any(character.isdigit() for character in part) for part in rest.split())
+        only_numbers = all(any(character.isdigit() for character in part) for part in rest.split())
         left = room - width(rest) - 1
-        if figures and left >= min(width(name), 4):
+        if only_numbers and left >= min(width(name), 4):
             return f"{self._middle(name, left, mark)} {rest}"
-        return _start(name if figures else text, room - width(mark)).rstrip() + mark
+        return _start(name if only_numbers else text, room - width(mark)).rstrip() + mark
 
     def _middle(self, text: str, room: int, mark: str) -> str:
         if width(text) <= room:
@@ -83,7 +83,7 @@ def _start(text: str, room: int) -> str:
 def wrap(text: str, room: int, between: str = " ") -> Iterator[str]:
     """Lines of at most `room` columns, broken only where `between` stands, unless a piece alone is wider.
 
-    A figure and its unit stay together.
+    A number and its unit stay together.
     """
     line = ""
     for piece in _BREAK.split(text) if between == " " else text.split(between):

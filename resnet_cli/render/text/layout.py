@@ -1,4 +1,4 @@
-"""A page as lines of text of a given width, each piece with its role; colour is the medium's own."""
+"""A document as lines of text of a given width; each piece has a style, which the medium may show as colour."""
 
 from __future__ import annotations
 
@@ -13,64 +13,64 @@ from resnet_cli.render.text.column_widths import BAR, Need, Place, fit
 from resnet_cli.render.text.encoding import Charset, pad, wrap
 from resnet_cli.render.text.overflow import own_part, run_on, wrapped
 
-TextLine = list[tuple[str, str]]  # text and role
+TextLine = list[tuple[str, str]]  # pieces of text, each with its style
 
 _PROSE = 110  # sentences are no wider, whatever the medium's width
-_FIGURE = re.compile(r"([-+–<±]*[0-9.,]*) (\S+)")
+_NUMBER = re.compile(r"([-+–<±]*[0-9.,]*) (\S+)")
 
 
-def lines(page: Document, room: int | None, glyphs: Charset) -> Iterator[TextLine]:
-    """The whole page, no line with spaces at its end.
+def lines(document: Document, room: int | None, charset: Charset) -> Iterator[TextLine]:
+    """The whole document; no line ends with spaces.
 
     Args:
-        page: what to draw.
+        document: what to draw.
         room: columns of the medium; None where lines may be as long as they are.
-        glyphs: the characters of the medium.
+        charset: the characters of the medium.
     """
-    yield from map(_trimmed, _lines(page, room, glyphs))
+    yield from map(_trimmed, _lines(document, room, charset))
 
 
-def _lines(page: Document, room: int | None, glyphs: Charset) -> Iterator[TextLine]:
+def _lines(document: Document, room: int | None, charset: Charset) -> Iterator[TextLine]:
     prose = _PROSE if room is None else min(room, _PROSE)
-    told: set[str] = set()  # legends that stand on the page already
-    for line in wrap(glyphs.text(page.title), prose):
+    drawn_legends: set[str] = set()  # a legend is drawn once
+    for line in wrap(charset.text(document.title), prose):
         yield [(line, "title")]
-    if page.subtitle:
-        between = glyphs.text(" · ")
-        for line in wrap(glyphs.text(page.subtitle), prose if room is None else room, between):
+    if document.subtitle:
+        between = charset.text(" · ")
+        for line in wrap(charset.text(document.subtitle), prose if room is None else room, between):
             yield [(line, "dim")]
-    for kind, parts in groupby(page.elements, type):
+    for kind, parts in groupby(document.elements, type):
         yield []
         if kind is Fields:
-            yield from _bands([part for part in parts if isinstance(part, Fields)], room or _PROSE, glyphs)
+            yield from _bands([part for part in parts if isinstance(part, Fields)], room or _PROSE, charset)
         for index, part in enumerate(parts):
             if isinstance(part, Table):
                 yield from ([[]] if index else [])
-                yield from _table(part, room, prose, glyphs, told)
+                yield from _table(part, room, prose, charset, drawn_legends)
             elif isinstance(part, Paragraph):
                 yield from ([[]] if index and part.apart else [])
-                yield from _remark(part, prose, glyphs)
+                yield from _paragraph(part, prose, charset)
 
 
-def _remark(remark: Paragraph, room: int, glyphs: Charset) -> Iterator[TextLine]:
-    mark = "" if remark.level in LOOKS else f"{remark.level}: "
-    role = "" if mark else remark.level
-    found = list(wrap(glyphs.text(remark.text), max(room - len(mark), 8)))
-    yield [(mark, remark.level), (found[0], role)]
-    for line in found[1:]:
-        yield [(" " * len(mark), ""), (line, role)]
+def _paragraph(paragraph: Paragraph, room: int, charset: Charset) -> Iterator[TextLine]:
+    mark = "" if paragraph.level in LOOKS else f"{paragraph.level}: "
+    style = "" if mark else paragraph.level
+    first, *others = wrap(charset.text(paragraph.text), max(room - len(mark), 8))
+    yield [(mark, paragraph.level), (first, style)]
+    for line in others:
+        yield [(" " * len(mark), ""), (line, style)]
 
 
-# Facts: lists side by side
+# Fields: lists side by side
 
 
-def _bands(them: list[Fields], room: int, glyphs: Charset) -> Iterator[TextLine]:
-    """Lists of facts beside each other, as many as there is room for."""
+def _bands(lists: list[Fields], room: int, charset: Charset) -> Iterator[TextLine]:
+    """Lists beside each other, as many as there is room for."""
     gap = 4
     band: list[list[TextLine]] = []
     taken = 0
-    for each in them:
-        drawn = _facts(each, room, glyphs)
+    for fields in lists:
+        drawn = _fields(fields, room, charset)
         wide = _length(drawn[0])
         if band and taken + gap + wide > room:
             yield from _beside(band, gap)
@@ -90,28 +90,30 @@ def _beside(band: list[list[TextLine]], gap: int) -> Iterator[TextLine]:
         yield whole
 
 
-def _facts(facts: Fields, room: int, glyphs: Charset) -> list[TextLine]:
-    """A list of facts as lines of one length; where room is short, labels and names are cut and figures are not."""
-    labels = [glyphs.text(label) for label, _ in facts.items]
-    texts = _aligned([glyphs.text(cell.text) for _, cell in facts.items])
-    widest = max((width(t) for t, (_, cell) in zip(texts, facts.items, strict=True) if _is_known(cell)), default=0)
+def _fields(fields: Fields, room: int, charset: Charset) -> list[TextLine]:
+    """A list as lines of one length; where room is short, labels and names are cut and numbers are not."""
+    labels = [charset.text(label) for label, _ in fields.items]
+    texts = _aligned([charset.text(cell.text) for _, cell in fields.items])
+    widest = max(
+        (width(text) for text, (_, cell) in zip(texts, fields.items, strict=True) if _is_numeric(cell)), default=0
+    )
     label_room = max(min(max(map(width, labels)), room - widest - 2), 1)
     value_room = min(max(map(width, texts)), max(room - label_room - 2, widest), max(widest, room // 3))
-    title = glyphs.cut(glyphs.text(facts.title), room)
+    title = charset.cut(charset.text(fields.title), room)
     value_room = max(value_room, width(title) - label_room - 2)
     drawn: list[TextLine] = [[(pad(title, label_room + 2 + value_room), "heading")]]
-    for label, text, (_, cell) in zip(labels, texts, facts.items, strict=True):
-        shown = text if width(text) <= value_room else glyphs.cut(text, value_room)
+    for label, text, (_, cell) in zip(labels, texts, fields.items, strict=True):
+        shown = text if width(text) <= value_room else charset.cut(text, value_room)
         drawn.append(
             [
-                (pad(glyphs.cut(label, label_room), label_room) + "  ", "dim"),
+                (pad(charset.cut(label, label_room), label_room) + "  ", "dim"),
                 (pad(shown, value_room, right=True), cell.style),
             ]
         )
     return drawn
 
 
-def _is_known(cell: Cell) -> bool:
+def _is_numeric(cell: Cell) -> bool:
     return isinstance(cell.value, (int, float))
 
 
@@ -122,56 +124,56 @@ def _length(line: TextLine) -> int:
 # Tables
 
 
-def _table(table: Table, room: int | None, prose: int, glyphs: Charset, told: set[str]) -> Iterator[TextLine]:
-    texts = {column.key: _texts(table, column, glyphs) for column in table.columns}
+def _table(table: Table, room: int | None, prose: int, charset: Charset, drawn_legends: set[str]) -> Iterator[TextLine]:
+    texts = {column.key: _texts(table, column, charset) for column in table.columns}
     depths = [row.depth for row in table.rows]
     own = own_part(table, texts)
     needs = [_need(column, own[column.key], [] if i else depths) for i, column in enumerate(table.columns)]
     gap = 2 if room is None or room >= 60 else 1
     places = fit(needs, room, gap)
     columns = [table.columns[place.index] for place in places]
-    rule = glyphs.text("─") * (sum(place.width + place.bar for place in places) + gap * (len(places) - 1))
+    rule = charset.text("─") * (sum(place.width + place.bar for place in places) + gap * (len(places) - 1))
     if table.title:
-        yield [(glyphs.cut(glyphs.text(table.title), max(len(rule), prose) if room is None else room), "heading")]
-    yield _header(columns, places, gap, glyphs)
+        yield [(charset.cut(charset.text(table.title), max(len(rule), prose) if room is None else room), "heading")]
+    yield _header(columns, places, gap, charset)
     yield [(rule, "rule")]
     guides = _guides(table, texts[table.columns[0].key], places[0].width)
     for index, row in enumerate(table.rows):
         if row.style == "total" and (not index or table.rows[index - 1].style != "total"):
             yield [(rule, "rule")]
-        guide = glyphs.text(guides[index])
+        guide = charset.text(guides[index])
         for drawn in wrapped([texts[column.key][index] for column in columns], columns, places):
-            yield _row(row, guide, drawn, columns, places, gap, glyphs)
+            yield _row(row, guide, drawn, columns, places, gap, charset)
             row, guide = replace(row, cells={k: replace(c, fraction=None) for k, c in row.cells.items()}), ""  # noqa: PLW2901
     hidden = [c for i, c in enumerate(table.columns) if i not in {place.index for place in places}]
-    said = [column for column in columns if column.legend and column.title + column.legend not in told]
-    told |= {column.title + column.legend for column in said}
-    yield from _below(said, hidden, table.reveal, prose, glyphs)
+    with_legend = [column for column in columns if column.legend and column.title + column.legend not in drawn_legends]
+    drawn_legends |= {column.title + column.legend for column in with_legend}
+    yield from _below(with_legend, hidden, table.reveal, prose, charset)
 
 
-def _texts(table: Table, column: Column, glyphs: Charset) -> list[str]:
-    found = [glyphs.text(row.cells[column.key].text) if column.key in row.cells else "" for row in table.rows]
-    return _aligned(found) if column.numeric else found
+def _texts(table: Table, column: Column, charset: Charset) -> list[str]:
+    texts = [charset.text(row.cells[column.key].text) if column.key in row.cells else "" for row in table.rows]
+    return _aligned(texts) if column.numeric else texts
 
 
 def _aligned(texts: Sequence[str]) -> list[str]:
-    """Figures with their units below each other: "11.69 M" and "512" become "11.69 M" and "512  "."""
-    parts = [match.groups() if (match := _FIGURE.fullmatch(text)) else (text, "") for text in texts]
-    unit = max((width(one[1]) for one in parts), default=0)
+    """Numbers with their units below each other: "11.69 M" and "512" become "11.69 M" and "512  "."""
+    parts = [match.groups() if (match := _NUMBER.fullmatch(text)) else (text, "") for text in texts]
+    unit = max((width(name) for _, name in parts), default=0)
     if not unit:
         return list(texts)
     return [
-        f"{number} {pad(name, unit)}" if name else number + " " * (unit + 1) if _is_figure(number) else number
+        f"{number} {pad(name, unit)}" if name else number + " " * (unit + 1) if _is_number(number) else number
         for number, name in parts
     ]
 
 
-def _is_figure(text: str) -> bool:
+def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"[-+–<]?[0-9.,]*", text)) and text != ""
 
 
 def _need(column: Column, texts: list[str], depths: list[int]) -> Need:
-    """How wide a column is by nature, and how narrow it may get; names of a tree have branches before them."""
+    """The natural width of a column, and how narrow it may get; names in a tree have branches before them."""
     indents = [3 * depth for depth in depths] or [0] * len(texts)
     natural = max([width(text) + indent for text, indent in zip(texts, indents, strict=True)] + [width(column.title)])
     if not column.minimum:
@@ -181,16 +183,16 @@ def _need(column: Column, texts: list[str], depths: list[int]) -> Need:
     return Need(column, natural, least, min(natural, max(column.comfort or natural, least)))
 
 
-def _header(columns: list[Column], places: list[Place], gap: int, glyphs: Charset) -> TextLine:
+def _header(columns: list[Column], places: list[Place], gap: int, charset: Charset) -> TextLine:
     drawn: TextLine = []
     for column, place in zip(columns, places, strict=True):
-        title = glyphs.cut(glyphs.text(column.title), place.width)
+        title = charset.cut(charset.text(column.title), place.width)
         drawn.append((pad(title, place.width, column.numeric) + " " * (place.bar + gap), "head"))
     return drawn
 
 
 def _row(
-    row: Row, guide: str, texts: list[str], columns: list[Column], places: list[Place], gap: int, glyphs: Charset
+    row: Row, guide: str, texts: list[str], columns: list[Column], places: list[Place], gap: int, charset: Charset
 ) -> TextLine:
     drawn: TextLine = [(guide, "rule")]
     if row.spill:
@@ -198,11 +200,11 @@ def _row(
     for index, (column, place, text) in enumerate(zip(columns, places, texts, strict=True)):
         cell = row.cells.get(column.key, Cell(""))
         room = max(place.width - (width(guide) if index == 0 else 0), 0)
-        shown = glyphs.cut(text, room) if column.minimum else text
-        role = cell.style if row.style != "total" or cell.style not in ("", "dim") else "strong"
-        drawn.append((pad(shown, room, column.numeric), role))
+        shown = charset.cut(text, room) if column.minimum else text
+        style = cell.style if row.style != "total" or cell.style not in ("", "dim") else "strong"
+        drawn.append((pad(shown, room, column.numeric), style))
         if place.bar and row.style != "total":
-            bar = "" if cell.fraction is None else glyphs.bar(cell.fraction, place.bar - 1)
+            bar = "" if cell.fraction is None else charset.bar(cell.fraction, place.bar - 1)
             drawn.append((" " + pad(bar, place.bar - 1), "bar"))
         drawn.append((" " * (gap + (place.bar if row.style == "total" else 0)), ""))
     return drawn
@@ -232,15 +234,17 @@ def _guides(table: Table, names: list[str], room: int) -> list[str]:
     return drawn[::-1]
 
 
-def _below(said: list[Column], hidden: list[Column], reveal: str, room: int, glyphs: Charset) -> Iterator[TextLine]:
-    """What stands under a table: the columns that found no room, and what the others count, unless told before."""
+def _below(
+    with_legend: list[Column], hidden: list[Column], reveal: str, room: int, charset: Charset
+) -> Iterator[TextLine]:
+    """The lines under a table: hidden columns, then legends."""
     if hidden:
         names = ", ".join(column.key for column in hidden)
         for line in wrap(f"hidden at this width: {names} ({reveal} shows them)", room):
             yield [(line, "hidden")]
-    titles = max((width(glyphs.text(column.title)) for column in said), default=0)
-    for column in said:
-        found = list(wrap(glyphs.text(column.legend), max(room - titles - 2, 8)))
-        yield [(pad(glyphs.text(column.title), titles) + "  ", "dim"), (found[0], "dim")]
-        for line in found[1:]:
+    titles = max((width(charset.text(column.title)) for column in with_legend), default=0)
+    for column in with_legend:
+        first, *others = wrap(charset.text(column.legend), max(room - titles - 2, 8))
+        yield [(pad(charset.text(column.title), titles) + "  ", "dim"), (first, "dim")]
+        for line in others:
             yield [(" " * (titles + 2), ""), (line, "dim")]

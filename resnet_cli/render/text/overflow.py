@@ -44,4 +44,4 @@ def run_on(
             kept[-1] = before, owner, replace(room, width=room.width + gap + place.width + place.bar)
         else:
             kept.append((text, column, place))
-    return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
+    return [text for text, _, _ in kept], [column for _, column, _ in kept], [place for _, _, place in kept]

@@ -206,7 +206,7 @@ def test_the_setting_that_differs_is_never_cut(module: str, value: str, other: s
         ("padding_mode reflect", "padding_mode zeros", ("padding_mode reflect, conv", "padding_mode zeros")),
         ("ceil_mode True", "ceil_mode False", ("ceil_mode True, conv", "ceil_mode False")),
         ("1 2", "2 1", ("conv 1 2", "2 1")),
-        ("", "groups 2", ("without groups 2, conv", "groups 2")),
+        ("", "groups 2", ("default groups, conv", "groups 2")),
     ],
 )
 def test_what_differs_between_two_settings_stands_first(model: str, reference: str, drawn_as: tuple[str, str]) -> None:

@@ -20,9 +20,15 @@ def settings_of(op: AlignedOp) -> tuple[str, str]:
     only_model = [setting for setting in model if setting not in reference]
     only_reference = [setting for setting in reference if setting not in model]
     shared = " ".join((op.model_op or "", *(setting for setting in model if setting in reference))).strip()
-    first = only_model or [f"without {setting}" for setting in only_reference]
-    second = only_reference or [f"without {setting}" for setting in only_model]
+    first = only_model or list(map(_left_out, only_reference))
+    second = only_reference or list(map(_left_out, only_model))
     return ", ".join((*first, shared)), ", ".join(second) or reference_text
+
+
+def _left_out(setting: str) -> str:
+    """A setting that the other operator alone has; a text of settings leaves out the defaults."""
+    name, _, value = setting.partition(" ")
+    return f"default {name}" if value else f"without {setting}"
 
 
 def _split(text: str) -> list[str]:
