@@ -25,7 +25,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features (n, c, h, w) to features."""
         y = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        output: Tensor = self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        return output
 
 
 class TinyResNet(nn.Module):
@@ -43,7 +44,8 @@ class TinyResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (n, 3, h, w) to logits (n, classes)."""
         x = self.stage2(self.stage1(self.stem(x)))
-        return self.classifier(self.pool(x).flatten(1))
+        logits: Tensor = self.classifier(self.pool(x).flatten(1))
+        return logits
 
 
 def with_mistakes() -> nn.Module:

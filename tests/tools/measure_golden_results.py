@@ -27,7 +27,7 @@ COMMANDS = {
     "compare-all": "compare-torchvision --all --image-size 32",
     "self-test": "compare-torchvision --depth 18 --image-size 32 --self-test",
     "bench": BENCH,
-    "bench-everything": f"{BENCH} --batch-size 1,8,64 --against self --layers --optimizations channels-last,folded",
+    "bench-everything": f"{BENCH} --batch-size 1,8,64 --against self --layers",
     "convert": "convert {folder}/weights.pth -o {folder}/weights.safetensors --to torchvision",
     "checkpoint": f"summary {TINY} --weights {{folder}}/tiny.pth",
     "doctor": "doctor",
