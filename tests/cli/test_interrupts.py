@@ -16,9 +16,8 @@ import pytest
 
 from resnet_cli import signals
 from resnet_cli.cli import main
-from resnet_cli.measure.distributed import launcher
 from resnet_cli.measure.faults import self_test
-from resnet_cli.measure.parity import family
+from resnet_cli.measure.parity import all_architectures
 from resnet_cli.measure.parity.checks import CHECKS, forward
 from resnet_cli.render.output import render
 from resnet_cli.results.compare import BITWISE, SKIPPED, ArchitectureResult, Check, FaultResult
@@ -75,13 +74,13 @@ def member(name: str) -> ArchitectureResult:
     )
 
 
-def test_the_family_keeps_the_members_that_were_compared(
+def test_comparing_all_keeps_the_architectures_that_were_compared(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]]
 ) -> None:
     def one(spec: Any, *_: object) -> ArchitectureResult:
         return member(spec.name) if spec.name != "resnet50" else interrupt()
 
-    monkeypatch.setattr(family, "_member", one)
+    monkeypatch.setattr(all_architectures, "_compare", one)
     result = shown("compare-torchvision", "--all")
     assert [each["name"] for each in result["architectures"]] == ["resnet18", "resnet34"]
     assert result["same"] is False
@@ -89,7 +88,7 @@ def test_the_family_keeps_the_members_that_were_compared(
     assert "interrupted" in text
 
 
-def test_the_self_test_keeps_the_faults_that_were_planted(
+def test_the_self_test_keeps_the_faults_that_were_tested(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]]
 ) -> None:
     def one(mutation: Any, *_: object) -> FaultResult:
@@ -97,7 +96,7 @@ def test_the_self_test_keeps_the_faults_that_were_planted(
             interrupt()
         return FaultResult(mutation.key, mutation.group, mutation.title, True, True, True, ("eval",), "said so")
 
-    monkeypatch.setattr(self_test, "_plant", one)
+    monkeypatch.setattr(self_test, "_test_fault", one)
     monkeypatch.setattr(self_test, "compare", lambda *_: SimpleNamespace(same=True, interrupted=False))
     result = shown("compare-torchvision", "--self-test")
     keys = [fault["key"] for fault in result["faults"]]
@@ -112,11 +111,13 @@ def test_processes_keep_the_batch_sizes_that_were_measured(
 ) -> None:
     rows = replicated().replicas
 
-    def launch(processes: int, question: object, progress: object, rescue: Callable[[object], None]) -> NoReturn:
-        rescue(rows)
+    def launch(*_: object, keep: Callable[[object], None] | None = None) -> NoReturn:
+        assert keep is not None or callable(_[-1])
+        for row in rows:
+            (keep or _[-1])(row)  # type: ignore[operator]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(launcher, "launch", launch)
+    monkeypatch.setattr("resnet_cli.measure.distributed.run.launch", launch)
     result = shown("bench", *TINY, "--nproc", "2")
     assert [row["batch_size"] for row in result["replicas"]] == [row.batch_size for row in rows]
     rows = ()
@@ -213,30 +214,6 @@ summary.summarize = work
 
 def test_a_second_signal_ends_the_work(interrupted: Callable[..., str]) -> None:
     assert interrupted(TWICE.format(int(signal.SIGINT)), ["summary", *TINY], 130) == ""
-
-
-REPLICAS = """
-from resnet_cli.measure.distributed import launcher
-hear = launcher._hearing
-def hearing(folder, progress):
-    def told(text):
-        progress(text)
-        if text.startswith("batch 2, "):
-            os.kill({0}, {1})
-    return hear(folder, told)
-launcher._hearing = hearing
-"""
-
-
-@pytest.mark.parametrize(("number", "whom"), [(signal.SIGINT, "0"), (signal.SIGTERM, "os.getpid()")])
-def test_processes_end_and_their_finished_rows_are_shown(
-    number: signal.Signals, whom: str, interrupted: Callable[..., str]
-) -> None:
-    limits = ["--batch-size", "1,2", "--max-time", "1", "--nproc", "2", "--format", "json"]
-    out = interrupted(REPLICAS.format(whom, number), ["bench", *TINY, *limits], SIGNALS[number])
-    result = json.loads(out)
-    assert [row["batch_size"] for row in result["replicas"]] == [1]
-    assert result["interrupted"] is True
 
 
 def test_a_signal_that_was_to_be_ignored_stays_ignored() -> None:

@@ -200,7 +200,7 @@ def test_counters_are_folded(path: Path) -> None:
     result = view_of(SMALL, path)
 
     def names(view: ViewOptions) -> list[str]:
-        (table,) = (part for part in page(result, view).elements if isinstance(part, Table) and part.key == "weights")
+        (table,) = (part for part in page(result, view).elements if isinstance(part, Table) and part.key == "tensors")
         return [row.cells["name"].text for row in table.rows]
 
     assert names(ViewOptions(collapse=False)) == [one.name for one in result.tensors]

@@ -70,7 +70,7 @@ def make_file(path: Path, weights: dict[str, torch.Tensor]) -> None:
     results: dict[str, Result] = {
         "summary.json": results_summary_flops.summary_result(),
         "flops.json": results_summary_flops.flops_result(),
-        "parity.json": parity.stride(),
+        "compare.json": parity.stride(),
         "bench.json": results_bench.everything(),
         "before.json": results_bench.one_batch(),
     }
