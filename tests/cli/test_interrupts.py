@@ -58,7 +58,7 @@ def drawn(result: dict[str, Any]) -> str:
 def test_a_comparison_keeps_the_checks_that_were_made(
     monkeypatch: pytest.MonkeyPatch, shown: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(forward, "evaluate", interrupt)
+    monkeypatch.setattr(forward, "eval_mode", interrupt)
     kept = tmp_path / "intended.toml"
     result = shown("compare-torchvision", "--image-size", "64", "--save-expect", str(kept))
     verdicts = {check["key"]: check["verdict"] for check in result["checks"]}
