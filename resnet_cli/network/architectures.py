@@ -1,4 +1,4 @@
-"""The family: a name or a depth → what the network is made of."""
+"""The built-in architectures: what the network of a name or a depth is made of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_cli.formatting import printable
 
 Block = Literal["basic", "bottleneck"]
 Stem = Literal["imagenet", "cifar"]
-Initialization = Literal["pytorch", "torchvision", "seed"]
+Initialization = Literal["pytorch", "torchvision", "kaiming-uniform"]
 
 STEMS: tuple[Stem, ...] = get_args(Stem)
 INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
@@ -35,7 +35,7 @@ class ModelSpec:
     """Everything that decides which network is built; two equal specs build the same one.
 
     Args:
-        name: what a report calls it.
+        name: used in tables and results.
         block: "basic" (two 3×3) or "bottleneck" (1×1, 3×3, 1×1).
         repeat: blocks per stage.
         groups: groups of the bottleneck's 3×3 ("cardinality" in ResNeXt).
@@ -43,7 +43,7 @@ class ModelSpec:
         stem: "imagenet" (7×7 stride 2, max-pool) or "cifar" (3×3 stride 1, no pool).
         in_channels: of the image.
         num_classes: of the logits.
-        initialization: whose: PyTorch's default, torchvision's or the seed's.
+        initialization: "pytorch" (the layers' own), "torchvision" or "kaiming-uniform"; see `initialize`.
         zero_init_residual: start the last batch norm of each block with gamma 0.
         stride_in_1x1: the bottleneck of the paper (v1): stride in the first 1×1; otherwise in the 3×3 (v1.5).
     """
@@ -66,7 +66,7 @@ class ModelSpec:
         return 2 + sum(self.repeat) * (2 if self.block == "basic" else 3)
 
 
-_MEMBERS = (
+_SPECS = (
     ModelSpec("resnet18", "basic", (2, 2, 2, 2)),
     ModelSpec("resnet34", "basic", (3, 4, 6, 3)),
     ModelSpec("resnet50", "bottleneck", (3, 4, 6, 3)),
@@ -78,7 +78,7 @@ _MEMBERS = (
     ModelSpec("wide_resnet50_2", "bottleneck", (3, 4, 6, 3), width_per_group=128),
     ModelSpec("wide_resnet101_2", "bottleneck", (3, 4, 23, 3), width_per_group=128),
 )
-FAMILY: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _MEMBERS})
+FAMILY: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 
 
 def resolve(
@@ -92,40 +92,40 @@ def resolve(
     initialization: str = "pytorch",
     zero_init_residual: bool = False,
 ) -> ModelSpec:
-    """The network that the options ask for; resnet18 where neither depth nor arch is given.
+    """The spec of a network; resnet18 where neither depth nor arch is given.
 
     Raises:
-        ResnetCliError: an option is unknown, malformed, or contradicts another.
+        ResnetCliError: an argument is unknown, malformed, or contradicts another.
     """
-    spec = _member(depth, arch)
+    spec = _architecture(depth, arch)
     blocks = spec.repeat if repeat is None else _repeat(repeat)
     return replace(
         spec,
         name=spec.name if blocks == spec.repeat else f"{spec.name} with repeat {','.join(map(str, blocks))}",
         repeat=blocks,
-        in_channels=_count("--in-channels", in_channels, MOST_CHANNELS),
-        num_classes=_count("--num-classes", num_classes, MOST_CLASSES),
-        stem=_choice("--stem", stem, STEMS),
-        initialization=_choice("--initialization", initialization, INITIALIZATIONS),
+        in_channels=_count("in_channels", in_channels, MOST_CHANNELS),
+        num_classes=_count("num_classes", num_classes, MOST_CLASSES),
+        stem=_choice("stem", stem, STEMS),
+        initialization=_choice("initialization", initialization, INITIALIZATIONS),
         zero_init_residual=zero_init_residual,
     )
 
 
-def _member(depth: int | None, arch: str | None) -> ModelSpec:
-    """The member of the family that depth and arch name together."""
+def _architecture(depth: int | None, arch: str | None) -> ModelSpec:
+    """The architecture that depth and arch name together."""
     if depth is not None and depth not in DEPTHS:
         nearest = min(DEPTHS, key=lambda known: abs(known - depth))
         raise ResnetCliError(
-            f"there is no ResNet of --depth {depth}",
-            f"did you mean --depth {nearest}? The depths are {_listed(DEPTHS)}; --repeat builds others",
+            f"`depth={depth}` is not supported; choose {_listed(DEPTHS, 'or')}",
+            f"did you mean `depth={nearest}`? `repeat` builds other depths",
         )
     if arch is None:
         return FAMILY[DEFAULT if depth is None else f"resnet{depth}"]
     names = {_plain(name): name for name in FAMILY}
-    spec = FAMILY[names[_choice("--arch", arch, tuple(names), shown=tuple(FAMILY))]]
+    spec = FAMILY[names[_choice("arch", arch, tuple(names), shown=tuple(FAMILY))]]
     if depth is not None and depth != spec.depth:
         raise ResnetCliError(
-            f"--depth {depth} contradicts --arch {spec.name}, whose depth is {spec.depth}",
+            f"`depth={depth}` contradicts `arch={spec.name}`, whose depth is {spec.depth}",
             "leave one of the two out",
         )
     return spec
@@ -134,38 +134,38 @@ def _member(depth: int | None, arch: str | None) -> ModelSpec:
 def _repeat(value: str | Sequence[int]) -> tuple[int, int, int, int]:
     """Blocks per stage, from "2,2,2,3" or a sequence of whole numbers."""
     parts = value.split(",") if isinstance(value, str) else [str(part) for part in value]
-    said = f"--repeat {_quoted(','.join(parts))}"
-    hint = "give the blocks of each of the four stages, such as --repeat 2,2,2,2"
+    given = f"`repeat={_quoted(','.join(parts))}`"
+    hint = "give the blocks of each of the four stages, such as `repeat=2,2,2,2`"
     for part in parts:
         if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", part):
-            raise ResnetCliError(f"{said}: {_quoted(part)} is no whole number", hint)
+            raise ResnetCliError(f"{given}: {_quoted(part)} is not a whole number", hint)
         # Twelve characters hold every sensible number, and int() refuses those of thousands of digits.
         if len(part) > 12 or not 1 <= int(part) <= MOST_BLOCKS:
-            raise ResnetCliError(f"{said}: a stage has 1 to {MOST_BLOCKS} blocks, not {_quoted(part)}", hint)
+            raise ResnetCliError(f"{given}: a stage has 1 to {MOST_BLOCKS} blocks, not {_quoted(part)}", hint)
     if len(parts) != 4:
-        raise ResnetCliError(f"{said} names {len(parts)} of the 4 stages", hint)
+        raise ResnetCliError(f"{given} has {len(parts)} values for 4 stages", hint)
     first, second, third, fourth = map(int, parts)
     return first, second, third, fourth
 
 
-def _count(option: str, value: int, most: int) -> int:
+def _count(parameter: str, value: int, most: int) -> int:
     """A number of channels or classes, within bounds."""
     if not 1 <= value <= most:
-        raise ResnetCliError(f"{option} {value} is out of range", f"give a whole number from 1 to {most}")
+        raise ResnetCliError(f"`{parameter}={value}` is out of range", f"use a whole number from 1 to {most}")
     return value
 
 
-def _choice(option: str, value: str, choices: tuple[Choice, ...], shown: tuple[str, ...] | None = None) -> Choice:
+def _choice(parameter: str, value: str, choices: tuple[Choice, ...], shown: tuple[str, ...] | None = None) -> Choice:
     """The choice that a word means, in whatever case; `shown` are the choices' readable names."""
     shown = shown or choices
     word = _plain(value)[:80]
-    for choice in choices:
-        if word == choice:
-            return choice
-    near = difflib.get_close_matches(word, choices, n=1)
+    plain = [_plain(choice) for choice in choices]
+    if word in plain:
+        return choices[plain.index(word)]
+    near = difflib.get_close_matches(word, plain, n=1)
     raise ResnetCliError(
-        f"{option} {_quoted(value)} is unknown",
-        f"did you mean {option} {shown[choices.index(near[0])]}?" if near else f"choose {_listed(shown, 'or')}",
+        f"`{parameter}={_quoted(value)}` is not known",
+        f"did you mean `{parameter}={shown[plain.index(near[0])]}`?" if near else f"choose {_listed(shown, 'or')}",
     )
 
 

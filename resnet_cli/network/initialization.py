@@ -9,26 +9,27 @@ from torch import nn
 from resnet_cli.network.architectures import INITIALIZATIONS, Initialization
 
 
-def initialize(network: nn.Module, whose: Initialization = "pytorch", zero_residual: bool = False) -> None:
-    """Start every convolution and linear layer of a fresh network in somebody's way.
+def initialize(network: nn.Module, initialization: Initialization = "pytorch", zero_residual: bool = False) -> None:
+    """Set the initial weights of a freshly built network.
 
     Args:
-        network: in PyTorch's own initialisation, as its layers' constructors leave it.
-        whose: "pytorch" leaves it so. "torchvision" draws convolutions from N(0, 2 / fan out), as He et al.
-            2015 (arXiv 1502.01852) derive. "seed" draws weights from the uniform distribution within
-            ±sqrt(3 / (2 fan in)), and biases within ±1 / sqrt(fan in).
+        network: as its constructors leave it, in PyTorch's own initialization.
+        initialization: "pytorch" leaves the weights as they are. "torchvision" draws those of convolutions from
+            N(0, 2 / fan_out), "kaiming-uniform" those of convolutions and linear layers from
+            U(-sqrt(3 / (2 fan_in)), sqrt(3 / (2 fan_in))), Kaiming's rule for a leaky ReLU of slope sqrt(3), and
+            biases from U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)) (He et al. 2015, arXiv 1502.01852).
         zero_residual: set gamma of each block's last batch norm to 0, so that the block adds nothing at first
             (Goyal et al. 2017, arXiv 1706.02677).
 
     Raises:
-        ValueError: there is no initialisation of that name.
+        ValueError: there is no initialization of that name.
     """
-    if whose not in INITIALIZATIONS:
-        raise ValueError(f"initialization is one of {', '.join(INITIALIZATIONS)}, not {whose!r}")
+    if initialization not in INITIALIZATIONS:
+        raise ValueError(f"initialization is one of {', '.join(INITIALIZATIONS)}, not {initialization!r}")
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and whose == "torchvision":
+        if isinstance(module, nn.Conv2d) and initialization == "torchvision":
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.Conv2d | nn.Linear) and whose == "seed":
+        elif isinstance(module, nn.Conv2d | nn.Linear) and initialization == "kaiming-uniform":
             nn.init.kaiming_uniform_(module.weight, a=math.sqrt(3))
             if module.bias is not None:
                 bound = 1 / math.sqrt(module.weight[0].numel())

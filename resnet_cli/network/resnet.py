@@ -310,7 +310,7 @@ def build(model: ModelSpec | str | int, **overrides: Any) -> ResNet:
         overrides: fields of `ModelSpec` to set differently.
 
     Raises:
-        ResnetCliError: no member of the family has that name or depth.
+        ResnetCliError: no architecture has that name or depth.
         ValueError: an override is out of its range.
     """
     if not isinstance(model, ModelSpec):

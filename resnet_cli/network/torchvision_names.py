@@ -1,4 +1,4 @@
-"""Our names of parameters and buffers ↔ torchvision's, as strings.
+"""Names of parameters and buffers in this package's ResNet and in torchvision's.
 
     head.conv, head.bn          conv1, bn1
     l1.block.ResSkip            layer2.0, whose skip_conv1 and skip_bn1 are downsample.0 and downsample.1
@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.formatting import printable
 from resnet_cli.network.architectures import Block, ModelSpec
 
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -21,8 +20,8 @@ _PREFIX: dict[Block, str] = {"basic": "Res", "bottleneck": "Bottleneck"}
 _CONVS: dict[Block, int] = {"basic": 2, "bottleneck": 3}
 
 
-def _tensors(ours: str, theirs: str, parts: tuple[str, ...]) -> dict[str, str]:
-    return {f"{ours}.{part}": f"{theirs}.{part}" for part in parts}
+def _tensors(layer: str, torchvision_layer: str, parts: tuple[str, ...]) -> dict[str, str]:
+    return {f"{layer}.{part}": f"{torchvision_layer}.{part}" for part in parts}
 
 
 _ENDS = {
@@ -37,7 +36,7 @@ _PROJECTION = {
 
 
 def to_torchvision(name: str, block: Block) -> str:
-    """Our name → torchvision's, such as "l1.block.ResSkip.conv1.weight" → "layer2.0.conv1.weight".
+    """Torchvision's name of a parameter: "l1.block.ResSkip.conv1.weight" → "layer2.0.conv1.weight".
 
     Raises:
         ResnetCliError: no network of that block has such a name.
@@ -52,31 +51,11 @@ def to_torchvision(name: str, block: Block) -> str:
         if inside in names and (_has_skip(stage, block) or not skip):
             index = 0 if skip else int(number) + _has_skip(stage, block)
             return f"layer{stage + 1}.{index}.{names[inside]}"
-    raise ResnetCliError(f"{printable(name)} names no parameter in our network of {block} blocks")
-
-
-def from_torchvision(name: str, block: Block) -> str:
-    """Torchvision's name → ours; the inverse of `to_torchvision`.
-
-    Raises:
-        ResnetCliError: no network of that block has such a name.
-    """
-    for ours, theirs in _ENDS.items():
-        if theirs == name:
-            return ours
-    match = re.fullmatch(r"layer([1-4])\.(0|[1-9][0-9]*)\.(.+)", name)
-    if match is not None:
-        stage, index, inside = int(match[1]) - 1, int(match[2]), match[3]
-        skip = _has_skip(stage, block) and index == 0
-        number = "Skip" if skip else f"Identity{index - _has_skip(stage, block)}"
-        for ours, theirs in _inside(block, skip).items():
-            if theirs == inside:
-                return f"l{stage}.block.{_PREFIX[block]}{number}.{ours}"
-    raise ResnetCliError(f"{printable(name)} names no parameter in torchvision's network of {block} blocks")
+    raise ResnetCliError(f"{name} is not a parameter of a ResNet with {block} blocks")
 
 
 def torchvision_names(spec: ModelSpec) -> dict[str, str]:
-    """Every parameter and buffer of a network: our name → torchvision's, in the order of its state dict."""
+    """Name → torchvision's name of every parameter and buffer of a network, in the order of its state dict."""
     names = [name for name in _ENDS if name.startswith("head")]
     for stage, repeat in enumerate(spec.repeat):
         skips = _has_skip(stage, spec.block)
@@ -96,7 +75,7 @@ def _has_skip(stage: int, block: Block) -> bool:
 
 
 def _inside(block: Block, skip: bool) -> dict[str, str]:
-    """Within one block: our names → torchvision's."""
+    """Names within one block → torchvision's."""
     names: dict[str, str] = {}
     for number in range(1, _CONVS[block] + 1):
         names |= _tensors(f"conv{number}", f"conv{number}", ("weight",))

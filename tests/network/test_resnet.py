@@ -301,7 +301,7 @@ class TestInitialization:
 
     def test_the_seeds_bounds_are_kept_and_reached(self) -> None:
         torch.manual_seed(0)
-        network = ResNet(3, 1000, REPEAT_18, initialization="seed")
+        network = ResNet(3, 1000, REPEAT_18, initialization="kaiming-uniform")
 
         for layer in self.layers(network):
             fan_in = layer.weight[0].numel()
@@ -396,7 +396,7 @@ class TestBuild:
 
     def test_on_meta_nothing_is_allocated(self) -> None:
         with torch.device("meta"):
-            network = build("resnet50", initialization="seed", zero_init_residual=True)
+            network = build("resnet50", initialization="kaiming-uniform", zero_init_residual=True)
 
         assert all(tensor.is_meta for tensor in network.state_dict().values())
 

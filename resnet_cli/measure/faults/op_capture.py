@@ -10,13 +10,14 @@ stride or an eps; a dispatch mode, which sees more, cannot put another operator 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from resnet_cli.measure.tracing.module_stack import ModuleStack
 
 IMAGE_SIZE = 64  # small and even at every stage but the last, so that paddings and strides still show
 
@@ -115,7 +116,12 @@ class _Seen:
     producers: dict[int, int] = field(default_factory=dict)  # id of a tensor → the operator that wrote it last
     kept: list[Tensor] = field(default_factory=list)  # so that no id is given out twice
     counts: dict[str, int] = field(default_factory=dict)
-    running: list[str] = field(default_factory=lambda: [""])
+    stack: ModuleStack[str] | None = None
+
+    @property
+    def owner(self) -> str:
+        """Path of the module that is running."""
+        return self.stack.running[-1] if self.stack and self.stack.running else ""
 
 
 class _OpCapture(TorchFunctionMode):
@@ -138,7 +144,7 @@ class _OpCapture(TorchFunctionMode):
             kind or "other",
             seen.counts.get(kind or "other", 0),
             tuple(dict.fromkeys(seen.producers[id(tensor)] for tensor in tensors)),
-            seen.running[-1],
+            seen.owner,
             self.names.get(id(weight)),
             tuple(result.shape),
             tuple(weight.shape) if isinstance(weight, Tensor) else (),
@@ -212,7 +218,8 @@ def capture_ops(network: nn.Module) -> list[FunctionCall]:
             seen.ops.append(FunctionCall(0, "input", 0, (), "", None, tuple(tensor.shape), (), {}))
             break
 
-    with _stack(network, seen.running):
+    with ModuleStack(network, lambda site, *_: site.path) as stack:
+        seen.stack = stack
         handle = network.register_forward_pre_hook(begin)
         try:
             with _OpCapture(seen, names):
@@ -220,22 +227,3 @@ def capture_ops(network: nn.Module) -> list[FunctionCall]:
         finally:
             handle.remove()
     return seen.ops
-
-
-@contextmanager
-def _stack(network: nn.Module, running: list[str]) -> Iterator[None]:
-    handles = []
-    for name, module in network.named_modules():
-
-        def enter(_: nn.Module, __: Any, name: str = name) -> None:
-            running.append(name)
-
-        def leave(_: nn.Module, __: Any, ___: Any) -> None:
-            running.pop()
-
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
