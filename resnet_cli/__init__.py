@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resnet_cli.errors import ResnetCliError
-    from resnet_cli.network.architectures import FAMILY, ModelSpec, resolve
+    from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec, resolve
     from resnet_cli.network.resnet import (
         BottleneckIdentity,
         BottleneckSkip,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0.dev0"
 
 __all__ = [
-    "FAMILY",
+    "ARCHITECTURES",
     "BottleneckIdentity",
     "BottleneckSkip",
     "ModelSpec",
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 _LIGHT = {
-    "FAMILY": "network.architectures",
+    "ARCHITECTURES": "network.architectures",
     "ModelSpec": "network.architectures",
     "resolve": "network.architectures",
     "ResnetCliError": "errors",

@@ -11,7 +11,7 @@ from resnet_cli.commands.options.model_selection import NetworkSelection, check_
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.render.progress import is_interactive, progress, status
 from resnet_cli.results.bench import BenchResult
 
@@ -99,7 +99,7 @@ def bench(
             "noise check).",
             metavar="NAME",
             default="none",
-            complete=one_of(("torchvision", "self", *FAMILY)),
+            complete=one_of(("torchvision", "self", *ARCHITECTURES)),
         ),
     ] = None,
     save: Annotated[

@@ -10,7 +10,7 @@ from resnet_cli.commands.options.model_selection import check_alone, parse_model
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.measure.parity.checks import CHECKS
-from resnet_cli.network.architectures import FAMILY, resolve
+from resnet_cli.network.architectures import ARCHITECTURES, resolve
 from resnet_cli.render.progress import is_interactive, progress, status
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compare_torchvision(
             "Classification model of torchvision to compare with.",
             metavar="NAME",
             default="the one of the same name",
-            complete=one_of(FAMILY),
+            complete=one_of(ARCHITECTURES),
         ),
     ] = None,
     key_map: Annotated[

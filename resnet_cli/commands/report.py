@@ -10,7 +10,7 @@ from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.commands.options.model_selection import DEFAULT_STEM, NetworkSelection, choose_network
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.network.architectures import DEPTHS, FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES, DEPTHS
 from resnet_cli.render.charts import CHARTS
 from resnet_cli.render.formats import REPORT_FORMATS
 from resnet_cli.render.output import notes_to
@@ -58,10 +58,10 @@ def report(
         list[str] | None,
         options.option(
             options.NETWORK,
-            f"Built-in architecture to measure: {options.listed(FAMILY)}. Repeatable.",
+            f"Built-in architecture to measure: {options.listed(ARCHITECTURES)}. Repeatable.",
             metavar="NAME",
             default="none",
-            complete=one_of(FAMILY),
+            complete=one_of(ARCHITECTURES),
         ),
     ] = None,
     model: Annotated[

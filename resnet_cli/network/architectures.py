@@ -78,7 +78,7 @@ _SPECS = (
     ModelSpec("wide_resnet50_2", "bottleneck", (3, 4, 6, 3), width_per_group=128),
     ModelSpec("wide_resnet101_2", "bottleneck", (3, 4, 23, 3), width_per_group=128),
 )
-FAMILY: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
+ARCHITECTURES: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 
 
 def resolve(
@@ -120,9 +120,9 @@ def _architecture(depth: int | None, arch: str | None) -> ModelSpec:
             f"did you mean `depth={nearest}`? `repeat` builds other depths",
         )
     if arch is None:
-        return FAMILY[DEFAULT if depth is None else f"resnet{depth}"]
-    names = {_plain(name): name for name in FAMILY}
-    spec = FAMILY[names[_choice("arch", arch, tuple(names), shown=tuple(FAMILY))]]
+        return ARCHITECTURES[DEFAULT if depth is None else f"resnet{depth}"]
+    names = {_plain(name): name for name in ARCHITECTURES}
+    spec = ARCHITECTURES[names[_choice("arch", arch, tuple(names), shown=tuple(ARCHITECTURES))]]
     if depth is not None and depth != spec.depth:
         raise ResnetCliError(
             f"`depth={depth}` contradicts `arch={spec.name}`, whose depth is {spec.depth}",

@@ -13,7 +13,7 @@ import torch
 import torchvision
 
 from resnet_cli.cli import main
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 
@@ -120,7 +120,7 @@ def test_weights_are_loaded_under_either_name(capsys: pytest.CaptureFixture[str]
     theirs = torchvision.models.resnet18()
     torch.save(theirs.state_dict(), "theirs.pth")
     ours = build("resnet18")
-    names = torchvision_names(FAMILY["resnet18"])
+    names = torchvision_names(ARCHITECTURES["resnet18"])
     ours.load_state_dict({mine: theirs.state_dict()[other] for mine, other in names.items()})
     torch.save({"state_dict": {f"module.{key}": value for key, value in ours.state_dict().items()}}, "ours.pth")
     photograph = torchvision.transforms.functional.to_pil_image(torch.rand(3, 300, 400))

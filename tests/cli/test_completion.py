@@ -12,7 +12,7 @@ from resnet_cli.cli import app
 from resnet_cli.measure.cost.conventions import keys
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity.checks import CHECKS
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.render.pages import PAGES
 
 SHELLS = ("bash", "zsh", "fish")
@@ -98,7 +98,7 @@ KNOWN = {
     "report x.json --depth 5": ["50"],
     "summ": ["summary"],
     "summary --depth ": ["18", "34", "50", "101", "152"],
-    "summary --arch ": list(FAMILY),
+    "summary --arch ": list(ARCHITECTURES),
     "bench --arch resnext": ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"],
     "summary --stem ": ["imagenet", "cifar"],
     "summary --device ": DEVICES,
@@ -118,7 +118,7 @@ KNOWN = {
     "compare-torchvision --checks ": list(CHECKS),
     "compare-torchvision --checks eval,s": ["eval,settings", "eval,statistics", "eval,step", "eval,shapes"],
     "compare-torchvision --against wide": ["wide_resnet50_2", "wide_resnet101_2"],
-    "bench --against ": ["torchvision", "self", *FAMILY],
+    "bench --against ": ["torchvision", "self", *ARCHITECTURES],
     "bench --optimizations ": ["all", *OPTIMIZATIONS],
     "bench --optimizations compile,bf": ["compile,bfloat16"],
     "bench --mode ": ["inference", "train"],

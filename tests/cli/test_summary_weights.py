@@ -23,7 +23,7 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights import tensor_statistics
 from resnet_cli.measure.weights.tensor_statistics import view_weights
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 from resnet_cli.render.document import Table, ViewOptions
@@ -33,7 +33,9 @@ from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers.models import written
 
 FORMATS = ["x.safetensors", "x.pth"]
-SMALL: ModelSpec = replace(FAMILY["resnet18"], name="resnet18 with repeat 1,1,1,1", repeat=(1, 1, 1, 1), num_classes=3)
+SMALL: ModelSpec = replace(
+    ARCHITECTURES["resnet18"], name="resnet18 with repeat 1,1,1,1", repeat=(1, 1, 1, 1), num_classes=3
+)
 
 
 def weights_of(spec: ModelSpec, *, theirs: bool = False) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import torch
 
 from resnet_cli.cli import main
 from resnet_cli.measure.models import torchvision_models
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 
@@ -24,7 +24,7 @@ COMPARE = ["compare-torchvision", "--image-size", "32", "--checks", "parameters,
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights of a ResNet-18 under torchvision's names."""
     torch.manual_seed(0)
-    names = torchvision_names(FAMILY["resnet18"])
+    names = torchvision_names(ARCHITECTURES["resnet18"])
     path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
     torch.save({names[name]: tensor for name, tensor in build(18).state_dict().items()}, path)
     return path

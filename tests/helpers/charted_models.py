@@ -11,7 +11,7 @@ from torchvision.models import get_model
 
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models import model as networks
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.results.bench import LayerTime, LayerTimes
 from resnet_cli.results.summary import Layer, SummaryResult
 from tests.helpers import results_bench
@@ -19,7 +19,7 @@ from tests.helpers import results_bench
 
 @cache
 def ours(name: str, size: int = 64) -> SummaryResult:
-    return _of(networks.model_from_spec(FAMILY[name]), size)
+    return _of(networks.model_from_spec(ARCHITECTURES[name]), size)
 
 
 @cache

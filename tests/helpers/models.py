@@ -23,7 +23,7 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.checks import SPECS
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.parity.setup import ParityRun, graph_of
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.results.common import Shape
 from resnet_cli.results.compare import Check, Diagnosis
 from resnet_cli.results.flops import FlopsResult
@@ -31,7 +31,7 @@ from resnet_cli.results.summary import Layer, SummaryResult
 
 CPU = torch.device("cpu")
 IMAGE: Shape = (1, 3, 224, 224)
-MEMBERS = tuple(FAMILY)
+MEMBERS = tuple(ARCHITECTURES)
 DEPTHS = ("resnet18", "resnet50")
 SAMPLE = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2")  # a member of each kind
 
@@ -71,12 +71,12 @@ def subject(network: nn.Module | ModelSpec) -> ModelUnderTest:
 
 @cache
 def summary_of_member(name: str) -> SummaryResult:
-    return summary_of(FAMILY[name], IMAGE)
+    return summary_of(ARCHITECTURES[name], IMAGE)
 
 
 @cache
 def flops_of_member(name: str) -> FlopsResult:
-    return flops_of(FAMILY[name], IMAGE, backward=True)
+    return flops_of(ARCHITECTURES[name], IMAGE, backward=True)
 
 
 def rows(layer: Layer) -> Iterator[Layer]:

@@ -14,14 +14,14 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.measure.report import MEASUREMENTS, NOT_APPLICABLE, ModelSource, ReportConfig, measure_all
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR
 from tests.helpers import results_bench, results_summary_flops
 from tests.helpers import results_compare as compare_results
 from tests.helpers.models import CPU
 
-BUILT_IN = ModelSource(FAMILY["resnet18"])
-OF_USER = ModelSource(FAMILY["resnet50"], "mine.py:Net", {"width": 3})
+BUILT_IN = ModelSource(ARCHITECTURES["resnet18"])
+OF_USER = ModelSource(ARCHITECTURES["resnet50"], "mine.py:Net", {"width": 3})
 RESULTS = {
     "summary": results_summary_flops.summary_result(),
     "flops": results_summary_flops.flops_result(),
@@ -109,7 +109,7 @@ def test_an_interrupted_measurement_is_the_last(name: str, outcomes: dict[str, A
 
 @pytest.mark.parametrize("changed", [{"stem": "cifar"}, {"in_channels": 1}])
 def test_a_network_that_torchvision_does_not_have_is_not_compared(changed: dict[str, Any]) -> None:
-    source = ModelSource(replace(FAMILY["resnet18"], **changed))
+    source = ModelSource(replace(ARCHITECTURES["resnet18"], **changed))
     result = measure_all([source], config("summary", "compare", image=(source.spec.in_channels, 32, 32)), silent)
     assert [(note.level, note.key) for note in result.notes] == [("note", NOT_APPLICABLE)]
     assert len(result.summaries) == 1

@@ -11,30 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnet_cli.errors import BAD_INPUT, ResnetCliError
-from resnet_cli.network.architectures import DEPTHS, FAMILY, resolve
+from resnet_cli.network.architectures import ARCHITECTURES, DEPTHS, resolve
 
 
 def test_the_family_is_torchvisions() -> None:
     import torchvision
 
     models: Any = torchvision.models
-    assert set(FAMILY) == {name for name in models.list_models() if re.match("(wide_)?resne[tx]", name)}
+    assert set(ARCHITECTURES) == {name for name in models.list_models() if re.match("(wide_)?resne[tx]", name)}
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_depth_is_the_one_in_the_name(name: str) -> None:
-    assert str(FAMILY[name].depth) in name
-    assert FAMILY[name].depth in DEPTHS
-    assert FAMILY[name].name == name
+    assert str(ARCHITECTURES[name].depth) in name
+    assert ARCHITECTURES[name].depth in DEPTHS
+    assert ARCHITECTURES[name].name == name
 
 
 def test_resnet18_is_the_default() -> None:
-    assert resolve() == FAMILY["resnet18"]
+    assert resolve() == ARCHITECTURES["resnet18"]
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_a_depth_is_a_plain_resnet(depth: int) -> None:
-    assert resolve(depth) == FAMILY[f"resnet{depth}"]
+    assert resolve(depth) == ARCHITECTURES[f"resnet{depth}"]
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_a_depth_is_a_plain_resnet(depth: int) -> None:
     ],
 )
 def test_names_in_any_case_with_any_separator(written: str, meant: str) -> None:
-    assert resolve(arch=written) == FAMILY[meant]
+    assert resolve(arch=written) == ARCHITECTURES[meant]
 
 
 def test_a_depth_may_repeat_what_the_arch_says() -> None:
-    assert resolve(50, "wide_resnet50_2") == FAMILY["wide_resnet50_2"]
+    assert resolve(50, "wide_resnet50_2") == ARCHITECTURES["wide_resnet50_2"]
 
 
 @pytest.mark.parametrize("repeat", ["2,2,2,3", " 2, 2,2 ,3", (2, 2, 2, 3), [2, 2, 2, 3]])
@@ -67,7 +67,7 @@ def test_a_custom_repeat_shows_in_name_and_depth(repeat: Any) -> None:
 
 
 def test_the_repeat_of_the_family_is_no_custom_one() -> None:
-    assert resolve(50, repeat="3,4,6,3") == FAMILY["resnet50"]
+    assert resolve(50, repeat="3,4,6,3") == ARCHITECTURES["resnet50"]
 
 
 def test_the_other_options_arrive() -> None:
@@ -81,7 +81,7 @@ def test_the_other_options_arrive() -> None:
     )
 
     assert spec == dataclasses.replace(
-        FAMILY["resnet34"],
+        ARCHITECTURES["resnet34"],
         in_channels=1,
         num_classes=10,
         stem="cifar",

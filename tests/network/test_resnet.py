@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import resnet_cli
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.network.resnet import (
     BottleneckIdentity,
     BottleneckSkip,
@@ -48,7 +48,7 @@ def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[ResNet, nn.Modu
     weights = {key: randomised(key, value) for key, value in theirs.state_dict().items()}
     theirs.load_state_dict(weights, assign=True)
     ours.load_state_dict(
-        {key: weights[other].clone() for key, other in torchvision_names(FAMILY[name]).items()}, assign=True
+        {key: weights[other].clone() for key, other in torchvision_names(ARCHITECTURES[name]).items()}, assign=True
     )
     for network in (ours, theirs):
         network.requires_grad_(True)
@@ -80,7 +80,7 @@ class TestFigures:
         with torch.no_grad():
             assert resnet18(torch.rand(85, 3, 32, 32)).shape == (85, 1000)
 
-    @pytest.mark.parametrize("name", FAMILY)
+    @pytest.mark.parametrize("name", ARCHITECTURES)
     def test_the_published_number_of_parameters(self, name: str) -> None:
         with torch.device("meta"):
             network = build(name)
@@ -149,7 +149,7 @@ class TestVocabulary:
 
 
 class TestParity:
-    @pytest.mark.parametrize("name", FAMILY)
+    @pytest.mark.parametrize("name", ARCHITECTURES)
     def test_logits_are_torchvisions_to_the_bit(self, name: str) -> None:
         ours, theirs = pair(name)
         x = torch.rand(2, 3, 64, 64)
@@ -171,7 +171,7 @@ class TestParity:
             loss.backward()  # type: ignore[no-untyped-call]
 
         assert torch.equal(*losses)
-        names = torchvision_names(FAMILY[name])
+        names = torchvision_names(ARCHITECTURES[name])
         gradients = {key: parameter.grad for key, parameter in theirs.named_parameters()}
         statistics = dict(theirs.named_buffers())
         for key, parameter in ours.named_parameters():
@@ -192,7 +192,7 @@ class TestParity:
         torch.manual_seed(7)
         theirs = torchvision_models().resnet18().state_dict()
 
-        for key, other in torchvision_names(FAMILY["resnet18"]).items():
+        for key, other in torchvision_names(ARCHITECTURES["resnet18"]).items():
             assert torch.equal(ours[key], theirs[other]), key
 
 
@@ -323,11 +323,11 @@ class TestInitialization:
         for key, gamma in gammas.items():
             expected = torch.zeros_like(gamma) if zero and key.endswith(f".{last}") else torch.ones_like(gamma)
             assert torch.equal(gamma, expected), key
-        assert sum(key.endswith(f".{last}") for key in gammas) == sum(FAMILY[name].repeat)
+        assert sum(key.endswith(f".{last}") for key in gammas) == sum(ARCHITECTURES[name].repeat)
 
 
 class TestBuild:
-    @pytest.mark.parametrize("model", ["ResNet-34", 34, FAMILY["resnet34"]])
+    @pytest.mark.parametrize("model", ["ResNet-34", 34, ARCHITECTURES["resnet34"]])
     def test_by_name_depth_and_spec(self, model: ModelSpec | str | int) -> None:
         with torch.device("meta"):
             network = build(model, num_classes=10, in_channels=1)
@@ -404,14 +404,14 @@ class TestBuild:
 class TestPackage:
     def test_the_names_are_there_and_the_rest_is_not(self) -> None:
         for name in resnet_cli.__all__:
-            assert name == "FAMILY" or getattr(resnet_cli, name).__module__.startswith("resnet_cli.")
+            assert name == "ARCHITECTURES" or getattr(resnet_cli, name).__module__.startswith("resnet_cli.")
         assert set(resnet_cli.__all__) <= set(dir(resnet_cli))
         with pytest.raises(AttributeError, match="ResNot"):
             resnet_cli.ResNot  # noqa: B018
 
     def test_importing_the_package_imports_no_torch(self) -> None:
         code = (
-            "import sys, resnet_cli; from resnet_cli import ModelSpec, resolve, FAMILY, ResnetCliError\n"
+            "import sys, resnet_cli; from resnet_cli import ModelSpec, resolve, ARCHITECTURES, ResnetCliError\n"
             "import resnet_cli.network.torchvision_names\n"
             "assert not {'torch', 'torchvision'} & set(sys.modules), 'torch came along'\n"
         )

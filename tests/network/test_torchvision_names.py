@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.network.architectures import FAMILY, Block, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, Block, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import to_torchvision, torchvision_names
 
 stages = st.tuples(*[st.integers(1, 40)] * 4)
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_names_and_shapes_of_both_networks(name: str) -> None:
     import torchvision
 
@@ -25,7 +25,7 @@ def test_names_and_shapes_of_both_networks(name: str) -> None:
     with torch.device("meta"):
         ours = build(name).state_dict()
         theirs = models.get_model(name).state_dict()
-    names = torchvision_names(FAMILY[name])
+    names = torchvision_names(ARCHITECTURES[name])
 
     assert list(names) == list(ours)
     assert list(names.values()) == list(theirs)

@@ -9,7 +9,7 @@ import typer
 from resnet_cli.commands.options.completion import Complete, file_or, one_of, some_of
 from resnet_cli.commands.options.parsing import checked
 from resnet_cli.measure.system.devices.registry import CHOICES, FORMS
-from resnet_cli.network.architectures import DEPTHS, FAMILY, MOST_CHANNELS, MOST_CLASSES
+from resnet_cli.network.architectures import ARCHITECTURES, DEPTHS, MOST_CHANNELS, MOST_CLASSES
 from resnet_cli.render.formats import RESULT_FORMATS
 from resnet_cli.render.pages import PAGES
 
@@ -128,10 +128,10 @@ Arch = Annotated[
     str | None,
     option(
         NETWORK,
-        f"Built-in architecture; alternative to --depth: {listed(FAMILY)}.",
+        f"Built-in architecture; alternative to --depth: {listed(ARCHITECTURES)}.",
         metavar="NAME",
         default="by --depth",
-        complete=one_of(FAMILY),
+        complete=one_of(ARCHITECTURES),
     ),
 ]
 Repeat = Annotated[

@@ -23,7 +23,7 @@ from resnet_cli.measure.ops.cost import PARTS
 from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.trace import OperatorCall, Trace
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.flops import Convention, FlopsResult, FlopTerm, Reconciliation
 
@@ -175,9 +175,9 @@ def _saved_by_paper(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, i
 def _is_published(subject: ModelUnderTest, shape: Shape) -> bool:
     """Whether published counts apply: an unchanged member of the family at 3×224×224."""
     spec = subject.spec
-    if spec is None or spec.name not in FAMILY or shape[1:] != (3, 224, 224):
+    if spec is None or spec.name not in ARCHITECTURES or shape[1:] != (3, 224, 224):
         return False
-    member = FAMILY[spec.name]
+    member = ARCHITECTURES[spec.name]
     same = replace(spec, initialization=member.initialization, zero_init_residual=member.zero_init_residual)
     return same == member
 

@@ -18,7 +18,7 @@ from torch import nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import read_bytes
 from resnet_cli.measure.system.silence import silenced
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -120,7 +120,7 @@ def build_named(name: str, num_classes: int) -> nn.Module:
             f"torchvision has no classification network {name!r}",
             f"did you mean {near[0]}?" if near else f"it has {', '.join(known[:6])} and {len(known) - 6} more",
         )
-    if plain in FAMILY:
+    if plain in ARCHITECTURES:
         return _materialised(lambda: _named(plain, num_classes))
     return _named(plain, num_classes)
 

@@ -12,7 +12,7 @@ from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import model_pair
 from resnet_cli.measure.parity.train_step import trim_malloc
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.results.compare import ArchitectureResult, CompareAllResult
 
 
@@ -32,10 +32,10 @@ def compare_all_architectures(
     """
     rows: list[ArchitectureResult] = []
     interrupted = False
-    for done, spec in enumerate(FAMILY.values()):
+    for done, spec in enumerate(ARCHITECTURES.values()):
 
         def update(stage: str, done: int = done, name: str = spec.name) -> None:
-            progress(f"{name}: {stage}", done, len(FAMILY))
+            progress(f"{name}: {stage}", done, len(ARCHITECTURES))
 
         try:
             rows.append(_compare(replace(spec, num_classes=num_classes), replace(config, keep=False), update))

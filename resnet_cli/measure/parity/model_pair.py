@@ -19,7 +19,7 @@ from resnet_cli.measure.parity.setup import shapes
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
 from resnet_cli.measure.weights.key_matching import KeyMatch, describe_mismatch, load_weights, match_keys
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.results.common import Note
 
@@ -105,7 +105,7 @@ def _closest(network: nn.Module, default: ModelSpec) -> ModelSpec:
         size = sum(parameter.numel() for parameter in member.parameters())
         return max(size / count, count / size)
 
-    return min(FAMILY.values(), key=distance)
+    return min(ARCHITECTURES.values(), key=distance)
 
 
 def with_weights(pair: ModelPair, path: str, config: ParityConfig) -> ParityConfig:

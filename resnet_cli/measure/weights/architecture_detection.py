@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.ops.fast_meta import build_on_meta
-from resnet_cli.network.architectures import FAMILY, MOST_BLOCKS, MOST_CHANNELS, MOST_CLASSES, Block, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, MOST_BLOCKS, MOST_CHANNELS, MOST_CLASSES, Block, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import to_torchvision, torchvision_names
 from resnet_cli.results.common import Shape
@@ -131,7 +131,9 @@ def _clamp(value: int, most: int) -> int:
 
 def _spec_of(block: Block, repeat: tuple[int, int, int, int], groups: int, width: int) -> ModelSpec:
     """The built-in architecture, or another one of its kind under a descriptive name."""
-    similar = [one for one in FAMILY.values() if (one.block, one.groups, one.width_per_group) == (block, groups, width)]
+    similar = [
+        one for one in ARCHITECTURES.values() if (one.block, one.groups, one.width_per_group) == (block, groups, width)
+    ]
     for spec in similar:
         if spec.repeat == repeat:
             return spec

@@ -13,7 +13,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights.checkpoint import read_checkpoint
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 from resnet_cli.results.common import Shape
@@ -117,7 +117,7 @@ def _shape(sizes: Shape) -> str:
 def _looks_like(weights: Mapping[str, Tensor]) -> tuple[str, str] | None:
     """The built-in architecture with tensors of these sizes, and the arguments that select it."""
     sizes = sorted(prod(tensor.shape) for name, tensor in weights.items() if not _is_head(name, tensor))
-    for name, spec in FAMILY.items():
+    for name, spec in ARCHITECTURES.items():
         if len(torchvision_names(spec)) - 2 - _counters(spec.name) != len(sizes):
             continue
         state = build_on_meta(lambda spec=spec: build(spec)).state_dict()  # type: ignore[misc]
@@ -134,4 +134,4 @@ def _is_head(name: str, tensor: Tensor) -> bool:
 
 
 def _counters(name: str) -> int:
-    return sum(key.endswith(COUNTER) for key in torchvision_names(FAMILY[name]))
+    return sum(key.endswith(COUNTER) for key in torchvision_names(ARCHITECTURES[name]))

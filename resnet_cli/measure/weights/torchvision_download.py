@@ -14,7 +14,7 @@ import torch
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import torchvision_models
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 
 _NAME = re.compile(r"IMAGENET\w*|DEFAULT", re.ASCII)
 _HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # file names end in the first digits of their SHA-256
@@ -65,7 +65,7 @@ def _architecture_with_weights(text: str, spec: ModelSpec) -> str:
     Raises:
         ResnetCliError: the network was changed, so that they do not fit.
     """
-    original = FAMILY.get(spec.name)
+    original = ARCHITECTURES.get(spec.name)
     if original is None or (spec.repeat, spec.stem, spec.in_channels) != (
         original.repeat,
         original.stem,

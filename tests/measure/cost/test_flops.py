@@ -13,7 +13,7 @@ from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.models import torchvision_figures as published
 from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
-from resnet_cli.network.architectures import FAMILY, resolve
+from resnet_cli.network.architectures import ARCHITECTURES, resolve
 from resnet_cli.results.flops import FlopsResult, FlopTerm, ModuleFlops
 from tests.helpers.models import (
     CPU,
@@ -197,14 +197,14 @@ def test_without_torchvision_its_column_says_so(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UnpublishedError, match="not installed"):
         torchvision_figures("resnet18")
-    row = {row.key: row for row in flops_of(FAMILY["resnet18"], (1, 3, 224, 224)).conventions}["torchvision"]
+    row = {row.key: row for row in flops_of(ARCHITECTURES["resnet18"], (1, 3, 224, 224)).conventions}["torchvision"]
     assert (row.verdict, row.note) == ("unavailable", "torchvision is not installed")
 
 
 def test_the_dtype_changes_no_count() -> None:
     from resnet_cli.measure.cost.flops import count_flops
 
-    spec = model_from_spec(FAMILY["resnet18"])
+    spec = model_from_spec(ARCHITECTURES["resnet18"])
     found = [
         count_flops(spec, shape=(1, 3, 64, 64), dtype=dtype, device=CPU).ops
         for dtype in (torch.float32, torch.bfloat16, torch.float64)

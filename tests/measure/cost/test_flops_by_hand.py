@@ -15,7 +15,7 @@ from resnet_cli.measure.cost import flops, other_counters
 from resnet_cli.measure.cost.conventions import CONVENTIONS, Figure
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.results.common import Shape
 from resnet_cli.results.flops import Convention, FlopsResult
 from tests.helpers.models import IMAGE, flops_of, subject
@@ -30,23 +30,23 @@ def published(spec: ModelSpec | None, shape: Shape = IMAGE, name: str | None = N
 def test_published_figures_are_per_image() -> None:
     """torchvision's metadata has 1.814, He et al. 2015 1.8x10^9 for ResNet-18."""
     for images in (1, 3):
-        theirs, paper = published(FAMILY["resnet18"], (images, 3, 224, 224))
+        theirs, paper = published(ARCHITECTURES["resnet18"], (images, 3, 224, 224))
         assert (theirs.value, theirs.rounding) == (images * 1_814_000_000, images * 1e6)
         assert (paper.value, paper.rounding) == (images * 1_800_000_000, images * 1e8)
 
 
 def test_how_weights_begin_changes_no_count() -> None:
-    spec = replace(FAMILY["resnet18"], zero_init_residual=True, initialization="torchvision")
-    assert published(spec) == published(FAMILY["resnet18"])
+    spec = replace(ARCHITECTURES["resnet18"], zero_init_residual=True, initialization="torchvision")
+    assert published(spec) == published(ARCHITECTURES["resnet18"])
 
 
 @pytest.mark.parametrize(
     ("spec", "shape"),
     [
-        (FAMILY["resnet18"], (1, 3, 224, 256)),
-        (FAMILY["resnet18"], (1, 1, 224, 224)),
-        (replace(FAMILY["resnet18"], num_classes=10), IMAGE),
-        (replace(FAMILY["resnet18"], name="resnet19"), IMAGE),
+        (ARCHITECTURES["resnet18"], (1, 3, 224, 256)),
+        (ARCHITECTURES["resnet18"], (1, 1, 224, 224)),
+        (replace(ARCHITECTURES["resnet18"], num_classes=10), IMAGE),
+        (replace(ARCHITECTURES["resnet18"], name="resnet19"), IMAGE),
         (None, IMAGE),
     ],
 )
@@ -56,7 +56,7 @@ def test_of_anything_else_nothing_is_published(spec: ModelSpec | None, shape: Sh
 
 
 def test_not_every_network_is_in_a_paper() -> None:
-    theirs, paper = published(FAMILY["wide_resnet50_2"])
+    theirs, paper = published(ARCHITECTURES["wide_resnet50_2"])
     assert theirs.value == 11_398_000_000
     assert paper.value is None
     assert paper.reason
@@ -74,7 +74,7 @@ def test_not_every_network_is_in_a_paper() -> None:
     ],
 )
 def test_what_the_paper_saves(name: str, saved: int) -> None:
-    asked = subject(FAMILY[name])
+    asked = subject(ARCHITECTURES[name])
     inference = ForwardRunner(asked, IMAGE, torch.float32).inference()
     part = flops._saved_by_paper(asked, IMAGE, torch.float32, inference)
     assert part is not None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.network.architectures import FAMILY, resolve
+from resnet_cli.network.architectures import ARCHITECTURES, resolve
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import to_torchvision
 from resnet_cli.results.summary import Layer, SummaryResult
@@ -82,10 +82,10 @@ def test_layers_have_torchvisions_shapes(name: str) -> None:
     compared = 0
     for layer in rows(summary_of_member(name).root):
         if layer.parameters and not layer.children:
-            other = to_torchvision(f"{layer.path}.weight", FAMILY[name].block).removesuffix(".weight")
+            other = to_torchvision(f"{layer.path}.weight", ARCHITECTURES[name].block).removesuffix(".weight")
             assert layer.output_shape == theirs[other], layer.path
             compared += 1
-    assert compared == 2 * (FAMILY[name].depth - 1) + 1 + 2 * (3 if FAMILY[name].block == "basic" else 4)
+    assert compared == 2 * (ARCHITECTURES[name].depth - 1) + 1 + 2 * (3 if ARCHITECTURES[name].block == "basic" else 4)
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -223,7 +223,7 @@ def test_four_hundred_blocks() -> None:
 
 
 def test_work_grows_with_the_batch_and_weights_do_not() -> None:
-    one, eight = (summary_of(FAMILY["resnet18"], (images, 3, 64, 64)) for images in (1, 8))
+    one, eight = (summary_of(ARCHITECTURES["resnet18"], (images, 3, 64, 64)) for images in (1, 8))
     for first, second in zip(rows(one.root), rows(eight.root), strict=True):
         for name in ("macs", "ops", "backward_macs", "activation_bytes", "peak_bytes"):
             assert 8 * getattr(first, name) == getattr(second, name), (first.path, name)
@@ -233,7 +233,7 @@ def test_work_grows_with_the_batch_and_weights_do_not() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_halves_bytes_and_leaves_counts(dtype: torch.dtype) -> None:
-    single, half = (summary_of(FAMILY["resnet18"], (2, 3, 64, 64), kind) for kind in (torch.float32, dtype))
+    single, half = (summary_of(ARCHITECTURES["resnet18"], (2, 3, 64, 64), kind) for kind in (torch.float32, dtype))
     assert (single.macs, single.ops, single.parameters) == (half.macs, half.ops, half.parameters)
     assert (half.input.bytes, half.input.dtype) == (single.input.bytes // 2, str(dtype).removeprefix("torch."))
     trackers = 8 * 20  # int64
@@ -245,7 +245,7 @@ def test_half_precision_halves_bytes_and_leaves_counts(dtype: torch.dtype) -> No
 
 
 def test_a_batch_that_no_machine_could_hold() -> None:
-    result = summary_of(FAMILY["resnet18"], (100_000, 3, 1024, 1024))
+    result = summary_of(ARCHITECTURES["resnet18"], (100_000, 3, 1024, 1024))
     assert result.memory.inference_peak_bytes > 10**13
     assert result.root.output_shape == (100_000, 1000)
     assert result.macs % 100_000 == 0

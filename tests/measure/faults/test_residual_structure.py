@@ -18,13 +18,13 @@ from resnet_cli.measure.faults.residual_structure import (
     conv_of,
     norms_of_blocks,
 )
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from tests.helpers.models import subject, torchvision_network
 
 
 @cache
 def anatomy_of(name: str, ours: bool) -> ResidualStructure:
-    return ResidualStructure(subject(FAMILY[name]).model if ours else torchvision_network(name))
+    return ResidualStructure(subject(ARCHITECTURES[name]).model if ours else torchvision_network(name))
 
 
 @pytest.mark.parametrize("ours", [True, False])
@@ -86,7 +86,7 @@ def test_convolutions_from_the_middle_block_those_with_a_stride_last() -> None:
 
 
 def test_norms_of_the_blocks_are_modules_from_the_middle_outwards() -> None:
-    net = subject(FAMILY["resnet18"]).model
+    net = subject(ARCHITECTURES["resnet18"]).model
     norms = norms_of_blocks(net)
     assert [norm.num_features for norm in norms[:4]] == [
         256,

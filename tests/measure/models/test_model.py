@@ -14,7 +14,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import runner
 from resnet_cli.measure.models.model import ModelUnderTest, describe_input
 from resnet_cli.measure.models.runner import ForwardRunner
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.results.common import Input, Network, Shape
 from tests.helpers.models import subject, summary_of
 
@@ -45,7 +45,7 @@ def reading(net: Any, x: Tensor) -> Tensor:
 
 
 def test_a_network_is_described_by_what_it_was_built_from() -> None:
-    spec = replace(FAMILY["resnext50_32x4d"], num_classes=7, stem="cifar", in_channels=1)
+    spec = replace(ARCHITECTURES["resnext50_32x4d"], num_classes=7, stem="cifar", in_channels=1)
     assert subject(spec).description == Network(spec.name, "bottleneck", (3, 4, 6, 3), 32, 4, "cifar", 1, 7)
     assert ModelUnderTest(nn.ReLU(), "theirs").description == Network("theirs", *[None] * 7)
 
@@ -113,7 +113,7 @@ def test_what_runs_with_values_no_more_than_without_says_why() -> None:
 
 
 def test_ours_never_needs_values() -> None:
-    passes = ForwardRunner(ModelUnderTest(Calling(odd), "ours", FAMILY["resnet18"]), SHAPE, torch.float32)
+    passes = ForwardRunner(ModelUnderTest(Calling(odd), "ours", ARCHITECTURES["resnet18"]), SHAPE, torch.float32)
     with pytest.raises(ResnetCliError, match="odd"):
         passes.inference()
     assert not passes.is_real

@@ -371,10 +371,10 @@ def test_measuring_is_light_and_silent() -> None:
     """In a fresh interpreter: the dear imports stay away from `summary`, and no library says a word."""
     program = """
 import sys, torch
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.measure.cost import flops, summary
 from resnet_cli.measure.models import model
-subject = model.model_from_spec(FAMILY["resnet18"])
+subject = model.model_from_spec(ARCHITECTURES["resnet18"])
 how = {"shape": (1, 3, 64, 64), "dtype": torch.float32, "device": torch.device("cpu")}
 summary.summarize(subject, **how)
 print(sorted({"sympy", "torch._dynamo", "torchvision", "fvcore"} & set(sys.modules)))

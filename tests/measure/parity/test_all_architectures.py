@@ -15,15 +15,15 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import all_architectures
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import model_pair
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from tests.helpers import results_compare as parity
 
 SMALL = ParityConfig(shape=(2, 3, 32, 32), checks=("parameters", "settings", "eval"))
 
 
 def test_members_of_the_family_are_torchvisions_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = {name: FAMILY[name] for name in ("resnet18", "resnext50_32x4d")}
-    monkeypatch.setattr(all_architectures, "FAMILY", some)
+    some = {name: ARCHITECTURES[name] for name in ("resnet18", "resnext50_32x4d")}
+    monkeypatch.setattr(all_architectures, "ARCHITECTURES", some)
     told: list[tuple[str, int, int]] = []
 
     def tell(text: str, done: int = 0, of: int = 0) -> None:
@@ -50,7 +50,7 @@ class Compared:
         self.asked: list[tuple[Any, ...]] = []
         self.heard = self.given_back = 0
         names = ("resnet18", "resnet34", "resnet50")
-        monkeypatch.setattr(all_architectures, "FAMILY", {name: FAMILY[name] for name in names})
+        monkeypatch.setattr(all_architectures, "ARCHITECTURES", {name: ARCHITECTURES[name] for name in names})
         monkeypatch.setattr(all_architectures, "model_pair", self.contenders)
         monkeypatch.setattr(all_architectures, "compare", self.compare)
         monkeypatch.setattr(all_architectures, "give_back", self.give_back)
@@ -109,7 +109,7 @@ def test_planted_faults_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> 
     keys = ("missing-stem-relu", "momentum", "stride-in-other")
     some = tuple(one for one in FAULTS if one.key in keys or one.key.startswith("stride-in"))
     monkeypatch.setattr(self_test, "FAULTS", some)
-    pair = model_pair(FAMILY["resnet18"])
+    pair = model_pair(ARCHITECTURES["resnet18"])
     result = self_test.self_test(pair.model, pair.reference, SMALL)
     assert [row.key for row in result.faults] == [one.key for one in some]
     planted = [row for row in result.faults if row.injected]

@@ -25,7 +25,7 @@ from resnet_cli.measure.parity import train_step
 from resnet_cli.measure.parity.compare import compare, difference_key
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import prepare
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING, Check, CompareResult
@@ -49,14 +49,14 @@ SHALLOW = ModelSpec("shallow", "bottleneck", (1, 2, 1, 1))
 
 @cache
 def theirs(depth: int) -> ModelUnderTest:
-    spec = SHALLOW if depth == 0 else FAMILY[f"resnet{depth}"]
+    spec = SHALLOW if depth == 0 else ARCHITECTURES[f"resnet{depth}"]
     return ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}")
 
 
 @cache
 def sound(depth: int) -> ModelUnderTest:
     """Ours with the reference's weights: what a fault is planted in."""
-    spec = SHALLOW if depth == 0 else FAMILY[f"resnet{depth}"]
+    spec = SHALLOW if depth == 0 else ARCHITECTURES[f"resnet{depth}"]
     made = prepare(build(spec), theirs(depth).model, SMALL, names=("ours", "theirs"))
     return ModelUnderTest(made.model, spec.name, spec)
 
@@ -75,10 +75,10 @@ def check(result: CompareResult, key: str) -> Check:
     return next(one for one in result.checks if one.key == key)
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_our_keys_are_mapped_as_their_names_say(name: str) -> None:
     """Without arithmetic: names and alignment know nothing of each other."""
-    spec = FAMILY[name]
+    spec = ARCHITECTURES[name]
     with torch.device("meta"):
         ours, other = build(spec), getattr(torchvision.models, name)()
     made = prepare(ours, other, question(transfer="none", keep=False), names=("ours", "theirs"))
@@ -89,7 +89,7 @@ def test_our_keys_are_mapped_as_their_names_say(name: str) -> None:
 
 @pytest.mark.parametrize("depth", [18, 0])
 def test_our_network_is_torchvisions_bit_for_bit(depth: int) -> None:
-    spec = SHALLOW if depth == 0 else FAMILY["resnet18"]
+    spec = SHALLOW if depth == 0 else ARCHITECTURES["resnet18"]
     result = compare(ModelUnderTest(build(spec), spec.name, spec), theirs(depth), SMALL)
     assert {one.verdict for one in result.checks} == {BITWISE}
     assert result.same
@@ -308,7 +308,7 @@ def test_the_reference_comes_out_of_a_training_step_as_it_went_in() -> None:
 
 
 def test_a_thousand_layers_are_aligned_in_no_time() -> None:
-    spec = replace(FAMILY["resnet50"], repeat=(84, 84, 83, 83))
+    spec = replace(ARCHITECTURES["resnet50"], repeat=(84, 84, 83, 83))
     with torch.device("meta"):
         ours, other = build(spec), TheirResNet(Bottleneck, [84, 84, 84, 83])
     made = prepare(ours, other, question(transfer="none", keep=False), names=("ours", "theirs"))

@@ -16,7 +16,7 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import model_pair as module
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import ModelPair, model_pair, with_map, with_weights
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 
 TINY = ModelSpec("tiny", "basic", (1, 1, 1, 1), num_classes=3)
 
@@ -75,7 +75,7 @@ def test_any_network_of_torchvision_may_be_named() -> None:
 def small_family(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two members, of 4.9 and 9.6 million parameters."""
     deep = ModelSpec("deep", "basic", (1, 1, 1, 2))
-    monkeypatch.setattr(module, "FAMILY", {"small": ModelSpec("small", "basic", (1, 1, 1, 1)), "deep": deep})
+    monkeypatch.setattr(module, "ARCHITECTURES", {"small": ModelSpec("small", "basic", (1, 1, 1, 1)), "deep": deep})
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,9 @@ def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> 
         with_weights(pair_of(ours, theirs), filed(state), ParityConfig())
     assert same(ours, before[0])
     assert same(theirs, before[1])
-    built = ModelPair(ModelUnderTest(ours, "resnet18", FAMILY["resnet18"]), ModelUnderTest(theirs, "t"), "resnet18")
+    built = ModelPair(
+        ModelUnderTest(ours, "resnet18", ARCHITECTURES["resnet18"]), ModelUnderTest(theirs, "t"), "resnet18"
+    )
     with pytest.raises(ResnetCliError, match="resnet-cli's names"):
         with_weights(built, filed(state), ParityConfig())
     with pytest.raises(ResnetCliError, match=r"weights\.pth fits neither Net's names nor torchvision's names"):

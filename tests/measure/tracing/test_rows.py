@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from resnet_cli.measure.graph.operator_graph import record
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build
 from tests.helpers.models import Holder, on_meta, rows, summary_of
 
@@ -40,4 +40,4 @@ def test_every_operator_of_a_graph_has_a_row_in_the_layer_tree() -> None:
         sites = {(layer.path, layer.call) for layer in rows(summary_of(model, (2, 3, 32, 32)).root)}
         graph = record(model.to("meta"), [on_meta(2, 3, 32, 32)], training=False)
         assert {node.site for node in graph.nodes} <= sites
-    assert len(graph.nodes) > sum(FAMILY["resnet18"].repeat)
+    assert len(graph.nodes) > sum(ARCHITECTURES["resnet18"].repeat)

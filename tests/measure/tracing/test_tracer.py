@@ -18,7 +18,7 @@ from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.trace import OperatorCall, Trace
 from resnet_cli.measure.tracing.tracer import ForwardFailedError
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build
 from tests.helpers.models import (
     DEPTHS,
@@ -217,7 +217,7 @@ def test_receptive_fields(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIELDS_V1)
 def test_receptive_fields_of_the_papers_bottlenecks(name: str) -> None:
-    subject = networks.model_from_spec(replace(FAMILY[name], stride_in_1x1=True))
+    subject = networks.model_from_spec(replace(ARCHITECTURES[name], stride_in_1x1=True))
     found = tracer.run(subject.model, (on_meta(*IMAGE),))
     (last,) = (call for call in found.root.modules() if call.path == "l3")
     fields = [op.receptive for call in last.modules() for op in call.children if isinstance(op, OperatorCall)]

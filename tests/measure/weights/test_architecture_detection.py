@@ -15,7 +15,7 @@ from torch import Tensor
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights.architecture_detection import detect_architecture
-from resnet_cli.network.architectures import FAMILY, MOST_BLOCKS, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, MOST_BLOCKS, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 
@@ -29,17 +29,17 @@ def theirs(spec: ModelSpec) -> dict[str, Tensor]:
     return {names[name]: tensor for name, tensor in ours(spec).items()}
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_member_under_either_naming(name: str) -> None:
     import torchvision
 
     models: Any = torchvision.models
     with torch.device("meta"):
         real: dict[str, Tensor] = models.get_model(name).state_dict()
-    state = ours(FAMILY[name])
+    state = ours(ARCHITECTURES[name])
     for naming, tensors in (("torchvision", real), ("resnet-cli", state)):
         found = detect_architecture(tensors)
-        assert found.spec == FAMILY[name]
+        assert found.spec == ARCHITECTURES[name]
         assert found.naming == naming
         assert found.shapes() == {key: tuple(tensor.shape) for key, tensor in tensors.items()}
         assert list(found.names("resnet-cli").values()) == list(state)
@@ -73,11 +73,14 @@ def test_networks_beside_the_family(spec: ModelSpec, cardinality: tuple[int, int
 @pytest.mark.parametrize(
     ("spec", "name"),
     [
-        (replace(FAMILY["resnet18"], num_classes=7, stem="cifar", in_channels=1), "resnet18"),
-        (replace(FAMILY["resnet18"], repeat=(2, 2, 2, 3)), "resnet18 with repeat 2,2,2,3"),
-        (replace(FAMILY["resnext50_32x4d"], repeat=(1, 1, 1, 1)), "resnext50_32x4d with repeat 1,1,1,1"),
-        (replace(FAMILY["resnet50"], groups=2, width_per_group=16), "bottleneck 3,4,6,3, groups=2, width_per_group=16"),
-        (replace(FAMILY["resnet50"], width_per_group=1), "bottleneck 3,4,6,3, groups=1, width_per_group=1"),
+        (replace(ARCHITECTURES["resnet18"], num_classes=7, stem="cifar", in_channels=1), "resnet18"),
+        (replace(ARCHITECTURES["resnet18"], repeat=(2, 2, 2, 3)), "resnet18 with repeat 2,2,2,3"),
+        (replace(ARCHITECTURES["resnext50_32x4d"], repeat=(1, 1, 1, 1)), "resnext50_32x4d with repeat 1,1,1,1"),
+        (
+            replace(ARCHITECTURES["resnet50"], groups=2, width_per_group=16),
+            "bottleneck 3,4,6,3, groups=2, width_per_group=16",
+        ),
+        (replace(ARCHITECTURES["resnet50"], width_per_group=1), "bottleneck 3,4,6,3, groups=1, width_per_group=1"),
     ],
 )
 def test_the_name(spec: ModelSpec, name: str) -> None:
@@ -85,26 +88,26 @@ def test_the_name(spec: ModelSpec, name: str) -> None:
 
 
 def test_what_does_not_belong_to_the_network_is_looked_past() -> None:
-    spec = replace(FAMILY["resnet18"], stem="cifar")
+    spec = replace(ARCHITECTURES["resnet18"], stem="cifar")
     for state in (ours(spec), theirs(spec)):
         assert detect_architecture({"teacher.weight": torch.empty(1, device="meta"), **state}).spec == spec
 
 
 @pytest.mark.parametrize("shape", [(64,), (64, 64), (100, 48, 3, 3), (64, 0, 3, 3), (10**9, 64, 3, 3), (0, 64, 3, 3)])
 def test_a_convolution_that_none_of_the_kind_has_says_nothing_about_groups(shape: tuple[int, ...]) -> None:
-    state = {**theirs(FAMILY["resnet50"]), "layer1.0.conv2.weight": torch.empty(shape, device="meta")}
-    assert detect_architecture(state).spec == FAMILY["resnet50"]
+    state = {**theirs(ARCHITECTURES["resnet50"]), "layer1.0.conv2.weight": torch.empty(shape, device="meta")}
+    assert detect_architecture(state).spec == ARCHITECTURES["resnet50"]
 
 
 def test_a_missing_block_is_no_shorter_stage() -> None:
-    state = {key: value for key, value in theirs(FAMILY["resnet34"]).items() if not key.startswith("layer3.4.")}
+    state = {key: value for key, value in theirs(ARCHITECTURES["resnet34"]).items() if not key.startswith("layer3.4.")}
     assert detect_architecture(state).spec.repeat == (3, 4, 6, 3)
 
 
 def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
-    state = theirs(replace(FAMILY["resnet18"], num_classes=7, in_channels=4))
+    state = theirs(replace(ARCHITECTURES["resnet18"], num_classes=7, in_channels=4))
     weight = state.pop("fc.weight")
-    assert detect_architecture(state).spec == replace(FAMILY["resnet18"], num_classes=7, in_channels=4)
+    assert detect_architecture(state).spec == replace(ARCHITECTURES["resnet18"], num_classes=7, in_channels=4)
     state["fc.weight"] = weight
     del state["fc.bias"]
     assert detect_architecture(state).spec.num_classes == 7
@@ -137,7 +140,7 @@ def test_weights_of_other_networks(names: list[str]) -> None:
         detect_architecture({name: torch.empty(1, device="meta") for name in names})
 
 
-GROUPED = replace(FAMILY["resnext50_32x4d"], repeat=(1, 1, 1, 1))
+GROUPED = replace(ARCHITECTURES["resnext50_32x4d"], repeat=(1, 1, 1, 1))
 sizes = st.lists(st.sampled_from([0, 1, 2, 3, 7, 64, 1000, 10**8]), max_size=5)
 
 

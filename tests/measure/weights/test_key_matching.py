@@ -13,7 +13,7 @@ from torch import Tensor
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys, mismatch_error
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build
 
 STATE = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
@@ -89,7 +89,7 @@ def test_what_is_no_file_or_holds_no_tensor(tmp_path: Path) -> None:
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(t.shape) for key, t in build_on_meta(lambda: build(FAMILY[name])).state_dict().items()}
+    return {key: tuple(t.shape) for key, t in build_on_meta(lambda: build(ARCHITECTURES[name])).state_dict().items()}
 
 
 def test_counters_may_be_missing() -> None:
@@ -150,7 +150,7 @@ def test_what_to_ask_for_says_the_classes_only_where_they_are_not_the_usual(
     assert hint == "it looks like resnet34: use `depth=34`" + (" and `num_classes=10`" if classes == 10 else "")
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_architecture_of_a_file_is_recognised(name: str) -> None:
     with torch.device("meta"):
         state: dict[str, Tensor] = getattr(torchvision.models, name)(num_classes=10).state_dict()

@@ -15,12 +15,14 @@ from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights import tensor_statistics
 from resnet_cli.measure.weights.tensor_statistics import view_weights
-from resnet_cli.network.architectures import FAMILY, ModelSpec
+from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 from tests.helpers.models import written
 
-TINY: ModelSpec = replace(FAMILY["resnet18"], name="resnet18 with repeat 1,1,1,1", repeat=(1, 1, 1, 1), num_classes=2)
+TINY: ModelSpec = replace(
+    ARCHITECTURES["resnet18"], name="resnet18 with repeat 1,1,1,1", repeat=(1, 1, 1, 1), num_classes=2
+)
 
 
 def state_of(spec: ModelSpec, *, theirs: bool) -> dict[str, Tensor]:

@@ -16,11 +16,11 @@ import torch
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import torchvision_models
 from resnet_cli.measure.weights.torchvision_download import resolve_weights
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 
 CONTENT = b"weights of the test's own making" * 100
 URL = f"https://example.invalid/models/resnet50-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
-RESNET50 = FAMILY["resnet50"]
+RESNET50 = ARCHITECTURES["resnet50"]
 
 
 @pytest.fixture(autouse=True)
@@ -205,19 +205,19 @@ def test_networks_that_torchvision_has_no_weights_for(spec: Any, said: str) -> N
 
 def test_names_that_torchvision_does_not_have() -> None:
     with pytest.raises(ResnetCliError, match=r"publishes no weights .* for resnet34") as caught:
-        resolve_weights("IMAGENET1K_V2", FAMILY["resnet34"])
+        resolve_weights("IMAGENET1K_V2", ARCHITECTURES["resnet34"])
     assert caught.value.hint == "available: IMAGENET1K_V1, DEFAULT"
     with pytest.raises(ResnetCliError, match="publishes no weights"):
         resolve_weights("DEFAULT", "a network of nobody")
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_member_has_weights_whose_names_carry_their_checksum(name: str, cache: Path) -> None:
     known = torchvision_models.published_weights(name)
     assert known["DEFAULT"] in [url for key, url in known.items() if key != "DEFAULT"]
     for key, url in known.items():
         with pytest.raises(ResnetCliError, match="nobody answers") as caught:
-            resolve_weights(key, FAMILY[name])
+            resolve_weights(key, ARCHITECTURES[name])
         assert url in (caught.value.hint or "")
         assert url.rpartition("-")[2].removesuffix(".pth").isalnum()
     assert list(cache.iterdir()) == []

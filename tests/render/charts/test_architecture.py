@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor, nn
 from torchvision.models import DenseNet, MobileNetV2, SwinTransformer, VisionTransformer
 
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.render.charts.architecture import architecture
 from resnet_cli.render.charts.block_diagram import block_diagram
 from resnet_cli.render.charts.block_graph import INPUT, block_graph, skip_of
@@ -41,13 +41,13 @@ def all_layers(layer: Layer) -> Iterator[Layer]:
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet152"])
 def test_a_bar_for_each_block_and_an_arc_for_each_skip(name: str) -> None:
     result = ours(name)
-    repeat = FAMILY[name].repeat
+    repeat = ARCHITECTURES[name].repeat
     drawing = architecture(result)
     assert Counter(map(tip_kind, stages(result.root)))["Sequential"] == 4
     assert [len(blocks_of(stage)) for stage in stages(result.root)] == [1, *repeat, 1]
     roles = Counter(mark.role for mark in every(drawing.marks) if isinstance(mark, Curve))
     # The paper's option B: a projection where the shape changes, which for the basic block is in three stages of four.
-    projections = 3 if FAMILY[name].block == "basic" else 4
+    projections = 3 if ARCHITECTURES[name].block == "basic" else 4
     assert roles["projection"] == projections
     assert roles["identity"] == sum(repeat) - projections
     assert roles["edge"] == 7

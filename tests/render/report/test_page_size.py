@@ -8,7 +8,7 @@ import torch
 
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.models import model
-from resnet_cli.network.architectures import FAMILY
+from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.render.report.html import to_html
 from tests.helpers import results_bench
 from tests.helpers import results_compare as parity
@@ -20,7 +20,7 @@ MOST = 300_000  # bytes
 def test_resnet152_with_everything_is_small() -> None:
     summary = ours("resnet152")
     flops = count_flops(
-        model.model_from_spec(FAMILY["resnet152"]),
+        model.model_from_spec(ARCHITECTURES["resnet152"]),
         shape=(2, 3, 64, 64),
         dtype=torch.float32,
         device=torch.device("cpu"),
