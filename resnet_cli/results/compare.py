@@ -24,7 +24,7 @@ class Check:
     verdict: str  # one of VERDICTS
     error: float | None  # the largest relative error, where the check measures one
     limit: float | None  # up to here a difference is rounding
-    text: str  # "62 of 62 gradients are equal bit for bit"
+    text: str  # "all 62 gradients are bitwise equal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Convention:
     predicted: int | None  # the formula on this network
     measured: int | None  # the tool's own figure, where it was run or published
     rounding: float | None  # a published figure is rounded to this
-    verdict: str  # "exact", "rounded", "differs", "formula" (not run), "unavailable"
+    verdict: str  # "exact", "rounded", "differs", "not_run", "unavailable"
     source: str
     note: str | None
     version: str | None = None  # of the tool, where it ran

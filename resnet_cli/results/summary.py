@@ -93,7 +93,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
-    """What another tool says of the same network, held against ours."""
+    """A value of another tool for the same network, compared with resnet-cli's."""
 
     tool: str  # "torchinfo"
     version: str | None

@@ -256,7 +256,7 @@ def flops_result() -> FlopsResult:
                        3_400_001, None, "differs", "run", "counts <half> a ReLU"),
             Convention("paper", "the paper", "MAC", "C + L", (("C", 1.0), ("L", 1.0)), 1_700_000, 2_000_000, 1e6,
                        "rounded", "published", None),
-            Convention("old", "not run here", "MAC", "C", (("C", 1.0),), 1_200_000, None, None, "formula", "", None),
+            Convention("old", "not run here", "MAC", "C", (("C", 1.0),), 1_200_000, None, None, "not_run", "", None),
             Convention("gone", "cannot run", "MAC", "C", (), None, None, None, "unavailable", "", None),
         ),
         reconciliations=(

@@ -219,7 +219,7 @@ def value(terms: Terms, parts: Mapping[str, int]) -> int:
 def apply(rule: ConventionRule, parts: Mapping[str, int], figure: Figure | None) -> Convention:
     """A convention applied to a network: the value of its formula, compared with the tool's own count if known."""
     predicted = value(rule.terms, parts)
-    verdict, measured, rounding, note = "formula", None, None, rule.note
+    verdict, measured, rounding, note = "not_run", None, None, rule.note
     if figure is not None and figure.value is None:
         verdict, note = "unavailable", figure.reason
     elif figure is not None and figure.value is not None:

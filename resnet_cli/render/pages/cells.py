@@ -50,7 +50,7 @@ def share(value: float | None, largest: float = 1.0) -> Cell:
 
 def relative_ci(low: float, middle: float, high: float) -> Cell:
     """Half the width of a confidence interval as a share of its estimate: ±0.4%."""
-    half = (high - low) / 2 / middle if middle else None
+    half = (high - low) / 2 / middle if middle and high > low else None  # one sample has no interval
     return _number(formatting.UNKNOWN if half is None else f"±{formatting.percent(half)}", half)
 
 

@@ -114,7 +114,7 @@ def applied(figure: Figure | None, rule: ConventionRule = RULE) -> Convention:
 
 def test_verdicts() -> None:
     found = applied(None)
-    assert (found.verdict, found.predicted, found.measured, found.version) == ("formula", 1000, None, None)
+    assert (found.verdict, found.predicted, found.measured, found.version) == ("not_run", 1000, None, None)
     found = applied(Figure(None, reason="not installed"))
     assert (found.verdict, found.measured, found.note) == ("unavailable", None, "not installed")
     found = applied(Figure(1000, version="1.0"))
