@@ -14,7 +14,6 @@ _VERDICTS = {
     "rounded": ("✓ rounded", "good"),
     "differs": ("✗ differs", "bad"),
     "not_run": ("not run", "dim"),
-    "not_run": ("not run", "dim"),
     "unavailable": ("unavailable", "dim"),
 }
 
