@@ -13,10 +13,10 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench import baseline as saved_runs
 from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.bench.estimators import knee
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.paired import interleaved
+from resnet_cli.measure.bench.ratios import knee
 from resnet_cli.measure.bench.run_context import RunContext, torch_settings
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
 from resnet_cli.measure.bench.workload import Workload

@@ -1,100 +1,59 @@
 """Statistics of a series of times, with their confidence intervals. Pure functions over floats.
 
-Times of successive calls depend on each other (caches, clocks, neighbours on the machine), so an interval that takes
-them for independent is far too narrow. Here a series is cut into batches in the order of measuring, and the spread of
-the batches says how sure the whole is (batch means for a quantile: Heidelberger and Lewis 1984, "Quantile estimation
-in dependent sequences", Operations Research 32). The number of batches is fixed, so that dependence over a twentieth
-of the run, drift included, is in the interval whatever its cause.
+Times of successive calls depend on each other (caches, clock rate, other processes), so an interval that assumes
+independence is far too narrow. Here a series is cut into batches in the order of measurement, and the standard error
+is estimated from the spread of the batches (batch means for a quantile: Heidelberger and Lewis 1984, "Quantile
+estimation in dependent sequences", Operations Research 32). The number of batches is fixed, so the interval accounts
+for dependence over up to a twentieth of the run, drift included.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from statistics import NormalDist, fmean, stdev
 
+from resnet_cli.measure.bench.student_t import student_t
 from resnet_cli.results.bench import Distribution
 
 CONFIDENCE = 0.95
 BATCHES = 20
-MAX_BATCH_AUTOCORRELATION = 0.8  # correlation of batches that is still reckoned with; more cannot be told from drift
-MIN_SAMPLES = 6  # the least number of samples whose extremes hold the median in 95 of 100 cases
-
-FASTER, SLOWER, SAME, UNCLEAR = "FASTER", "SLOWER", "SAME", "UNCLEAR"
+MAX_BATCH_AUTOCORRELATION = 0.8  # cap on the lag-1 autocorrelation of the batches; the correction is then a factor 3
+MIN_SAMPLES = 6  # the smallest number of independent samples whose extremes contain the median with 95% probability
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which a share of a sorted series lies, interpolated.
+    """Quantile of a sorted series, linearly interpolated (numpy's default method).
 
     Raises:
-        ValueError: the series is empty, or the share is not within 0 and 1.
+        ValueError: the series is empty, or the share is not between 0 and 1.
     """
     if not ordered or not 0 <= share <= 1:
         raise ValueError("a quantile needs values and a share from 0 to 1")
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
+    position = share * (len(ordered) - 1)
+    below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
-
-
-@cache
-def student_t(share: float, freedom: int) -> float:
-    """Quantile of Student's t, exact: its distribution over the angle atan(t / √freedom) is a finite sum.
-
-    The sum is Abramowitz and Stegun 26.7.3 and 26.7.4; it is inverted by bisection.
-
-    Args:
-        share: 0.975 for an interval of 95 %.
-        freedom: degrees of freedom, a whole number.
-
-    Raises:
-        ValueError: the share is not between 0 and 1, or there is no freedom.
-    """
-    if not 0 < share < 1 or freedom < 1:
-        raise ValueError("a quantile of Student's t needs a share between 0 and 1, and a degree of freedom")
-    if share < 0.5:
-        return -student_t(1 - share, freedom)
-    low, high = 0.0, math.pi / 2
-    while low < (middle := (low + high) / 2) < high:
-        if _t_cdf(middle, freedom) < 2 * share - 1:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(freedom) * math.tan(low)
-
-
-def _t_cdf(angle: float, freedom: int) -> float:
-    """Probability that |t| stays below √freedom · tan(angle)."""
-    cosine = math.cos(angle)
-    odd = freedom % 2
-    term = cosine if odd else 1.0
-    total = 0.0 if freedom == 1 else term
-    for step in range(2 + odd, freedom - 1, 2):
-        term *= cosine**2 * (step - 1) / step
-        total += term
-    total *= math.sin(angle)
-    return (angle + total) * 2 / math.pi if odd else total
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """A confidence interval of the median of a series whose samples may depend on each other.
+    """Confidence interval of the median of a series whose samples may depend on each other.
 
     Args:
-        samples: in the order of measuring.
-        confidence: 0.95 holds the true median in 95 of 100 runs.
+        samples: in the order of measurement.
+        confidence: probability that the interval contains the true median.
 
     Raises:
         ValueError: there are no samples.
     """
     ordered = sorted(samples)
-    reach = _half_width(samples, quantile(ordered, 0.5), confidence)
-    return quantile(ordered, max(0.0, 0.5 - reach)), quantile(ordered, min(1.0, 0.5 + reach))
+    half_width = _half_width(samples, quantile(ordered, 0.5), confidence)
+    return quantile(ordered, max(0.0, 0.5 - half_width)), quantile(ordered, min(1.0, 0.5 + half_width))
 
 
 def effective_samples(samples: Sequence[float]) -> float:
-    """How many independent samples would tell the median as surely as these."""
+    """Effective sample size: the number of independent samples with the same standard error of the median."""
     n = len(samples)
     if n < MIN_SAMPLES:
         return float(n)
@@ -103,17 +62,17 @@ def effective_samples(samples: Sequence[float]) -> float:
 
 
 def _half_width(samples: Sequence[float], median: float, confidence: float) -> float:
-    """How far from the middle, as a share of the ranks, the interval goes."""
+    """Half width of the interval of the median, in ranks, as a fraction of all of them."""
     n = len(samples)
     if n < MIN_SAMPLES:
         return 0.5
     share = (1 + confidence) / 2
     independent = NormalDist().inv_cdf(share) * 0.5 / math.sqrt(n)
-    # + 1/n: the ranks are steps, and a median of few samples lies between two of them.
-    reach = max(independent, student_t(share, _batches(n) - 1) * _rank_error(samples, median)) + 1 / n
-    # A run that wandered so far that any sample could be the median still says where 95 % of them were; its outliers
-    # are not where the median is.
-    return min(reach, confidence / 2) if n >= 2 * BATCHES else reach
+    # + 1/n: ranks are discrete, and the median of few samples lies between two of them.
+    half_width = max(independent, student_t(share, _batches(n) - 1) * _rank_error(samples, median)) + 1 / n
+    # With drift as large as the spread any sample could be the median, except for outliers: the interval is then that
+    # of 95% of the samples.
+    return min(half_width, confidence / 2) if n >= 2 * BATCHES else half_width
 
 
 def _batches(n: int) -> int:
@@ -121,10 +80,10 @@ def _batches(n: int) -> int:
 
 
 def _rank_error(samples: Sequence[float], median: float) -> float:
-    """Standard error of the share of samples below the median, from its spread over the batches.
+    """Standard error of the fraction of samples below the median, from its spread over the batches.
 
-    Where neighbouring batches still depend on each other, their spread understates it; it is then widened as for a
-    first-order autoregressive series of batches, by √((1 + r) / (1 - r)).
+    Correlation between neighbouring batches is corrected for as in a first-order autoregressive series with lag-1
+    autocorrelation r: the error is multiplied by √((1 + r) / (1 - r)).
     """
     n = len(samples)
     count = _batches(n)
@@ -134,26 +93,27 @@ def _rank_error(samples: Sequence[float], median: float) -> float:
     error = stdev(shares) / math.sqrt(count)
     if not error:
         return 0.0
-    middle = fmean(shares)
-    spread = sum((share - middle) ** 2 for share in shares)
-    lag = sum((one - middle) * (other - middle) for one, other in pairwise(shares)) / spread
-    # Independent batches have -1/count on average, because their own mean was taken off.
+    mean = fmean(shares)
+    variation = sum((share - mean) ** 2 for share in shares)
+    lag = sum((share - mean) * (following - mean) for share, following in pairwise(shares)) / variation
+    # Its expected value for independent batches is -1/count, because their own mean was subtracted.
     lag = min(max(lag + 1 / count, 0.0), MAX_BATCH_AUTOCORRELATION)
     return error * math.sqrt((1 + lag) / (1 - lag))
 
 
 def autocorrelation(samples: Sequence[float]) -> float | None:
-    """Of successive samples (lag 1), of their ranks, so that an outlier does not hide it; None for too few."""
+    """Lag-1 autocorrelation of the ranks, which outliers do not hide; None for too few or equal samples."""
     n = len(samples)
     if n < 3 or min(samples) == max(samples):
         return None
     ranks = _ranks(samples)
-    middle = (n - 1) / 2
-    spread = sum((rank - middle) ** 2 for rank in ranks)
-    return sum((a - middle) * (b - middle) for a, b in pairwise(ranks)) / spread
+    mean = (n - 1) / 2
+    variation = sum((rank - mean) ** 2 for rank in ranks)
+    return sum((a - mean) * (b - mean) for a, b in pairwise(ranks)) / variation
 
 
 def _ranks(samples: Sequence[float]) -> list[float]:
+    """Rank of each sample, from 0; equal samples share their mean rank."""
     order = sorted(range(len(samples)), key=samples.__getitem__)
     ranks = [0.0] * len(samples)
     start = 0
@@ -161,23 +121,23 @@ def _ranks(samples: Sequence[float]) -> list[float]:
         end = start
         while end < len(order) and samples[order[end]] == samples[order[start]]:
             end += 1
-        for place in order[start:end]:
-            ranks[place] = (start + end - 1) / 2
+        for index in order[start:end]:
+            ranks[index] = (start + end - 1) / 2
         start = end
     return ranks
 
 
 def min_samples_for_percentile(share: float) -> int:
-    """Samples that a percentile needs: so many that two of them lie beyond it in 99 of 100 runs.
+    """The smallest number of samples of which at least two lie beyond a percentile with 99% probability.
 
-    64 for the 90th, 130 for the 95th, 662 for the 99th, as MLPerf's load generator asks
+    64 for the 90th, 130 for the 95th, 662 for the 99th, as MLPerf's load generator requires
     (github.com/mlcommons/inference, loadgen/early_stopping.cc).
 
     Raises:
-        ValueError: the share is not below 1.
+        ValueError: the share is negative, or not below 1.
     """
     if not 0 <= share < 1:
-        raise ValueError("a percentile that samples can support lies between 0 and 1")
+        raise ValueError("a percentile needs a share from 0 to below 1")
     beyond = 1 - share
     n = 2
     while (1 - beyond) ** n + n * beyond * (1 - beyond) ** (n - 1) > 0.01:
@@ -185,13 +145,13 @@ def min_samples_for_percentile(share: float) -> int:
     return n
 
 
-_NEEDED = {share: min_samples_for_percentile(share) for share in (0.9, 0.95, 0.99)}
+_MIN_SAMPLES_FOR = {share: min_samples_for_percentile(share) for share in (0.9, 0.95, 0.99)}
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """A high percentile of a sorted series, or None where too few samples support it."""
-    needed = _NEEDED.get(share) or min_samples_for_percentile(share)
-    return quantile(ordered, share) if len(ordered) >= needed else None
+    """A high percentile of a sorted series; None for too few samples (see `min_samples_for_percentile`)."""
+    required = _MIN_SAMPLES_FOR.get(share) or min_samples_for_percentile(share)
+    return quantile(ordered, share) if len(ordered) >= required else None
 
 
 def outliers(samples: Sequence[float]) -> tuple[int, ...]:
@@ -200,40 +160,40 @@ def outliers(samples: Sequence[float]) -> tuple[int, ...]:
         return ()
     ordered = sorted(samples)
     first, third = quantile(ordered, 0.25), quantile(ordered, 0.75)
-    reach = 3 * (third - first)
-    return tuple(i for i, value in enumerate(samples) if not first - reach <= value <= third + reach)
+    distance = 3 * (third - first)
+    return tuple(i for i, value in enumerate(samples) if not first - distance <= value <= third + distance)
 
 
 def drift(samples: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
-    """How much the median changed from the first third to the last, relative to the first; None if by chance."""
+    """Relative change of the median from the first third to the last; None where their intervals overlap."""
     third = len(samples) // 3
     if third < MIN_SAMPLES:
         return None
     first, last = samples[:third], samples[-third:]
-    low, high = median_interval(first, confidence)
-    low_now, high_now = median_interval(last, confidence)
-    if low <= high_now and low_now <= high:
+    first_low, first_high = median_interval(first, confidence)
+    last_low, last_high = median_interval(last, confidence)
+    if first_low <= last_high and last_low <= first_high:
         return None
-    before = quantile(sorted(first), 0.5)
-    return quantile(sorted(last), 0.5) / before - 1 if before else None
+    first_median = quantile(sorted(first), 0.5)
+    return quantile(sorted(last), 0.5) / first_median - 1 if first_median else None
 
 
 def is_steady(samples: Sequence[float], window: int = 10) -> bool:
-    """Whether the last two windows of a series look alike: then it is warm.
+    """Whether the last two windows of a series agree, which ends the warm-up.
 
-    As pyperf does it (github.com/psf/pyperf, pyperf/_worker.py) the quartiles of two windows are held against each
-    other, and 5 % is no change. Beyond that a change may be half the newer window's interquartile range, which noise
-    of any size reaches; a series that still falls evenly moves by twice that range from window to window.
+    As in pyperf (github.com/psf/pyperf, pyperf/_worker.py) the quartiles of the two windows are compared. They may
+    differ by 5%, or by half the interquartile range of the newer window, so that noise of any size is accepted; a
+    series that falls linearly differs by twice that range.
 
     Args:
-        samples: seconds, in the order of measuring.
+        samples: seconds, in the order of measurement.
         window: samples in each of the two.
 
     Raises:
-        ValueError: a window of fewer than 2.
+        ValueError: the window is below 2.
     """
     if window < 2:
-        raise ValueError("a window needs 2 samples")
+        raise ValueError("a window needs at least 2 samples")
     if len(samples) < 2 * window:
         return False
     older, newer = sorted(samples[-2 * window : -window]), sorted(samples[-window:])
@@ -245,11 +205,11 @@ def is_steady(samples: Sequence[float], window: int = 10) -> bool:
 
 
 def describe(samples: Sequence[float], confidence: float = CONFIDENCE) -> Distribution:
-    """Everything that a series of times says.
+    """All statistics of a series of times.
 
     Args:
-        samples: seconds, in the order of measuring.
-        confidence: of the median's interval.
+        samples: seconds, in the order of measurement.
+        confidence: of the interval of the median.
 
     Raises:
         ValueError: there are no samples.
@@ -273,68 +233,3 @@ def describe(samples: Sequence[float], confidence: float = CONFIDENCE) -> Distri
         outliers=len(outliers(samples)),
         drift=drift(samples, confidence),
     )
-
-
-def paired_ratio(
-    ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float, float]:
-    """The ratio ours / theirs of series that were measured in turn, and its interval.
-
-    What slows both down, slows both of a round down. The order alternates from round to round, and what is called
-    first may be faster or slower for it; so two successive rounds make one figure, the geometric mean of their
-    ratios, in which that cancels. The median of these figures is the ratio.
-
-    Args:
-        ours: seconds, in the order of measuring.
-        theirs: of the same rounds.
-        confidence: of the interval.
-
-    Raises:
-        ValueError: the series differ in length, are empty, or hold a time that is not positive.
-    """
-    if min(ours, default=1.0) <= 0 or min(theirs, default=1.0) <= 0:
-        raise ValueError("a ratio needs times above 0")
-    ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
-    if len(ratios) >= 2 * MIN_SAMPLES:
-        ratios = [math.sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2], strict=False)]
-    low, high = median_interval(ratios, confidence)
-    return quantile(sorted(ratios), 0.5), low, high
-
-
-def independent_ratio(ours: Distribution, theirs: Distribution) -> tuple[float, float, float]:
-    """The ratio of two medians that were measured apart, and its interval.
-
-    By recovery of the variances from both intervals (MOVER: Donner and Zou 2012, "Closed-form confidence intervals
-    for functions of the normal mean and standard deviation", Statistical Methods in Medical Research 21), on
-    logarithms.
-
-    Raises:
-        ValueError: an interval reaches down to a time that is not positive.
-    """
-    if min(ours.ci_low_s, theirs.ci_low_s) <= 0:
-        raise ValueError("a ratio needs times above 0")
-    ratio = ours.median_s / theirs.median_s
-    down = math.hypot(math.log(ours.median_s / ours.ci_low_s), math.log(theirs.ci_high_s / theirs.median_s))
-    up = math.hypot(math.log(ours.ci_high_s / ours.median_s), math.log(theirs.median_s / theirs.ci_low_s))
-    return ratio, ratio * math.exp(-down), ratio * math.exp(up)
-
-
-def verdict(low: float, high: float, band: float) -> str:
-    """What the interval of a ratio says: beyond the band, within it, or neither.
-
-    Two equal networks are called FASTER or SLOWER in fewer than 5 of 100 runs: the interval would have to miss 1 and
-    the band.
-    """
-    if high < 1 - band:
-        return FASTER
-    if low > 1 + band:
-        return SLOWER
-    return SAME if low >= 1 - band and high <= 1 + band else UNCLEAR
-
-
-def knee(rates: Sequence[tuple[int, float]], share: float = 0.9) -> int | None:
-    """The smallest batch that reaches a share of the best rate; None for fewer than two."""
-    if len(rates) < 2:
-        return None
-    best = max(rate for _, rate in rates)
-    return min(batch for batch, rate in rates if rate >= share * best)

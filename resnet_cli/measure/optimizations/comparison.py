@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.estimators import describe, paired_ratio
+from resnet_cli.measure.bench.estimators import describe
+from resnet_cli.measure.bench.ratios import paired_ratio
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.models import random_init
