@@ -1,7 +1,7 @@
 """The result of `bench`. Times are in seconds, rates per second, sizes in bytes.
 
 A ratio is a time over a time: model / reference, so below 1 is faster. A gain is the other way round: 2.0 is twice as
-fast. Every interval is of the confidence that the result names.
+fast. Every interval has the confidence that is stated in the result.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ class LayerTime:
     layer_type: str
     depth: int
     call: int
-    is_leaf: bool  # leaves' shares add up to 1 with what is outside of them
-    time_s: float  # median, measured inside of a whole forward
+    is_leaf: bool  # the shares of all leaves and of other_s add up to 1
+    time_s: float  # median, measured within a whole forward
     ci_low_s: float
     ci_high_s: float
     share: float  # of the instrumented forward
@@ -150,18 +150,18 @@ class LayerTime:
     flops_per_s: float | None
     bytes_moved: int
     bytes_per_s: float | None
-    arithmetic_intensity: float | None  # operations per byte
+    arithmetic_intensity: float | None  # arithmetic operations per byte
     bound: str | None  # "memory" or "compute", by the measured ceilings
 
 
 @dataclass(frozen=True, slots=True)
 class LayerTimes:
-    """The forward, layer by layer."""
+    """The time of a forward by layer."""
 
     batch_size: int
-    forward_s: float  # the whole forward without instruments
-    instrumented_s: float  # the same with a clock at each layer; the layers and what is outside add up to it
-    other_s: float  # of the instrumented forward, in no leaf
+    forward_s: float  # the whole forward without timers
+    instrumented_s: float  # the same with timers; the leaves and other_s add up to it
+    other_s: float  # of the instrumented forward, in no leaf layer
     forwards: int
     layers: tuple[LayerTime, ...]
     stopped: str | None = None  # why no more forwards were measured, as in Timing
@@ -180,23 +180,23 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """A replica per process, all at once; batch size is per process."""
+    """Replicas that run concurrently, one per process; the batch size is per process."""
 
     batch_size: int
     backend: str  # "gloo" or "nccl"
     wrapper: str  # "replicas" or "DistributedDataParallel"
     threads: int  # of each process
     ranks: tuple[Rank, ...]
-    images_per_s: float  # of all together
+    images_per_s: float  # total of all processes
     single_process: Distribution  # one process while the others wait, in the same run
     single_process_images_per_s: float
-    efficiency: float  # images_per_s / (processes x alone_images_per_s)
+    efficiency: float  # images_per_s / (processes x single_process_images_per_s)
     slowest_rank: int  # rank
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the figures depend on beside the network, and may change from run to run."""
+    """State of the machine during the measurement, which may change from run to run."""
 
     mode: str  # "inference" or "train"
     precision: str  # "float32", "float32, convolutions in TF32"
@@ -204,23 +204,23 @@ class Conditions:
     interop_threads: int
     instructions: str | None  # "AVX512", what torch's kernels use
     libraries: tuple[str, ...]  # "oneDNN 3.11", "cuDNN 9.10"
-    background_cpu_load: float | None  # processors that other processes kept busy meanwhile
-    steal_time_share: float | None  # share of the time that the hypervisor gave to others
-    clock_hz: float | None  # median of the GPU while it was measured
-    throttled: tuple[str, ...]  # reasons that were seen
+    background_cpu_load: float | None  # CPU cores that other processes kept busy meanwhile
+    steal_time_share: float | None  # share of the CPU time that the hypervisor gave to other guests
+    clock_hz: float | None  # median clock rate of the GPU during the measurement
+    throttled: tuple[str, ...]  # reasons for throttling that were observed
     duration_s: float  # the whole benchmark
 
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """Latency by batch size, and what else was asked for."""
+    """Latency by batch size, and the optional measurements (None or empty where they were not requested)."""
 
     network: Network
     input: Input  # of the first batch size
     image: Shape  # (C, H, W)
     confidence: float  # of all intervals: 0.95
     ci_width: float  # sampling stops when the interval is narrower than this share of the median
-    max_time_s: float  # or then
+    max_time_s: float  # upper limit for the sampling of a batch size
     seed: int
     timings: tuple[Timing, ...]
     ceiling: Ceiling | None
@@ -229,8 +229,8 @@ class BenchResult:
     layers: LayerTimes | None
     replicas: tuple[Replicas, ...]
     fail_above: float | None  # slowdown against the baseline that is a failure
-    failed: bool  # it is one
-    interrupted: bool  # there would have been more
+    failed: bool  # whether there was such a slowdown
+    interrupted: bool  # Ctrl-C ended it early; what was measured before is kept
     conditions: Conditions
     environment: Environment
     notes: tuple[Note, ...]

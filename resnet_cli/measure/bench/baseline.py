@@ -24,9 +24,9 @@ def check(
     """
     saved = baseline.network
     if saved != network:
-        other = f"of {saved.name}" if saved.name != network.name else "of another variant"
+        difference = f"of {saved.name}" if saved.name != network.name else "of another variant"
         raise ResnetCliError(
-            f"the baseline is {other}, and this is {network.name}",
+            f"the baseline is {difference}, and this is {network.name}",
             "`baseline` compares a network with itself; `against` compares two",
         )
     for what, before, now in (
@@ -95,7 +95,7 @@ def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Ve
 def fails(comparisons: tuple[Versus, ...], fail_above: float | None) -> bool:
     """Whether the whole interval of a slowdown is beyond the limit."""
     return fail_above is not None and any(
-        one.ci_low > 1 + fail_above for one in comparisons if one.method == "baseline"
+        versus.ci_low > 1 + fail_above for versus in comparisons if versus.method == "baseline"
     )
 
 

@@ -48,13 +48,13 @@ class WarmCall:
     notes: tuple[Note, ...]
 
 
-def require_memory(batch_size: int, demand: WorkloadCost, available: int | None) -> None:
+def require_memory(batch_size: int, cost: WorkloadCost, available: int | None) -> None:
     """Raise for a batch that cannot fit, before it runs: Linux kills processes rather than refuse memory.
 
     Raises:
         NotRunError: it needs more than is free.
     """
-    needed = demand.bytes_at(batch_size)
+    needed = cost.bytes_at(batch_size)
     if available is not None and needed > available:
         raise NotRunError(OUT_OF_MEMORY, f"needs {scaled(needed, 'B')}, and {scaled(available, 'B')} are free")
 
@@ -103,7 +103,7 @@ def time_batch(
     clock: Clock,
     limits: Limits,
     *,
-    demand: WorkloadCost,
+    cost: WorkloadCost,
     ceiling: Ceiling | None = None,
     available: int | None = None,
     progress: Progress,
@@ -115,7 +115,7 @@ def time_batch(
         batch_size: images.
         clock: of the device.
         limits: when to stop.
-        demand: its arithmetic and memory.
+        cost: arithmetic and memory of a call.
         ceiling: of this device in this dtype; None: not measured.
         available: bytes that may be allocated; None: unknown.
         progress: called with a line of text between samples.
@@ -124,13 +124,13 @@ def time_batch(
         KeyboardInterrupt: before anything was measured.
     """
     try:
-        require_memory(batch_size, demand, available)
+        require_memory(batch_size, cost, available)
         with workload.running():
             ready = warm_up_batch(workload, batch_size, clock, limits, progress)
             taken = _sample(clock, ready, limits, progress, f"batch {batch_size}: ")
-            return timing(workload, batch_size, clock, ready, taken[0], taken[1], demand, ceiling, limits.confidence)
+            return timing(workload, batch_size, clock, ready, taken[0], taken[1], cost, ceiling, limits.confidence)
     except NotRunError as failure:
-        return not_measured(batch_size, demand, failure)
+        return not_measured(batch_size, cost, failure)
 
 
 def _sample(
@@ -150,7 +150,7 @@ def timing(
     ready: WarmCall,
     samples: Sequence[Sample],
     stopped: str,
-    demand: WorkloadCost,
+    cost: WorkloadCost,
     ceiling: Ceiling | None,
     confidence: float,
 ) -> Timing:
@@ -164,7 +164,7 @@ def timing(
         calls = max(10, min(_MAX_BACK_TO_BACK, int(_BACK_TO_BACK_S / wall.median_s)))
         in_a_row = time_back_to_back(clock, ready.call, calls)
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
-    flops = demand.flops_at(batch_size)
+    flops = cost.flops_at(batch_size)
     rate = flops * images_per_s / batch_size
     peak = clock.peak_memory()
     return Timing(
@@ -187,7 +187,7 @@ def timing(
     )
 
 
-def not_measured(batch_size: int, demand: WorkloadCost, failure: NotRunError) -> Timing:
+def not_measured(batch_size: int, cost: WorkloadCost, failure: NotRunError) -> Timing:
     """The row of a batch that did not run."""
     return Timing(
         batch_size=batch_size,
@@ -199,7 +199,7 @@ def not_measured(batch_size: int, demand: WorkloadCost, failure: NotRunError) ->
         device=None,
         launch_overhead=None,
         images_per_s=None,
-        flops=demand.flops_at(batch_size),
+        flops=cost.flops_at(batch_size),
         flops_per_s=None,
         ceiling_share=None,
         peak_memory_bytes=None,

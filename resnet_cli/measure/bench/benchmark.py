@@ -49,7 +49,7 @@ def bench(
     Args:
         model: the network, with weights, on the CPU; it is moved to the device, and in train mode trained.
         config: what to measure.
-        reference: another network, measured in turn with this one.
+        reference: another network, interleaved with this one.
         baseline: a saved run of the same network.
         fail_above: the slowdown against it that is a failure.
         progress: called with a line of text, between samples.
@@ -167,7 +167,7 @@ class _Run:
                     batch_size,
                     self.backend,
                     config.limits,
-                    demand=cost,
+                    cost=cost,
                     ceiling=self.ceiling,
                     available=available,
                     progress=self.progress,
@@ -180,7 +180,7 @@ class _Run:
                     batch_size,
                     self.backend,
                     config.limits,
-                    demand=cost,
+                    cost=cost,
                     ceiling=self.ceiling,
                     available=available,
                     progress=self.progress,

@@ -1,4 +1,4 @@
-"""The networks of a benchmark, with weights."""
+"""The networks of a benchmark, built with weights."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> ModelUnder
 
     Args:
         model: FILE.py:NAME or package.module:NAME; this runs the user's code.
-        arguments: that the class or function has to take.
-        seed: of its random weights.
+        arguments: keyword arguments of the class or function.
+        seed: of the random weights.
 
     Raises:
-        ResnetCliError: it names no network, or the user's code fails.
+        ResnetCliError: the name does not lead to a network, or the user's code fails.
     """
     with random_init.seeded(seed):
         network, name = load_model(model, given=arguments)
@@ -51,7 +51,7 @@ def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> ModelUnder
 
 
 def give_weights(subject: ModelUnderTest, path: str) -> None:
-    """Load a file of weights into a network, under its own names or, where it is one of ours, torchvision's.
+    """Load a weight file into a network, under its own names or, for a built-in network, torchvision's.
 
     Raises:
         ResnetCliError: the file cannot be read, or does not fit.
@@ -62,22 +62,22 @@ def give_weights(subject: ModelUnderTest, path: str) -> None:
     candidates = {subject.name: names, **({"torchvision": torchvision_keys} if torchvision_keys else {})}
     shapes = {name: tuple(tensor.shape) for name, tensor in subject.model.state_dict().items()}
     fits = {
-        naming: match_keys(state, {other: shapes[name] for name, other in keys.items()})
+        naming: match_keys(state, {key: shapes[name] for name, key in keys.items()})
         for naming, keys in candidates.items()
     }
     for naming, keys in candidates.items():
         if fits[naming].exact:
-            tensors = {name: state[other] for name, other in keys.items() if other in state}
-            subject.model.load_state_dict(tensors, strict=False)  # old files have no counters of batches
+            tensors = {name: state[key] for name, key in keys.items() if key in state}
+            subject.model.load_state_dict(tensors, strict=False)  # files of old versions lack num_batches_tracked
             return
     raise describe_mismatch(path, state, fits)
 
 
 def torchvision(name: str, spec: ModelSpec, seed: int) -> OtherModel:
-    """Torchvision's network: "torchvision" is the one of the spec, with the same weights; else one by its name.
+    """A torchvision model: "torchvision" is the one that equals the spec, with the same weights; else it is a name.
 
     Raises:
-        ResnetCliError: no working torchvision, or none of that name.
+        ResnetCliError: torchvision does not work, or has no such model.
     """
     if name.strip().lower() == "torchvision":
         model = torchvision_models.build_member(spec)

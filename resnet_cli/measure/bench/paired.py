@@ -20,7 +20,7 @@ def interleaved(
     clock: Clock,
     limits: Limits,
     *,
-    demand: WorkloadCost,
+    cost: WorkloadCost,
     ceiling: Ceiling | None = None,
     available: int | None = None,
     progress: Progress,
@@ -31,12 +31,12 @@ def interleaved(
 
     Args:
         model: the network under test.
-        reference: the other one, in the same mode and dtype on the same device.
+        reference: what it is compared with, in the same mode and dtype on the same device.
         names: of both.
         batch_size: images.
         clock: of the device.
         limits: when to stop.
-        demand: of the model; the reference is assumed to be as large.
+        cost: of the model; the reference is assumed to be as large.
         ceiling: of the device.
         available: bytes that may be allocated.
         progress: called with a line of text between two rounds.
@@ -45,20 +45,20 @@ def interleaved(
         KeyboardInterrupt: before anything was measured.
     """
     try:
-        batch_timing.require_memory(batch_size, demand, None if available is None else available // 2)
+        batch_timing.require_memory(batch_size, cost, None if available is None else available // 2)
         with model.running():
             ready = batch_timing.warm_up_batch(model, batch_size, clock, limits, progress)
-            other = batch_timing.warm_up_batch(reference, batch_size, clock, limits, progress)
+            reference_call = batch_timing.warm_up_batch(reference, batch_size, clock, limits, progress)
             try:
-                taken = sample(clock, [ready.call, other.call], limits, progress, f"batch {batch_size}: ")
+                sampled = sample(clock, [ready.call, reference_call.call], limits, progress, f"batch {batch_size}: ")
             except Exception as error:
                 raise batch_timing.as_not_run(error, clock) from error
             row = batch_timing.timing(
-                model, batch_size, clock, ready, taken.series[0], taken.stopped, demand, ceiling, limits.confidence
+                model, batch_size, clock, ready, sampled.series[0], sampled.stopped, cost, ceiling, limits.confidence
             )
     except batch_timing.NotRunError as failure:
-        return batch_timing.not_measured(batch_size, demand, failure), None
-    walls = taken.walls
+        return batch_timing.not_measured(batch_size, cost, failure), None
+    walls = sampled.walls
     ratio, low, high = paired_ratio(walls[0], walls[1], limits.confidence)
     return row, Versus(
         batch_size=batch_size,
@@ -72,6 +72,6 @@ def interleaved(
         ci_high=high,
         margin=limits.ci_width,
         verdict=verdict(low, high, limits.ci_width),
-        stopped=taken.stopped,
-        notes=tuple(note for note in other.notes if note not in ready.notes),
+        stopped=sampled.stopped,
+        notes=tuple(note for note in reference_call.notes if note not in ready.notes),
     )

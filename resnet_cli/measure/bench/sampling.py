@@ -1,4 +1,4 @@
-"""Warm-up until the times have settled, then samples of calls in turn until their confidence interval is narrow."""
+"""Warm-up until the times have stabilised, then interleaved samples until their confidence interval is narrow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHECK_SHARE = 0.05  # … and the checks take no more than this share of the ti
 _CONVERGED_CHECKS = 3  # in a row: one of many intervals is narrow by chance
 _MIN_SAMPLES = 40
 _MIN_CALLS = 3  # of a warm-up
-_WARM_AFTER = 0.2  # seconds of work in which a device that idled raises its clocks
+_WARM_AFTER = 0.2  # seconds of work in which an idle device raises its clock rate
 _MIN_WINDOW, _MAX_WINDOW = 2, 10  # calls
 
 
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Sampled:
-    """Samples of each call, in the order of measuring; sample i of all of them belongs to round i."""
+    """Samples of each call, in the order of measurement; sample i of all of them belongs to round i."""
 
     series: list[list[Sample]]
     stopped: str
@@ -62,7 +62,7 @@ def _silent(text: str) -> None: ...
 
 
 def warm_up(clock: Clock, call: Call, limits: Limits, progress: Progress = _silent, name: str = "") -> WarmUp:
-    """Call until the times have settled, or a quarter of the time is over; the first call may take any time.
+    """Call until the times have stabilised or a quarter of the time is over, not counting the first call.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; nothing was measured yet.
@@ -85,7 +85,7 @@ def warm_up(clock: Clock, call: Call, limits: Limits, progress: Progress = _sile
 
 
 def _window(times: Sequence[float], budget: float) -> int:
-    """Calls to hold against as many before them; fewer where calls are so long that the time would not do for more."""
+    """Calls in each of the two windows that are compared; fewer where calls are long for the time limit."""
     fastest = min(times)
     fit = _MAX_WINDOW if fastest <= 0 else int(min(budget / fastest / 3, _MAX_WINDOW))
     return max(_MIN_WINDOW, fit)
@@ -96,12 +96,12 @@ def sample(
 ) -> Sampled:
     """Samples of calls in turn, each round in the other direction, until every interval is narrow.
 
-    Of one call it is the interval of the median, of several those of the ratios to the first one. Ctrl-C ends it and
-    keeps the whole rounds.
+    The interval is that of the median for one call, and those of the ratios to the first call for several. Ctrl-C
+    ends the sampling; complete rounds are kept.
 
     Args:
         clock: of the device.
-        calls: warm ones.
+        calls: warmed up.
         limits: when to stop.
         progress: called with a line of text between two rounds, never while a sample is taken.
         name: prefix of that text.
@@ -125,8 +125,8 @@ def sample(
                         f"{name}{len(taken[0])} samples, CI {100 * rule.width:.1f}% wide, at most {left:.0f} s left"
                     )
                 this_round = {index: timed(clock, calls[index]) for index in order}
-                for index, one in this_round.items():
-                    taken[index].append(one)
+                for index, new_sample in this_round.items():
+                    taken[index].append(new_sample)
                 order.reverse()
         except KeyboardInterrupt:
             stopped = INTERRUPTED
@@ -171,15 +171,15 @@ class StoppingRule:
 
 
 def _width(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
-    """The widest interval, relative to its middle."""
+    """Width of the widest interval, relative to its median or ratio."""
     walls = [[sample.wall_s for sample in samples] for samples in taken]
     if len(walls) == 1:
         low, high = median_interval(walls[0], confidence)
         middle = quantile(sorted(walls[0]), 0.5)
         return (high - low) / middle if middle else 0.0
     widths = []
-    for other in walls[1:]:
-        ratio, low, high = paired_ratio(other, walls[0], confidence)
+    for compared in walls[1:]:
+        ratio, low, high = paired_ratio(compared, walls[0], confidence)
         widths.append((high - low) / ratio)
     return max(widths)
 

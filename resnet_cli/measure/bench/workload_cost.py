@@ -20,7 +20,7 @@ from resnet_cli.results.summary import Layer
 
 @dataclass(frozen=True, slots=True)
 class WorkloadCost:
-    """Linear in the batch size: a part for each image, and a constant one."""
+    """FLOPs and bytes of a call, linear in the batch size: so much for each image, and a constant."""
 
     macs_per_image: float
     macs: float
@@ -62,10 +62,10 @@ def _at(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, mode: str) ->
     """MACs and bytes at a batch size."""
     passes = ForwardRunner(subject, shape, dtype)
     weights = sum(tensor.nbytes for tensor in (*passes.copy.parameters(), *passes.copy.buffers()))
-    given = passes.make_input(shape).nbytes
+    input_bytes = passes.make_input(shape).nbytes
     if mode != TRAIN:
         trace = passes.inference()
-        return total_macs(trace.operators), weights + given + trace.peak
+        return total_macs(trace.operators), weights + input_bytes + trace.peak
     passes.inference()  # its error for an image that does not fit is clearer than that of training
     step = passes.training(shape[0])
     if isinstance(step, str):
@@ -74,7 +74,7 @@ def _at(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, mode: str) ->
             larger_input(step),
         )
     momentum = sum(parameter.nbytes for parameter in passes.copy.parameters() if parameter.requires_grad)
-    return total_macs(step.operators), weights + given + step.peak + momentum
+    return total_macs(step.operators), weights + input_bytes + step.peak + momentum
 
 
 def layers(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype) -> Layer:

@@ -27,7 +27,7 @@ class ConventionRule:
         key: named after the tool.
         title: in tables.
         unit: "MAC" or "FLOP", whatever the tool calls it.
-        terms: the formula, as symbols of `ops.cost.PARTS` with their coefficients.
+        terms: the formula, as symbols of `ops.cost.TERMS` with their coefficients.
         source: where the count comes from.
         is_measured: whether the tool's own count of a network is known here, because it is run or published.
         note: shown beside the count.

@@ -19,7 +19,7 @@ from resnet_cli.measure.models.model import ModelUnderTest, describe_input
 from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.models.user_errors import frames_of, user_error
-from resnet_cli.measure.ops.cost import PARTS
+from resnet_cli.measure.ops.cost import TERMS
 from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.trace import OperatorCall, Trace
@@ -129,16 +129,16 @@ def _trained(passes: ForwardRunner, step: Trace | str) -> Trace:
 def _parts(operators: Sequence[OperatorCall]) -> tuple[FlopTerm, ...]:
     totals: dict[str, int] = defaultdict(int)
     for op in operators:
-        for symbol, amount in op.counted.parts.items():
+        for symbol, amount in op.counted.terms.items():
             totals[symbol] += amount
-    return tuple(FlopTerm(symbol, meaning, totals.get(symbol, 0)) for symbol, meaning in PARTS.items())
+    return tuple(FlopTerm(symbol, meaning, totals.get(symbol, 0)) for symbol, meaning in TERMS.items())
 
 
 def _contributing_ops(operators: Sequence[OperatorCall]) -> Mapping[str, set[str]]:
     """Titles of the operators that contribute to each term."""
     contributing: dict[str, set[str]] = defaultdict(set)
     for op in operators:
-        for symbol in op.counted.parts:
+        for symbol in op.counted.terms:
             contributing[symbol].add(title(op.op))
     contributing[SAVED_BY_PAPER] = {"conv"}
     return contributing
@@ -146,8 +146,8 @@ def _contributing_ops(operators: Sequence[OperatorCall]) -> Mapping[str, set[str
 
 def _comparisons(operators: Sequence[OperatorCall]) -> float:
     """Comparisons per output of the network's max-pools."""
-    pools = [op.counted for op in operators if "m" in op.counted.parts]
-    outputs = sum(pool.parts["m"] for pool in pools)
+    pools = [op.counted for op in operators if "m" in op.counted.terms]
+    outputs = sum(pool.terms["m"] for pool in pools)
     return sum(pool.operations for pool in pools) / outputs if outputs else 8
 
 
@@ -218,7 +218,7 @@ def _reconciliations(
 def _grouped(training: Trace | None) -> Iterable[Note]:
     """A note where torch's formula for the weight gradient of a grouped convolution ignores the groups."""
     back = [op for op in training.operators if op.backward] if training else []
-    if any(op.counted.part == "C" and (op.tallied or 0) > 2 * op.counted.macs for op in back):
+    if any(op.counted.term == "C" and (op.tallied or 0) > 2 * op.counted.macs for op in back):
         flops, torch_flops = 2 * total_macs(back), sum(op.tallied or 0 for op in back)
         yield Note(
             "note",

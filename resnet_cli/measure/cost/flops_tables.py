@@ -51,7 +51,7 @@ def _operator(name: str, calls: Sequence[OperatorCall], fvcore: int | None) -> O
         name=name,
         phase="backward" if calls[0].backward else "forward",
         calls=len(calls),
-        term=calls[0].counted.part,
+        term=calls[0].counted.term,
         elements=sum(op.output_elements for op in calls),
         macs=total_macs(calls),
         flops=2 * total_macs(calls),

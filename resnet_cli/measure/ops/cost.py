@@ -10,7 +10,7 @@ Conventions, the same in the whole tool:
   values; 5 per element of a softmax (largest, difference, exponential, sum, quotient), 7 per element of a norm whose
   statistics come from the sample itself (mean, difference, square, its sum, quotient, scale, shift).
 
-Every call is also split into *parts*, the quantities that the conventions of other tools are formulas over.
+Every call is also split into *terms*, the quantities that the conventions of other tools are formulas over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from resnet_cli.measure.ops.names import aten, qualified
 
-PARTS: Mapping[str, str] = {
+TERMS: Mapping[str, str] = {
     "C": "multiply-accumulates of convolutions",
     "L": "multiply-accumulates of linear layers and matrix products",
     "b": "bias additions of linear layers",
@@ -44,12 +44,12 @@ PARTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class OpCost:
-    """What one call costs. `part` is the symbol that the operator is known by, None where none fits."""
+    """What one call costs. `term` is the symbol that the operator is known by, None where none fits."""
 
     macs: int = 0
     operations: int = 0
-    part: str | None = None
-    parts: Mapping[str, int] = field(default_factory=dict)
+    term: str | None = None
+    terms: Mapping[str, int] = field(default_factory=dict)
     counted: bool = True
 
 
@@ -72,8 +72,8 @@ def _convolution(args: Sequence[Any], out: Any) -> OpCost:
     positions = prod(x.shape[2:]) if transposed else prod(_first(out).shape[2:])
     macs = x.shape[0] * positions * weight.numel()
     additions = _first(out).numel() if bias is not None else 0
-    parts = {"C": macs, "k": additions} if additions else {"C": macs}
-    return OpCost(macs, 2 * macs + additions, "C", parts)
+    terms = {"C": macs, "k": additions} if additions else {"C": macs}
+    return OpCost(macs, 2 * macs + additions, "C", terms)
 
 
 def _convolution_backward(args: Sequence[Any], out: Any) -> OpCost:
@@ -124,8 +124,8 @@ def _add(args: Sequence[Any], out: Any) -> OpCost:
     elements = _first(out).numel()
     # A residual addition joins two activations of one shape; a constant or a broadcast vector is something else.
     residual = isinstance(args[1], Tensor) and args[1].shape == args[0].shape
-    part = "A" if residual else "E"
-    return OpCost(0, elements, part, {part: elements})
+    term = "A" if residual else "E"
+    return OpCost(0, elements, term, {term: elements})
 
 
 def _max_pool(args: Sequence[Any], out: Any) -> OpCost:

@@ -1,8 +1,8 @@
-"""What a device reaches at best, as measured: the roof that a network's rate is held against.
+"""Measured peak FLOP/s and memory bandwidth of a device, the ceilings of the roofline model.
 
-A rate that is looked up is that of another clock, another number of threads, another library. Here several kernels
-run in the network's dtype on its device, and the fastest is the ceiling: no single one is fastest everywhere (on one
-processor the BLAS library reaches half of what the convolutions do).
+Published peaks assume another clock rate, number of threads or library. Here several kernels run in the network's
+dtype on its device, and the fastest is the ceiling: no single kernel is fastest everywhere (on some CPUs the BLAS
+library reaches half the rate of the convolutions).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.results.bench import Ceiling, Kernel
 
-_LONG_S = 1.0  # what takes so long is no ceiling
-_PATIENCE = 2  # times the seconds that were asked for are there for first calls
+_LONG_S = 1.0  # a call that takes longer is not repeated
+_FIRST_CALLS = 2  # time limit for first calls, as a multiple of the requested seconds
 _BANDWIDTH_SHARE = 0.25  # of the time
 
 
 def measure_ceiling(
     device: torch.device, dtype: torch.dtype, clock: Clock, *, seconds: float = 2.0, progress: Progress
 ) -> Ceiling | None:
-    """The best of several kernels.
+    """Measure the peak rates with several kernels.
 
     Args:
-        device: where.
-        dtype: of the numbers.
+        device: to measure.
+        dtype: of the tensors.
         clock: of the device.
-        seconds: for all kernels; their first calls, which find the algorithms, come on top.
+        seconds: for all kernels, without their first calls, in which algorithms are selected.
         progress: called with a line of text between two kernels.
 
     Returns:
@@ -42,7 +42,7 @@ def measure_ceiling(
     """
     backend = device_backend(device)
     accelerator = backend.is_accelerator
-    with torch.inference_mode(), silenced():  # of what a dtype or a layout is not made for
+    with torch.inference_mode(), silenced():  # warnings about unsupported dtypes and layouts
         compute = fastest(
             list(arithmetic(device, dtype, accelerator=accelerator)), clock, (1 - _BANDWIDTH_SHARE) * seconds, progress
         )
@@ -62,7 +62,7 @@ def measure_ceiling(
 
 
 @dataclass(slots=True, eq=False)
-class _Tried:
+class _TimedKernel:
     candidate: Candidate
     call: Callable[[], object]
     best_s: float
@@ -73,60 +73,60 @@ class _Tried:
 
 
 def fastest(candidates: Sequence[Candidate], clock: Clock, seconds: float, progress: Progress) -> list[Kernel]:
-    """The rate of each kernel at its best, the fastest first.
+    """The best rate of each kernel, in descending order.
 
-    By successive halving (Karnin, Koren and Somekh 2013, "Almost optimal exploration in multi-armed bandits"): in
-    each round the kernels that are left share the same time, and the better half of them stays.
+    By successive halving (Karnin, Koren and Somekh 2013, "Almost optimal exploration in multi-armed bandits"): the
+    remaining kernels share the time of each round, and the faster half of them goes on to the next.
 
     Args:
-        candidates: what to try; one that would take longer than is left for first calls, at the rate of the one
-            before it, stays untried.
+        candidates: kernels; one whose first call would exceed the time limit, at the rate of the candidate before it,
+            is skipped.
         clock: of the device.
-        seconds: for the rounds; the first call of each kernel, which finds its algorithm, comes on top.
+        seconds: for the rounds, without the first call of each kernel, in which its algorithm is selected.
         progress: called with a line of text before each first call.
     """
     begin = clock.now()
-    tried: list[_Tried] = []
+    tried: list[_TimedKernel] = []
     for candidate in candidates:
-        if tried and clock.now() - begin + candidate.work / tried[-1].rate > _PATIENCE * seconds:
+        if tried and clock.now() - begin + candidate.work / tried[-1].rate > _FIRST_CALLS * seconds:
             continue
         progress(f"the ceiling: {candidate.name}")
-        with _refusals(clock):
+        with _skip_failures(clock):
             call = candidate.make()
             if (first := _seconds(clock, call)) > 0:
-                tried.append(_Tried(candidate, call, first))
+                tried.append(_TimedKernel(candidate, call, first))
     left = tried
     rounds = max(1, len(tried).bit_length() - 1)
     for _ in range(rounds):
-        well = []
-        for one in left:
-            with _refusals(clock):
-                _repeat(one, clock, seconds / rounds / len(left))
-                well.append(one)
-        tried = [one for one in tried if one not in left or one in well]
-        left = sorted(well, key=lambda one: -one.rate)[: (len(well) + 1) // 2]
-    return sorted((Kernel(one.candidate.name, one.rate) for one in tried), key=lambda kernel: -kernel.rate)
+        succeeded = []
+        for kernel in left:
+            with _skip_failures(clock):
+                _repeat(kernel, clock, seconds / rounds / len(left))
+                succeeded.append(kernel)
+        tried = [kernel for kernel in tried if kernel not in left or kernel in succeeded]
+        left = sorted(succeeded, key=lambda kernel: -kernel.rate)[: (len(succeeded) + 1) // 2]
+    return sorted((Kernel(kernel.candidate.name, kernel.rate) for kernel in tried), key=lambda kernel: -kernel.rate)
 
 
-def _repeat(one: _Tried, clock: Clock, seconds: float) -> None:
-    """Call a kernel until its time is over; it keeps its best time. A very slow one is not called again."""
+def _repeat(kernel: _TimedKernel, clock: Clock, seconds: float) -> None:
+    """Call a kernel until its time is over and keep its best time. A very slow kernel is not called again."""
     begin = clock.now()
-    while one.best_s < _LONG_S:
-        one.best_s = min(one.best_s, _seconds(clock, one.call) or one.best_s)
+    while kernel.best_s < _LONG_S:
+        kernel.best_s = min(kernel.best_s, _seconds(clock, kernel.call) or kernel.best_s)
         if clock.now() - begin >= seconds:
             return
 
 
 def _seconds(clock: Clock, call: Callable[[], object]) -> float:
-    """Of the device's own clock where it has one: the way there and back is no part of a rate."""
-    one = timed(clock, call)
-    return one.device_s or one.wall_s
+    """Time of a call, by the device's own clock where it has one: launch and synchronization are not included."""
+    sample = timed(clock, call)
+    return sample.device_s or sample.wall_s
 
 
 @contextlib.contextmanager
-def _refusals(clock: Clock) -> Iterator[None]:
-    """A kernel that the device, the dtype or the memory refuses is left out."""
+def _skip_failures(clock: Clock) -> Iterator[None]:
+    """Leave out a kernel that fails: unsupported by the device, or for lack of memory."""
     try:
         yield
-    except Exception:  # torch has a dozen kinds of them
+    except Exception:  # torch raises about a dozen types
         clock.empty_cache()

@@ -24,7 +24,7 @@ from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, out
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 LIMITS = Limits(max_time_s=5.0, min_time_s=0.5)
-DEMAND = WorkloadCost(macs_per_image=10**9, macs=0, bytes_per_image=10**6, bytes=10**7)
+COST = WorkloadCost(macs_per_image=10**9, macs=0, bytes_per_image=10**6, bytes=10**7)
 CEILING = Ceiling(flops_per_s=4e11, bytes_per_s=1e10, compute=(), bandwidth=())
 
 
@@ -50,7 +50,7 @@ def workload(calls: Callable[[int], Callable[[], object]], device: str = "cpu") 
 
 
 def row(clock: SimulatedClock, work: Workload, batch_size: int = 4, **options: Any) -> Timing:
-    return time_batch(work, batch_size, clock, LIMITS, demand=DEMAND, progress=silent, **options)
+    return time_batch(work, batch_size, clock, LIMITS, cost=COST, progress=silent, **options)
 
 
 def test_a_call_on_a_processor() -> None:
@@ -106,7 +106,7 @@ def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
     clock = SimulatedClock()
     call = steps(clock, seconds, output=torch.ones(1))
     limits = Limits(max_time_s=100 * seconds, min_time_s=0.0)
-    found = time_batch(workload(lambda _: call, "cuda"), 4, clock, limits, demand=DEMAND, progress=silent)
+    found = time_batch(workload(lambda _: call, "cuda"), 4, clock, limits, cost=COST, progress=silent)
     assert found.warm_up is not None
     assert found.wall is not None
     # One more call looks at the output.
@@ -190,7 +190,7 @@ def compared(clock: SimulatedClock, ours: Any, theirs: Any, **options: Any) -> t
         4,
         clock,
         Limits(max_time_s=60.0, min_time_s=2.0),
-        demand=DEMAND,
+        cost=COST,
         progress=silent,
         **options,
     )
@@ -226,7 +226,7 @@ def test_both_must_fit_together() -> None:
 
 def test_half_of_the_memory_is_for_each() -> None:
     clock = SimulatedClock(queued=False)
-    needed = DEMAND.bytes + 4 * DEMAND.bytes_per_image
+    needed = COST.bytes + 4 * COST.bytes_per_image
     calls = [steps(clock, 0.01, output=torch.ones(1)) for _ in range(2)]
     assert compared(clock, *calls, available=2 * needed)[1] is not None
     assert compared(clock, *calls, available=2 * needed - 2)[1] is None

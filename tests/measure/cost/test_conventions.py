@@ -33,7 +33,7 @@ CONVOLUTIONS = (
     + ELEMENTS[64] * 9 * 64
     + sum(ELEMENTS[channels] * 9 * channels // 2 + ELEMENTS[channels] * channels // 2 for channels, _ in STAGES[1:])
 )
-PARTS = {
+TERMS = {
     "C": CONVOLUTIONS,
     "L": 512 * 1000,
     "b": 1000,
@@ -74,14 +74,14 @@ def terms(key: str) -> Terms:
 
 @pytest.mark.parametrize("key", SAID)
 def test_each_formula_gives_what_its_tool_said(key: str) -> None:
-    assert value(terms(key), PARTS) == SAID[key]
+    assert value(terms(key), TERMS) == SAID[key]
 
 
 def test_every_coefficient_counts() -> None:
     """Parts that this network has none of: biases of convolutions, other operations, what the paper saves."""
-    more = PARTS | {"k": 7, "E": 11, "S": 13, "P": 0}
+    more = TERMS | {"k": 7, "E": 11, "S": 13, "P": 0}
     grown = {
-        key: value(rule.terms, more) - value(rule.terms, PARTS)
+        key: value(rule.terms, more) - value(rule.terms, TERMS)
         for key, rule in ((rule.key, rule) for rule in CONVENTIONS)
     }
     assert {key: by for key, by in grown.items() if by} == {
@@ -91,7 +91,7 @@ def test_every_coefficient_counts() -> None:
         "deepspeed": 7,
         "paper": -13,
     }
-    assert value(conventions_for(3)[1].terms, PARTS) == SAID["resnet-cli-ops"] - 5 * 200_704
+    assert value(conventions_for(3)[1].terms, TERMS) == SAID["resnet-cli-ops"] - 5 * 200_704
 
 
 def test_a_unit_is_that_of_the_formula() -> None:
@@ -144,9 +144,9 @@ def test_a_published_figure_is_rounded_or_cut(said: int, verdict: str, is_cut: b
 
 
 def test_a_walk_names_what_is_counted_differently() -> None:
-    figures = {key: apply(rule, PARTS, None) for key, rule in ((rule.key, rule) for rule in CONVENTIONS)}
-    parts = tuple(FlopTerm(symbol, f"meaning of {symbol}", count) for symbol, count in PARTS.items())
-    way = reconcile(figures["torchvision"], figures["fvcore"], parts, {"B": ["b", "a"], "G": ["pool"]})
+    figures = {key: apply(rule, TERMS, None) for key, rule in ((rule.key, rule) for rule in CONVENTIONS)}
+    counted_terms = tuple(FlopTerm(symbol, f"meaning of {symbol}", count) for symbol, count in TERMS.items())
+    way = reconcile(figures["torchvision"], figures["fvcore"], counted_terms, {"B": ["b", "a"], "G": ["pool"]})
     assert (way.start, way.end, way.start_value, way.end_value) == (
         *("torchvision", "fvcore"),
         *(SAID["torchvision"], SAID["fvcore"]),
@@ -155,20 +155,20 @@ def test_a_walk_names_what_is_counted_differently() -> None:
         ("B", ("a", "b"), 2 * 2_483_712),
         ("G", ("pool",), 25_088),
     ]
-    back = reconcile(figures["fvcore"], figures["torchvision"], parts, {})
+    back = reconcile(figures["fvcore"], figures["torchvision"], counted_terms, {})
     assert [step.difference for step in back.steps] == [-2 * 2_483_712, -25_088]
-    assert reconcile(figures["torchvision"], figures["resnet-cli"], parts, {}).steps == ()
+    assert reconcile(figures["torchvision"], figures["resnet-cli"], counted_terms, {}).steps == ()
 
 
 def test_a_walk_starts_where_the_tool_stood_and_not_at_a_rounded_figure() -> None:
-    parts = (FlopTerm("C", "c", 900), FlopTerm("L", "l", 100))
+    counted_terms = (FlopTerm("C", "c", 900), FlopTerm("L", "l", 100))
     exact, odd = applied(Figure(1000)), applied(Figure(993))
     rounded = applied(Figure(1004, rounding=10))
-    assert reconcile(exact, rounded, parts, {}).end_value == 1000
-    (step,) = reconcile(exact, odd, parts, {}).steps
+    assert reconcile(exact, rounded, counted_terms, {}).end_value == 1000
+    (step,) = reconcile(exact, odd, counted_terms, {}).steps
     assert (step.symbol, step.difference, step.value) == (UNEXPLAINED, -7, 7)
     assert (step.from_coefficient, step.to_coefficient) == (0.0, -1.0)
-    (step,) = reconcile(odd, exact, parts, {}).steps
+    (step,) = reconcile(odd, exact, counted_terms, {}).steps
     assert (step.from_coefficient, step.to_coefficient) == (0.0, 1.0)
     assert (step.symbol, step.difference, step.value) == (UNEXPLAINED, 7, 7)
 

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_cli.measure.ops.cost import PARTS, OpCost, in_place, op_cost
+from resnet_cli.measure.ops.cost import TERMS, OpCost, in_place, op_cost
 from resnet_cli.measure.ops.names import qualified, short
 
 
@@ -101,7 +101,7 @@ def test_matrix_products_are_torchs() -> None:
         ((_, cost),) = [(name, cost) for name, cost in counted(call).seen if cost.macs]
         assert 2 * cost.macs == torchs(call)
         assert cost.operations == 2 * cost.macs + additions
-        assert cost.parts.get("b", 0) == additions
+        assert cost.terms.get("b", 0) == additions
 
 
 def test_attention_costs_its_two_products_whatever_kernel_runs() -> None:
@@ -131,7 +131,7 @@ def test_bias_of_a_convolution_is_an_addition_per_output() -> None:
     outputs = 2 * 6 * 7 * 5
     assert cost.macs == outputs * 4 * 9
     assert cost.operations == 2 * cost.macs + outputs
-    assert cost.parts == {"C": cost.macs, "k": outputs}
+    assert cost.terms == {"C": cost.macs, "k": outputs}
 
 
 N = X.numel()
@@ -157,7 +157,7 @@ ELEMENTWISE: dict[str, tuple[Callable[[], Any], int, dict[str, int]]] = {
     "max-pool": (lambda: F.max_pool2d(X, 3, 2), 8 * POOLED, {"M": N, "m": POOLED}),
     "oblong max-pool": (lambda: F.max_pool2d(X, (3, 1), (2, 2)), 2 * 2 * 4 * 4 * 4, {"M": N, "m": 2 * 4 * 4 * 4}),
     "average pool": (lambda: F.adaptive_avg_pool2d(X, 1), N, {"G": N, "g": 8}),
-    "average pool of parts": (lambda: F.adaptive_avg_pool2d(X, 3), N, {"G": N, "g": 72}),
+    "average pool of terms": (lambda: F.adaptive_avg_pool2d(X, 3), N, {"G": N, "g": 72}),
     "average by mean": (lambda: X.mean((2, 3)), N, {"G": N, "g": 8}),
     "batch norm": (lambda: nn.BatchNorm2d(4).eval()(X), 2 * N, {"B": N, "P": 2 * 8}),
     "batch norm, training": (lambda: nn.BatchNorm2d(4)(X), 2 * N, {"B": N, "P": 2 * 8}),
@@ -167,14 +167,14 @@ ELEMENTWISE: dict[str, tuple[Callable[[], Any], int, dict[str, int]]] = {
 
 @pytest.mark.parametrize("case", ELEMENTWISE)
 def test_operations_by_hand(case: str) -> None:
-    call, operations, parts = ELEMENTWISE[case]
+    call, operations, terms = ELEMENTWISE[case]
     with torch.no_grad():
         costs = [cost for _, cost in counted(call).seen if cost.operations]
-    (cost,) = [cost for cost in costs if cost.parts.keys() == parts.keys()]
-    assert (cost.macs, cost.operations, dict(cost.parts)) == (0, operations, parts)
+    (cost,) = [cost for cost in costs if cost.terms.keys() == terms.keys()]
+    assert (cost.macs, cost.operations, dict(cost.terms)) == (0, operations, terms)
     assert cost.counted
-    assert cost.part in parts
-    assert parts.keys() <= PARTS.keys()
+    assert cost.term in terms
+    assert terms.keys() <= TERMS.keys()
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ def test_a_convolution_without_bias_is_multiply_accumulates_alone() -> None:
     rest = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
     macs = 2 * 8 * 8 * 4 * 3 * 9
     plain = cost(torch.ops.aten.convolution.default, x, weight, None, *rest)
-    assert (plain.macs, plain.operations, plain.parts) == (macs, 2 * macs, {"C": macs})
+    assert (plain.macs, plain.operations, plain.terms) == (macs, 2 * macs, {"C": macs})
     biased = cost(torch.ops.aten.convolution.default, x, weight, torch.ones(4), *rest)
     additions = 2 * 4 * 8 * 8
-    assert (biased.macs, biased.operations, biased.parts) == (macs, 2 * macs + additions, {"C": macs, "k": additions})
+    assert (biased.macs, biased.operations, biased.terms) == (macs, 2 * macs + additions, {"C": macs, "k": additions})
 
 
 def test_the_backward_of_a_convolution_is_two_of_the_same_size() -> None:
@@ -242,7 +242,7 @@ def test_the_backward_of_a_convolution_is_two_of_the_same_size() -> None:
     rest = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
     both = cost(torch.ops.aten.convolution_backward.default, grad, x, weight, None, *rest, [True, True, False])
     macs = 2 * 2 * 8 * 8 * 4 * 3 * 9
-    assert (both.macs, both.operations, both.parts) == (macs, 2 * macs, {"C": macs})
+    assert (both.macs, both.operations, both.terms) == (macs, 2 * macs, {"C": macs})
     biased = cost(torch.ops.aten.convolution_backward.default, grad, x, weight, [4], *rest, [True, True, True])
     assert biased.macs == macs
     assert biased.operations > 2 * macs
