@@ -12,30 +12,21 @@ import typer
 
 import resnet_cli
 from resnet_cli import signals
-from resnet_cli.commands import bench, compare, convert, doctor, flops, report, summary
-from resnet_cli.commands.options.grouped_help import GroupedCommand
+from resnet_cli.commands import COMMANDS, CommandGroup, load_command
 from resnet_cli.errors import ExitCode, ResnetCliError
 from resnet_cli.files import drop_unwritten
 from resnet_cli.formatting import printable
 
 app = typer.Typer(
     name="resnet-cli",
+    cls=CommandGroup,
     help="Inspect, verify and benchmark ResNets: layer summaries, FLOPs, parity with torchvision, latency.",
     invoke_without_command=True,
     rich_markup_mode=None,  # text from outside must not be read as markup
     pretty_exceptions_enable=False,
 )
-# A command is a module of `commands` and a row here. It imports its measurement when it runs.
-for _command, _epilog in (
-    (summary.summary, summary.EPILOG),
-    (flops.flops, flops.EPILOG),
-    (compare.compare_torchvision, compare.EPILOG),
-    (bench.bench, bench.EPILOG),
-    (convert.convert, convert.EPILOG),
-    (report.report, report.EPILOG),
-    (doctor.doctor, doctor.EPILOG),
-):
-    app.command(cls=GroupedCommand, epilog=_epilog)(_command)
+for _name, _row in COMMANDS.items():
+    app.command(_name, help=_row.help)(lambda: None)  # the group imports the command itself when it is named
 
 
 def _print_version(is_asked: bool) -> None:
@@ -137,9 +128,8 @@ def _with_option_names(text: str) -> str:
 
 def _option_names() -> dict[str, str]:
     """Parameter name → option, of all commands: the same parameter is the same option everywhere."""
-    commands = vars(typer.main.get_command(app))["commands"].values()
     options = {"sections": "--show", "initialization": "--initialization"}
-    for command in commands:
-        for parameter in command.params:
+    for command in COMMANDS:
+        for parameter in load_command(command).params:
             options[parameter.name] = next((name for name in parameter.opts if name.startswith("--")), parameter.name)
     return options

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from resnet_cli import __version__, cli
-from resnet_cli.cli import app, main
+from resnet_cli.cli import main
+from resnet_cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [str(command.callback.__name__).replace("_", "-") for command in app.registered_commands if command.callback]
 
 
 def test_cuda_without_cuda_is_an_error_that_says_why(
@@ -72,7 +72,8 @@ def test_nothing_is_written_on_failure(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
-    assert all(command in capsys.readouterr().out for command in COMMANDS[:1])
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
 
 
 def test_a_bug_is_no_failed_check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import typer
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from resnet_cli.cli import app
+from resnet_cli.commands import COMMANDS, load_command
 from tests.fuzz.runner import CASES, OK, check, fuzzed, snapshot
 from tests.helpers.cli_examples import make_file, stop_before_measuring
 
-COMMANDS: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
 STATE = {"conv1.weight": torch.arange(24.0).reshape(4, 6), "bn1.running_var": torch.ones(4)}
 FILES = ("my_resnet.py", "summary.json", "bench.json", "before.json", "weights.pth", "weights.safetensors", "map.toml")
 HOSTILE = (
@@ -36,7 +33,7 @@ def tokens(command: str) -> st.SearchStrategy[list[str]]:
     """An option of a command with a value, a flag, or an argument."""
     values = st.one_of(st.sampled_from(SOUND), st.sampled_from(SOUND), st.sampled_from(HOSTILE), st.text(max_size=20))
     choices: list[st.SearchStrategy[list[str]]] = [values.map(lambda value: [value])]
-    for parameter in COMMANDS[command].params:
+    for parameter in load_command(command).params:
         names = [name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-")]
         for name in names:
             is_flag = getattr(parameter, "is_flag", False)

@@ -21,7 +21,10 @@ class GroupedCommand(TyperCommand):
                 panel = getattr(parameter, "rich_help_panel", None) or "Options"
                 is_argument = parameter.param_type_name == "argument"
                 name = str(getattr(parameter, "metavar", None) or record[0]) if is_argument else record[0]
-                panels.setdefault(panel, []).append((name, record[1]))
+                default = getattr(parameter, "show_default", None)
+                # Typer puts a default that is given in words in parentheses.
+                text = record[1].replace(f"({default})", default) if isinstance(default, str) else record[1]
+                panels.setdefault(panel, []).append((name, text))
         for panel, records in panels.items():
             with formatter.section(panel):
                 formatter.write_dl(records)
