@@ -48,19 +48,19 @@ class Compared:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: str) -> None:
         self.outcomes = iter(outcomes)
         self.asked: list[tuple[Any, ...]] = []
-        self.heard = self.given_back = 0
+        self.acknowledged = self.trimmed = 0
         names = ("resnet18", "resnet34", "resnet50")
         monkeypatch.setattr(all_architectures, "ARCHITECTURES", {name: ARCHITECTURES[name] for name in names})
-        monkeypatch.setattr(all_architectures, "model_pair", self.contenders)
+        monkeypatch.setattr(all_architectures, "model_pair", self.model_pair)
         monkeypatch.setattr(all_architectures, "compare", self.compare)
-        monkeypatch.setattr(all_architectures, "give_back", self.give_back)
+        monkeypatch.setattr(all_architectures, "trim_malloc", self.trim_malloc)
         monkeypatch.setattr("resnet_cli.measure.models.torchvision_models.version", lambda: "0")
-        monkeypatch.setattr("resnet_cli.signals.acknowledge", self.hear)
+        monkeypatch.setattr("resnet_cli.signals.acknowledge", self.acknowledge)
 
-    def contenders(self, spec: ModelSpec, seed: int) -> Any:
+    def model_pair(self, spec: ModelSpec, seed: int) -> Any:
         model = nn.Linear(3, spec.num_classes)
         return SimpleNamespace(
-            ours=ModelUnderTest(model, spec.name, spec), theirs=ModelUnderTest(model, "theirs"), seed=seed
+            model=ModelUnderTest(model, spec.name, spec), reference=ModelUnderTest(model, "reference"), seed=seed
         )
 
     def compare(self, ours: ModelUnderTest, theirs: ModelUnderTest, question: ParityConfig, *, progress: Any) -> Any:
@@ -71,11 +71,11 @@ class Compared:
             raise KeyboardInterrupt
         return replace(parity.stride(), same=outcome == "same", interrupted=outcome == "interrupted inside")
 
-    def give_back(self, model: nn.Module) -> None:
-        self.given_back += 1
+    def trim_malloc(self, model: nn.Module) -> None:
+        self.trimmed += 1
 
-    def hear(self) -> None:
-        self.heard += 1
+    def acknowledge(self) -> None:
+        self.acknowledged += 1
 
 
 def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_one_that_differs_makes_the_family_differ(monkeypatch: pytest.MonkeyPatc
     assert (result.same, result.interrupted, result.reference_version) == (False, False, "0")
     # Nobody needs our network any more, so it is not copied; and what the last pair had is given back.
     assert compared.asked == [(name, False, 5) for name in ("resnet18", "resnet34", "resnet50")]
-    assert compared.given_back == 3
+    assert compared.trimmed == 3
     assert [one.parameters for one in result.architectures] == [4 * 7] * 3
     assert told[:2] == ["resnet18: building both networks", "resnet18: checking"]
 
@@ -98,11 +98,11 @@ def test_an_interruption_keeps_the_members_that_are_whole(how: str, monkeypatch:
     compared = Compared(monkeypatch, "same", how)
     result = all_architectures.compare_all_architectures(SMALL)
     assert [one.name for one in result.architectures] == ["resnet18"]
-    assert (result.same, result.interrupted, compared.heard) == (False, True, 1)
+    assert (result.same, result.interrupted, compared.acknowledged) == (False, True, 1)
     again = Compared(monkeypatch, how)
     with pytest.raises(KeyboardInterrupt):
         all_architectures.compare_all_architectures(SMALL)
-    assert again.heard == 0
+    assert again.acknowledged == 0
 
 
 def test_planted_faults_are_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def test_a_stride_in_any_other_place_is_not(ours: Block, theirs: Block, places: 
     said = named(network(ours), network(theirs))
     assert set(said) == {"stride-moved"}
     text, explained = said["stride-moved"]
-    assert text.index(f"{places[0]} has it") < text.index(f"torchvision {places[1]} has it")
+    assert text.index(places[0]) < text.index("torchvision") < text.index(places[1])
     assert explained == STRIDE * 2
 
 
@@ -244,7 +244,7 @@ def test_a_relu_that_is_missing_has_a_name_by_its_place(path: str, key: str) -> 
 )  # fmt: skip
 def test_another_activation(layer: nn.Module, key: str, spelt: str) -> None:
     text, explained = named(every(nn.ReLU, lambda _: layer))[key]
-    assert text == f"{spelt} stands where torchvision has ReLU"
+    assert text.startswith(spelt)
     assert explained == [("replaced", "relu")] * 5
     assert named(None, every(nn.ReLU, lambda _: layer))["activation-relu"][0].endswith(f"has {spelt}")
 

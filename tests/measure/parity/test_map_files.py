@@ -92,7 +92,7 @@ def test_a_file_says_whose_it_is() -> None:
 def test_files_that_are_not_there_or_hold_something_else(tmp_path: Path) -> None:
     with pytest.raises(ResnetCliError, match="no such file"):
         read_map(str(tmp_path / "nothing.toml"))
-    with pytest.raises(ResnetCliError, match=r"cannot be read: is a directory$"):
+    with pytest.raises(ResnetCliError, match=r"cannot be read: not a regular file$"):
         read_map(str(tmp_path))
     path = tmp_path / "x.toml"
     path.write_bytes(b"\xff\xfe")

@@ -191,7 +191,7 @@ def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> 
     )
     with pytest.raises(ResnetCliError, match="resnet-cli's names"):
         with_weights(built, filed(state), ParityConfig())
-    with pytest.raises(ResnetCliError, match=r"weights\.pth fits neither Net's names nor torchvision's names"):
+    with pytest.raises(ResnetCliError, match=r"weights\.pth matches neither Net's names nor torchvision's names"):
         with_weights(pair_of(ours, theirs), filed(net("x", "y", "z").state_dict()), ParityConfig())
 
 

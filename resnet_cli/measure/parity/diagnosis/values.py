@@ -1,0 +1,46 @@
+"""Patterns in values: weights, running statistics, and wiring that only the outputs show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match
+
+_KEYS = {
+    ("value", "nan"): "nan",
+    ("value", "swapped"): "swapped-weights",
+    ("value", "weight"): "weight-values",
+    ("value", "buffer"): "buffer-values",
+    ("frozen", "requires_grad"): "frozen-parameter",
+}
+
+
+def wiring(context: DiffContext) -> Iterator[Match]:
+    """Outputs that differ although each operator is right in isolation."""
+    for difference in context.differences:
+        if (difference.check, difference.category) == ("eval", "wiring"):
+            yield Match("wiring", difference.text, [difference])
+
+
+def biased_variances(context: DiffContext) -> Iterator[Match]:
+    """Running variances that take the biased variance of the batch."""
+    biased = [
+        difference
+        for difference in context.differences
+        if difference.category == "statistics" and difference.model_path in context.biased_variances
+    ]
+    if biased:
+        text = (
+            f"{biased[0].model_path} is updated with the biased variance (divided by n); torch uses the unbiased one "
+            "(n − 1)"
+        )
+        yield Match("biased-running-variance", text, biased)
+
+
+def tensor_values(context: DiffContext) -> Iterator[Match]:
+    """Tensors with other values, or frozen ones."""
+    for (category, subject), key in _KEYS.items():
+        alike = [one for one in context.differences if (one.category, one.subject) == (category, subject)]
+        if alike:
+            more = f"; {len(alike) - 1} more like it" if len(alike) > 1 else ""
+            yield Match(key, alike[0].text + more, alike)
