@@ -201,6 +201,6 @@ def test_waiting_leaves_no_trace_on_a_terminal(monkeypatch: pytest.MonkeyPatch) 
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     with contextlib.suppress(KeyError), status("loading torch"):
-        assert stream.getvalue() == "loading torch…"
+        assert stream.getvalue().endswith("loading torch…")
         raise KeyError
     assert stream.getvalue().endswith("\r\x1b[K")

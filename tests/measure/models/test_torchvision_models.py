@@ -112,7 +112,7 @@ def test_a_photograph_is_prepared_as_torchvision_does(mode: str, tmp_path: Path)
         (lambda path: None, "does not exist"),
         (lambda path: path.write_bytes(b""), "unknown image format"),
         (lambda path: path.write_text("hello"), "unknown image format"),
-        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.mkdir(), "not a regular file"),
     ],
 )
 def test_what_is_no_photograph(make: Callable[[Path], object], said: str, tmp_path: Path) -> None:
