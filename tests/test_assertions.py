@@ -70,7 +70,7 @@ def test_what_is_not_known_fails_with_the_reason(summary: SummaryResult, flops: 
     untrained = replace(
         summary,
         memory=replace(summary.memory, **unknown),  # type: ignore[arg-type]
-        notes=(Note("note", "another note"), Note("note", "no backward: in-place", "training-unavailable")),
+        notes=(Note("note", "another note", "another"), Note("note", "no backward: in-place", "training-unavailable")),
     )
     assertion = asserted(untrained, "training-memory<1G")
     assert (assertion.value, assertion.holds, assertion.reason) == (None, False, "no backward: in-place")

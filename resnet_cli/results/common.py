@@ -32,7 +32,7 @@ class Note:
 
     level: str  # "note", "warning", or "error": the result is incomplete, and the command's exit code says so
     text: str
-    key: str = ""  # stable name, such as "train-mode-differs", for scripts and tests
+    key: str  # stable name, such as "train-mode-differs", for scripts and tests
 
 
 INCOMPLETE = "incomplete"

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from resnet_cli.cli import main
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights import tensor_statistics
 from resnet_cli.measure.weights.tensor_statistics import view_weights
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec

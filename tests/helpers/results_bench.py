@@ -155,13 +155,19 @@ def sweep() -> BenchResult:
         distribution(series(0.0742, 180, (0.1614,), seed=1), 0.013, outliers=1, drift=0.031),
         stopped="time",
         knee=True,
-        notes=(Note("note", "batch 8: the times did not stand still within 23 calls of warm-up"),),
+        notes=(
+            Note("note", "batch 8: the times did not stand still within 23 calls of warm-up", "warm-up-not-converged"),
+        ),
     )
     big = timing(32, distribution(series(0.2891, 52, seed=2), 0.0095), first=1.3)
     return replace(
         one_batch(),
         timings=(*one_batch().timings, eight, big, without_memory(256)),
-        notes=(Note("warning", "other processes kept 0.4 processors busy; close them for sharper figures"),),
+        notes=(
+            Note(
+                "warning", "other processes kept 0.4 processors busy; close them for sharper figures", "background-load"
+            ),
+        ),
         conditions=replace(CONDITIONS, background_cpu_load=0.4),
     )
 
@@ -199,7 +205,7 @@ def on_cuda() -> BenchResult:
             steal_time_share=None,
             libraries=("cuDNN 9.10",),
         ),
-        notes=(Note("warning", "slowed down meanwhile: power cap"),),
+        notes=(Note("warning", "slowed down meanwhile: power cap", "throttled"),),
     )
 
 
@@ -226,7 +232,9 @@ def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, 
 def compared() -> BenchResult:
     """Every verdict, against another network and against a saved run that was faster."""
     saved = {"method": "baseline", "model": "this run", "reference": "the baseline", "margin": 0.05, "stopped": None}
-    note = Note("note", "batch 8: the interval reaches across the limit of 5%, so it cannot be told")
+    note = Note(
+        "note", "batch 8: the interval reaches across the limit of 5%, so it cannot be told", "baseline-inconclusive"
+    )
     return replace(
         BARE,
         versus=(

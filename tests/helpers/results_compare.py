@@ -208,7 +208,7 @@ def missing() -> CompareResult:
             Prediction(1, "tabby", 0.61, "tabby", 0.59),
             Prediction(2, "tiger cat", 0.2, "Egyptian cat", 0.00001),
         ),
-        notes=(Note("warning", "the reference was in train mode"),),
+        notes=(Note("warning", "the reference was in train mode", "train-mode-differs"),),
     )
 
 

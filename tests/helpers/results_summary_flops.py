@@ -188,7 +188,10 @@ def summary_result() -> SummaryResult:
             Assertion("parameters", "<", 1000, root.parameters, False),
         ),
         environment=ENVIRONMENT,
-        notes=(Note("note", "a sentence [/x] | of *some* length"), Note("warning", f"beware of {HOSTILE}")),
+        notes=(
+            Note("note", "a sentence [/x] | of *some* length", "a-note"),
+            Note("warning", f"beware of {HOSTILE}", "hostile"),
+        ),
     )
 
 

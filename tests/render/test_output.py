@@ -88,7 +88,7 @@ def test_csv_says_which_section_it_holds(flops: FlopsResult, capsys: pytest.Capt
 def test_a_closed_standard_error_is_no_error() -> None:
     stream = io.StringIO()
     stream.close()
-    notes_to(stream, [Note("note", "x")])
+    notes_to(stream, [Note("note", "x", "a-note")])
 
 
 def test_a_stream_without_bytes_gets_text(summary: SummaryResult) -> None:

@@ -10,12 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import parameter as parameters
 
-from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
+from resnet_cli.measure.ops.fast_meta import FastMetaKernels
+from resnet_cli.measure.tracing.tensors import is_lazy
 
 _SEED = 0
 # Torch's stubs lack their constructors.
 _LAZY_PARAMETER: Any = parameters.UninitializedParameter
 _LAZY_BUFFER: Any = parameters.UninitializedBuffer
+
+
+def build_on_meta(factory: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network on the meta device, without memory or initialisation of its weights."""
+    with FastMetaKernels(), torch.device("meta"):
+        return factory()
 
 
 def meta_copy(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from resnet_cli.measure.ops.fast_meta import build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.results.common import Input, Network, Shape

@@ -13,8 +13,8 @@ from resnet_cli.measure.models import input_errors
 from resnet_cli.measure.models.copies import cpu_copy, lazy_names, meta_copy
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr
-from resnet_cli.measure.ops.fast_meta import is_lazy
 from resnet_cli.measure.tracing import tracer
+from resnet_cli.measure.tracing.tensors import is_lazy
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Note, Shape
 

@@ -14,10 +14,10 @@ from typing import Any
 from torch import nn
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
 from resnet_cli.measure.models.user_imports import imported, is_file, listed, nearest
-from resnet_cli.measure.ops.fast_meta import build_on_meta
 
 
 def load_model(

@@ -1,9 +1,8 @@
-"""Shapes without arithmetic: the `meta` device, made quick for the operators of convolutional networks.
+"""Fast kernels for the meta device: output shapes of the operators of convolutional networks.
 
-Torch's own meta kernels are right but slow to wake: the first convolution on `meta` imports sympy and the
-reference kernels (most of a second). `FastMetaKernels` answers the operators that residual networks are made of
-from their shape formulas and leaves every other operator, and every case that looks unusual or wrong, to
-torch's kernels, whose answer and whose error messages are then the real ones.
+The first convolution on torch's meta device imports sympy and the reference kernels, which takes most of a second.
+`FastMetaKernels` computes the shapes of common operators itself and leaves all others, and every unusual or invalid
+call, to torch's kernels, so that results and error messages are torch's.
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def window_size(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:
     """Output length of a convolution or pooling along one axis.
 
-    The formula stands in the documentation of `torch.nn.Conv2d` and `torch.nn.MaxPool2d`; with `ceil_mode` a last
-    window that would start in the padding on the right is dropped.
+    The formula is that of `torch.nn.Conv2d` and `torch.nn.MaxPool2d`; with `ceil_mode` a last
+    window that would start in the right padding is dropped.
     """
     span = length + 2 * padding - dilation * (kernel - 1) - 1
     size = (-(-span // stride) if ceil_mode else span // stride) + 1
@@ -206,7 +204,7 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
     _aten.relu.default: _same,
     _aten.relu_.default: _first,
     _aten.div.Scalar: _div,
-    # Initialisation: there is nothing to fill on meta.
+    # Initialisation: nothing to fill on meta.
     _aten.uniform_.default: _first,
     _aten.normal_.default: _first,
     _aten.fill_.Scalar: _first,
@@ -257,14 +255,3 @@ class FastMetaKernels(TorchDispatchMode):
             if answer is not NotImplemented:
                 return answer
         return func(*args, **kwargs)
-
-
-def build_on_meta(factory: Callable[[], nn.Module]) -> nn.Module:
-    """A network whose weights take no memory and no time to initialise."""
-    with FastMetaKernels(), torch.device("meta"):
-        return factory()
-
-
-def is_lazy(tensor: Tensor) -> bool:
-    """Whether a tensor has no shape yet: the first forward of a lazy module finds it."""
-    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))

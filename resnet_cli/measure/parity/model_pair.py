@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.models import random_init, torchvision_models
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
-from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import shapes

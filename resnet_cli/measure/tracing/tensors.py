@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -27,3 +28,8 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
     """Shape of the first tensor, None where there is none."""
     tensor = next(tensors_in(value), None)
     return None if tensor is None else tuple(tensor.shape)
+
+
+def is_lazy(tensor: Tensor) -> bool:
+    """Whether a tensor has no shape yet, because the first forward of its lazy module sets it."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))

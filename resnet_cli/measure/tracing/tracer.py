@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_cli.measure.ops import receptive_field
 from resnet_cli.measure.ops.attention_on_meta import as_on_devices
 from resnet_cli.measure.ops.cost import in_place, op_cost
-from resnet_cli.measure.ops.fast_meta import FastMetaKernels, is_lazy
+from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.ops.names import qualified
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing.dispatch_record import DispatchRecord
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
-from resnet_cli.measure.tracing.tensors import shape_of, tensors_in
+from resnet_cli.measure.tracing.tensors import is_lazy, shape_of, tensors_in
 from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs

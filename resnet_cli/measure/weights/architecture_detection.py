@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.ops.fast_meta import build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.network.architectures import ARCHITECTURES, MOST_BLOCKS, MOST_CHANNELS, MOST_CLASSES, Block, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import to_torchvision, torchvision_names

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
-from resnet_cli.measure.ops.fast_meta import build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.weights.checkpoint import read_checkpoint
 from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
-from resnet_cli.measure.ops.fast_meta import is_lazy
 from resnet_cli.measure.system.environment import environment
+from resnet_cli.measure.tracing.tensors import is_lazy
 from resnet_cli.measure.weights.architecture_detection import NAMING_TITLES, Naming, detect_architecture
 from resnet_cli.measure.weights.checkpoint import Checkpoint, read_checkpoint
 from resnet_cli.measure.weights.key_matching import describe_mismatch, match_keys, mismatch_error

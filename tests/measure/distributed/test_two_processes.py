@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -48,10 +49,16 @@ def nothing_is_left(
     assert capfd.readouterr() == ("", "")
 
 
-def test_two_processes_together() -> None:
+def users(network: str, mode: str = "inference", **options: Any) -> ReplicaConfig:
+    return replace(CONFIG, spec=None, model=f"{HELPERS / 'distributed_models.py'}:{network}", mode=mode, **options)
+
+
+def test_two_processes_together_until_one_fails() -> None:
     progress: list[str] = []
     rows: list[Replicas] = []
-    launch(2, replace(CONFIG, batch_sizes=(1, 3), threads=1), progress.append, rows.append)
+    with pytest.raises(ResnetCliError) as caught:
+        launch(2, users("Raising", batch_sizes=(1, 3, 5), threads=1), progress.append, rows.append)
+    assert caught.value.message == "process 1 of 2 at batch 5: failed: the weather is bad"
     assert [row.batch_size for row in rows] == [1, 3]
     for row in rows:
         assert (row.backend, row.wrapper, row.threads) == ("gloo", "replicas", 1)
@@ -81,18 +88,10 @@ def test_a_user_runs_torchrun_and_trains() -> None:
     assert len(first["time"]["samples_s"]) == len(second["time"]["samples_s"])  # each step waits for the other process
 
 
-@pytest.mark.parametrize(
-    ("network", "mode", "message"),
-    [
-        ("Raising", "inference", "process 1 of 2 at batch 2: failed: the weather is bad"),
-        ("Mortal", "train", "process 1 of 2 ended with exit code 7"),
-    ],
-)
-def test_a_process_that_fails_ends_the_run_with_one_error(network: str, mode: str, message: str) -> None:
-    config = replace(CONFIG, spec=None, model=f"{HELPERS / 'distributed_models.py'}:{network}", mode=mode)
+def test_a_process_that_dies_ends_the_run_with_one_error() -> None:
     with pytest.raises(ResnetCliError) as caught:
-        launch(2, config, silent, unwanted)
-    assert caught.value.message == message
+        launch(2, users("Mortal", "train"), silent, unwanted)
+    assert caught.value.message == "process 1 of 2 ended with exit code 7"
 
 
 def test_ctrl_c_keeps_rows_and_ends_all() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from resnet_cli.measure.models.copies import meta_copy
-from resnet_cli.measure.ops.fast_meta import _RULES, FastMetaKernels, build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta, meta_copy
+from resnet_cli.measure.ops.fast_meta import _RULES, FastMetaKernels
 from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.network.resnet import build
 from tests.helpers.models import on_meta

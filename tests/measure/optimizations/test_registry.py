@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.optimizations import torch_compile
 from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, build_variant, in_one_line
@@ -128,7 +129,16 @@ def test_plain_eager_is_a_copy_of_the_network_itself() -> None:
     assert difference(variant, model, image) == 0
 
 
-def test_a_real_compilation() -> None:
+def test_a_real_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the C++ wrapper, as where inductor cannot generate it: compiling it takes four times as long."""
+    from torch._inductor import config
+
+    def inductor(model: nn.Module) -> Any:
+        if config.cpp_wrapper:
+            raise NotImplementedError
+        return torch.compile(model, dynamic=False)
+
+    monkeypatch.setattr(torch_compile, "inductor", inductor)
     net, image = calibrated(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()), 8)
     try:
         variant = variant_of("compile", net, image)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.ops.fast_meta import build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.weights.architecture_detection import detect_architecture
 from resnet_cli.network.architectures import ARCHITECTURES, MOST_BLOCKS, ModelSpec
 from resnet_cli.network.resnet import build

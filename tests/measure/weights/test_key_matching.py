@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.ops.fast_meta import build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys, mismatch_error
 from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.network.resnet import build

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
-from resnet_cli.measure.ops.fast_meta import build_on_meta
 from resnet_cli.measure.weights import tensor_statistics
 from resnet_cli.measure.weights.tensor_statistics import view_weights
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec

@@ -32,7 +32,7 @@ RESULT = ConvertResult(
     not_finite=0,
     tensors=TENSORS,
     environment=ENVIRONMENT,
-    notes=(Note("warning", "one is NaN"),),
+    notes=(Note("warning", "one is NaN", "not-finite"),),
 )
 
 

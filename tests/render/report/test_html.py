@@ -155,7 +155,7 @@ def hostile() -> list[Result]:
             summary,
             network=network,
             root=renamed(summary.root),
-            notes=(Note(HOSTILE, HOSTILE),),
+            notes=(Note(HOSTILE, HOSTILE, HOSTILE),),
             environment=replace(summary.environment, device_name=HOSTILE, torch=HOSTILE),
         ),
         replace(results_summary_flops.flops_result(), network=network),
@@ -165,7 +165,7 @@ def hostile() -> list[Result]:
 
 
 def test_hostile_names_are_text() -> None:
-    text = to_html(hostile(), [Note("warning", HOSTILE)])
+    text = to_html(hostile(), [Note("warning", HOSTILE, "hostile")])
     page = Page(text)
     assert page.open == []
     assert "<img" not in text
