@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 from resnet_cli.errors import ExitCode
@@ -22,6 +23,7 @@ _REPEAT_WINDOW_S = 1.0  # launchers such as uv forward the Ctrl-C that the termi
 _first: int | None = None  # the first signal's number
 _first_at = 0.0
 _acknowledged = False
+_deferred = False
 
 
 class Terminated(KeyboardInterrupt):
@@ -51,6 +53,22 @@ def check() -> None:
         raise Terminated if _first == signal.SIGTERM else KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """A signal inside raises at the end: so that a process is never started without being ended.
+
+    Raises:
+        KeyboardInterrupt: there was a signal meanwhile.
+    """
+    global _deferred  # noqa: PLW0603  # signals belong to the process
+    _deferred = True
+    try:
+        yield
+    finally:
+        _deferred = False
+    check()
+
+
 def exit_code() -> ExitCode:
     """The exit code of an interrupted run: 130 after Ctrl-C, 143 after SIGTERM."""
     return ExitCode.TERMINATED if _first == signal.SIGTERM else ExitCode.INTERRUPTED
@@ -74,5 +92,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  #
     if _first is None:
         _first, _first_at = number, now
     elif now - _first_at < _REPEAT_WINDOW_S:
+        return
+    if _deferred:
         return
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt

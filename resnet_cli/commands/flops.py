@@ -7,7 +7,7 @@ from resnet_cli.commands import options
 from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import pair_of
 from resnet_cli.commands.options.model_selection import choose_network
-from resnet_cli.measure.cost.conventions import keys, parse_reconciliation
+from resnet_cli.measure.cost.conventions import DEFAULT_RECONCILIATIONS, keys, parse_reconciliation
 
 EPILOG = """\b
 Examples:
@@ -42,7 +42,7 @@ def flops(
             "Break down the difference between two counts, e.g. fvcore:torchvision. Repeatable. Counts: "
             f"{options.listed(keys())}.",
             metavar="A:B",
-            default="four common pairs",
+            default=options.listed(":".join(pair) for pair in DEFAULT_RECONCILIATIONS),
             complete=pair_of(keys),
         ),
     ] = None,

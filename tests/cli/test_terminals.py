@@ -114,7 +114,7 @@ def test_the_program_at_a_terminal(columns: int, environment: dict[str, str], co
 
 
 def test_off_a_terminal_nothing_is_cut_or_coloured(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "resnet_cli", "summary", "--depth", "18", "--no-fold"]
+    command = [sys.executable, "-m", "resnet_cli", "summary", "--depth", "18", "--no-collapse"]
     surroundings = {**os.environ, "FORCE_COLOR": "1", "GITHUB_ACTIONS": "1", "COLUMNS": "40"}
     done = subprocess.run(command, capture_output=True, check=True, env=surroundings)
     assert done.stderr == b""

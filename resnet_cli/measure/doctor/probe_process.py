@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import IO, Any
 
+from resnet_cli import signals
+
 _LONGEST = 240  # characters of a reason
 _ENDS_WITHIN_S = 5.0  # after SIGKILL; a process that waits for a driver may not end
 
@@ -206,17 +208,16 @@ def _child(home: str, names: Sequence[str], environment: Mapping[str, str] | Non
     with tempfile.TemporaryFile() as messages:
         child: _Child | None = None
         try:
-            child = _Child(
-                subprocess.Popen(
+            with signals.deferred():
+                process = subprocess.Popen(
                     [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), home, *names],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=messages,
                     env=None if environment is None else dict(environment),
                     start_new_session=True,  # so that compilers which it starts are killed too
-                ),
-                messages,
-            )
+                )
+                child = _Child(process, messages)
             yield child
         finally:
             if child is not None:

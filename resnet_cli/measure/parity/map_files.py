@@ -113,7 +113,7 @@ def read_expectations(path: str) -> tuple[str, ...]:
     """
     found = _read(path).get("expected")
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise ResnetCliError(f"{printable(path)} has no list of texts called expected", "--save-expect writes one")
+        raise ResnetCliError(f"{printable(path)} has no list of texts called expected", "`save_expect` writes one")
     return tuple(found)
 
 

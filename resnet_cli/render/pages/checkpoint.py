@@ -49,7 +49,7 @@ def _tensors(result: CheckpointResult, view: ViewOptions) -> list[Element]:
         *ignored("also in the file", result.ignored_entries),
     ]
     if hidden:
-        elements.append(Paragraph("dim", f"{counted(hidden, _COUNTER + ' counter')} hidden; --no-fold shows them"))
+        elements.append(Paragraph("dim", f"{counted(hidden, _COUNTER + ' counter')} hidden; --no-collapse shows them"))
     return elements
 
 

@@ -42,7 +42,7 @@ def differences(all_differences: Sequence[Difference], *, collapse: bool) -> lis
     elements: list[Element] = [Table("differences", "differences", columns, tuple(map(_row, drawn)))]
     hidden = sum(map(len, groups[len(drawn) :]))
     if hidden:
-        elements.append(Paragraph("note", f"{counted(hidden, 'more difference')}: --no-fold shows them all"))
+        elements.append(Paragraph("note", f"{counted(hidden, 'more difference')}: --no-collapse shows them all"))
     return elements
 
 
