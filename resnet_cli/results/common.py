@@ -1,7 +1,7 @@
-"""What a measurement found: plain numbers in SI units, strings and tuples, with no word on how they look.
+"""What all results share. A result holds plain numbers in SI units, strings and tuples, and no formatting.
 
-Counts are for the whole batch. Sizes in bytes are decimal (1 MB = 10**6 bytes). A figure that is not known
-is None, never 0. Everything here survives a round trip through JSON.
+Counts are for the whole batch. Sizes in bytes are decimal (1 MB = 10**6 bytes). An unknown value is None,
+never 0. Results survive a round trip through JSON.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def error_note(error: Exception) -> Note:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the figures come from. Holds nothing that changes between two equal runs (no clock, no load)."""
+    """Versions and device of a measurement; nothing in it changes between two equal runs (no clock, no load)."""
 
     resnet_cli: str
     python: str
@@ -63,16 +63,16 @@ class Environment:
     platform: str
     device: str  # "cpu", "cuda:0"
     device_name: str
-    device_memory_bytes: int | None  # all of it, not what happens to be free
+    device_memory_bytes: int | None  # in total, not what is free
     threads: int
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The network that was looked at."""
+    """The network under test."""
 
     name: str
-    block: str | None  # "basic" or "bottleneck"; None for a network that is not ours
+    block: str | None  # "basic" or "bottleneck"; None for the user's network
     repeat: tuple[int, ...] | None
     groups: int | None
     width_per_group: int | None
@@ -83,7 +83,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What went in."""
+    """The input of the network."""
 
     shape: Shape  # (N, C, H, W)
     dtype: str
@@ -92,11 +92,11 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """An assertion of the user's, such as macs <= 4.2e9, and the value that it was compared with."""
+    """A user's assertion, such as macs <= 4.2e9, and the measured value."""
 
     quantity: str
     operator: str  # "<=", "<", ">=", ">", "=="
     limit: float
-    value: float | None  # None: not known, so it does not hold, and `reason` says why
+    value: float | None  # None: unknown, so the assertion fails, with a `reason`
     holds: bool
     reason: str | None = None

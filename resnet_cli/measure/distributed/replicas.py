@@ -219,7 +219,7 @@ class _Replica:
         unused = False
         if self.config.spec is None:
             work.call(batch_size)()
-            unused = any(one.grad is None for one in work.model.parameters() if one.requires_grad)
+            unused = any(p.grad is None for p in work.model.parameters() if p.requires_grad)
         index = [work.device.index] if self.backend.is_accelerator else None
         return DistributedDataParallel(work.model, device_ids=index, find_unused_parameters=unused)
 

@@ -17,8 +17,8 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 def _lifts() -> bool:
     """Whether this torch takes three axes as four, the first of them 1: newer releases do."""
     with torch.enable_grad():
-        one = torch.ones(1, 1, 1, requires_grad=True)  # on `meta` torch would import sympy for it
-        made_by: str = _ATTENTION(one, one, one).grad_fn.name()
+        tensor = torch.ones(1, 1, 1, requires_grad=True)  # on `meta` torch would import sympy for it
+        made_by: str = _ATTENTION(tensor, tensor, tensor).grad_fn.name()
     return "Squeeze" in made_by
 
 
@@ -65,7 +65,7 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     if query.is_meta and _LIFTS and query.dim() == key.dim() == value.dim() == 3:
-        query, key, value = (one.unsqueeze(0) for one in (query, key, value))
+        query, key, value = (tensor.unsqueeze(0) for tensor in (query, key, value))
         mask = attn_mask.unsqueeze(0) if attn_mask is not None and attn_mask.dim() == 3 else attn_mask
         return _attention(query, key, value, mask, dropout_p, is_causal, scale, enable_gqa).squeeze(0)
     fits = (

@@ -10,7 +10,7 @@ Conventions, the same in the whole tool:
   values; 5 per element of a softmax (largest, difference, exponential, sum, quotient), 7 per element of a norm whose
   statistics come from the sample itself (mean, difference, square, its sum, quotient, scale, shift).
 
-Every call is also split into *terms*, the quantities that the conventions of other tools are formulas over.
+Every call is also split into *terms*, the quantities in which the conventions of other tools are written as formulas.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TERMS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class OpCost:
-    """What one call costs. `term` is the symbol that the operator is known by, None where none fits."""
+    """Cost of one operator call. `term` is the symbol of its main term, None where no term fits."""
 
     macs: int = 0
     operations: int = 0
@@ -77,11 +77,11 @@ def _convolution(args: Sequence[Any], out: Any) -> OpCost:
 
 
 def _convolution_backward(args: Sequence[Any], out: Any) -> OpCost:
-    grad, x, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[-1]
+    grad, x, weight, transposed, output_mask = args[0], args[1], args[2], args[7], args[-1]
     positions = prod(x.shape[2:]) if transposed else prod(grad.shape[2:])
-    once = x.shape[0] * positions * weight.numel()
-    macs = once * (bool(wanted[0]) + bool(wanted[1]))  # towards the input, towards the weight
-    additions = grad.numel() if wanted[2] else 0
+    forward_macs = x.shape[0] * positions * weight.numel()
+    macs = forward_macs * (bool(output_mask[0]) + bool(output_mask[1]))  # gradients of the input and of the weight
+    additions = grad.numel() if output_mask[2] else 0
     return OpCost(macs, 2 * macs + additions, "C", {"C": macs})
 
 
@@ -122,7 +122,7 @@ def _relu(args: Sequence[Any], out: Any) -> OpCost:
 
 def _add(args: Sequence[Any], out: Any) -> OpCost:
     elements = _first(out).numel()
-    # A residual addition joins two activations of one shape; a constant or a broadcast vector is something else.
+    # A residual addition has two activations of equal shape, not a constant or a broadcast vector.
     residual = isinstance(args[1], Tensor) and args[1].shape == args[0].shape
     term = "A" if residual else "E"
     return OpCost(0, elements, term, {term: elements})
@@ -151,7 +151,7 @@ def _norm_over_sample(args: Sequence[Any], out: Any) -> OpCost:
 
 
 def _attention_backward(args: Sequence[Any], out: Any) -> OpCost:
-    # The scores are computed once more; then the gradients of the scores, the values, the queries and the keys.
+    # The scores are recomputed; then the gradients of the scores, the values, the queries and the keys.
     query, key, value = args[1], args[2], args[3]
     scores = prod(query.shape[:-1]) * key.shape[-2]
     return _product(scores * (3 * query.shape[-1] + 2 * value.shape[-1]))
@@ -167,7 +167,7 @@ def _elementwise(args: Sequence[Any], out: Any) -> OpCost:
     return OpCost(0, elements, "E", {"E": elements})
 
 
-# One row is all that a further operator needs.
+# A new operator needs one row here.
 _RULES: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {
     "aten::convolution": _convolution,
     "aten::convolution_backward": _convolution_backward,
@@ -235,7 +235,7 @@ def op_cost(func: Any, args: Sequence[Any], out: Any) -> OpCost:
         out: what it returned.
 
     Returns:
-        The cost; `counted` is False where no rule knows the operator (its name then has to be shown).
+        The cost; `counted` is False for an operator without a rule, whose name has to be reported.
     """
     name = qualified(func)
     rule = _RULES.get(name)

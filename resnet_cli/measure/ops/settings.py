@@ -20,7 +20,7 @@ IDENTITY_OPS = frozenset(
 TRANSPOSE_OPS = frozenset({"t", "transpose", "permute", "numpy_T"})
 FACTORY_OPS = frozenset("new_empty new_zeros new_ones new_full rand_like randn_like".split())
 
-# Operators that stand for each other, so that one in the other's place is a replacement and not two findings.
+# Interchangeable operators: one in place of another is a replacement, not one missing and one extra operator.
 ACTIVATIONS = frozenset(
     "relu relu6 gelu silu leaky_relu elu selu sigmoid tanh hardtanh hardswish mish softplus celu prelu".split()
 )

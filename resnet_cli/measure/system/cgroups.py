@@ -25,8 +25,8 @@ def text(path: Path) -> str:
 def number(path: Path, name: str | None = None) -> int | None:
     """The number in a file, or after a name in a file of names and numbers."""
     pattern = r"\s*(\d+)\s*" if name is None else rf"(?:.*\n)*?{re.escape(name)}:?[ \t]+(\d+)\b"
-    found = re.match(pattern, text(path))
-    return int(found[1]) if found else None
+    match = re.match(pattern, text(path))
+    return int(match[1]) if match else None
 
 
 def cpu_quota(root: Path) -> float | None:
@@ -60,7 +60,7 @@ def free_bytes(root: Path) -> int | None:
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         )
     ]
-    return min((one for one in left if one is not None), default=None)
+    return min((free for free in left if free is not None), default=None)
 
 
 def limit_bytes(root: Path) -> int | None:
@@ -68,7 +68,7 @@ def limit_bytes(root: Path) -> int | None:
     limits = [
         number(folder / name) for folder in _folders(root, "memory") for name in ("memory.max", "memory.limit_in_bytes")
     ]
-    return min((one for one in limits if one is not None and one < _NO_LIMIT), default=None)
+    return min((limit for limit in limits if limit is not None and limit < _NO_LIMIT), default=None)
 
 
 def _left(folder: Path, limit: str, usage: str, cached: str) -> int | None:

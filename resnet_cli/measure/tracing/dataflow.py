@@ -1,4 +1,4 @@
-"""Edges between the calls inside a module: which call reads the output of which, from what their operators read."""
+"""Edges between the calls inside a module: which call reads the output of which other call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DataFlow:
                     self._connect(_chain(operator), None if writer is None else _chain(writer))
 
     def _connect(self, reader: list[Step], writer: list[Step] | None) -> None:
-        """Where the two ways down from the network part, one call reads another; further down it reads its input."""
+        """Below their common ancestor the reader's call reads the writer's; the calls inside it read its input."""
         common = 1
         if writer is not None:
             while writer[common] is reader[common]:
@@ -41,7 +41,7 @@ class DataFlow:
 
         Args:
             call: of a module, or an operator in its forward.
-            index: the row of a call beside it; None where it has none, and then it stands for what it reads itself.
+            index: the row of a sibling; None for one without a row, which is replaced by what it reads itself.
 
         Returns:
             Rows in order, `INPUT` first.
@@ -61,7 +61,7 @@ class DataFlow:
 
 
 def _chain(operator: OperatorCall) -> list[Step]:
-    """The way down to an operator, from the network itself."""
+    """The calls from the network down to an operator, which is the last one."""
     chain: list[Step] = [operator]
     module: ModuleCall | None = operator.module
     while module is not None:

@@ -30,9 +30,9 @@ class OperatorCall:
     allocated: int  # bytes
     moved: int  # bytes
     receptive: Field | None
-    peak: int  # bytes of activations alive, this operator's outputs included
-    tallied: int | None  # FLOPs by another counter's formula, where one was asked
-    reads: tuple[OperatorCall | None, ...] = ()  # who wrote what it reads; None is the input of the network
+    peak: int  # bytes of live activations, including this operator's outputs
+    tallied: int | None  # FLOPs by another counter's formula, where one was given
+    reads: tuple[OperatorCall | None, ...] = ()  # operators that wrote its inputs; None is the input of the network
 
     @property
     def name(self) -> str:
@@ -42,7 +42,7 @@ class OperatorCall:
 
 @dataclass(slots=True)
 class ModuleCall:
-    """One call of a module, with what ran inside in order."""
+    """One call of a module, with the calls inside it in order."""
 
     path: str
     module: nn.Module
@@ -84,7 +84,7 @@ class Dispatch:
     settings: Settings
     is_mutable: bool  # whether it writes into an argument
     module: ModuleCall
-    arguments: dict[str, Any]  # by the schema's names: a TensorRef, or a tuple with None for what is no tensor
+    arguments: dict[str, Any]  # by the schema's names: a TensorRef, or a tuple with None for other values
     positional: tuple[TensorRef, ...]  # the tensors among its positional arguments
     results: tuple[TensorRef, ...]
     operator: OperatorCall | None = None  # None for bookkeeping, such as a transposed weight

@@ -58,10 +58,10 @@ def run(
         inputs: positional arguments of its forward.
         training: train mode with autograd on, else eval mode under `no_grad`.
         backward: a backward pass from every floating-point output after the forward (needs `training`).
-        tally: asked for every operator's FLOPs by another counter's formulas; see `other_counters.count_with_torch`.
+        tally: FLOPs of an operator by the formulas of another counter; see `other_counters.count_with_torch`.
 
     Raises:
-        ForwardFailedError: an operator refused its input.
+        ForwardFailedError: an operator or the network raised.
     """
     model.zero_grad(set_to_none=True)  # a second pass allocates its gradients as the first one did
     recorder = _Recorder(model, inputs, tally)
@@ -89,7 +89,7 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], *, training: bool) -
     """A forward without autograd, with every call of the dispatcher.
 
     The operators are those that torch itself chooses on the inputs' device. All tensors of the forward stay alive
-    until it ends, so the trace says nothing of memory.
+    until it ends, so the trace has no meaningful memory figures.
 
     Args:
         model: a copy that may be run: its training flags and, in train mode, its buffers change.
@@ -97,7 +97,7 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], *, training: bool) -
         training: train mode or eval mode.
 
     Raises:
-        ForwardFailedError: an operator refused its input.
+        ForwardFailedError: an operator or the network raised.
     """
     model.train(training)
     record = DispatchRecord(model, inputs)
@@ -138,7 +138,7 @@ class _Recorder(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # as in QuickShapes
+        return False  # as in FastMetaKernels
 
     def __init__(
         self,
@@ -161,13 +161,13 @@ class _Recorder(TorchDispatchMode):
         self.alive: list[int] = []
         self._backward_in: ModuleCall | None = None
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
-        self._kept: dict[int, Any] = {}  # storages that autograd keeps
+        self._kept: dict[int, Any] = {}  # storages that autograd saved for backward
         self._nodes: dict[Any, ModuleCall] = {}
-        # Held, because an address says something only as long as its storage lives: a forward may replace a buffer.
+        # Kept alive, because the address of a freed storage may be reused: a forward may replace a buffer.
         self._held = [tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor)]
         self._constants = {tensor.untyped_storage()._cdata for tensor in self._held}
         self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
-        # Who wrote a storage last. A view has its base's, so it needs no entry of its own.
+        # The operator that last wrote each storage; a view shares the storage of its base.
         self._writers: dict[int, OperatorCall | None] = dict.fromkeys(self._inputs)
         for tensor in tensors_in(inputs):
             if tensor.dim() == 4:
@@ -178,7 +178,7 @@ class _Recorder(TorchDispatchMode):
             call = self.root
         else:
             parent = self.stack[-1] if self.stack else self.root
-            for tensor in tensors_in(inputs):  # what made the inputs is work of the caller, not of the callee
+            for tensor in tensors_in(inputs):  # the nodes that made the inputs belong to the caller
                 self._claim(tensor.grad_fn, parent)
             call = ModuleCall(site.path, module, site.call, parent, shape_of(inputs))
             parent.children.append(call)
@@ -198,7 +198,7 @@ class _Recorder(TorchDispatchMode):
             self._claim(tensor.grad_fn, call)
 
     def _claim(self, node: Any, call: ModuleCall) -> None:
-        """Assign to this call the autograd nodes behind `node` that no inner module has, with their backward work."""
+        """Assign the autograd nodes behind `node` to this call, except those that belong to an inner module."""
         waiting = [node]
         while waiting:
             node = waiting.pop()
@@ -207,7 +207,7 @@ class _Recorder(TorchDispatchMode):
                 waiting.extend(following for following, _ in node.next_functions)
 
     def start_backward(self) -> None:
-        """From here on operators belong to the backward pass of the module that made their autograd node."""
+        """Attribute the operators from here on to the backward pass of the module that created their autograd node."""
         self._backward_in = self.root
 
         def arrive(call: ModuleCall) -> Callable[[Any], None]:
@@ -221,7 +221,7 @@ class _Recorder(TorchDispatchMode):
         self._nodes.clear()
 
     def save(self, tensor: Tensor) -> Tensor:
-        """Autograd keeps this tensor: count its storage once, parameters, buffers and the input aside."""
+        """Count the storage of a tensor that autograd saves, once, and not those of parameters, buffers and inputs."""
         storage = tensor.untyped_storage()
         address = storage._cdata
         if address not in self._constants and address not in self._inputs and address not in self._kept:
@@ -245,7 +245,7 @@ class _Recorder(TorchDispatchMode):
             self._live -= size
             self._known.pop(address, None)
             self._kept.pop(address, None)
-            self._writers.pop(address, None)  # the address may be another's next
+            self._writers.pop(address, None)  # the address may be reused
 
         self._known[address] = weakref.ref(storage, gone)
         self._live += size
@@ -254,7 +254,7 @@ class _Recorder(TorchDispatchMode):
     def _written_by(self, tensors: Sequence[Tensor]) -> tuple[OperatorCall | None, ...]:
         """The operators that wrote these last, each once; constants have none."""
         addresses = [tensor.untyped_storage()._cdata for tensor in tensors]
-        return tuple(dict.fromkeys(self._writers[one] for one in addresses if one in self._writers))
+        return tuple(dict.fromkeys(self._writers[address] for address in addresses if address in self._writers))
 
     def _rose(self) -> None:
         self.alive.append(self._live)

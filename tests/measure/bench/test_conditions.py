@@ -68,11 +68,6 @@ def test_neither_idle_time_nor_waiting_for_a_disk_is_load(field: str, computer: 
     assert seen.background_cpu_load == (0.0 if field in ("idle", "iowait") else 1.0)
 
 
-def test_guests_are_in_user_time_already(computer: Computer) -> None:
-    seen = computer.seen(Linux(user=0.5, steal=0.5, guest=0.5, guest_nice=0.5), 0.5)
-    assert (seen.background_cpu_load, seen.steal_share) == (1.0, 0.5)
-
-
 @pytest.mark.parametrize("whose", OWN)
 def test_own_work_and_that_of_children_is_no_background_load(whose: str, computer: Computer) -> None:
     monitor = computer.monitor()
@@ -85,13 +80,6 @@ def test_macos_tells_the_load_and_has_no_steal_time(computer: Computer) -> None:
     computer.times = Darwin(user=1.0, idle=1.0)
     seen = computer.seen(Darwin(user=3.0, idle=3.0), 1.0)
     assert (seen.background_cpu_load, seen.steal_share) == (2.0, None)
-
-
-def test_counters_that_fall_are_no_load(computer: Computer) -> None:
-    """As on a virtual machine that moves to another host."""
-    computer.times = Linux(user=1.0, steal=0.8)
-    seen = computer.seen(Linux(user=0.9, idle=5.0, steal=0.2), 1.0)
-    assert (seen.background_cpu_load, seen.steal_share) == (0.0, 0.0)
 
 
 def test_a_quota_that_is_used_up(computer: Computer) -> None:

@@ -163,12 +163,6 @@ def test_the_interval_is_no_wider_than_it_must_be() -> None:
     assert 1 <= wide / ordinary <= 1.25
 
 
-def test_a_drift_is_in_the_interval() -> None:
-    rising = [1 + 0.1 * index / 400 for index in range(400)]
-    low, high = median_interval(rising)
-    assert high - low > 0.05
-
-
 def test_effective_samples() -> None:
     def of(rho: float) -> float:
         return python.median(effective_samples(series(random.Random(seed), rho, 400)) for seed in range(50))
@@ -359,13 +353,6 @@ def test_correlation_is_that_of_the_ranks() -> None:
     assert autocorrelation([1.0, 10.0, 100.0, 1000.0]) == pytest.approx(0.25)
     assert autocorrelation([1.0, 1000.0, 10.0, 100.0]) == pytest.approx((-2.25 - 0.75 - 0.25) / 5)  # ranks 0, 3, 1, 2
     assert autocorrelation([1.0, 1.0, 2.0, 2.0]) == pytest.approx(0.25)  # equal ones share a rank: 0.5, 0.5, 2.5, 2.5
-
-
-def test_windows_are_alike_within_half_their_own_spread() -> None:
-    older = [0.9, 0.9, 0.9, 1.0, 1.0, 1.0, 1.1, 1.1, 1.1]
-    wider = [0.6, 0.6, 0.6, 1.0, 1.0, 1.0, 1.4, 1.4, 1.4]
-    assert is_steady([*older, *wider], 9)
-    assert not is_steady([*older, *(one + 0.5 for one in older)], 9)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import count, pairwise, repeat
+from itertools import count, repeat
 from statistics import NormalDist
 
 import pytest
@@ -76,19 +76,6 @@ def test_one_round_is_measured_however_long_it_takes(clock: SimulatedClock) -> N
     assert taken.walls == [[30.0], [40.0]]
 
 
-@pytest.mark.parametrize("least", [0.5, 4.0])
-def test_it_does_not_end_before_its_least_time(clock: SimulatedClock, least: float) -> None:
-    taken = sample(clock, [steps(clock, 0.001)], Limits(min_time_s=least))
-    assert taken.stopped == CONVERGED
-    assert least <= taken.seconds <= least + 1.5
-
-
-def test_the_most_time_goes_before_the_least(clock: SimulatedClock) -> None:
-    taken = sample(clock, [steps(clock, 0.01)], Limits(max_time_s=1, min_time_s=5))
-    assert taken.stopped == TIME
-    assert taken.seconds == pytest.approx(1, abs=0.02)
-
-
 def test_few_samples_are_not_sharp_however_equal(clock: SimulatedClock) -> None:
     taken = sample(clock, [steps(clock, 0.5)], Limits(max_time_s=60))
     assert taken.stopped == CONVERGED
@@ -117,15 +104,6 @@ def test_each_round_goes_the_other_way(clock: SimulatedClock) -> None:
     assert [len(samples) for samples in taken.series] == [4, 4, 4]
 
 
-def test_samples_of_a_round_stand_together(clock: SimulatedClock) -> None:
-    taken = sample(
-        clock, [SimulatedCall(clock, count(1.0)), SimulatedCall(clock, count(100.0))], Limits(max_time_s=600)
-    )
-    assert len(taken.walls[0]) == 6
-    assert taken.walls[0] == [1.0 + index for index in range(6)]
-    assert taken.walls[1] == [100.0 + index for index in range(6)]
-
-
 # Progress
 
 
@@ -148,20 +126,6 @@ def test_nothing_is_told_while_a_sample_is_taken() -> None:
     assert all(part.count("record_event") % 4 == 0 for part in " ".join(clock.log).split("told"))
 
 
-def test_progress_says_what_there_is_and_how_long_it_may_take(clock: SimulatedClock) -> None:
-    told: list[tuple[float, str]] = []
-    limits = Limits(max_time_s=10, ci_width=0.001)
-    sample(clock, [noisy(clock, 0.01, 0.05)], limits, lambda text: told.append((clock.host_s, text)), "batch 8: ")
-    times = [time for time, _ in told]
-    gaps = [after - before for before, after in pairwise(times)]
-    assert times[0] < 1
-    assert max(gaps) <= 1
-    assert min(gaps) >= 0.5
-    assert all(text.startswith("batch 8: ") and "samples" in text and "left" in text for _, text in told)
-    assert not any("inf " in text or "nan" in text for _, text in told)
-    assert "at most 9 s left" in told[0][1]
-
-
 # What looking costs
 
 
@@ -180,15 +144,6 @@ def looks(
 
     monkeypatch.setattr(sampling, "_width", width)
     return seen
-
-
-def test_looks_become_rare(monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock) -> None:
-    seen = looks(monkeypatch, clock, lambda _: 0.0)
-    sample(clock, [noisy(clock, 0.005, 0.5)], Limits(max_time_s=30, ci_width=1e-6))
-    counts = [n for n, _ in seen]
-    assert counts[0] <= 200
-    assert all(after >= 1.1 * before for before, after in pairwise(counts))
-    assert 15 < len(counts) < 40  # and not 60
 
 
 def test_looks_cost_little_however_slow_they_are(monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock) -> None:
@@ -252,15 +207,6 @@ def test_no_garbage_is_collected_within_a_sample(clock: SimulatedClock) -> None:
     assert gc.isenabled()
 
 
-def test_a_collector_that_was_off_stays_off(clock: SimulatedClock) -> None:
-    gc.disable()
-    try:
-        sample(clock, [steps(clock, 0.1)], Limits(max_time_s=1))
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-
-
 # Warm-up
 
 
@@ -316,19 +262,6 @@ def test_a_first_call_takes_as_long_as_it_does(clock: SimulatedClock) -> None:
     assert start.first_call_s == 60.0
     assert start.converged
     assert start.calls == 21
-
-
-def test_warm_up_is_quick_where_there_is_little_time(clock: SimulatedClock) -> None:
-    start = warm_up(clock, steps(clock, 0.0001), Limits(max_time_s=0.1))
-    assert start.converged
-    assert start.duration_s <= 0.025
-
-
-def test_warm_up_tells_how_it_goes(clock: SimulatedClock) -> None:
-    told: list[str] = []
-    warm_up(clock, SimulatedCall(clock, (0.1 * 1.1**index for index in count())), Limits(), told.append, "batch 8: ")
-    assert told
-    assert all(text.startswith("batch 8: warming up, ") for text in told)
 
 
 def test_ctrl_c_during_warm_up_passes(clock: SimulatedClock) -> None:
@@ -402,12 +335,3 @@ def test_a_difference_at_the_edge_of_the_band_is_seldom_called_one() -> None:
     verdicts = Counter(compared(seed, 1.01)[0] for seed in range(RUNS))
     assert verdicts[SLOWER] / RUNS <= 0.05
     assert verdicts[FASTER] == 0
-
-
-def test_the_hour_of_the_clock_does_not_matter(clock: SimulatedClock) -> None:
-    clock.host_s = clock.done_s = 1000.0
-    told: list[str] = []
-    start = warm_up(clock, SimulatedCall(clock, iter([3.0, *repeat(0.02, 200)])), Limits(), told.append)
-    assert start.duration_s == pytest.approx(3.4)
-    assert start.calls == 21
-    assert len(told) <= 1, "it says something now and then, not at every call"

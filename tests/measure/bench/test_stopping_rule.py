@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import random
 import weakref
 
 import pytest
 
 from resnet_cli import signals
 from resnet_cli.measure.bench import sampling
-from resnet_cli.measure.bench.device_timer import Sample
 from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Limits, sample, without_collection
 from tests.helpers.fake_clock import SimulatedClock, steps, without_garbage
 
@@ -52,26 +50,7 @@ def test_ctrl_c_that_keeps_samples_lets_the_work_go_on(clock: SimulatedClock, mo
     signals.check()
 
 
-def test_a_ratio_is_as_sharp_in_whichever_unit() -> None:
-    dice = random.Random(3)
-    first, second = ([Sample(1 + dice.random() / 10, 0.0, None) for _ in range(60)] for _ in range(2))
-    faster = [Sample(one.wall_s / 8, 0.0, None) for one in second]
-    width = sampling._width([first, second], 0.95)
-    assert 0 < width < 0.1
-    assert sampling._width([first, faster], 0.95) == pytest.approx(width)
-    assert sampling._width([first, first, second], 0.95) == width  # the widest of all
-
-
-def test_one_call_is_as_sharp_as_its_median_however_its_slow_calls_lie() -> None:
-    dice = random.Random(3)
-    walls = [1 + dice.random() / 5 for _ in range(60)]
-    for place in (0, 29, 30, 59):  # at an end and in the middle
-        late = [Sample(100.0 if number == place else wall, 0.0, None) for number, wall in enumerate(walls)]
-        assert 0.02 < sampling._width([late], 0.95) < 0.1
-
-
-def test_calls_without_a_time_are_sharp_and_end_with_the_time(clock: SimulatedClock) -> None:
-    assert sampling._width([[Sample(0.0, 0.0, None)] * 50], 0.95) == 0.0
+def test_a_slow_call_ends_with_the_time(clock: SimulatedClock) -> None:
     noise = steps(clock, 0.4)
     assert sample(clock, [noise], Limits(max_time_s=2.0)).stopped == TIME
 
@@ -90,9 +69,3 @@ def test_garbage_of_before_is_gone_when_the_first_sample_is_taken() -> None:
         assert left() is None
         assert not gc.isenabled()
     assert gc.isenabled()
-
-
-def test_a_clock_too_coarse_for_a_call_has_the_longest_window() -> None:
-    assert sampling._window([0.0, 0.001], 1.0) == 10
-    assert sampling._window([0.1, 0.2], 1.0) == 3  # a third of the time for calls of 0.1 s
-    assert sampling._window([0.5, 0.6], 1.0) == 2  # never fewer

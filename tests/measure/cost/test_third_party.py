@@ -178,11 +178,6 @@ def backward_of(module: ModuleFlops) -> int:
     return module.backward_macs
 
 
-def test_modes_that_do_the_same_have_no_note() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(), nn.ReLU())
-    assert not [note for note in summary_of(model).notes if "mode" in note.text]
-
-
 def lazy() -> nn.Sequential:
     return nn.Sequential(
         nn.LazyConv2d(8, 3, padding=1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10)
@@ -206,20 +201,6 @@ def test_lazy_modules_are_what_they_become(size: int) -> None:
     assert summary.root == expected.root
     assert summary.memory == expected.memory
     assert isinstance(model[0], nn.LazyConv2d)  # the user's own is as it was
-
-
-def test_a_lazy_weight_that_no_forward_reaches_is_named() -> None:
-    class Spare(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.spare = nn.Conv2d(3, 4, 1), nn.LazyLinear(3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.conv(x)
-            return out
-
-    with pytest.raises(ResnetCliError, match=r"spare\.weight of net"):
-        summary_of(Spare())
 
 
 class Reading(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -98,14 +98,6 @@ def test_after_one_that_would_take_too_long_others_have_their_turn() -> None:
     assert {kernel.name for kernel in fastest(candidates, clock, 2.0, silent)} == {"few", "less"}
 
 
-def test_two_kernels_have_half_of_the_time_each() -> None:
-    clock = SimulatedClock(queued=False)
-    one, other = steps(clock, 0.01), steps(clock, 0.02)
-    fastest([Candidate("one", 1.0, lambda: one), Candidate("other", 1.0, lambda: other)], clock, 2.0, silent)
-    # One round, as the logarithm of 2 says; the first call comes on top.
-    assert [one.calls, other.calls] == pytest.approx([1 + 100, 1 + 50], abs=1)
-
-
 def test_of_four_kernels_the_faster_two_go_on() -> None:
     clock = SimulatedClock(queued=False)
     slowest, fast, slow, fastest_of_all = (steps(clock, seconds) for seconds in (0.04, 0.0125, 0.02, 0.01))
@@ -119,20 +111,6 @@ def test_of_four_kernels_the_faster_two_go_on() -> None:
     # A quarter of the first second for each, half of the other one for two.
     assert [call.calls for call in (fastest_of_all, fast)] == pytest.approx([1 + 25 + 50, 1 + 20 + 40], abs=2)
     assert [call.calls for call in (slow, slowest)] == pytest.approx([1 + 13, 1 + 7], abs=1)
-
-
-def test_arithmetic_has_three_quarters_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimulatedClock(queued=False)
-    calls = {name: steps(clock, 0.01) for name in ("arithmetic", "streaming")}
-
-    def offered(name: str) -> Callable[..., Iterator[Candidate]]:
-        return lambda *_, **__: iter([Candidate(name, 1.0, lambda: calls[name])])
-
-    for name in calls:
-        monkeypatch.setattr(f"resnet_cli.measure.roofline.ceiling.{name}", offered(name))
-    assert measure_ceiling(CPU, torch.float32, clock, seconds=2.0, progress=silent) is not None
-    assert [call.calls for call in calls.values()] == pytest.approx([1 + 150, 1 + 50], abs=1)
-    assert clock.freed == 1
 
 
 def test_what_a_kernel_warns_of_stays_off_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,11 +133,6 @@ def test_a_device_is_timed_by_its_own_clock() -> None:
     call = steps(clock, 0.02, enqueue_s=0.001)
     (found,) = fastest([Candidate("a", 1.0, lambda: call)], clock, 1.0, silent)
     assert found.rate == pytest.approx(1 / 0.021)  # between two marks, the first of which is reached at once
-
-
-def test_a_clock_that_stands_still_gives_no_rate() -> None:
-    clock = SimulatedClock(queued=False)
-    assert fastest([candidate(clock, "a", 1.0, 0.0)], clock, 1.0, silent) == []
 
 
 def test_ctrl_c_is_no_kernel_that_fails() -> None:
@@ -192,13 +165,6 @@ def test_no_kernel_no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measure_ceiling(CPU, torch.float32, CpuBackend(torch.device("cpu")), seconds=0.0, progress=silent) is None
 
 
-def test_bandwidth_alone_is_no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnet_cli.measure.roofline.ceiling.arithmetic", lambda *_, **__: iter(()))
-    monkeypatch.setattr(CpuBackend, "free_memory", lambda self: SMALL)
-    monkeypatch.setattr("resnet_cli.measure.roofline.kernels._SMALLEST_ARRAY_BYTES", 1)
-    assert measure_ceiling(CPU, torch.float32, CpuBackend(torch.device("cpu")), seconds=0.0, progress=silent) is None
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
 def test_every_kernel_has_its_name_and_its_work(device: torch.device, dtype: torch.dtype) -> None:
@@ -224,15 +190,6 @@ def test_flops_are_those_that_torch_counts(monkeypatch: pytest.MonkeyPatch) -> N
         with FlopCounterMode(display=False) as counter:
             call()
         assert counter.get_total_flops() == one.work, one.name
-
-
-def test_streams_take_an_eighth_of_the_memory_and_more_than_the_caches() -> None:
-    assert next(streaming(CPU, torch.float32, 800 * 2**20, accelerator=False)).name == "copy 100 MiB"
-    assert [one.work for one in streaming(CPU, torch.float32, 800 * 2**20, accelerator=False)] == [
-        n * 100 * 2**20 for n in (2, 3, 2)
-    ]
-    assert next(streaming(CPU, torch.float32, 2**40, accelerator=False)).name == "copy 256 MiB"
-    assert [*streaming(CPU, torch.float32, 80 * 2**20, accelerator=False)] == []
 
 
 SMALL = 8 * 4 * 2**16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_cli.measure.roofline import kernels
 from resnet_cli.measure.roofline.kernels import arithmetic, streaming
 
 CPU = torch.device("cpu")
@@ -63,33 +61,6 @@ def test_each_convolution_of_a_gpu_is_tried_in_both_layouts() -> None:
     assert set(map(frozenset, layouts.values())) == {frozenset({True, False})}
 
 
-def test_on_a_gpu_nothing_is_in_the_layout_of_a_processor_s_library() -> None:
-    assert not any("oneDNN" in one.name for one in arithmetic(META, torch.float32, accelerator=True))
-
-
-def test_a_processor_s_library_is_given_the_dtype_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[torch.dtype] = []
-
-    def in_onednn(layer: object, values: Tensor, dtype: torch.dtype) -> Callable[[], object]:
-        given.append(dtype)
-        return lambda: None
-
-    monkeypatch.setattr(kernels, "_in_onednn", in_onednn)
-    for one in arithmetic(CPU, torch.bfloat16, accelerator=False):
-        if "oneDNN" in one.name:
-            one.make()
-    assert given == [torch.bfloat16] * 4
-
-
-def test_what_a_processor_tries_is_in_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_CONVOLUTIONS", ((4, 6, 3, 5, 1),))
-    (first, *_) = arithmetic(CPU, torch.float64, accelerator=False)
-    assert first.name == f"conv 3×3 4→6 at 5×5, batch {torch.get_num_threads()}, channels_last"
-    for tensor in seen(first.make()):
-        assert tensor.dtype == torch.float64
-        assert tensor.is_contiguous(memory_format=torch.channels_last)
-
-
 @pytest.mark.parametrize("device", [CPU, META])
 def test_work_follows_from_the_name(device: torch.device) -> None:
     """2 FLOPs for each multiplication of a matrix product, and for each weight at each pixel of a convolution."""
@@ -125,19 +96,3 @@ def test_bytes_are_those_of_the_arrays_that_are_read_and_written(dtype: torch.dt
         assert {tensor.device for tensor in tensors} == {META}
         read_and_written = 2 if one.name.startswith("scale") else len(tensors)
         assert one.work == read_and_written * 2**30, one.name
-
-
-def test_arrays_of_a_gpu_are_larger_for_its_cache_is() -> None:
-    (on_gpu, *_), (on_processor, *_) = (
-        streaming(META, torch.float32, accelerator=True),
-        streaming(CPU, torch.float32, accelerator=False),
-    )
-    assert (on_gpu.name, on_processor.name) == ("copy 1024 MiB", "copy 256 MiB")
-
-
-def test_numbers_stay_what_they_are_however_often_they_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_SMALLEST_ARRAY_BYTES", 1)
-    copy, add, scale = (one.make() for one in streaming(CPU, torch.float32, 8 * 64, accelerator=False))
-    assert add().eq(2).all()  # type: ignore[attr-defined]
-    assert scale().eq(2).all()  # type: ignore[attr-defined]
-    assert copy().eq(1).all()  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.measure.tracing.tracer import ForwardFailedError
-from tests.helpers.models import on_meta, row, summary_of
+from tests.helpers.models import on_meta
 
 
 class Small(nn.Module):
@@ -160,33 +160,6 @@ def test_arithmetic_on_weights_is_work() -> None:
     assert found.alive == [48, 48 + MAP]
 
 
-def test_a_network_that_writes_into_its_input_alone_needs_nothing() -> None:
-    found = tracer.run(nn.ReLU(inplace=True), (on_meta(1, 3, 4, 4),))
-    assert (found.peak, found.peak_at, found.alive, found.saved) == (0, "", [], 0)
-
-
-def test_what_is_written_into_a_buffer_needs_no_more() -> None:
-    class Remembering(nn.Module):
-        memory: Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("memory", torch.ones(1, 3, 4, 4))
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.memory.copy_(x)
-            return x.relu()
-
-    assert tracer.run(meta_copy(Remembering()), (on_meta(1, 3, 4, 4),)).alive == [4 * 48]
-
-
-def test_a_pass_is_in_eval_mode_unless_training_is_asked_for() -> None:
-    model = meta_copy(nn.Sequential(nn.Dropout(), nn.Linear(4, 2)))
-    assert [op.name for op in tracer.run(model, (on_meta(2, 4),)).operators] == ["addmm"]
-    assert not model.training
-    assert "bernoulli" in {op.name for op in tracer.run(model, (on_meta(2, 4),), training=True).operators}
-
-
 OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
     "nothing that can be trained": lambda x: x,
     "nothing at all": lambda x: None,
@@ -230,15 +203,3 @@ def test_inputs_that_are_handed_on_by_name_are_inputs() -> None:
 
     found = tracer.run(meta_copy(Named()), (on_meta(1, 3, 4, 4),))
     assert [call.input_shape for call in found.root.modules()] == [(1, 3, 4, 4)] * 2
-
-
-def test_rows_of_a_summary_are_these_figures() -> None:
-    result = summary_of(Small(), (2, 3, 2, 2))
-    assert [child.path for child in result.root.children] == ["conv", "relu", ":mul", "lin"]
-    assert row(result, ":mul").input_shape == (2, 4, 2, 2)
-    assert row(result, ":mul").saved_for_backward_bytes == 16
-    assert row(result, ":mul").receptive_field == row(result, ":mul").total_stride == (1, 1)
-    assert row(result, "lin").bytes_moved == MAP + 4 * (80 + 5) + LOGITS
-    assert row(result, "relu").peak_bytes == MAP
-    assert row(result, "relu").receptive_field == row(result, "relu").total_stride == (1, 1)
-    assert [child.sources for child in result.root.children] == [(-1,), (0,), (1,), (2,)]

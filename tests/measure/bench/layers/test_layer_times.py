@@ -202,14 +202,6 @@ def test_rates_and_bounds_follow_from_the_trace() -> None:
     assert found.batch_size == 2
 
 
-def test_without_a_ceiling_nothing_is_said_to_be_bound() -> None:
-    clock = SimulatedClock(queued=False)
-    with Machine(clock):
-        found = measure(Net(), clock)
-    assert {row.bound for row in found.layers} == {None}
-    assert rows(found)["blocks.0.relu", 1].flops_per_s is None
-
-
 def test_what_the_clocks_cost_is_told() -> None:
     clock = SimulatedClock(queued=False, read_s=1e-4)
     with Machine(clock):
@@ -233,7 +225,7 @@ def test_disturbances_fall_on_no_layer_and_everything_adds_up() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
-@pytest.mark.parametrize("number", [1, 15, 200, 500])
+@pytest.mark.parametrize("number", [15, 500])
 def test_the_network_is_left_without_hooks(error: BaseException, number: int) -> None:
     model = Net()
     clock = SimulatedClock(queued=False)
@@ -259,17 +251,6 @@ def test_ctrl_c_keeps_the_whole_forwards(queued: bool) -> None:
         assert found.forwards >= 6
         assert found.instrumented_s == pytest.approx(21e-3)
         assert_adds_up(found)
-
-
-def test_ctrl_c_before_there_are_a_few_forwards_is_passed_on() -> None:
-    clock = SimulatedClock(queued=False)
-    with Machine(clock):
-        measure(Net(), clock)
-    warm = Machine(clock)
-    with warm:
-        measure(Net(), clock, limits=Limits(max_time_s=1e-3))  # a single round
-    with Machine(clock, raises={warm.operators + 1: KeyboardInterrupt()}), pytest.raises(KeyboardInterrupt):
-        measure(Net(), clock, limits=Limits(max_time_s=0.1))
 
 
 def test_training_steps_have_no_layers() -> None:

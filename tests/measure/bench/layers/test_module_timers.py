@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.layers.layer_times import _Forwards
 from resnet_cli.measure.bench.layers.module_timers import ModuleTimers
 from tests.helpers.fake_clock import SimulatedClock
 
@@ -81,15 +80,3 @@ def test_clocks_that_cannot_all_be_attached_are_taken_away() -> None:
     with pytest.raises(TypeError, match="no hooks"), ModuleTimers(net, SimulatedClock()):
         pass
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
-
-
-def test_forwards_before_the_first_that_counts_are_forgotten() -> None:
-    clock = SimulatedClock(queued=False)
-    step = Step(clock, 9.0)
-    forwards = _Forwards(ModuleTimers(step, clock), lambda: step(torch.ones(1)))
-    forwards()
-    forwards.forget()
-    for seconds in (1.0, 2.0):
-        step.seconds = seconds
-        forwards()
-    assert forwards.spent(2) == [{("", 1): 1.0}, {("", 1): 2.0}]
