@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.device_timer import timed
-from resnet_cli.measure.bench.ratios import paired_ratio, verdict
 from resnet_cli.measure.bench.sampling import Limits, warm_up
+from resnet_cli.measure.bench.stats.ratios import paired_ratio, verdict
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS
 from resnet_cli.measure.optimizations.variant import build_variant

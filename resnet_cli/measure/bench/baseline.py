@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
-from resnet_cli.measure.bench.estimators import describe
-from resnet_cli.measure.bench.ratios import UNCLEAR, independent_ratio, verdict
+from resnet_cli.measure.bench.stats.estimators import describe
+from resnet_cli.measure.bench.stats.ratios import UNCLEAR, independent_ratio, verdict
 from resnet_cli.results.bench import BenchResult, Timing, Versus
 from resnet_cli.results.common import Network, Note, Shape
 

@@ -10,8 +10,8 @@ import torch
 
 from resnet_cli.formatting import scaled
 from resnet_cli.measure.bench.device_timer import Clock, Sample, time_back_to_back
-from resnet_cli.measure.bench.estimators import describe, quantile
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, sample, warm_up
+from resnet_cli.measure.bench.stats.estimators import describe, quantile
 from resnet_cli.measure.bench.workload import Workload, all_finite
 from resnet_cli.measure.bench.workload_cost import WorkloadCost
 from resnet_cli.measure.system.devices.registry import device_backend

@@ -16,9 +16,9 @@ from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.paired import interleaved
-from resnet_cli.measure.bench.ratios import knee
 from resnet_cli.measure.bench.run_context import RunContext, torch_settings
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
+from resnet_cli.measure.bench.stats.ratios import knee
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import WorkloadCost, layers, workload_cost
 from resnet_cli.measure.models.model import ModelUnderTest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from resnet_cli.measure.bench import batch_timing
 from resnet_cli.measure.bench.device_timer import Clock
-from resnet_cli.measure.bench.estimators import describe
-from resnet_cli.measure.bench.ratios import paired_ratio, verdict
 from resnet_cli.measure.bench.sampling import Limits, Progress, sample
+from resnet_cli.measure.bench.stats.estimators import describe
+from resnet_cli.measure.bench.stats.ratios import paired_ratio, verdict
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import WorkloadCost
 from resnet_cli.results.bench import Ceiling, Timing, Versus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resnet_cli.measure.bench.estimators import describe
+from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples
 from resnet_cli.results.bench import Rank, Replicas
 from resnet_cli.results.common import Note

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.estimators import describe
-from resnet_cli.measure.bench.ratios import paired_ratio
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
+from resnet_cli.measure.bench.stats.estimators import describe
+from resnet_cli.measure.bench.stats.ratios import paired_ratio
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation

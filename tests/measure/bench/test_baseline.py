@@ -10,7 +10,7 @@ import pytest
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.baseline import against_baseline, check, differences, fails
-from resnet_cli.measure.bench.estimators import describe
+from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.results.bench import BenchResult, Ceiling, Conditions, Timing
 from resnet_cli.results.common import Environment, Input, Network
 

@@ -12,9 +12,9 @@ from itertools import chain
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.device_timer import Clock
-from resnet_cli.measure.bench.estimators import MIN_SAMPLES, median_interval, quantile
 from resnet_cli.measure.bench.layers.module_timers import ModuleTimers, own_ops
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits, Progress, sample, warm_up
+from resnet_cli.measure.bench.stats.estimators import MIN_SAMPLES, median_interval, quantile
 from resnet_cli.measure.bench.workload import INFERENCE, Workload
 from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes

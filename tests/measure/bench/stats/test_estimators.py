@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_cli.measure.bench.estimators import (
+from resnet_cli.measure.bench.stats.estimators import (
     MIN_SAMPLES,
     autocorrelation,
     describe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from resnet_cli.measure.bench.estimators import CONFIDENCE, MIN_SAMPLES, median_interval, quantile
+from resnet_cli.measure.bench.stats.estimators import CONFIDENCE, MIN_SAMPLES, median_interval, quantile
 from resnet_cli.results.bench import Distribution
 
 FASTER, SLOWER, SAME, UNCLEAR = "FASTER", "SLOWER", "SAME", "UNCLEAR"

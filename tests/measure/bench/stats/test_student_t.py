@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_cli.measure.bench.student_t import student_t
+from resnet_cli.measure.bench.stats.student_t import student_t
 
 
 # From the table of percentage points in Fisher and Yates, "Statistical Tables", as in most textbooks.

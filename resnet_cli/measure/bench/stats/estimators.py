@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import NormalDist, fmean, stdev
 
-from resnet_cli.measure.bench.student_t import student_t
+from resnet_cli.measure.bench.stats.student_t import student_t
 from resnet_cli.results.bench import Distribution
 
 CONFIDENCE = 0.95

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_cli.measure.bench.estimators import describe, median_interval
-from resnet_cli.measure.bench.ratios import (
+from resnet_cli.measure.bench.stats.estimators import describe, median_interval
+from resnet_cli.measure.bench.stats.ratios import (
     FASTER,
     SAME,
     SLOWER,

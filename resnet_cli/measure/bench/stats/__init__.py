@@ -1,0 +1,1 @@
+"""Statistics of samples: confidence intervals, percentiles, ratios of two series."""
