@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from resnet_cli.errors import ResnetCliError
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like one that was typed."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 def validate_names(noun: str, names: Sequence[str], known: Sequence[str]) -> None:
@@ -18,8 +23,8 @@ def validate_names(noun: str, names: Sequence[str], known: Sequence[str]) -> Non
         raise ResnetCliError(f"no {noun} was named", f"the {noun}s are {', '.join(known)}")
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name.lower(), known, n=1)
-            meant = f"did you mean {near[0]}? " if near else ""
+            suggestion = nearest(name.lower(), known)
+            meant = f"did you mean {suggestion}? " if suggestion else ""
             raise ResnetCliError(f"there is no {noun} {name}", f"{meant}the {noun}s are {', '.join(known)}")
     if len(set(names)) < len(names):
         repeated = next(name for name in names if list(names).count(name) > 1)

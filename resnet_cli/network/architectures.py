@@ -134,16 +134,16 @@ def _architecture(depth: int | None, arch: str | None) -> ModelSpec:
 def _repeat(value: str | Sequence[int]) -> tuple[int, int, int, int]:
     """Blocks per stage, from "2,2,2,3" or a sequence of whole numbers."""
     parts = value.split(",") if isinstance(value, str) else [str(part) for part in value]
-    given = f"`repeat={_quoted(','.join(parts))}`"
+    option = f"`repeat={_quoted(','.join(parts))}`"
     hint = "give the blocks of each of the four stages, such as `repeat=2,2,2,2`"
     for part in parts:
         if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", part):
-            raise ResnetCliError(f"{given}: {_quoted(part)} is not a whole number", hint)
+            raise ResnetCliError(f"{option}: {_quoted(part)} is not a whole number", hint)
         # Twelve characters hold every sensible number, and int() refuses those of thousands of digits.
         if len(part) > 12 or not 1 <= int(part) <= MOST_BLOCKS:
-            raise ResnetCliError(f"{given}: a stage has 1 to {MOST_BLOCKS} blocks, not {_quoted(part)}", hint)
+            raise ResnetCliError(f"{option}: a stage has 1 to {MOST_BLOCKS} blocks, not {_quoted(part)}", hint)
     if len(parts) != 4:
-        raise ResnetCliError(f"{given} has {len(parts)} values for 4 stages", hint)
+        raise ResnetCliError(f"{option} has {len(parts)} values for 4 stages", hint)
     first, second, third, fourth = map(int, parts)
     return first, second, third, fourth
 

@@ -49,7 +49,7 @@ class Diagnosis:
     """A pattern of findings that has a name."""
 
     key: str  # "resnet-v1"
-    text: str  # "this is ResNet v1: the stride stands in the first 1×1 convolution; torchvision puts it in the 3×3"
+    text: str  # "this is ResNet v1: the stride is in the first 1×1 convolution; torchvision has it in the 3×3 (v1.5)"
     differences: tuple[int, ...]  # indices into the result's findings
 
 
@@ -76,8 +76,8 @@ class Mapping:
 
     source: str  # "alignment", or the file that overruled it
     pairs: tuple[tuple[str, str], ...]  # our name, the reference's name
-    mapped_tensors: int  # tensors of ours that have a counterpart
-    model_tensors: int  # tensors of ours that the forward reads
+    mapped_tensors: int  # tensors of the model that have a counterpart
+    model_tensors: int  # tensors of the model that the forward reads
     reference_tensors: int
     unmatched_model: tuple[str, ...]
     unmatched_reference: tuple[str, ...]
@@ -89,7 +89,7 @@ class CompareInputs:
     """What the networks were given, so that nothing hides behind a fresh initialisation."""
 
     seed: int
-    weights: str  # "randomised", or the file that both sides loaded
+    weights: str  # "random", or the file that both sides loaded
     shape: Shape  # of the forward in eval mode
     training_shape: Shape
     other_shapes: tuple[Shape, ...]
@@ -167,7 +167,7 @@ class FaultResult:
     detected: bool
     diagnosed: bool
     checks: tuple[str, ...]  # the checks that saw it
-    text: str  # what the diagnosis said
+    text: str  # the first diagnosis or difference, or why the fault was not injected
 
 
 @dataclass(frozen=True, slots=True)

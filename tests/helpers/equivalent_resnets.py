@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+BLOCKS = {14: (2, 2, 1, 1), 18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 OWN_TENSORS = ("gamma", "beta", "moving_mean", "moving_var", "batches")
 

@@ -1,7 +1,7 @@
 """The catalog of faults that people build into a ResNet, for fault injection into the user's own network.
 
 A fault of a block class (a stride in the wrong convolution) or of a constructor's argument (an eps) is injected
-wherever it fits; every other in one place in the middle of the network, where it is hardest to detect.
+wherever it fits, any other once, in the middle of the network, where it is hardest to detect.
 
 To add one, write a function and give it a row here, with the diagnosis that proves it.
 """
@@ -133,7 +133,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         (
             "biased-running-variance",
-            "a batch norm by hand that remembers the biased variance",
+            "a batch norm by hand whose running variance is biased",
             layers.biased_running_variance,
             "biased-running-variance",
         ),

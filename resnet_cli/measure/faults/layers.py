@@ -21,7 +21,7 @@ from resnet_cli.measure.faults.residual_structure import (
 
 
 class BiasedBatchNorm2d(nn.Module):
-    """Batch norm by hand, right but for one thing: the variance that it remembers is the biased one."""
+    """Batch norm by hand whose running variance takes the biased variance of the batch."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -64,9 +64,9 @@ def _noise(like: Tensor, shape: Sequence[int], scale: float) -> Tensor:
 # Convolution and pooling -------------------------------------------------------------------------------------------
 
 
-def _bottlenecks(anatomy: ResidualStructure) -> list[Block]:
+def _bottlenecks(structure: ResidualStructure) -> list[Block]:
     kernels = [1, 3, 1]
-    return [block for block in anatomy.blocks if [op.kernel for op in block.convs()] == kernels and block.strided()]
+    return [block for block in structure.blocks if [op.kernel for op in block.convs()] == kernels and block.strided()]
 
 
 def stride_in_1x1(network: nn.Module) -> nn.Module:
@@ -75,9 +75,9 @@ def stride_in_1x1(network: nn.Module) -> nn.Module:
     if not blocks:
         raise NotApplicableError("no bottleneck strides in its 3×3 convolution")
     for block in blocks:
-        one, three, _ = block.convs()
-        set_options(network, one, stride=three.pair("stride"))
-        set_options(network, three, stride=one.pair("stride"))
+        conv1x1, conv3x3, _ = block.convs()
+        set_options(network, conv1x1, stride=conv3x3.pair("stride"))
+        set_options(network, conv3x3, stride=conv1x1.pair("stride"))
     return network
 
 
@@ -88,9 +88,9 @@ def stride_moved(network: nn.Module) -> nn.Module:
     strided = [convs for convs in basic if max(convs[0].pair("stride")) > 1]
     if not strided:
         raise NotApplicableError("no basic block strides in its first convolution")
-    for one, two in strided:
-        set_options(network, one, stride=two.pair("stride"))
-        set_options(network, two, stride=one.pair("stride"))
+    for conv1, conv2 in strided:
+        set_options(network, conv1, stride=conv2.pair("stride"))
+        set_options(network, conv2, stride=conv1.pair("stride"))
     return network
 
 
@@ -126,13 +126,12 @@ def ceil_mode(network: nn.Module) -> nn.Module:
 
 def conv_padding(network: nn.Module) -> nn.Module:
     """A 3×3 without padding, and the next convolution with one pixel more: the shapes stay."""
-    for block in by_distance_from_middle(ResidualStructure(network).keeping()):
-        convs = block.convs()
-        for one, two in pairwise(convs):
-            less, more = one.pair("padding"), two.pair("padding")
-            if one.kernel == 3 and min(less) > 0:
-                set_options(network, one, padding=(less[0] - 1, less[1] - 1))
-                set_options(network, two, padding=(more[0] + 1, more[1] + 1))
+    for block in by_distance_from_middle(ResidualStructure(network).identity_blocks()):
+        for conv, following in pairwise(block.convs()):
+            padding, following_padding = conv.pair("padding"), following.pair("padding")
+            if conv.kernel == 3 and min(padding) > 0:
+                set_options(network, conv, padding=(padding[0] - 1, padding[1] - 1))
+                set_options(network, following, padding=(following_padding[0] + 1, following_padding[1] + 1))
                 return network
     raise NotApplicableError("no block that keeps its shape has a padded 3×3 before another convolution")
 
@@ -208,7 +207,7 @@ def missing_projection_bn(network: nn.Module) -> nn.Module:
 
 def every_norm(option: str, value: float, network: nn.Module) -> nn.Module:
     """An option of every batch norm."""
-    for op in _otherwise(ResidualStructure(network).of("norm"), option, value):
+    for op in _without_value(ResidualStructure(network).of("norm"), option, value):
         set_options(network, op, **{option: value})
     return network
 
@@ -216,11 +215,11 @@ def every_norm(option: str, value: float, network: nn.Module) -> nn.Module:
 def one_norm(option: str, value: float, network: nn.Module) -> nn.Module:
     """An option of one batch norm."""
     norms = [norm for block in by_distance_from_middle(ResidualStructure(network).blocks) for norm in block.norms()]
-    set_options(network, _otherwise(norms, option, value)[0], **{option: value})
+    set_options(network, _without_value(norms, option, value)[0], **{option: value})
     return network
 
 
-def _otherwise(norms: Sequence[FunctionCall], option: str, value: float) -> list[FunctionCall]:
+def _without_value(norms: Sequence[FunctionCall], option: str, value: float) -> list[FunctionCall]:
     first(norms, "batch norm by torch's batch_norm")
     others = [op for op in norms if op.options[option] != value]
     if not others:
@@ -239,7 +238,7 @@ def affine_off(network: nn.Module) -> nn.Module:
     return network
 
 
-def _tracking(network: nn.Module) -> nn.BatchNorm2d:
+def _norm_with_statistics(network: nn.Module) -> nn.BatchNorm2d:
     norm = next((norm for norm in norms_of_blocks(network) if norm.running_mean is not None), None)
     if norm is None:
         raise NotApplicableError("no batch norm of a block has running statistics")
@@ -248,7 +247,7 @@ def _tracking(network: nn.Module) -> nn.BatchNorm2d:
 
 def no_running_statistics(network: nn.Module) -> nn.Module:
     """A batch norm without running statistics."""
-    norm = _tracking(network)
+    norm = _norm_with_statistics(network)
     norm.track_running_stats = False
     for name in ("running_mean", "running_var", "num_batches_tracked"):
         norm.register_buffer(name, None)
@@ -256,8 +255,8 @@ def no_running_statistics(network: nn.Module) -> nn.Module:
 
 
 def biased_running_variance(network: nn.Module) -> nn.Module:
-    """A batch norm by hand that remembers the biased variance."""
-    norm = _tracking(network)
+    """A batch norm by hand whose running variance is biased."""
+    norm = _norm_with_statistics(network)
     if not norm.affine:
         raise NotApplicableError("the batch norm has no weight and no bias")
     _replace(network, norm, BiasedBatchNorm2d(norm))
@@ -278,6 +277,6 @@ def no_head_bias(network: nn.Module) -> nn.Module:
     """The linear layer without its bias."""
     linear = network.get_submodule(ResidualStructure(network).head.owner)
     if not isinstance(linear, nn.Linear) or linear.bias is None:
-        raise NotApplicableError("the head is no nn.Linear with a bias")
+        raise NotApplicableError("the head is not an nn.Linear with a bias")
     linear.register_parameter("bias", None)
     return network

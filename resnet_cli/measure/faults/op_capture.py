@@ -1,7 +1,7 @@
-"""What one small forward of a network shows: its operators as Python calls them, and whose output each one reads.
+"""The operators of one small forward as Python calls them, and which outputs each one reads.
 
 A function mode sees `nn.ReLU`, `F.relu` and `Tensor.relu_` alike, and it sees the arguments by which people choose a
-stride or an eps; a dispatch mode, which sees more, cannot put another operator in their place.
+stride or an eps; a dispatch mode sees more, but cannot replace an operator.
 """
 
 # Operators come with the arguments that torch gives them:
@@ -59,7 +59,7 @@ _BUILTIN_NORM = (
 
 
 def kind_of(func: Callable[..., Any], args: Sequence[Any]) -> str | None:
-    """What a call is to a residual network: "conv", "norm", "relu", "add", "pool" or "linear"; None: nothing."""
+    """Kind of a call in a residual network: "conv", "norm", "relu", "add", "pool" or "linear"; None for any other."""
     kind = _KINDS.get(getattr(func, "__name__", ""))
     return None if kind == "add" and not _joins(args) else kind
 
@@ -103,7 +103,7 @@ class FunctionCall:
         return self.weight_shape[-1]
 
     def pair(self, option: str) -> tuple[int, int]:
-        """A stride, padding or dilation of a convolution, which may have been given as one figure."""
+        """A stride, padding or dilation of a convolution, which may be a single number."""
         value = self.options[option]
         if isinstance(value, str):
             raise NotApplicableError(f"the {option} of the convolution is {value!r}, not a number")
@@ -114,7 +114,7 @@ class FunctionCall:
 class _Seen:
     ops: list[FunctionCall] = field(default_factory=list)
     producers: dict[int, int] = field(default_factory=dict)  # id of a tensor → the operator that wrote it last
-    kept: list[Tensor] = field(default_factory=list)  # so that no id is given out twice
+    kept: list[Tensor] = field(default_factory=list)  # so that no id is used twice
     counts: dict[str, int] = field(default_factory=dict)
     stack: ModuleStack[str] | None = None
 
@@ -132,12 +132,12 @@ class _OpCapture(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         kind = kind_of(func, args)
-        given = bound(kind, func, args, kwargs) if kind else {}
+        arguments = bound(kind, func, args, kwargs) if kind else {}
         tensors = [tensor for tensor in _tensors((*args, *kwargs.values())) if id(tensor) in self.seen.producers]
         result = func(*args, **kwargs)
         if not isinstance(result, Tensor) or (kind is None and not tensors):
             return result
-        weight = given.get("weight", args[1] if kind == "linear" and len(args) > 1 else None)
+        weight = arguments.get("weight", args[1] if kind == "linear" and len(args) > 1 else None)
         seen = self.seen
         op = FunctionCall(
             len(seen.ops),
@@ -148,7 +148,7 @@ class _OpCapture(TorchFunctionMode):
             self.names.get(id(weight)),
             tuple(result.shape),
             tuple(weight.shape) if isinstance(weight, Tensor) else (),
-            {**_DEFAULTS.get(op_kind, {}), **_plain(given)} if (op_kind := kind) else {},
+            {**_DEFAULTS.get(op_kind, {}), **_plain(arguments)} if (op_kind := kind) else {},
         )
         seen.counts[op.kind] = op.number + 1
         seen.ops.append(op)
@@ -157,8 +157,8 @@ class _OpCapture(TorchFunctionMode):
         return result
 
 
-def _plain(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if not isinstance(value, Tensor)}
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if not isinstance(value, Tensor)}
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -208,11 +208,11 @@ def capture_ops(network: nn.Module) -> list[FunctionCall]:
     seen = _Seen()
     names = {id(parameter): name for name, parameter in network.named_parameters()}
 
-    def begin(_: nn.Module, given: tuple[Any, ...]) -> None:
+    def begin(_: nn.Module, arguments: tuple[Any, ...]) -> None:
         # A second try with other channels begins anew.
         fresh = _Seen()
         seen.ops, seen.producers, seen.kept, seen.counts = fresh.ops, fresh.producers, fresh.kept, fresh.counts
-        for tensor in _tensors(given):
+        for tensor in _tensors(arguments):
             seen.producers[id(tensor)] = 0
             seen.kept.append(tensor)
             seen.ops.append(FunctionCall(0, "input", 0, (), "", None, tuple(tensor.shape), (), {}))

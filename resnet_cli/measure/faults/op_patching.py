@@ -1,9 +1,9 @@
-"""Faults in how operators follow each other, planted without touching the user's source.
+"""Replaces operators of a network without changing the user's source.
 
-A rewired network keeps its modules and names; only its class changes, to one whose forward runs under a function
-mode. The mode counts the operators that `anatomy` knows, and calls something else in place of the chosen ones. It
-sits above autograd, so gradients are those of the faulty network. What an edit returns takes the operator's place,
-also where that worked in place: `x += y` rebinds x, and so does every ReLU whose result is used.
+A patched network keeps its modules and names; only its class changes, to one whose forward runs under a function
+mode. The mode counts the operators that `op_capture` knows, and calls a patch in place of the chosen ones. It is above
+autograd, so gradients are those of the faulty network. The value of a patch replaces the output, also that of an
+operator that works in place: `x += y` rebinds x, and so does every ReLU whose result is used.
 """
 
 # Operators come with the arguments that torch gives them:
@@ -21,24 +21,24 @@ from torch.overrides import TorchFunctionMode
 from resnet_cli.measure.faults.op_capture import FunctionCall, bound, kind_of
 from resnet_cli.measure.faults.residual_structure import Block
 
-# (the network, the operator, its arguments, its keyword arguments) → what stands in for its output.
-# Edits are functions of this module or partials of them over plain data: deep copies of a network carry them along.
+# (the network, the operator, its arguments, its keyword arguments) → the value in place of its output.
+# Patches are functions of this module or partials of them over plain data: deep copies of a network carry them along.
 OpPatch = Callable[[nn.Module, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 OpPatches = dict[tuple[str, int], OpPatch]
 
 
 class PatchedModel(nn.Module):
-    """What the class of a rewired network is derived from, before the user's own."""
+    """Base class of a patched network, before the user's own."""
 
-    rewiring: OpPatches
+    patches: OpPatches
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The user's forward, with some operators exchanged."""
-        with _Exchange(self):
+        """The user's forward, with some operators replaced."""
+        with _ReplaceOps(self):
             return super().forward(*args, **kwargs)
 
 
-class _Exchange(TorchFunctionMode):
+class _ReplaceOps(TorchFunctionMode):
     def __init__(self, network: PatchedModel) -> None:
         super().__init__()
         self.network = network
@@ -51,20 +51,20 @@ class _Exchange(TorchFunctionMode):
             return func(*args, **kwargs)
         number = self.counts.get(kind, 0)
         self.counts[kind] = number + 1
-        edit = self.network.rewiring.get((kind, number))
-        return func(*args, **kwargs) if edit is None else edit(self.network, func, args, kwargs)
+        patch = self.network.patches.get((kind, number))
+        return func(*args, **kwargs) if patch is None else patch(self.network, func, args, kwargs)
 
 
-def rewire(network: nn.Module, edits: OpPatches) -> nn.Module:
-    """The same network, now of a class that exchanges some operators as it runs."""
+def rewire(network: nn.Module, patches: OpPatches) -> nn.Module:
+    """The same network, now of a class that replaces some operators as it runs."""
     if not isinstance(network, PatchedModel):
         own = type(network)
         # The name and the module stay: reports show them.
         parts = {"__module__": own.__module__, "__qualname__": own.__qualname__, "__doc__": own.__doc__}
         network.__class__ = type(own.__name__, (PatchedModel, own), parts)
-    rewired = cast(PatchedModel, network)
-    rewired.rewiring = {**getattr(rewired, "rewiring", {}), **edits}
-    return rewired
+    patched = cast(PatchedModel, network)
+    patched.patches = {**getattr(patched, "patches", {}), **patches}
+    return patched
 
 
 def set_options(network: nn.Module, op: FunctionCall, **options: Any) -> None:
@@ -82,7 +82,7 @@ def _with_options(kind: str, options: dict[str, Any], _: nn.Module, func: Any, a
 
 
 def drop(_: nn.Module, __: Any, args: Any, kwargs: Any) -> Any:
-    """Edit: what goes in comes out."""
+    """Patch: the operator returns its input."""
     return args[0] if args else kwargs["input"]
 
 
@@ -93,7 +93,7 @@ def _fed(change: Callable[[nn.Module, Tensor], Tensor], network: nn.Module, func
 
 
 def replace_input(change: Callable[[nn.Module, Tensor], Tensor]) -> OpPatch:
-    """Edit: the operator gets a changed input."""
+    """Patch: the operator gets a changed input."""
     return partial(_fed, change)
 
 
@@ -109,5 +109,5 @@ def _joined(
 
 
 def replace_add(block: Block, join: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> tuple[tuple[str, int], OpPatch]:
-    """Edit of a block's addition: what becomes of (what the block learned, its shortcut)."""
+    """Patch of a block's addition: a function of the output of its body and its shortcut."""
     return block.add.key, partial(_joined, block.body_argument, join)

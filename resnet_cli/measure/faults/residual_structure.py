@@ -1,7 +1,7 @@
-"""The parts of a residual network by what they do, whatever they are called: stem, blocks, shortcuts, head.
+"""The parts of a residual network by their function, whatever their names: stem, blocks, shortcuts, head.
 
-A block is an addition of two branches that meet again further up; the branch with more convolutions is what the block
-learns, the other is its shortcut.
+A block is an addition of two branches with a common input; the branch with more convolutions is its body, the other
+its shortcut.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class Block:
     body: tuple[FunctionCall, ...]
     shortcut: tuple[FunctionCall, ...]
     add: FunctionCall
-    body_argument: int  # which argument of the addition is what the block learns
+    body_argument: int  # which argument of the addition is the body
     relu: FunctionCall | None  # behind the addition
 
     def convs(self) -> tuple[FunctionCall, ...]:
-        """The convolutions of what the block learns."""
+        """The convolutions of the body."""
         return _of(self.body, "conv")
 
     def norms(self) -> tuple[FunctionCall, ...]:
-        """The batch norms of what the block learns."""
+        """The batch norms of the body."""
         return _of(self.body, "norm")
 
     def relus(self) -> tuple[FunctionCall, ...]:
-        """The ReLUs of what the block learns, without one behind the addition."""
+        """The ReLUs of the body, without one behind the addition."""
         return _of(self.body, "relu")
 
     def strided(self) -> bool:
@@ -51,7 +51,7 @@ class Block:
 
 
 class ResidualStructure:
-    """What one forward of a network shows.
+    """The operators of one forward, and the blocks that they make.
 
     Args:
         network: it runs once in eval mode and is left as it was.
@@ -76,10 +76,10 @@ class ResidualStructure:
         Raises:
             NotApplicableError: nothing adds two branches of which one convolves.
         """
-        found = tuple(block for op in self.of("add") if (block := self._block(op)) is not None)
-        if not found:
+        blocks = tuple(block for op in self.of("add") if (block := self._block(op)) is not None)
+        if not blocks:
             raise NotApplicableError("no addition of a convolved branch to its input was found")
-        return found
+        return blocks
 
     @property
     def stem(self) -> FunctionCall:
@@ -95,7 +95,7 @@ class ResidualStructure:
         """The operators of a kind in the stem."""
         return tuple(op for op in self.of(kind) if op.index <= self.blocks[0].entry.index)
 
-    def keeping(self) -> tuple[Block, ...]:
+    def identity_blocks(self) -> tuple[Block, ...]:
         """The blocks whose shortcut is the input itself."""
         return tuple(block for block in self.blocks if not block.shortcut)
 
@@ -125,19 +125,19 @@ class ResidualStructure:
         return readers[0] if readers and readers[0].kind == "relu" else None
 
 
-def first(ops: Sequence[FunctionCall], what: str) -> FunctionCall:
+def first(ops: Sequence[FunctionCall], noun: str) -> FunctionCall:
     """The first of some operators.
 
     Raises:
-        NotApplicableError: there is none; `what` says of what.
+        NotApplicableError: there is none; `noun` names it.
     """
     if not ops:
-        raise NotApplicableError(f"no {what} was found")
+        raise NotApplicableError(f"no {noun} was found")
     return ops[0]
 
 
 def by_distance_from_middle(items: Sequence[T]) -> list[T]:
-    """Some things in the order of their distance from the middle one."""
+    """Sort by distance from the middle index."""
     middle = len(items) // 2
     return [items[index] for index in sorted(range(len(items)), key=lambda index: (abs(index - middle), index))]
 
@@ -161,12 +161,12 @@ def conv_of(network: nn.Module, op: FunctionCall) -> nn.Conv2d:
     """
     owner = network.get_submodule(op.owner)
     if not isinstance(owner, nn.Conv2d):
-        raise NotApplicableError("the convolution is no nn.Conv2d")
+        raise NotApplicableError("the convolution is not an nn.Conv2d")
     return owner
 
 
 def norms_of_blocks(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """The batch norms of what the blocks learn, from the middle block outwards.
+    """The batch norms of the bodies, from the middle block outwards.
 
     Raises:
         NotApplicableError: none is an nn.BatchNorm2d.

@@ -100,7 +100,8 @@ def _test_fault(fault: Fault, sound: ModelUnderTest, baseline: ModelUnderTest, c
         result = _completed(compare(ModelUnderTest(faulty, sound.name), baseline, config))
     except ResnetCliError as error:
         return replace(row, injected=True, text=error.message)
-    texts = [one.text for one in result.diagnoses] + [one.text for one in result.differences]
+    texts = [diagnosis.text for diagnosis in result.diagnoses]
+    texts += [difference.text for difference in result.differences]
     return replace(
         row,
         injected=True,
@@ -120,5 +121,6 @@ def _completed(result: CompareResult) -> CompareResult:
 
 def is_diagnosed(fault: Fault, result: CompareResult) -> bool:
     """Whether a comparison has the right diagnosis of a fault, or a difference that says what it is."""
-    reported = {one.key for one in result.diagnoses} | {f"{one.category} {one.subject}" for one in result.differences}
+    reported = {diagnosis.key for diagnosis in result.diagnoses}
+    reported |= {f"{difference.category} {difference.subject}" for difference in result.differences}
     return not fault.expected.isdisjoint(reported)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ def _largest(tensor: Tensor) -> float:
     return 1.0 if tensor.is_meta else float(tensor.detach().abs().max()) or 1.0
 
 
-def _spoil(tensor: Tensor, value: float | None = None) -> None:
+def _perturb(tensor: Tensor, value: float | None = None) -> None:
     """Set the middle element, or move it by a thousandth of the largest."""
     with torch.no_grad():
         element = tensor.view(-1)[tensor.numel() // 2]
@@ -30,13 +32,13 @@ def _middle_weight(network: nn.Module) -> nn.Parameter:
 
 def one_weight(network: nn.Module) -> nn.Module:
     """One weight off by a thousandth of the largest."""
-    _spoil(_middle_weight(network))
+    _perturb(_middle_weight(network))
     return network
 
 
 def nan(network: nn.Module) -> nn.Module:
     """One weight that is NaN."""
-    _spoil(_middle_weight(network), float("nan"))
+    _perturb(_middle_weight(network), float("nan"))
     return network
 
 
@@ -51,7 +53,7 @@ def one_buffer(network: nn.Module) -> nn.Module:
         means = by_distance_from_middle(means)
     if not means:
         raise NotApplicableError("no batch norm has running statistics")
-    _spoil(means[0])
+    _perturb(means[0])
     return network
 
 
@@ -59,15 +61,14 @@ def swapped_convs(network: nn.Module) -> nn.Module:
     """The weights of two convolutions of one shape exchanged."""
     names = dict.fromkeys(op.weight for op in ResidualStructure(network).middle_convs() if op.weight is not None)
     weights = [network.get_parameter(name) for name in names]
-    for index, one in enumerate(weights):
-        for other in weights[index + 1 :]:
-            if one.shape == other.shape and (one.is_meta or not torch.equal(one, other)):
-                with torch.no_grad():
-                    kept = one.clone()
-                    one.copy_(other)
-                    other.copy_(kept)
-                return network
-    raise NotApplicableError("no two convolutions of blocks have one shape")
+    for first, second in combinations(weights, 2):
+        if first.shape == second.shape and (first.is_meta or not torch.equal(first, second)):
+            with torch.no_grad():
+                values = first.clone()
+                first.copy_(second)
+                second.copy_(values)
+            return network
+    raise NotApplicableError("no two convolutions of blocks have the same shape")
 
 
 def frozen_parameter(network: nn.Module) -> nn.Module:

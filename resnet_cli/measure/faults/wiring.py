@@ -31,7 +31,7 @@ def _relu_then_add(_: nn.Module, learned: Tensor, shortcut: Tensor) -> Tensor:
     return functional.relu(learned) + shortcut
 
 
-def _learned_alone(_: nn.Module, learned: Tensor, __: Tensor) -> Tensor:
+def _without_shortcut(_: nn.Module, learned: Tensor, __: Tensor) -> Tensor:
     return learned
 
 
@@ -43,9 +43,9 @@ def _dropout(network: nn.Module, x: Tensor) -> Tensor:
     return functional.dropout(x, 0.5, network.training)
 
 
-def _standardised(network: nn.Module, x: Tensor) -> Tensor:
-    mean, deviation = network.get_buffer("planted_mean"), network.get_buffer("planted_deviation")
-    return (x - mean) / deviation
+def _standardized(network: nn.Module, x: Tensor) -> Tensor:
+    mean, std = network.get_buffer("injected_mean"), network.get_buffer("injected_std")
+    return (x - mean) / std
 
 
 def _squeezed(path: str, network: nn.Module, learned: Tensor, shortcut: Tensor) -> Tensor:
@@ -54,18 +54,18 @@ def _squeezed(path: str, network: nn.Module, learned: Tensor, shortcut: Tensor) 
 
 
 def _average_pool(_: nn.Module, func: Any, args: Any, kwargs: Any) -> Any:
-    given = bound("pool", func, args, kwargs)
-    options = {name: given[name] for name in ("stride", "padding", "ceil_mode") if name in given}
-    return functional.avg_pool2d(given["input"], given["kernel_size"], **options)
+    arguments = bound("pool", func, args, kwargs)
+    options = {name: arguments[name] for name in ("stride", "padding", "ceil_mode") if name in arguments}
+    return functional.avg_pool2d(arguments["input"], arguments["kernel_size"], **options)
 
 
 def _pooled_projection(stride: tuple[int, int], _: nn.Module, func: Any, args: Any, kwargs: Any) -> Any:
-    given = bound("conv", func, args, kwargs)
-    pooled = functional.avg_pool2d(given["input"], stride, stride, ceil_mode=True, count_include_pad=False)
-    return func(**{**given, "input": pooled, "stride": 1})
+    arguments = bound("conv", func, args, kwargs)
+    pooled = functional.avg_pool2d(arguments["input"], stride, stride, ceil_mode=True, count_include_pad=False)
+    return func(**{**arguments, "input": pooled, "stride": 1})
 
 
-def _normalised(path: str, network: nn.Module, x: Tensor) -> Tensor:
+def _pre_activated(path: str, network: nn.Module, x: Tensor) -> Tensor:
     # By function, not by calling the module: it counts its batches where the forward itself calls it.
     norm = network.get_submodule(path)
     assert isinstance(norm, nn.BatchNorm2d)
@@ -76,10 +76,10 @@ def _normalised(path: str, network: nn.Module, x: Tensor) -> Tensor:
 
 
 def _with_inner_relu(blocks: Iterable[Block]) -> Block:
-    found = next((block for block in by_distance_from_middle(tuple(blocks)) if block.relus()), None)
-    if found is None:
-        raise NotApplicableError("no block has a ReLU between its convolutions")
-    return found
+    for block in by_distance_from_middle(tuple(blocks)):
+        if block.relus():
+            return block
+    raise NotApplicableError("no block has a ReLU between its convolutions")
 
 
 def _with_last_relu(blocks: Iterable[Block]) -> tuple[Block, FunctionCall]:
@@ -130,16 +130,16 @@ def gelu(network: nn.Module) -> nn.Module:
 
 def dropped_identity(network: nn.Module) -> nn.Module:
     """One block that keeps its shape without its shortcut."""
-    return rewire(network, dict([replace_add(_keeping(network), _learned_alone)]))
+    return rewire(network, dict([replace_add(_identity_block(network), _without_shortcut)]))
 
 
 def scaled_identity(network: nn.Module) -> nn.Module:
     """One block that keeps its shape with half its shortcut."""
-    return rewire(network, dict([replace_add(_keeping(network), _half_identity)]))
+    return rewire(network, dict([replace_add(_identity_block(network), _half_identity)]))
 
 
-def _keeping(network: nn.Module) -> Block:
-    blocks = ResidualStructure(network).keeping()
+def _identity_block(network: nn.Module) -> Block:
+    blocks = ResidualStructure(network).identity_blocks()
     if not blocks:
         raise NotApplicableError("no block adds its own input")
     block: Block = by_distance_from_middle(blocks)[0]
@@ -174,7 +174,7 @@ def squeeze_excite(network: nn.Module) -> nn.Module:
             nn.Sigmoid(),
         )
     # The module that adds has a forward of its own; an nn.Sequential would run what is put into it.
-    holder, name = network.get_submodule(block.add.owner), "planted_squeeze_excite"
+    holder, name = network.get_submodule(block.add.owner), "injected_squeeze_excite"
     holder.add_module(name, scale.to(example.device, example.dtype).train(network.training))
     path = f"{block.add.owner}.{name}".removeprefix(".")
     return rewire(network, dict([replace_add(block, partial(_squeezed, path))]))
@@ -187,13 +187,13 @@ def pre_activation(network: nn.Module) -> nn.Module:
     its front. A block with a projection stays as it was.
     """
     edits: OpPatches = {}
-    for block in ResidualStructure(network).keeping():
+    for block in ResidualStructure(network).identity_blocks():
         convs, norms = block.convs(), block.norms()
         if not convs or not norms or block.relu is None or norms[-1].shape[1] != block.entry.shape[1]:
             continue
         if not isinstance(network.get_submodule(norms[-1].owner), nn.BatchNorm2d):
             continue
-        edits[convs[0].key] = replace_input(partial(_normalised, norms[-1].owner))
+        edits[convs[0].key] = replace_input(partial(_pre_activated, norms[-1].owner))
         edits[norms[-1].key] = drop
         edits[block.relu.key] = drop
     if not edits:
@@ -207,16 +207,16 @@ def dropout(network: nn.Module) -> nn.Module:
 
 
 def input_normalisation(network: nn.Module) -> nn.Module:
-    """The mean and the standard deviation of ImageNet taken out inside the network."""
+    """The mean and the standard std of ImageNet taken out inside the network."""
     stem = ResidualStructure(network).stem
     channels = stem.weight_shape[1]
     example = next(network.parameters())
-    for name, values in (("planted_mean", (0.485, 0.456, 0.406)), ("planted_deviation", (0.229, 0.224, 0.225))):
+    for name, values in (("injected_mean", (0.485, 0.456, 0.406)), ("injected_std", (0.229, 0.224, 0.225))):
         per_channel = torch.tensor([values[index % 3] for index in range(channels)])
         # Not persistent, as such a constant commonly is: the checkpoint does not show it.
         tensor = per_channel.view(1, -1, 1, 1).to(example.device, example.dtype)
         network.register_buffer(name, tensor, persistent=False)
-    return rewire(network, {stem.key: replace_input(_standardised)})
+    return rewire(network, {stem.key: replace_input(_standardized)})
 
 
 def average_pool_stem(network: nn.Module) -> nn.Module:
@@ -224,11 +224,11 @@ def average_pool_stem(network: nn.Module) -> nn.Module:
     return rewire(network, {first(ResidualStructure(network).of("pool"), "max pool").key: _average_pool})
 
 
-def _in_a_row(network: nn.Module) -> tuple[nn.Module, str]:
+def _sequential_block(network: nn.Module) -> tuple[nn.Module, str]:
     """A block that keeps its shape, as (the nn.Sequential or nn.ModuleList that holds it, its name there)."""
-    anatomy = ResidualStructure(network)
-    paths = {id(block): _common([op.weight for op in block.convs()]) for block in anatomy.blocks}
-    for block in by_distance_from_middle(anatomy.keeping()):
+    structure = ResidualStructure(network)
+    paths = {id(block): _common_path([op.weight for op in block.convs()]) for block in structure.blocks}
+    for block in by_distance_from_middle(structure.identity_blocks()):
         path = paths[id(block)]
         while path:
             others = [other for key, other in paths.items() if key != id(block)]
@@ -242,7 +242,7 @@ def _in_a_row(network: nn.Module) -> tuple[nn.Module, str]:
     raise NotApplicableError("no block that keeps its shape is a child of an nn.Sequential or an nn.ModuleList")
 
 
-def _common(names: Sequence[str | None]) -> str:
+def _common_path(names: Sequence[str | None]) -> str:
     parts = [name.split(".")[:-1] for name in names if name is not None]
     shared = [column[0] for column in zip(*parts, strict=False) if len(set(column)) == 1]
     # Columns behind the first difference may agree again (conv1.0, conv2.0).
@@ -260,19 +260,18 @@ def _refill(parent: nn.Module, children: Sequence[tuple[str, nn.Module]]) -> Non
 
 def block_fewer(network: nn.Module) -> nn.Module:
     """One block fewer among those that keep their shape."""
-    parent, name = _in_a_row(network)
+    parent, name = _sequential_block(network)
     _refill(parent, [(other, child) for other, child in parent.named_children() if other != name])
     return network
 
 
 def block_more(network: nn.Module) -> nn.Module:
     """One block that keeps its shape twice, the second with weights of its own."""
-    parent, name = _in_a_row(network)
+    parent, name = _sequential_block(network)
     children: list[tuple[str, nn.Module]] = []
     for other, child in parent.named_children():
         children.append((other, child))
         if other == name:
-            twin = copy.deepcopy(child)
-            children.append((f"{name}_again", twin))
+            children.append((f"{name}_again", copy.deepcopy(child)))
     _refill(parent, children)
     return network

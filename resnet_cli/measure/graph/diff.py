@@ -1,13 +1,13 @@
-"""An alignment read as findings: every setting, operator and connection that is not the same."""
+"""Differences of two aligned graphs: settings, operators and connections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from resnet_cli.measure.graph.alignment import Pair
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
+from resnet_cli.measure.graph.settings_text import settings_text, show_setting
 from resnet_cli.measure.ops.names import spoken
 from resnet_cli.results.compare import AlignedOp, Difference
 
@@ -25,7 +25,7 @@ _WORDS = {
 
 @dataclass(slots=True)
 class GraphDifference:
-    """Findings with the operators that they are about, for the patterns that `diagnosis` knows."""
+    """A difference with the operators that it is about, for the patterns of `diagnosis`."""
 
     finding: Difference
     model_node: Node | None
@@ -39,76 +39,57 @@ class GraphDiff:
     model: Graph
     reference_graph: Graph
     pairs: list[Pair]
-    reference: str  # what the sentences call it: "torchvision"
+    reference: str  # its name in sentences: "torchvision"
     differences: list[GraphDifference] = field(default_factory=list)
     status: dict[int, str] = field(default_factory=dict)  # place in `pairs` -> status of the line
     partner: dict[int, int] = field(default_factory=dict)  # number in the model -> number in the reference
     partner_of: dict[int, int] = field(default_factory=dict)  # and back
 
 
-def diff_graphs(ours: Graph, theirs: Graph, pairs: list[Pair], reference: str) -> GraphDiff:
+def diff_graphs(model: Graph, reference_graph: Graph, pairs: list[Pair], reference: str) -> GraphDiff:
     """Everything in which the structures differ, in the order of the network."""
-    found = GraphDiff(ours, theirs, pairs, reference)
-    found.partner = {a.number: b.number for a, b in pairs if a and b} | {IMAGE: IMAGE}
-    found.partner_of = {b: a for a, b in found.partner.items()}
+    structure = GraphDiff(model, reference_graph, pairs, reference)
+    structure.partner = {a.number: b.number for a, b in pairs if a and b} | {IMAGE: IMAGE}
+    structure.partner_of = {b: a for a, b in structure.partner.items()}
     moved = _moved(pairs)
     for place, (model_node, reference_node) in enumerate(pairs):
         if model_node and reference_node:
-            texts = (
-                _settings(found, model_node, reference_node)
+            differences = (
+                _settings(structure, model_node, reference_node)
                 if model_node.operator == reference_node.operator
-                else [_replaced(found, model_node, reference_node)]
+                else [_replaced(structure, model_node, reference_node)]
             )
-            texts += _wiring(found, model_node, reference_node)
-            kinds = {one.finding.category for one in texts}
-            found.status[place] = "replaced" if "replaced" in kinds else "setting" if kinds else "equal"
-            found.differences += texts
+            differences += _wiring(structure, model_node, reference_node)
+            kinds = {difference.finding.category for difference in differences}
+            structure.status[place] = "replaced" if "replaced" in kinds else "setting" if kinds else "equal"
+            structure.differences += differences
         elif place in moved:
-            found.status[place] = "moved"
+            structure.status[place] = "moved"
             if model_node:
                 counterpart = pairs[moved[place]][1]
                 assert counterpart is not None
-                found.differences.append(_moved_finding(found, model_node, counterpart))
+                structure.differences.append(_moved_finding(structure, model_node, counterpart))
         elif model_node:
-            found.status[place] = "extra"
-            found.differences.append(_extra(found, model_node))
+            structure.status[place] = "extra"
+            structure.differences.append(_extra(structure, model_node))
         elif reference_node:
-            found.status[place] = "missing"
-            found.differences.append(_missing(found, reference_node))
-    return found
+            structure.status[place] = "missing"
+            structure.differences.append(_missing(structure, reference_node))
+    return structure
 
 
 def _moved(pairs: Sequence[Pair]) -> dict[int, int]:
     """Places of an extra and a missing operator that are the same one elsewhere; each points at the counterpart."""
     extra = [(i, a) for i, (a, b) in enumerate(pairs) if a and b is None]
     missing = [(i, b) for i, (a, b) in enumerate(pairs) if b and a is None]
-    found: dict[int, int] = {}
+    counterparts: dict[int, int] = {}
     for i, model_node in extra:
         for j, reference_node in missing:
             same = model_node.operator == reference_node.operator and model_node.settings == reference_node.settings
-            if same and j not in found and abs(i - j) <= _NEAR:
-                found[i], found[j] = j, i
+            if same and j not in counterparts and abs(i - j) <= _NEAR:
+                counterparts[i], counterparts[j] = j, i
                 break
-    return found
-
-
-def show(value: Any) -> str:
-    """A setting as people write it: 3×3, 2, on, off."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, (tuple, list)):
-        if len(value) == 2 and value[0] == value[1]:
-            return str(value[0])
-        return "×".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
-
-
-def _show(key: str, value: Any) -> str:
-    if key == "kernel":
-        return "×".join(map(str, value))
-    if key == "channels" and isinstance(value, tuple):
-        return "→".join(map(str, value))
-    return show(value)
+    return counterparts
 
 
 def where(node: Node | None, name: str = "the network") -> str:
@@ -117,27 +98,27 @@ def where(node: Node | None, name: str = "the network") -> str:
 
 
 def _settings(structure: GraphDiff, model_node: Node, reference_node: Node) -> list[GraphDifference]:
-    found = []
+    differences = []
     for key in model_node.settings.keys() | reference_node.settings.keys():
         if key in model_node.settings and key in reference_node.settings:
             a, b = model_node.settings[key], reference_node.settings[key]
         elif model_node.composite is not None or reference_node.composite is not None:
-            continue  # written by hand: what it does not call by a name, the figures tell
+            continue  # written by hand: settings that it does not name show in the values
         else:
             a, b = model_node.settings.get(key), reference_node.settings.get(key)
         by_hand = model_node.composite is not None and key == "momentum"
         if a == b or (by_hand and abs(a + b - 1) < 1e-12):  # the other convention: what is kept, not what is taken
             continue
         word = _WORDS.get(key, key)
-        text = f"{where(model_node)}: {word} {_show(key, a)}, {structure.reference} has {_show(key, b)}"
-        found.append(
+        text = f"{where(model_node)}: {word} {show_setting(key, a)}, {structure.reference} has {show_setting(key, b)}"
+        differences.append(
             _difference(
                 "setting",
                 f"{model_node.operator}.{key}",
                 model_node,
                 reference_node,
-                _show(key, a),
-                _show(key, b),
+                show_setting(key, a),
+                show_setting(key, b),
                 text,
             )
         )
@@ -146,7 +127,7 @@ def _settings(structure: GraphDiff, model_node: Node, reference_node: Node) -> l
         if a != b:
             text = f"{where(model_node)}: its {role} is computed by {', '.join(a) or 'nothing'}"
             text += f", in {structure.reference} by {', '.join(b)}" if b else ""
-            found.append(
+            differences.append(
                 _difference(
                     "setting",
                     f"{model_node.operator}.{role}",
@@ -157,7 +138,7 @@ def _settings(structure: GraphDiff, model_node: Node, reference_node: Node) -> l
                     text,
                 )
             )
-    return sorted(found, key=lambda one: one.finding.subject)
+    return sorted(differences, key=lambda difference: difference.finding.subject)
 
 
 def _difference(
@@ -165,8 +146,8 @@ def _difference(
     subject: str,
     model_node: Node | None,
     reference_node: Node | None,
-    ours: str | None,
-    theirs: str | None,
+    model_value: str | None,
+    reference_value: str | None,
     text: str,
 ) -> GraphDifference:
     finding = Difference(
@@ -175,8 +156,8 @@ def _difference(
         subject=subject,
         model_path=None if model_node is None else model_node.label,
         reference_path=None if reference_node is None else reference_node.label,
-        model_value=ours,
-        reference_value=theirs,
+        model_value=model_value,
+        reference_value=reference_value,
         text=text,
     )
     return GraphDifference(finding, model_node, reference_node)
@@ -198,8 +179,8 @@ def _replaced(structure: GraphDiff, model_node: Node, reference_node: Node) -> G
 
 def _moved_finding(structure: GraphDiff, model_node: Node, reference_node: Node) -> GraphDifference:
     here, there = _after(structure.model, model_node), _after(structure.reference_graph, reference_node)
-    text = f"{where(model_node)}: {spoken(model_node.operator)} stands behind {here}, "
-    text += f"in {structure.reference} behind {there}"
+    text = f"{where(model_node)}: {spoken(model_node.operator)} comes after {here}, "
+    text += f"in {structure.reference} after {there}"
     return _difference("moved", model_node.operator, model_node, reference_node, here, there, text)
 
 
@@ -222,8 +203,8 @@ def _extra(structure: GraphDiff, model_node: Node) -> GraphDifference:
 
 def _missing(structure: GraphDiff, reference_node: Node) -> GraphDifference:
     above = resolve(structure.reference_graph, reference_node, structure.partner_of)
-    ours = [structure.model.by_number[i] for i in above if i in structure.model.by_number]
-    behind = " and ".join(named(node) for node in ours) or "the image"
+    nodes = [structure.model.by_number[i] for i in above if i in structure.model.by_number]
+    behind = " and ".join(named(node) for node in nodes) or "the image"
     text = f"no {spoken(reference_node.operator)} behind {behind}; "
     text += f"{structure.reference} has {reference_node.label or 'one'}"
     return _difference("missing", reference_node.operator, None, reference_node, None, reference_node.operator, text)
@@ -231,7 +212,7 @@ def _missing(structure: GraphDiff, reference_node: Node) -> GraphDifference:
 
 def resolve(graph: Graph, node: Node, partners: Mapping[int, int]) -> list[int]:
     """Counterparts of what an operator reads, looking through operators that have none."""
-    found: list[int] = []
+    counterparts: list[int] = []
     waiting = list(reversed(node.inputs))
     seen: set[int] = set()
     while waiting:
@@ -240,14 +221,14 @@ def resolve(graph: Graph, node: Node, partners: Mapping[int, int]) -> list[int]:
             continue
         seen.add(number)
         if number in partners:
-            found.append(partners[number])
+            counterparts.append(partners[number])
         elif number in graph.by_number:
             waiting.extend(reversed(graph.by_number[number].inputs))
-    return found
+    return counterparts
 
 
 def _joins_above(graph: Graph, node: Node, partners: Mapping[int, int]) -> bool:
-    """Whether something without a counterpart, and with several inputs, stands right above: it is a finding itself."""
+    """Whether an operator of several inputs without a counterpart is directly above: it is a difference itself."""
     waiting = list(node.inputs)
     while waiting:
         number = waiting.pop()
@@ -261,19 +242,19 @@ def _joins_above(graph: Graph, node: Node, partners: Mapping[int, int]) -> bool:
 
 def _wiring(structure: GraphDiff, model_node: Node, reference_node: Node) -> list[GraphDifference]:
     """Whether both read the same things."""
-    ours = set(resolve(structure.model, model_node, structure.partner))
-    theirs = set(
+    inputs = set(resolve(structure.model, model_node, structure.partner))
+    reference_inputs = set(
         resolve(structure.reference_graph, reference_node, {number: number for number in structure.partner_of})
     )
-    if ours == theirs or _joins_above(structure.model, model_node, structure.partner):
+    if inputs == reference_inputs or _joins_above(structure.model, model_node, structure.partner):
         return []
     if _joins_above(structure.reference_graph, reference_node, structure.partner_of):
         return []
-    extra = [_at(structure.model, structure.partner_of[i]) for i in sorted(ours - theirs)]
-    lacks = [_at(structure.model, structure.partner_of[i]) for i in sorted(theirs - ours)]
-    said = [f"reads {' and '.join(extra)}" if extra else "", f"does not read {' and '.join(lacks)}" if lacks else ""]
+    extra = [_at(structure.model, structure.partner_of[i]) for i in sorted(inputs - reference_inputs)]
+    lacks = [_at(structure.model, structure.partner_of[i]) for i in sorted(reference_inputs - inputs)]
+    clauses = [f"reads {' and '.join(extra)}" if extra else "", f"does not read {' and '.join(lacks)}" if lacks else ""]
     place = f"{model_node.label}: " if model_node.label else ""
-    text = f"{place}{spoken(model_node.operator)} {' and '.join(filter(None, said))}, unlike {structure.reference}"
+    text = f"{place}{spoken(model_node.operator)} {' and '.join(filter(None, clauses))}, unlike {structure.reference}"
     return [
         _difference("wiring", model_node.operator, model_node, reference_node, ", ".join(extra), ", ".join(lacks), text)
     ]
@@ -285,9 +266,9 @@ def _at(graph: Graph, number: int) -> str:
 
 def lines(structure: GraphDiff) -> list[AlignedOp]:
     """Both networks side by side."""
-    found = []
+    rows = []
     for place, (model_node, reference_node) in enumerate(structure.pairs):
-        found.append(
+        rows.append(
             AlignedOp(
                 model_path=None if model_node is None else model_node.label,
                 reference_path=None if reference_node is None else reference_node.label,
@@ -298,34 +279,4 @@ def lines(structure: GraphDiff) -> list[AlignedOp]:
                 status=structure.status[place],
             )
         )
-    return found
-
-
-def settings_text(node: Node) -> str:
-    """The settings of an operator in a few words, those at their usual value left out."""
-    s = node.settings
-    parts: list[str] = []
-    if node.operator == "conv":
-        parts = [_show("channels", s["channels"]), _show("kernel", s["kernel"])]
-        parts += [f"stride {show(s['stride'])}"] if s["stride"] != (1, 1) else []
-        parts += [f"padding {show(s['padding'])}"] if s["padding"] != (0, 0) else []
-        parts += [f"dilation {show(s['dilation'])}"] if s["dilation"] != (1, 1) else []
-        parts += [f"groups {s['groups']}"] if s["groups"] != 1 else []
-        parts += ["bias"] if s["bias"] else []
-        parts += [str(s["padding_mode"])] if s["padding_mode"] != "zeros" else []
-    elif node.operator == "batch_norm":
-        parts = [str(s["channels"])]
-        parts += [f"eps {show(s['eps'])}"] if s.get("eps", 1e-5) != 1e-5 else []
-        parts += [f"momentum {show(s['momentum'])}"] if s.get("momentum", 0.1) != 0.1 else []
-        parts += ["no affine"] if not s["affine"] else []
-        parts += ["no running statistics"] if not s["track_running_stats"] else []
-        parts += ["frozen statistics"] if s.get("batch_statistics") is False else []
-    elif node.operator in ("max_pool", "avg_pool"):
-        parts = [_show("kernel", s["kernel"]), f"stride {show(s['stride'])}"]
-        parts += [f"padding {show(s['padding'])}"] if s["padding"] != (0, 0) else []
-        parts += ["ceil_mode"] if s["ceil_mode"] else []
-    elif node.operator == "linear":
-        parts = [_show("channels", s["channels"])] + ([] if s["bias"] else ["no bias"])
-    else:
-        parts = [f"{key} {show(value)}" for key, value in s.items() if value not in (None, "spatial")]
-    return " ".join(parts)
+    return rows

@@ -200,8 +200,8 @@ def _refs(value: Any) -> Iterator[TensorRef]:
 def _in_order(nodes: dict[int, Node], ends: Sequence[int]) -> list[Node]:
     """Depth first from the outputs, at each operator the deepest input first.
 
-    So neither the order of execution nor that of registration is seen. Inputs of equal depth are told apart by
-    what stands above them.
+    So neither the order of execution nor that of registration matters. Inputs of equal depth are distinguished by
+    what is above them.
     """
     depth: dict[int, int] = {IMAGE: 0}
     above: dict[int, int] = {IMAGE: 0}

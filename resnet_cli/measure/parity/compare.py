@@ -96,13 +96,15 @@ def _result(
     interrupted: bool,
 ) -> CompareResult:
     wanted = set(expected or ())
-    differences = tuple(replace(one, expected=difference_key(one) in wanted) for one in run.findings)
+    differences = tuple(
+        replace(difference, expected=difference_key(difference) in wanted) for difference in run.findings
+    )
     notes = list(run.notes)
-    for key in sorted(wanted - {difference_key(one) for one in differences}):
+    for key in sorted(wanted - {difference_key(difference) for difference in differences}):
         notes.append(Note("warning", f"expected but not present: {key}", "expected-not-present"))
     checks = _all_checks(run)
     verdict = _worst(checks)
-    is_intended = bool(differences) and all(one.expected for one in differences)
+    is_intended = bool(differences) and all(difference.expected for difference in differences)
     return CompareResult(
         network=model.description,
         reference=reference.name,
@@ -116,7 +118,7 @@ def _result(
         mapping=_mapping(run),
         test_inputs=CompareInputs(
             seed=run.config.seed,
-            weights="randomised" if run.config.weights is None else run.config.weights,
+            weights="random" if run.config.weights is None else run.config.weights,
             shape=run.config.shape,
             training_shape=run.config.training_shape,
             other_shapes=run.config.other_shapes,
@@ -193,7 +195,8 @@ def predict(model: nn.Module, reference: nn.Module, path: str, name: str) -> tup
 
 def architecture_result(result: CompareResult, name: str, parameters: int) -> ArchitectureResult:
     """A comparison as one row of the table of all architectures."""
-    first = [one.text for one in result.diagnoses] + [one.text for one in result.differences]
+    texts = [diagnosis.text for diagnosis in result.diagnoses]
+    texts += [difference.text for difference in result.differences]
     return ArchitectureResult(
         name=name,
         verdict=result.verdict,
@@ -203,5 +206,5 @@ def architecture_result(result: CompareResult, name: str, parameters: int) -> Ar
         tensors=result.mapping.model_tensors,
         checks=result.checks,
         differences=len(result.differences),
-        first_difference=first[0] if first else None,
+        first_difference=texts[0] if texts else None,
     )

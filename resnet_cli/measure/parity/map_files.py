@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
@@ -14,34 +13,34 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import read_bytes
 from resnet_cli.formatting import dimensions, printable
 from resnet_cli.results.common import Shape
+from resnet_cli.suggest import nearest
 
-_MOST_PARTS = 32
+_MAX_KEY_PARTS = 32
 _QUOTED = re.compile(r""" "(?:[^"\\\n]|\\.)*" | '[^'\n]*' """, re.VERBOSE)
-_ENDLESS_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}""")
-_LARGEST_FILE = 16 * 10**6  # a map of ResNet-152 has 40 kB
+_LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){{{_MAX_KEY_PARTS}}}""")
+_MAX_BYTES = 16 * 10**6  # a map of ResNet-152 has 40 kB
 
 
 def _read(path: str) -> dict[str, Any]:
-    shown = printable(path)
     try:
-        text = read_bytes(path, _LARGEST_FILE).decode("utf-8")
+        text = read_bytes(path, _MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
-        raise ResnetCliError(f"{shown}: there is no such file") from None
+        raise ResnetCliError(f"{path}: there is no such file") from None
     except UnicodeDecodeError as error:
-        raise ResnetCliError(f"{shown} cannot be read: it is not UTF-8 text (byte {error.start})") from None
+        raise ResnetCliError(f"{path} cannot be read: it is not UTF-8 text (byte {error.start})") from None
     except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ResnetCliError(f"{shown} cannot be read: {printable(said[:1].lower() + said[1:])}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ResnetCliError(f"{path} cannot be read: {reason[:1].lower() + reason[1:]}") from None
     is_json = path.lower().endswith(".json")
     # tomllib takes memory that grows with the square of the length of a key.
-    if not is_json and _ENDLESS_KEY.search(_QUOTED.sub('""', text)):
-        raise ResnetCliError(f"{shown} has a key of more than {_MOST_PARTS} parts", "names with dots stand in quotes")
+    if not is_json and _LONG_KEY.search(_QUOTED.sub('""', text)):
+        raise ResnetCliError(f"{path} has a key of more than {_MAX_KEY_PARTS} parts", "names with dots stand in quotes")
     try:
         content = json.loads(text) if is_json else tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
-        raise ResnetCliError(f"{shown} is not valid {'JSON' if is_json else 'TOML'}: {error}") from None
+        raise ResnetCliError(f"{path} is not valid {'JSON' if is_json else 'TOML'}: {error}") from None
     if not isinstance(content, dict):
-        raise ResnetCliError(f"{shown} holds no table")
+        raise ResnetCliError(f"{path} is not a table")
     return content
 
 
@@ -53,13 +52,11 @@ def read_map(path: str) -> dict[str, str]:
     """
     table = _read(path).get("parameters")
     if not isinstance(table, dict) or not table:
-        raise ResnetCliError(
-            f"{printable(path)} has no table [parameters]", 'write "model.name" = "reference.name" in it'
-        )
+        raise ResnetCliError(f"{path} has no table [parameters]", 'write "model.name" = "reference.name" in it')
     for name, target in table.items():
         if not isinstance(target, str):
             raise ResnetCliError(
-                f"{printable(path)}: {printable(name)} is not mapped to a name",
+                f"{path}: {name} is not mapped to a name",
                 "names with dots stand in quotes, on both sides",
             )
     return dict(table)
@@ -72,6 +69,7 @@ def map_text(pairs: Mapping[str, str], model: str, reference: str) -> str:
 
 
 def _comment(name: str) -> str:
+    # TOML does not allow control characters in a comment.
     return printable(name).replace("\n", " ")
 
 
@@ -88,21 +86,17 @@ def check_map(mapping: Mapping[str, str], model: Mapping[str, Shape], reference:
     """
     seen: dict[str, str] = {}
     for name, target in mapping.items():
-        for one, known, whose in ((name, model, "the model"), (target, reference, "the reference")):
-            if one not in known:
-                near = difflib.get_close_matches(one, known, n=1)
-                hint = f"did you mean {printable(near[0])}?" if near else None
-                raise ResnetCliError(f"the map names {printable(one)}, which does not exist in {whose}", hint)
+        for mapped, known, network in ((name, model, "the model"), (target, reference, "the reference")):
+            if mapped not in known:
+                suggestion = nearest(mapped, known)
+                hint = None if suggestion is None else f"did you mean {suggestion}?"
+                raise ResnetCliError(f"the map names {mapped}, which does not exist in {network}", hint)
         if target in seen:
-            raise ResnetCliError(
-                f"the map gives {printable(target)} to {printable(seen[target])} and {printable(name)}"
-            )
+            raise ResnetCliError(f"the map gives {target} to {seen[target]} and {name}")
         seen[target] = name
         if prod(model[name]) != prod(reference[target]):
             shapes = f"{dimensions(model[name]) or 'a scalar'} and {dimensions(reference[target]) or 'a scalar'}"
-            raise ResnetCliError(
-                f"{printable(name)} and {printable(target)} are {shapes}: they cannot be the same tensor"
-            )
+            raise ResnetCliError(f"{name} and {target} are {shapes}: they cannot be the same tensor")
 
 
 def read_expectations(path: str) -> tuple[str, ...]:
@@ -111,10 +105,10 @@ def read_expectations(path: str) -> tuple[str, ...]:
     Raises:
         ResnetCliError: no such file, or no such list in it.
     """
-    found = _read(path).get("expected")
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise ResnetCliError(f"{printable(path)} has no list of texts called expected", "`save_expect` writes one")
-    return tuple(found)
+    keys = _read(path).get("expected")
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ResnetCliError(f"{path} has no list of texts called expected", "`save_expect` writes one")
+    return tuple(keys)
 
 
 def expectations_text(keys: Iterable[str], model: str, reference: str) -> str:

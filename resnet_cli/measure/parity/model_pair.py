@@ -116,18 +116,18 @@ def with_weights(pair: ModelPair, path: str, config: ParityConfig) -> ParityConf
     """
     state = load_weights(path)
     fits = _fits(pair, state)
-    if not any(one.exact for one in fits.values()):
+    if not any(fit.exact for fit in fits.values()):
         inside = strip_wrapper_field(state)
-        if any(one.exact for one in _fits(pair, inside).values()):
+        if any(fit.exact for fit in _fits(pair, inside).values()):
             state, fits = inside, _fits(pair, inside)
     if fits["reference"].exact:
         _load(pair.reference.model, state)
     if fits["model"].exact:
         _load(pair.model.model, state)
-    if not any(one.exact for one in fits.values()):
+    if not any(fit.exact for fit in fits.values()):
         raise describe_mismatch(path, state, {_naming(pair): fits["model"], "torchvision's names": fits["reference"]})
     transfer = "to model" if fits["reference"].exact else "to reference"
-    if all(one.exact for one in fits.values()):
+    if all(fit.exact for fit in fits.values()):
         transfer = "none"
     return replace(config, weights=path, transfer=transfer)
 

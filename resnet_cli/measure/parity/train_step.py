@@ -1,7 +1,7 @@
 """One training step of both networks in double precision: outputs, running statistics, gradients, new parameters.
 
-In single precision a correct network cannot be told from a broken one by its gradients: rounding alone makes
-relative errors of tenths in them.
+In single precision the gradients of a correct network cannot be distinguished from those of a broken one: rounding
+alone makes relative errors of tenths in them.
 """
 
 from __future__ import annotations

@@ -92,5 +92,5 @@ def test_a_rewired_network_is_still_the_users() -> None:
     assert type(faulty).__doc__ == nn.Sequential.__doc__
     twice = rewire(faulty, {("relu", 3): lambda *given: given[2][0]})
     assert type(twice) is type(faulty)
-    assert set(twice.rewiring) == {("relu", 0), ("relu", 3)}
+    assert set(twice.patches) == {("relu", 0), ("relu", 3)}
     assert not isinstance(copy.deepcopy(original()), PatchedModel)

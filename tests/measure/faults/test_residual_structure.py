@@ -37,7 +37,9 @@ def test_the_parts_of_resnet18(ours: bool) -> None:
     assert [(len(block.norms()), len(block.relus())) for block in blocks] == [(2, 1)] * 8
     later = [index in (2, 4, 6) for index in range(8)]
     assert [block.projects() for block in blocks] == [block.strided() for block in blocks] == later
-    assert anatomy.keeping() == tuple(block for block, is_later in zip(blocks, later, strict=True) if not is_later)
+    assert anatomy.identity_blocks() == tuple(
+        block for block, is_later in zip(blocks, later, strict=True) if not is_later
+    )
     assert [block.add.shape[1:] for block in blocks[::2]] == [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
     assert all(block.relu is not None and block.relu.inputs == (block.add.index,) for block in blocks)
     assert [op.kind for op in blocks[0].body] == ["conv", "norm", "relu", "conv", "norm"]

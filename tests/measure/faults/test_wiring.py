@@ -121,7 +121,7 @@ def test_pre_activation_is_planted_where_it_fits_and_learns_the_same_statistics(
 
 def test_squeeze_and_excitation_scales_what_the_block_learned() -> None:
     faulty = wiring.squeeze_excite(copy.deepcopy(original())).eval()
-    gate = faulty.get_submodule("more0.planted_squeeze_excite")
+    gate = faulty.get_submodule("more0.injected_squeeze_excite")
     other = joined(lambda learned, x: learned * gate(learned) + x).eval()
     with torch.no_grad():
         assert torch.allclose(faulty(IMAGE), other(IMAGE))
@@ -129,7 +129,7 @@ def test_squeeze_and_excitation_scales_what_the_block_learned() -> None:
     state = torch.random.get_rng_state()
     again = wiring.squeeze_excite(copy.deepcopy(original()).double().eval())
     assert torch.equal(torch.random.get_rng_state(), state)
-    twin = again.get_submodule("more0.planted_squeeze_excite")
+    twin = again.get_submodule("more0.injected_squeeze_excite")
     assert not twin.training
     assert all(torch.equal(a.double(), b) for a, b in zip(gate.parameters(), twin.parameters(), strict=True))
 
@@ -150,9 +150,9 @@ def test_dropout_is_one_half_in_train_mode_alone() -> None:
 def test_images_of_other_channels_are_normalised_by_the_same_figures_again() -> None:
     model = randomised(nn.Sequential(nn.Conv2d(4, 3, 1), *list(network().children())))
     faulty = wiring.input_normalisation(model)
-    assert faulty.get_buffer("planted_mean").flatten().tolist() == pytest.approx([0.485, 0.456, 0.406, 0.485])
-    assert faulty.get_buffer("planted_deviation").flatten().tolist() == pytest.approx([0.229, 0.224, 0.225, 0.229])
-    assert "planted_mean" not in faulty.state_dict()
+    assert faulty.get_buffer("injected_mean").flatten().tolist() == pytest.approx([0.485, 0.456, 0.406, 0.485])
+    assert faulty.get_buffer("injected_std").flatten().tolist() == pytest.approx([0.229, 0.224, 0.225, 0.229])
+    assert "injected_mean" not in faulty.state_dict()
 
 
 class Rows(nn.Module):
@@ -253,8 +253,8 @@ def test_a_container_of_several_blocks_is_no_block() -> None:
         ([], ""),
     ],
 )
-def test_what_a_blocks_weights_have_in_common(names: list[str | None], common: str) -> None:
-    assert wiring._common(names) == common
+def test_what_a_blocks_weights_have_in_common_path(names: list[str | None], common: str) -> None:
+    assert wiring._common_path(names) == common
 
 
 @pytest.mark.parametrize(

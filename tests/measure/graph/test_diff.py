@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from resnet_cli.measure.graph.alignment import Pair
-from resnet_cli.measure.graph.diff import GraphDiff, diff_graphs, lines, settings_text, show
+from resnet_cli.measure.graph.diff import GraphDiff, diff_graphs, lines
 from resnet_cli.measure.graph.nodes import Graph, Node
+from resnet_cli.measure.graph.settings_text import settings_text, show
 from tests.helpers.models import structure_of
 
 
@@ -157,10 +158,10 @@ def test_one_operator_in_the_place_of_another_is_a_replacement() -> None:
 def test_an_operator_on_another_side_of_its_neighbour_has_moved() -> None:
     structure = structure_of(behind(nn.ReLU(), norm()), behind(norm(), nn.ReLU()))
     assert findings(structure) == [("moved", "relu", "convolution 0", "batch norm 1")]
-    assert texts(structure) == ["1: ReLU stands behind convolution 0, in torchvision behind batch norm 1"]
+    assert texts(structure) == ["1: ReLU comes after convolution 0, in torchvision after batch norm 1"]
     assert statuses(structure) == ["equal", "moved", "equal", "moved"]
     structure = structure_of(nn.Sequential(nn.ReLU(), conv()), nn.Sequential(conv(), nn.ReLU()))
-    assert texts(structure) == ["0: ReLU stands behind the image, in torchvision behind convolution 0"]
+    assert texts(structure) == ["0: ReLU comes after the image, in torchvision after convolution 0"]
 
 
 def test_what_one_of_the_two_has_not_is_told_with_its_place() -> None:

@@ -37,19 +37,22 @@ SMALL = ParityConfig(shape=(2, 3, 64, 64), keep=True)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-SHALLOW = ModelSpec("shallow", "bottleneck", (1, 2, 1, 1))
+# A tenth of the weights of ResNet-50: copies and the training step take most of the time.
+SHALLOW = ModelSpec("shallow", "bottleneck", (1, 2, 2, 1), width_per_group=16, num_classes=10)
+RESNET14 = ModelSpec("resnet14", "basic", (2, 2, 1, 1))
+SPECS = {0: SHALLOW, 14: RESNET14, 18: ARCHITECTURES["resnet18"]}
 
 
 @cache
 def theirs(depth: int) -> ModelUnderTest:
-    spec = SHALLOW if depth == 0 else ARCHITECTURES[f"resnet{depth}"]
+    spec = SPECS[depth]
     return ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}")
 
 
 @cache
 def sound(depth: int) -> ModelUnderTest:
     """Ours with the reference's weights: what a fault is planted in."""
-    spec = SHALLOW if depth == 0 else ARCHITECTURES[f"resnet{depth}"]
+    spec = SPECS[depth]
     made = prepare(build(spec), theirs(depth).model, SMALL, names=("ours", "theirs"))
     return ModelUnderTest(made.model, spec.name, spec)
 
@@ -82,7 +85,7 @@ def test_our_keys_are_mapped_as_their_names_say(name: str) -> None:
 
 @pytest.mark.parametrize("depth", [18, 0])
 def test_our_network_is_torchvisions_bit_for_bit(depth: int) -> None:
-    spec = SHALLOW if depth == 0 else ARCHITECTURES["resnet18"]
+    spec = SPECS[depth]
     result = compare(ModelUnderTest(build(spec), spec.name, spec), theirs(depth), SMALL)
     assert {one.verdict for one in result.checks} == {BITWISE}
     assert result.same
@@ -102,19 +105,20 @@ def test_counts_are_those_that_torchvision_publishes() -> None:
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_no_false_alarm(name: str) -> None:
-    result = compare(ModelUnderTest(HARMLESS[name](18), name), theirs(18), SMALL)
+    depth = 18 if name == "timm" else 14
+    result = compare(ModelUnderTest(HARMLESS[name](depth), name), theirs(depth), SMALL)
     assert result.same, [one.text for one in result.differences]
     assert result.verdict in (BITWISE, ROUNDING)
     assert not result.differences
-    expected = truth(name, 18)
+    expected = truth(name, depth)
     mapped = dict(result.mapping.pairs)
     assert {ours: other for ours, other in expected.items() if ours in mapped} == mapped
-    assert result.mapping.mapped_tensors == result.mapping.model_tensors == result.mapping.reference_tensors == 102
+    assert result.mapping.mapped_tensors == result.mapping.model_tensors == result.mapping.reference_tensors
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.key)
 def test_every_fault_is_found_and_called_by_its_name(fault: Fault) -> None:
-    depth = 0 if fault.key == "stride-in-1x1" else 18
+    depth = 14 if fault.key == "stride-moved" else 0
     faulty = fault.apply(copy.deepcopy(sound(depth).model))
     result = compare(ModelUnderTest(faulty, "faulty"), theirs(depth), question(transfer="none"))
     assert not result.same
@@ -300,12 +304,12 @@ def test_the_reference_comes_out_of_a_training_step_as_it_went_in() -> None:
     assert all(torch.equal(before[key], value) and value.dtype == before[key].dtype for key, value in after.items())
 
 
-def test_a_thousand_layers_are_aligned_in_no_time() -> None:
-    spec = replace(ARCHITECTURES["resnet50"], repeat=(84, 84, 83, 83))
+def test_a_thousand_operators_are_aligned() -> None:
+    spec = replace(ARCHITECTURES["resnet50"], repeat=(30, 30, 30, 29))
     with torch.device("meta"):
-        ours, other = build(spec), TheirResNet(Bottleneck, [84, 84, 84, 83])
+        ours, other = build(spec), TheirResNet(Bottleneck, [30, 30, 30, 30])
     made = prepare(ours, other, question(transfer="none", keep=False), names=("ours", "theirs"))
-    assert len(made.graphs[0].nodes) > 3000
+    assert len(made.graphs[0].nodes) > 1000
     kinds = [(one.category, one.subject) for one in made.findings]
     assert sorted(kinds) == sorted(
         [("missing", kind) for kind in ("conv", "batch_norm", "relu") * 3] + [("missing", "add")]

@@ -38,7 +38,7 @@ def test_expectations_come_back_as_they_went(folder: Path, keys: list[str]) -> N
     [
         ("a.toml", "x = [", "not valid TOML"),
         ("a.json", "{", "not valid JSON"),
-        ("a.json", "[1]", "no table"),
+        ("a.json", "[1]", "not a table"),
         ("a.toml", "", r"no table \[parameters\]"),
         ("a.toml", "[parameters]\nhead.conv.weight = 'conv1.weight'", "is not mapped to a name"),
         ("a.toml", "\x00", "not valid TOML"),

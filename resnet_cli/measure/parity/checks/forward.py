@@ -22,6 +22,7 @@ from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.setup import ParityRun, graph_of
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE, computes_in_float32
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import Shape
 from resnet_cli.results.compare import (
@@ -98,7 +99,8 @@ def _eval_graphs(run: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], li
 def _ready(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """The network in eval mode, a copy where its device or dtype has to change."""
     sample = next(model.parameters(), None)
-    if sample is not None and (sample.device != device or dtype == torch.float64):
+    # By kind: a tensor that was moved to "mps" says that it is on "mps:0".
+    if sample is not None and (sample.device.type != device.type or dtype == torch.float64):
         model = copy.deepcopy(model).to(device=device)
         model = model.double() if dtype == torch.float64 else model
     return model.eval()
@@ -129,8 +131,8 @@ def _run(
 
 
 def _device(device: torch.device, dtype: torch.dtype) -> torch.device:
-    """Metal has no float64."""
-    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
+    """The CPU in place of a device that cannot compute in float64."""
+    return torch.device("cpu") if dtype == torch.float64 and not device_backend(device).has_float64 else device
 
 
 def _noise_floor(run: ParityRun, graph: Graph) -> float:
@@ -179,7 +181,7 @@ def _add_differences(run: ParityRun, forward: Forward) -> None:
 
     Where there is none, the output differs by the wiring.
     """
-    explained = {one.model_node.label for one in run.structure.differences if one.model_node is not None}
+    explained = {row.model_node.label for row in run.structure.differences if row.model_node is not None}
     for difference in run.findings:
         if difference.category == "value" and difference.model_path:
             explained |= {difference.model_path, difference.model_path.rpartition(".")[0]}

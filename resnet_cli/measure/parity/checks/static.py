@@ -50,14 +50,14 @@ def parameters(run: ParityRun) -> CheckOutcome:
 
 def _by_operator(graph: Graph, model: nn.Module) -> str:
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters(remove_duplicate=False)}
-    found: dict[str, int] = defaultdict(int)
+    by_operator: dict[str, int] = defaultdict(int)
     seen: set[str] = set()
     for node in graph.nodes:
         for leaf in node.leaves.values():
             if leaf.name in sizes and leaf.name not in seen:
                 seen.add(leaf.name)
-                found[node.operator] += sizes[leaf.name]
-    return ", ".join(f"{spoken(kind)} {count:,}" for kind, count in found.items())
+                by_operator[node.operator] += sizes[leaf.name]
+    return ", ".join(f"{spoken(kind)} {count:,}" for kind, count in by_operator.items())
 
 
 def _published(run: ParityRun, count: int) -> str:
@@ -82,20 +82,22 @@ def _values(run: ParityRun) -> list[Difference]:
     }
     # The other tensor whose values a tensor holds, where it does.
     swapped = {
-        name: next((one for one in unequal if one != name and _equal(model[name], reference[unequal[one]])), None)
+        name: next(
+            (other for other in unequal if other != name and _equal(model[name], reference[unequal[other]])), None
+        )
         for name in unequal
     }
     parameters = dict(run.model.named_parameters(remove_duplicate=False))
     differences = []
     for name, partner in unequal.items():
         a, b = model[name].detach(), reference[partner].detach().reshape(model[name].shape)
-        twin = swapped[name]
+        other = swapped[name]
         if not bool(torch.isfinite(a).all()):
             text, subject = f"{name}: {int((~torch.isfinite(a)).sum()):,} values are not finite", "nan"
         elif a.dtype != b.dtype and torch.equal(a, b.to(a.dtype)):
             text, subject = f"{name}: {_dtype(a)}, {REFERENCE} has {_dtype(b)}", "dtype"
-        elif twin is not None and swapped[twin] == name:
-            text, subject = f"{name} holds the values of {unequal[twin]}: the two are swapped", "swapped"
+        elif other is not None and swapped[other] == name:
+            text, subject = f"{name} holds the values of {unequal[other]}: the two are swapped", "swapped"
         else:
             largest = float((a.double() - b.double()).abs().max())
             text = f"{name}: {int((a != b).sum()):,} of {a.numel():,} values differ, by at most {largest:.3g}"
@@ -135,7 +137,7 @@ def settings(run: ParityRun) -> CheckOutcome:
     if not structure.differences:
         return CheckOutcome(BITWISE, f"{operators} operators with the same settings and the same inputs")
     equal = sum(status == "equal" for status in structure.status.values())
-    by_category = Counter(one.finding.category for one in structure.differences)
+    by_category = Counter(difference.finding.category for difference in structure.differences)
     listed = ", ".join(f"{count} {_plural(category, count)}" for category, count in by_category.items())
     return CheckOutcome(DIFFERENT, f"{equal} of {operators} operators are the same; {listed}")
 

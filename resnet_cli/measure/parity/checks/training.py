@@ -96,20 +96,21 @@ def _outcome(step: TrainingStep, verdict: str, error: float, text: str) -> Check
 
 def _add_differences(run: ParityRun, key: str, errors: Sequence[TensorError]) -> None:
     """A difference for each tensor that no other difference explains."""
-    explained = {one.model_path for one in run.findings if one.category in ("frozen", "value")}
+    explained = {difference.model_path for difference in run.findings if difference.category in ("frozen", "value")}
     owners = {
-        one.model_path
-        for one in run.findings
-        if one.category == "setting" and one.subject in ("batch_norm.momentum", "batch_norm.track_running_stats")
+        difference.model_path
+        for difference in run.findings
+        if difference.category == "setting"
+        and difference.subject in ("batch_norm.momentum", "batch_norm.track_running_stats")
     }
     if key == "step":
-        explained |= {one.model_path for one in run.findings if one.category == "gradients"}
+        explained |= {difference.model_path for difference in run.findings if difference.category == "gradients"}
     nouns = {"statistics": "running statistics", "gradients": "gradient", "step": "value after the step"}
     for tensor in errors:
         owner, _, subject = tensor.model.rpartition(".")
         if tensor.model in explained or owner in owners:
             continue
-        size = f"relative error {tensor.error:.1e}" if math.isfinite(tensor.error) else "one of the two has none"
+        size = f"relative error {tensor.error:.1e}" if math.isfinite(tensor.error) else "in one network only"
         text = f"{tensor.model}: its {nouns[key]} differs although the outputs agree ({size})"
         run.findings.append(Difference(key, key, subject, tensor.model, tensor.reference, None, None, text))
 
@@ -137,9 +138,9 @@ def _train(run: ParityRun) -> TrainingStep:
         and limit < output_error <= FLOAT32_TOLERANCE
         and train_step.computes_in_float32(run.model, random_init.image(shape, 0))
     ):
-        incomparable = "the model computes in float32 whatever its dtype: rounding cannot be told from a fault"
+        incomparable = "the model computes in float32 whatever its dtype: rounding cannot be distinguished from a fault"
     statistics = train_step.buffer_errors(model, reference, run.pairs)
-    suspects = [one for one in statistics if one.error > limit] if output_error <= limit else []
+    suspects = [tensor for tensor in statistics if tensor.error > limit] if output_error <= limit else []
     return TrainingStep(
         limit,
         incomparable=incomparable,
@@ -198,8 +199,10 @@ def _biased_variances(
         if role == "running_var"
     }
     return frozenset(
-        one.model
-        for one in suspects
-        if one.model in values_per_channel
-        and train_step.is_biased_variance(model, reference, one.model, one.reference, values_per_channel[one.model])
+        tensor.model
+        for tensor in suspects
+        if tensor.model in values_per_channel
+        and train_step.is_biased_variance(
+            model, reference, tensor.model, tensor.reference, values_per_channel[tensor.model]
+        )
     )

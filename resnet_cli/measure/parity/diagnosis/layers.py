@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from resnet_cli.measure.graph.diff import GraphDifference
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, operators_after, place
 
@@ -76,7 +77,8 @@ def missing_norms(context: DiffContext) -> Iterator[Match]:
     """Batch norms that the model does not have, unless whole blocks are missing."""
     if context.of("missing", "add"):
         return
-    projections, others = [], []
+    projections: list[GraphDifference] = []
+    others: list[GraphDifference] = []
     for difference in context.of("missing", "batch_norm"):
         norm = difference.reference_node
         if norm is not None:

@@ -25,7 +25,7 @@ def pre_activation(context: DiffContext) -> Iterator[Match]:
     """Batch norm and ReLU before the convolutions."""
     if _is_pre_activated(context):
         differences = context.of("moved") + context.of("missing") + context.of("extra")
-        explained = [one for one in differences if one.finding.subject in ("batch_norm", *ACTIVATIONS)]
+        explained = [row for row in differences if row.finding.subject in ("batch_norm", *ACTIVATIONS)]
         text = (
             "this is pre-activation (ResNet v2): batch norm and ReLU come before the convolution; "
             f"{context.reference} has them after it"

@@ -40,7 +40,7 @@ def biased_variances(context: DiffContext) -> Iterator[Match]:
 def tensor_values(context: DiffContext) -> Iterator[Match]:
     """Tensors with other values, or frozen ones."""
     for (category, subject), key in _KEYS.items():
-        alike = [one for one in context.differences if (one.category, one.subject) == (category, subject)]
+        alike = [row for row in context.differences if (row.category, row.subject) == (category, subject)]
         if alike:
             more = f"; {len(alike) - 1} more like it" if len(alike) > 1 else ""
             yield Match(key, alike[0].text + more, alike)

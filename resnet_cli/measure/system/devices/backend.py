@@ -51,6 +51,7 @@ class DeviceBackend(ABC):
     """
 
     is_accelerator: ClassVar[bool] = True  # it works off a queue while the host goes on
+    has_float64: ClassVar[bool] = True
     collectives: ClassVar[str | None] = None  # backend of torch.distributed; None: not for several processes
     title: ClassVar[str]  # in messages: "GPU"
 

@@ -14,6 +14,7 @@ from resnet_cli.measure.system.devices.backend import DeviceBackend
 class MpsBackend(DeviceBackend):
     """The GPU of an Apple chip, which shares the memory of the machine."""
 
+    has_float64: ClassVar[bool] = False
     title: ClassVar[str] = "GPU"
 
     @classmethod
