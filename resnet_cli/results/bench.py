@@ -133,7 +133,10 @@ class OptimizationsResult:
 
 @dataclass(frozen=True, slots=True)
 class LayerTime:
-    """The time of a module, or of an operator that a forward runs outside any leaf module."""
+    """The time of a module, or of the operators that a forward runs outside any leaf module.
+
+    A single operator has the path that it has in `summary` ("layer1.0:add"); several share the path "layer1.0:own".
+    """
 
     path: str
     name: str

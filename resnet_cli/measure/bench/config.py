@@ -17,8 +17,8 @@ class BenchmarkConfig:
 
     Args:
         image: (C, H, W).
-        batch_sizes: a row each.
-        device: that it runs on.
+        batch_sizes: images per call, one row of the result for each.
+        device: to run on.
         dtype: of weights and input.
         mode: "inference" or "train".
         limits: when sampling ends; the time is for each batch size, and again for the optimizations and the layers.

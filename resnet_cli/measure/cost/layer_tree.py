@@ -1,4 +1,4 @@
-"""The layer tree: what every call of a forward has, costs, allocates and sees."""
+"""The layer tree: parameters, arithmetic, memory and receptive field of each call of a forward."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from resnet_cli.results.summary import Layer
 
 
 @dataclass(frozen=True, slots=True)
-class _Figures:
-    """The figures that add up."""
+class _Sums:
+    """The fields of a layer that add up."""
 
     trainable_parameters: int = 0
     frozen_parameters: int = 0
@@ -32,11 +32,11 @@ class _Figures:
     saved_for_backward_bytes: int = 0
     bytes_moved: int = 0
 
-    def __add__(self, other: _Figures) -> _Figures:
-        return _Figures(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
-_SUMMED = tuple(_Figures.__slots__)
+_SUMMED = tuple(_Sums.__slots__)
 
 
 def layer_tree(inference: Trace, training: Trace | None, name: str) -> Layer:
@@ -62,7 +62,7 @@ class _Tree:
         has_rows = bool(inner or self._only_trained(call))
         own = _held(call.module, self.counted, recurse=not has_rows and call.call == 1)
         kept, back = self._training_share(call)
-        figures = own + _Figures(saved_for_backward_bytes=kept, backward_macs=back)
+        figures = own + _Sums(saved_for_backward_bytes=kept, backward_macs=back)
         if has_rows:
             children = self._children(call, figures)
             figures = _total(children)
@@ -90,8 +90,8 @@ class _Tree:
             children=tuple(children),
         )
 
-    def _children(self, call: ModuleCall, own: _Figures) -> list[Layer]:
-        """Rows below a container: modules, its own operators, and what it holds itself."""
+    def _children(self, call: ModuleCall, own: _Sums) -> list[Layer]:
+        """Rows of a container's modules, of its own operators, and of its own parameters and buffers."""
         rows: list[Layer] = []
         sites = operator_sites(call)
         indices: dict[int, int] = {}
@@ -108,7 +108,7 @@ class _Tree:
         rows += [self._trained_layer(twin, call.path) for twin in self._only_trained(call)]
         if call.call == 1:
             rows += self._idle_below(call)
-        if own != _Figures():
+        if own != _Sums():
             first = next((index for index, row in enumerate(rows) if row.is_operator), None)
             if first is not None and not (own.trainable_parameters or own.frozen_parameters or own.buffers):
                 rows[first] = _with_more(rows[first], own, self.trained is not None)
@@ -117,7 +117,7 @@ class _Tree:
         return rows
 
     def _training_share(self, call: ModuleCall) -> tuple[int, int]:
-        """Bytes that autograd keeps for this call's own operators, and their backward MACs."""
+        """Bytes that autograd saves for this call's own operators, and their backward MACs."""
         twin = self.trained.get((call.path, call.call)) if self.trained else None
         if twin is None:
             return 0, 0
@@ -125,19 +125,19 @@ class _Tree:
         return twin.saved - inner, twin.backward_macs
 
     def _only_trained(self, call: ModuleCall) -> list[ModuleCall]:
-        """Calls below this one that train mode alone makes, such as a second head's."""
+        """Calls inside this one that happen in train mode only, such as an auxiliary head."""
         twin = self.trained.get((call.path, call.call)) if self.trained else None
         inner = [child for child in twin.children if isinstance(child, ModuleCall)] if twin else []
         return [child for child in inner if (child.path, child.call) not in self.evaluated]
 
     def _trained_layer(self, call: ModuleCall, parent: str) -> Layer:
-        """The row of such a call: it costs nothing at inference, and has its share of a training step."""
+        """The row of a call in train mode only: without cost at inference."""
         inner = [child for child in call.children if isinstance(child, ModuleCall)]
         kept = call.saved - sum(child.saved for child in inner)
         own = _held(call.module, self.counted, recurse=False)
-        own = own + _Figures(saved_for_backward_bytes=kept, backward_macs=call.backward_macs)
+        own = own + _Sums(saved_for_backward_bytes=kept, backward_macs=call.backward_macs)
         children = [self._trained_layer(child, call.path) for child in inner]
-        if children and own != _Figures():
+        if children and own != _Sums():
             children.append(self._held_by(call, own))
         return self._row(
             _total(children) if children else own,
@@ -168,7 +168,7 @@ class _Tree:
             total_stride=op.receptive.stride if op.receptive else None,
         )
 
-    def _held_by(self, call: ModuleCall, own: _Figures) -> Layer:
+    def _held_by(self, call: ModuleCall, own: _Sums) -> Layer:
         return self._row(
             own,
             path=operator_path(call.path, "own"),
@@ -180,16 +180,16 @@ class _Tree:
         )
 
     def _idle_below(self, call: ModuleCall) -> Iterator[Layer]:
-        """Modules below this one that hold parameters and were not called: used by hand, or not at all."""
+        """Rows of modules with parameters that were not called: their parameters are used directly, or not at all."""
         prefix = f"{call.path}." if call.path else ""
         for path, module in self.idle.items():
             if not path.startswith(prefix):
                 continue
-            # What has a row already, further down or beside a parent, is counted.
+            # Modules that have a row elsewhere are counted there.
             uncalled = [inner for inner in module.modules() if id(inner) not in self.called]
-            held = sum((_held(inner, self.counted, recurse=False) for inner in uncalled), _Figures())
-            if held == _Figures():
-                continue  # that, or a ModuleList, say, whose modules are called one by one
+            held = sum((_held(inner, self.counted, recurse=False) for inner in uncalled), _Sums())
+            if held == _Sums():
+                continue  # also a ModuleList whose modules are called one by one
             yield self._row(
                 held,
                 path=path,
@@ -200,7 +200,7 @@ class _Tree:
                 peak_bytes=0,
             )
 
-    def _row(self, figures: _Figures, **facts: object) -> Layer:
+    def _row(self, figures: _Sums, **facts: object) -> Layer:
         values: dict[str, object] = {name: getattr(figures, name) for name in _SUMMED}
         if self.trained is None:
             values["saved_for_backward_bytes"] = values["backward_macs"] = None
@@ -211,8 +211,8 @@ class _Tree:
         return Layer(**(blank | values | facts))  # type: ignore[arg-type]
 
 
-def _with_more(row: Layer, own: _Figures, trained: bool) -> Layer:
-    """An operator's row with what its container's forward kept and computes backward."""
+def _with_more(row: Layer, own: _Sums, trained: bool) -> Layer:
+    """An operator's row plus the saved bytes and backward MACs of its container's forward."""
     values = {name: getattr(row, name) for name in row.__slots__}
     if trained:
         values["saved_for_backward_bytes"] += own.saved_for_backward_bytes
@@ -224,7 +224,7 @@ def _below(parent: str, path: str) -> str:
     return path[len(parent) + 1 :] if parent and path.startswith(f"{parent}.") else path
 
 
-def _held(module: nn.Module, counted: set[int], *, recurse: bool) -> _Figures:
+def _held(module: nn.Module, counted: set[int], *, recurse: bool) -> _Sums:
     """Parameters and buffers of a module that no row has counted yet."""
     trainable = frozen = buffers = parameter_bytes = buffer_bytes = 0
     for parameter in module.parameters(recurse):
@@ -238,12 +238,12 @@ def _held(module: nn.Module, counted: set[int], *, recurse: bool) -> _Figures:
             counted.add(id(buffer))
             buffers += buffer.numel()
             buffer_bytes += buffer.nbytes
-    return _Figures(trainable, frozen, buffers, parameter_bytes, buffer_bytes)
+    return _Sums(trainable, frozen, buffers, parameter_bytes, buffer_bytes)
 
 
-def _total_of_operators(operators: Sequence[OperatorCall]) -> _Figures:
+def _total_of_operators(operators: Sequence[OperatorCall]) -> _Sums:
     macs = sum(op.counted.macs for op in operators)
-    return _Figures(
+    return _Sums(
         macs=macs,
         flops=2 * macs,
         ops=sum(op.counted.operations for op in operators),
@@ -252,8 +252,8 @@ def _total_of_operators(operators: Sequence[OperatorCall]) -> _Figures:
     )
 
 
-def _total(rows: Sequence[Layer]) -> _Figures:
-    return _Figures(*(sum(getattr(row, name) or 0 for row in rows) for name in _SUMMED))
+def _total(rows: Sequence[Layer]) -> _Sums:
+    return _Sums(*(sum(getattr(row, name) or 0 for row in rows) for name in _SUMMED))
 
 
 def _operators_backwards(call: ModuleCall) -> Iterator[OperatorCall]:

@@ -1,4 +1,4 @@
-"""Memory by phase, from what lived at once in a pass without values."""
+"""Memory by phase, from the peak of live storages in a pass on the meta device."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def memory(
         root: its layer tree.
         network_input: its input.
         inference: a pass in eval mode.
-        training: a training step at the same batch, None where it cannot be trained so.
-        twice: a training step at twice the batch, to tell what grows with the batch from what does not.
+        training: a training step at the same batch, None where the network cannot be trained at this batch.
+        twice: a training step at twice the batch, to separate the memory that grows with the batch from the constant part.
         capacity: bytes of the device, None if unknown.
     """
     images = network_input.shape[0]

@@ -24,7 +24,7 @@ _GRACE_S = 10.0  # for torchrun to end its processes
 
 
 def launch(processes: int, config: ReplicaConfig, progress: Progress, keep: Callable[[Replicas], None]) -> None:
-    """Measure in so many processes; none is left, however this ends.
+    """Measure in several processes, all of which have ended when this returns or raises.
 
     Args:
         processes: 1 or more.

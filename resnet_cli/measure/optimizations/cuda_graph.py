@@ -1,7 +1,7 @@
 """A network as a CUDA graph: its kernels are recorded once and then launched all at once.
 
 At small batches a GPU waits for the host to launch kernel after kernel; replaying a graph is a single launch. See
-"CUDA Graphs" in torch's notes on CUDA semantics for what a capture demands.
+"CUDA Graphs" in torch's notes on CUDA semantics for the requirements of a capture.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What Linux grants this process through its control groups, of version 1 and 2; elsewhere there are none.
+"""CPU quota and memory limits of this process from Linux control groups (v1 and v2); other systems have none.
 
-A limit holds for a group and all below it, so every group from the process's own one up to the root has a say. Within
-a container its own path is often out of sight; what stands at the root is its own group then.
+A limit applies to a group and its descendants, so all groups from that of the process up to the root are read. Within
+a container the path of the own group is often not visible; the files at the root are then those of the own group.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _left(folder: Path, limit: str, usage: str, cached: str) -> int | None:
     most, used = number(folder / limit), number(folder / usage)
     if most is None or used is None or most >= _NO_LIMIT:
         return None
-    # What files keep cached is given up when somebody needs it.
+    # The page cache is released when memory is needed.
     return max(0, most - used + (number(folder / "memory.stat", cached) or 0))
 
 

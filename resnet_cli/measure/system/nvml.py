@@ -59,7 +59,7 @@ class Gpu:
         self._nvml = nvml
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
         self._handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
-        # The older name of the same; the newer one is missing from older packages.
+        # The older name of the function; older packages lack the newer one.
         self._reasons_query = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(
             nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None
         )

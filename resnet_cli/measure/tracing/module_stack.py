@@ -30,7 +30,7 @@ def operator_path(path: str, operator: str, number: int = 1) -> str:
 class ModuleStack(Generic[T]):
     """A context manager that keeps a stack with one frame for each module call that is running.
 
-    A module that stands at several paths is known by the first. Calls are left in order even if a forward raises.
+    A module with several paths is identified by the first. Calls are left in order even if a forward raises.
 
     Args:
         model: has two hooks on each module while the context lasts.

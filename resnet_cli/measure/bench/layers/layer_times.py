@@ -106,7 +106,7 @@ class _Forwards:
         self._spent, self._unread = [], False
 
     def spent(self, count: int) -> list[Mapping[CallSite, float]]:
-        """Of the first `count` calls; an interrupted one is not among them."""
+        """Seconds by call site of each of the first `count` calls, without an interrupted one."""
         if len(self._spent) < count:
             self._read()
         return self._spent[:count]
@@ -116,8 +116,8 @@ class _Forwards:
 class _Rows:
     """The rows of a layer tree.
 
-    A disturbance seldom hits a certain layer and often hits the forward, so medians do not add up. The time of a
-    module with children is therefore the sum of the medians of its parts and of what is left between them.
+    A disturbance rarely falls on a given layer but often on the whole forward, so medians do not add up. The time of
+    a module with children is therefore the sum of the medians of its children and of the time between them.
 
     Args:
         spent: seconds by call site, of each forward.
@@ -132,13 +132,17 @@ class _Rows:
     confidence: float
 
     def of(self, layer: Layer, depth: int) -> list[LayerTime]:
-        """A layer's row and those of all below it, its shares not yet known; what no forward ran has none."""
+        """Rows of a layer and of its descendants, without shares; a layer that no forward ran has none.
+
+        Several operators that a forward runs itself share one row, with the path `…:own`, since one function may run
+        several operators.
+        """
         site = CallSite(layer.path, layer.call)
         if layer.is_operator or not self._ran(site):
             return []
         below = [rows for child in layer.children if (rows := self.of(child, depth + 1))]
         parts = [CallSite(rows[0].path, rows[0].call) for rows in below]
-        # One without an output stands for the parameters that the module holds itself.
+        # A row without an output holds the parameters of the module itself.
         operators = [child for child in layer.children if child.is_operator and child.output_shape is not None]
         if operators and self._ran(own := own_ops(site)):
             names = ", ".join(dict.fromkeys(child.name for child in operators))
@@ -159,7 +163,7 @@ class _Rows:
         return any(site in times for times in self.spent)
 
     def _row(self, site: CallSite, name: str, layer_type: str, parts: Sequence[Layer], depth: int) -> LayerTime:
-        """Of a leaf, from its own timer."""
+        """The row of a leaf, from its timer."""
         times = [seconds.get(site, 0.0) for seconds in self.spent]
         low, high = median_interval(times, self.confidence)
         moved, operations = sum(part.bytes_moved for part in parts), sum(part.ops for part in parts)
@@ -187,14 +191,14 @@ class _Rows:
         return self._timed(row, _median(times))
 
     def _bound(self, intensity: float | None) -> str | None:
-        """The lower of both ceilings at this arithmetic intensity (operations per byte)."""
+        """The ceiling that limits the rate at this arithmetic intensity (operations per byte)."""
         if self.ceiling is None or intensity is None:
             return None
         return "memory" if intensity < self.ceiling.flops_per_s / self.ceiling.bytes_per_s else "compute"
 
     @staticmethod
     def _timed(row: LayerTime, time_s: float) -> LayerTime:
-        """With its time, and what follows from it."""
+        """The row with its time and the rates that follow from it."""
         return replace(
             row,
             time_s=time_s,

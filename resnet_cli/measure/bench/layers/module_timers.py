@@ -22,7 +22,7 @@ def own_ops(site: CallSite) -> CallSite:
 
 @dataclass(slots=True)
 class _Span:
-    """From one moment to another, on the host and, where it has events, on the device."""
+    """A timed interval, by the host's clock or, where it has events, by the device's."""
 
     site: CallSite
     has_children: bool
@@ -74,7 +74,7 @@ class ModuleTimers:
 
     def _enter(self, site: CallSite, module: nn.Module, inputs: tuple[Any, Any]) -> _Span:
         span = _Span(site, next(module.children(), None) is not None, self._clock.record_event())
-        span.begin = self._clock.now()  # the last thing before the forward, as the other one is the first after it
+        span.begin = self._clock.now()  # directly before the forward, and read directly after it
         return span
 
     def _leave(self, span: _Span, output: Any) -> None:
