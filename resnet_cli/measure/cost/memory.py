@@ -22,7 +22,7 @@ def memory(
         network_input: its input.
         inference: a pass in eval mode.
         training: a training step at the same batch, None where the network cannot be trained at this batch.
-        twice: a training step at twice the batch, to separate the memory that grows with the batch from the constant part.
+        twice: a training step at twice the batch, which separates what grows with the batch from what does not.
         capacity: bytes of the device, None if unknown.
     """
     images = network_input.shape[0]
