@@ -182,7 +182,7 @@ def test_a_stride_along_one_side_is_a_stride() -> None:
 def test_a_convolution_by_function_has_no_module() -> None:
     anatomy = ResidualStructure(Blocky(lambda net, x: x + F.conv2d(x, torch.ones(4, 4, 1, 1))))
     (conv,) = anatomy.blocks[0].convs()
-    with pytest.raises(NotApplicableError, match=r"no nn\.Conv2d"):
+    with pytest.raises(NotApplicableError, match=r"not an nn\.Conv2d"):
         conv_of(anatomy.network, conv)
 
 
