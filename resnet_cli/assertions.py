@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from resnet_cli.formatting import parse
 from resnet_cli.results.common import Assertion
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
+from resnet_cli.suggest import nearest
 
 Comparison = Callable[[float, float], bool]
 Result = TypeVar("Result", SummaryResult, FlopsResult)
@@ -81,8 +81,8 @@ def _parse(text: str, known: tuple[str, ...]) -> ParsedAssertion:
         )
     quantity = match[1].lower().replace("_", "-")
     if quantity not in known:
-        near = difflib.get_close_matches(quantity, known, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = nearest(quantity, known)
+        hint = f"did you mean {near}? " if near else ""
         raise ResnetCliError(f"assertion: unknown quantity {match[1]!r}", f"{hint}use one of {', '.join(known)}")
     try:
         limit = parse(match[3])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import io
 import warnings
@@ -19,6 +18,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import read_bytes
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
+from resnet_cli.suggest import nearest
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -115,10 +115,10 @@ def build_named(name: str, num_classes: int) -> nn.Module:
     known = names()
     plain = name.strip().lower()
     if plain not in known:
-        near = difflib.get_close_matches(plain, known, n=1)
+        near = nearest(plain, known)
         raise ResnetCliError(
             f"torchvision has no classification network {name!r}",
-            f"did you mean {near[0]}?" if near else f"it has {', '.join(known[:6])} and {len(known) - 6} more",
+            f"did you mean {near}?" if near else f"it has {', '.join(known[:6])} and {len(known) - 6} more",
         )
     if plain in ARCHITECTURES:
         return _materialised(lambda: _named(plain, num_classes))
