@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from resnet_cli.results.flops import FlopsResult
@@ -18,6 +19,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Tests that a shell started in the background ignore Ctrl-C, and so would the processes in which they try it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples in every run: a new one that fails belongs to whoever looks for it, with
+# `--hypothesis-profile=explore`, not to the next unrelated change.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("same")
 
 GOLDEN = Path(__file__).parent / "golden"
 

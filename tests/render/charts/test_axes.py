@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing import axes
@@ -51,6 +51,9 @@ def test_two_ticks_that_read_alike_are_one() -> None:
 
 
 @given(st.lists(FIGURES, min_size=1, max_size=5))
+@example([5e-324])
+@example([-5e-324, 5e-324])
+@example([1e-300, 2e-300])
 def test_any_figures_make_a_sound_frame(values: list[float]) -> None:
     sound(plot(values, log=False))
 

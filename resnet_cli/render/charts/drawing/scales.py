@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _EQUAL = 1e-9  # values that differ relatively by less are drawn as equal
+_SMALLEST = 1e-290  # ranges below it lose digits or vanish in the arithmetic of a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ def linear(values: Sequence[float], start: float, end: float, *, margin: float =
     """
     low, high = min(values), max(values)
     size = max(abs(low), abs(high))
-    if high - low <= _EQUAL * size:
-        half = (size or 1.0) / 2
+    if high - low <= max(_EQUAL * size, _SMALLEST):
+        half = (size if size > _SMALLEST else 1.0) / 2
         low, high = low - half, high + half
     return Scale(low - (high - low) * margin, high + (high - low) * margin, start, end)
 
