@@ -9,8 +9,9 @@ from resnet_cli.errors import ResnetCliError
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like one that was typed."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+    """The known name that is most like one that was typed, in whatever case."""
+    by_lower_case = {each.lower(): each for each in known}
+    return next((by_lower_case[near] for near in difflib.get_close_matches(name.lower(), by_lower_case, n=1)), None)
 
 
 def validate_names(noun: str, names: Sequence[str], known: Sequence[str]) -> None:
@@ -23,7 +24,7 @@ def validate_names(noun: str, names: Sequence[str], known: Sequence[str]) -> Non
         raise ResnetCliError(f"no {noun} was named", f"the {noun}s are {', '.join(known)}")
     for name in names:
         if name not in known:
-            suggestion = nearest(name.lower(), known)
+            suggestion = nearest(name, known)
             meant = f"did you mean {suggestion}? " if suggestion else ""
             raise ResnetCliError(f"there is no {noun} {name}", f"{meant}the {noun}s are {', '.join(known)}")
     if len(set(names)) < len(names):

@@ -32,7 +32,7 @@ def read_result(option: str, path: str) -> Result:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ResnetCliError(
             f"{option} {shown} cannot be read: {reason[:1].lower()}{reason[1:]}",
-            "name a file that `--format json` or `--save` wrote",
+            "name a file that `format=json` or `save` wrote",
         ) from None
     try:
         return from_json(content)

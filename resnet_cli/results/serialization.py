@@ -24,7 +24,7 @@ _LARGEST_TEXT = 64 * 10**6  # a summary of ResNet-152 has 0.6 MB
 _DEEPEST = 200  # modules within modules; pages and charts recurse over them
 _LARGEST_NUMBER = 1e30  # beyond every count and rate
 _DIGITS = bytes.maketrans(b"012345678E", b"999999999e")
-_HINT = "give a file that `--format json` wrote"
+_HINT = "give a file that `format=json` wrote"
 
 
 @dataclass(frozen=True, slots=True)

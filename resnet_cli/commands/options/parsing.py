@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.suggest import validate_names
+from resnet_cli.suggest import nearest, validate_names
 
 MAX_IMAGES = 10**9
 MAX_PIXELS = 65_536
@@ -66,8 +65,8 @@ def checked(option: str, value: str, known: tuple[str, ...]) -> str:
     lowered = value.strip().lower()
     if lowered in known:
         return lowered
-    close = difflib.get_close_matches(lowered, known, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    near = nearest(value.strip(), known)
+    hint = f"did you mean {near}? " if near else ""
     raise ResnetCliError(f"{option} {value!r} is not supported", f"{hint}choose one of {', '.join(known)}")
 
 

@@ -171,10 +171,10 @@ FAULTS: tuple[Fault, ...] = (
         ("scaled-identity", "a block with half its shortcut", wiring.scaled_identity, "scaled-identity"),
         ("dropout", "dropout before the linear layer", wiring.dropout, "dropout"),
         (
-            "input-normalisation",
-            "the image normalised inside the network",
-            wiring.input_normalisation,
-            "input-normalisation",
+            "input-normalization",
+            "the image normalized inside the network",
+            wiring.input_normalization,
+            "input-normalization",
         ),
     ),
     *_group(

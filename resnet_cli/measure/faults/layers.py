@@ -35,7 +35,7 @@ class BiasedBatchNorm2d(nn.Module):
         self.training = norm.training
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise each channel."""
+        """Normalize each channel."""
         mean, variance = self.running_mean, self.running_var
         if self.training:
             mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)

@@ -206,7 +206,7 @@ def dropout(network: nn.Module) -> nn.Module:
     return rewire(network, {ResidualStructure(network).head.key: replace_input(_dropout)})
 
 
-def input_normalisation(network: nn.Module) -> nn.Module:
+def input_normalization(network: nn.Module) -> nn.Module:
     """The mean and the standard std of ImageNet taken out inside the network."""
     stem = ResidualStructure(network).stem
     channels = stem.weight_shape[1]

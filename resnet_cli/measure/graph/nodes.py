@@ -16,7 +16,7 @@ class ParameterRef:
 
     name: str
     shape: tuple[int, ...]
-    computed: tuple[str, ...] = ()  # the operators that made what is read from it (weight normalisation, say)
+    computed: tuple[str, ...] = ()  # the operators that made what is read from it (weight normalization, say)
 
 
 @dataclass(frozen=True, slots=True)

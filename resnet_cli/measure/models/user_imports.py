@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -18,6 +17,7 @@ from typing import Any
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.user_errors import frames_of, is_users, users_code
+from resnet_cli.suggest import nearest
 
 _EXAMPLE = "use FILE.py:NAME or PACKAGE.MODULE:NAME, such as my_resnet.py:ResNet18"
 
@@ -105,13 +105,6 @@ def _defined_in(path: Path) -> list[str]:
         definitions = [node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
         return [node.name for node in definitions if not node.name.startswith("_")]
     return []
-
-
-def nearest(word: str, names: list[str]) -> str | None:
-    """The closest name, or None."""
-    lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(word.lower(), lower, n=1)
-    return lower[near[0]] if near else None
 
 
 def listed(names: list[str], limit: int = 8) -> str:

@@ -17,7 +17,8 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
-from resnet_cli.measure.models.user_imports import imported, is_file, listed, nearest
+from resnet_cli.measure.models.user_imports import imported, is_file, listed
+from resnet_cli.suggest import nearest
 
 
 def load_model(

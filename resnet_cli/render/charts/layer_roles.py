@@ -22,7 +22,7 @@ _ROLES = (
 )
 LEGEND = {
     "conv": "convolution",
-    "norm": "normalisation",
+    "norm": "normalization",
     "activation": "activation",
     "pool": "pooling",
     "linear": "linear",

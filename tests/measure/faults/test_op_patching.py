@@ -47,7 +47,7 @@ class Functional(nn.Module):
     "plant",
     [
         layers.stem_padding, layers.pool_padding, layers.ceil_mode,
-        wiring.average_pool_stem, wiring.missing_stem_relu, wiring.input_normalisation,
+        wiring.average_pool_stem, wiring.missing_stem_relu, wiring.input_normalization,
         wiring.gelu,
     ],
 )  # fmt: skip

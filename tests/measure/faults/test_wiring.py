@@ -90,7 +90,7 @@ class Standardised(nn.Module):
         (wiring.resnet_d, lambda: written(resnet_d)),
         (wiring.pre_activation, lambda: written(preactivated)),
         (wiring.average_pool_stem, lambda: written(lambda m: m.set_submodule("pool", nn.AvgPool2d(3, 2, 1)))),
-        (wiring.input_normalisation, lambda: nn.Sequential(Standardised(), original())),
+        (wiring.input_normalization, lambda: nn.Sequential(Standardised(), original())),
     ],
 )
 def test_it_is_the_network_that_is_written_so(plant: Plant, expected: Callable[[], nn.Module]) -> None:
@@ -147,9 +147,9 @@ def test_dropout_is_one_half_in_train_mode_alone() -> None:
         assert torch.equal(out, faulty.get_submodule("fc").forward(dropped))
 
 
-def test_images_of_other_channels_are_normalised_by_the_same_figures_again() -> None:
+def test_images_of_other_channels_are_normalized_by_the_same_figures_again() -> None:
     model = randomised(nn.Sequential(nn.Conv2d(4, 3, 1), *list(network().children())))
-    faulty = wiring.input_normalisation(model)
+    faulty = wiring.input_normalization(model)
     assert faulty.get_buffer("injected_mean").flatten().tolist() == pytest.approx([0.485, 0.456, 0.406, 0.485])
     assert faulty.get_buffer("injected_std").flatten().tolist() == pytest.approx([0.229, 0.224, 0.225, 0.229])
     assert "injected_mean" not in faulty.state_dict()

@@ -43,7 +43,7 @@ def statuses(structure: GraphDiff) -> list[str]:
 
 
 class Frozen(nn.BatchNorm2d):
-    """Normalises by what it remembers in train mode too."""
+    """Normalizes by what it remembers in train mode too."""
 
     def train(self, mode: bool = True) -> Frozen:
         super().train(False)

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.user_imports import imported, is_file, listed, nearest
+from resnet_cli.measure.models.user_imports import imported, is_file, listed
 
 
 @pytest.fixture(autouse=True)
@@ -247,8 +247,3 @@ def test_names_in_a_row_and_how_many_more() -> None:
     assert listed(names) == "n0, n1, n2, n3, n4, n5, n6, n7 and 2 more"
     assert listed(names, limit=1) == "n0 and 9 more"
     assert listed([]) == ""
-
-
-def test_the_nearest_name_whatever_its_capitals() -> None:
-    assert nearest("resnet18", ["VGG16", "ResNet18", "ResNet81"]) == "ResNet18"
-    assert nearest("resnet18", ["q"]) is None

@@ -63,7 +63,7 @@ def test_a_forward_that_does_it_all_is_called_the_network() -> None:
     assert "at the network;" in said["scaled-identity"][0]
 
 
-def test_an_image_that_is_added_is_no_normalisation_of_it() -> None:
+def test_an_image_that_is_added_is_no_normalization_of_it() -> None:
     assert not named(Bare(operator.add), Bare(lambda learned, x: learned))
     assert not named(Bare(lambda learned, x: x + learned), Bare(lambda learned, x: learned))
 
@@ -154,10 +154,10 @@ class Standardised(nn.Module):
         return (x - 0.5) / 0.25
 
 
-def test_an_image_that_is_normalised_inside() -> None:
+def test_an_image_that_is_normalized_inside() -> None:
     said = named(changed(conv=nn.Sequential(Standardised(), conv(3, 4))))
-    assert set(said) == {"input-normalisation"}
-    assert said["input-normalisation"][1] == [("extra", "sub"), ("extra", "div")]
+    assert set(said) == {"input-normalization"}
+    assert said["input-normalization"][1] == [("extra", "sub"), ("extra", "div")]
     later = changed(relu=nn.Sequential(nn.ReLU(), Standardised()))
     assert not named(later)
 

@@ -94,8 +94,8 @@ def input_normalization(context: DiffContext) -> Iterator[Match]:
         difference for difference, node in context.extra(*_ARITHMETIC) if _reads_image_only(context.model, node)
     ]
     if differences:
-        text = f"the network normalises its input itself; {context.reference} expects it normalised"
-        yield match("input-normalisation", text, differences)
+        text = f"the network normalizes its input itself; {context.reference} expects it normalized"
+        yield match("input-normalization", text, differences)
 
 
 def _reads_image_only(graph: Graph, node: Node) -> bool:
