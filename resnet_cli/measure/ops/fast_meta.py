@@ -173,10 +173,12 @@ def _shape_of_input(grad: Tensor, x: Tensor, *_: Any, **__: Any) -> Any:
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *rest: Any) -> Any:
     wanted = rest[-1]
+    if wanted[2] and not bias_sizes:
+        return NotImplemented
     return (
         _like(x, x.shape) if wanted[0] else None,
         _like(weight, weight.shape) if wanted[1] else None,
-        _like(weight, (weight.shape[0],)) if wanted[2] else None,
+        _like(weight, bias_sizes) if wanted[2] else None,
     )
 
 

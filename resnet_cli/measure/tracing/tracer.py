@@ -133,6 +133,17 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
     )
 
 
+@functools.cache
+def _is_composite(func: Any) -> bool:
+    """Whether an operator is made of others, which are those to record.
+
+    Autograd takes such an operator apart before a dispatch mode sees it. Under `torch.inference_mode()` there is no
+    autograd, and a whole `conv2d` or `linear` arrives.
+    """
+    made_of_others = torch._C.DispatchKey.CompositeImplicitAutograd
+    return func is not torch.ops.prim.device.default and bool(func.has_kernel_for_dispatch_key(made_of_others))
+
+
 class _Recorder(TorchDispatchMode):
     """Records every operator below autograd; its module stack is to be entered with it."""
 
@@ -269,6 +280,9 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator, and record it with its cost."""
+        if _is_composite(func):
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
         if self._dispatches is not None:
             self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)

@@ -57,6 +57,10 @@ PRODUCTS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "3d": (lambda: nn.Conv3d(4, 6, 2), torch.randn(2, 4, 5, 4, 3)),
     "transposed": (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2), X),
     "transposed, 1d": (lambda: nn.ConvTranspose1d(4, 6, 3, padding=1), torch.randn(2, 4, 9)),
+    "transposed, 3d, output padding": (
+        lambda: nn.ConvTranspose3d(4, 6, 3, stride=2, output_padding=1),
+        torch.randn(2, 4, 3, 2, 2),
+    ),
     "linear": (lambda: nn.Linear(5, 3), torch.randn(4, 5)),
     "linear without bias": (lambda: nn.Linear(5, 3, bias=False), torch.randn(4, 5)),
     "linear on a sequence": (lambda: nn.Linear(5, 3), torch.randn(4, 6, 5)),

@@ -82,12 +82,24 @@ def convolutions(draw: st.DrawFn) -> tuple[Any, ...]:
 
 @st.composite
 def convolutions_backward(draw: st.DrawFn) -> tuple[Any, ...]:
-    dtype, groups, channels = draw(FLOATS), draw(st.integers(1, 3)), draw(SMALL)
-    x = on_meta(draw(st.integers(1, 3)), channels * groups, *draw(pairs(5, 12)), dtype=dtype)
-    weight = on_meta(draw(SMALL) * groups, channels, *draw(pairs(1, 3)), dtype=dtype)
-    settings = (draw(pairs(1, 3)), draw(pairs(0, 2)), draw(pairs(1, 2)), False, [0, 0], groups)
+    """One to three axes, and the transposed ones of decoders, whose weight has the input's channels first."""
+    dtype, groups, transposed, axes = (
+        draw(FLOATS),
+        draw(st.integers(1, 3)),
+        draw(st.booleans()),
+        draw(st.integers(1, 3)),
+    )
+
+    def each_axis(low: int, high: int) -> list[int]:
+        return draw(st.lists(st.integers(low, high), min_size=axes, max_size=axes))
+
+    inside, outside = draw(st.integers(1, 3)) * groups, draw(st.integers(1, 3)) * groups
+    channels = (inside, outside // groups) if transposed else (outside, inside // groups)
+    x = on_meta(draw(st.integers(1, 3)), inside, *each_axis(5, 7), dtype=dtype)
+    weight = on_meta(*channels, *each_axis(1, 3), dtype=dtype)
+    settings = (each_axis(2, 3), each_axis(0, 2), each_axis(1, 2), transposed, each_axis(0, int(transposed)), groups)
     grad = aten.convolution(x, weight, None, *settings)
-    return (grad, x, weight, [weight.shape[0]], *settings, draw(st.lists(st.booleans(), min_size=3, max_size=3)))
+    return (grad, x, weight, [outside], *settings, draw(st.lists(st.booleans(), min_size=3, max_size=3)))
 
 
 @st.composite

@@ -383,3 +383,22 @@ def test_another_counter_is_asked_of_every_operator() -> None:
     found = tracer.run(meta_copy(Residual(True)), (on_meta(1, 3, 8, 8),), tally=tally)
     assert asked == ["aten.convolution.default", "aten.add_.Tensor", "aten.relu_.default"]
     assert [op.tallied for op in found.operators] == [7, 7, 7]
+
+
+DECODERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "1d, grouped": (nn.ConvTranspose1d(4, 6, 3, stride=2, output_padding=1, groups=2), (2, 4, 5)),
+    "2d": (nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1), (2, 4, 5, 5)),
+    "3d": (nn.ConvTranspose3d(4, 3, 2), (2, 4, 3, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("case", DECODERS)
+def test_a_training_step_through_a_transposed_convolution_is_that_of_real_tensors(case: str) -> None:
+    """Whose bias has as many values as it has output channels, which is not the first size of its weight."""
+    layer, shape = DECODERS[case]
+    decoder = nn.Sequential(layer, nn.Tanh())
+    step = traced(decoder, *shape, training=True)
+    gradients = [parameter.grad for parameter in step.root.module.parameters()]
+    assert [None if grad is None else grad.shape for grad in gradients] == [p.shape for p in decoder.parameters()]
+    macs = {op.name: op.counted.macs for op in step.operators if op.counted.macs}
+    assert macs["convolution_backward"] == macs["convolution"]  # of the weight: the input has no gradient
