@@ -21,7 +21,8 @@ from resnet_cli.measure.system.silence import silenced
 from resnet_cli.results.bench import Ceiling, Kernel
 
 _LONG_S = 1.0  # a call that takes longer is not repeated
-_FIRST_CALLS = 2  # time limit for first calls, as a multiple of the requested seconds
+_ONE_CALL_EACH = 2  # time limit for one warm call of each kernel, as a multiple of the requested seconds
+_FULL_QUEUE_S = 0.02  # of calls between two events
 _BANDWIDTH_SHARE = 0.25  # of the time
 
 
@@ -34,7 +35,7 @@ def measure_ceiling(
         device: to measure.
         dtype: of the tensors.
         clock: of the device.
-        seconds: for all kernels, without their first calls, in which algorithms are selected.
+        seconds: for all kernels, without their first two calls.
         progress: called with a line of text between two kernels.
 
     Returns:
@@ -65,7 +66,7 @@ def measure_ceiling(
 class _TimedKernel:
     candidate: Candidate
     call: Callable[[], object]
-    best_s: float
+    best_s: float  # shortest time of a warm call
 
     @property
     def rate(self) -> float:
@@ -75,26 +76,30 @@ class _TimedKernel:
 def fastest(candidates: Sequence[Candidate], clock: Clock, seconds: float, progress: Progress) -> list[Kernel]:
     """The best rate of each kernel, in descending order.
 
-    By successive halving (Karnin, Koren and Somekh 2013, "Almost optimal exploration in multi-armed bandits"): the
-    remaining kernels share the time of each round, and the faster half of them goes on to the next.
+    The first call of a kernel is not timed: libraries are loaded in it, algorithms tried and workspaces allocated, which
+    can take a thousand times as long as a call. Then by successive halving (Karnin, Koren and Somekh 2013, "Almost
+    optimal exploration in multi-armed bandits"): the remaining kernels share the time of each round, and the faster half
+    of them goes on to the next.
 
     Args:
-        candidates: kernels; one whose first call would exceed the time limit, at the rate of the candidate before it,
-            is skipped.
+        candidates: kernels; one that would exceed the time limit for one call of each, at the best rate so far, is
+            skipped.
         clock: of the device.
-        seconds: for the rounds, without the first call of each kernel, in which its algorithm is selected.
+        seconds: for the rounds.
         progress: called with a line of text before each first call.
     """
-    begin = clock.now()
     tried: list[_TimedKernel] = []
     for candidate in candidates:
-        if tried and clock.now() - begin + candidate.work / tried[-1].rate > _FIRST_CALLS * seconds:
+        best_rate = max((kernel.rate for kernel in tried), default=None)
+        warm_s = sum(kernel.best_s for kernel in tried)
+        if best_rate is not None and warm_s + candidate.work / best_rate > _ONE_CALL_EACH * seconds:
             continue
         progress(f"the ceiling: {candidate.name}")
         with _skip_failures(clock):
             call = candidate.make()
-            if (first := _seconds(clock, call)) > 0:
-                tried.append(_TimedKernel(candidate, call, first))
+            call()
+            if (warm := _seconds(clock, call)) > 0:
+                tried.append(_TimedKernel(candidate, call, warm))
     left = tried
     rounds = max(1, len(tried).bit_length() - 1)
     for _ in range(rounds):
@@ -112,15 +117,21 @@ def _repeat(kernel: _TimedKernel, clock: Clock, seconds: float) -> None:
     """Call a kernel until its time is over and keep its best time. A very slow kernel is not called again."""
     begin = clock.now()
     while kernel.best_s < _LONG_S:
-        kernel.best_s = min(kernel.best_s, _seconds(clock, kernel.call) or kernel.best_s)
+        calls = max(1, int(min(_FULL_QUEUE_S, seconds) / kernel.best_s))
+        kernel.best_s = min(kernel.best_s, _seconds(clock, kernel.call, calls) or kernel.best_s)
         if clock.now() - begin >= seconds:
             return
 
 
-def _seconds(clock: Clock, call: Callable[[], object]) -> float:
-    """Time of a call, by the device's own clock where it has one: launch and synchronization are not included."""
-    sample = timed(clock, call)
-    return sample.device_s or sample.wall_s
+def _seconds(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
+    """Time of a call: on the host alone; on a device with a queue the mean of some between two events.
+
+    An idle device begins a kernel late, so that a single one would seem 10 to 30% slower than it is.
+    """
+    if clock.record_event() is None:
+        return timed(clock, call).wall_s
+    sample = timed(clock, lambda: [call() for _ in range(calls)])
+    return (sample.device_s or sample.wall_s) / calls
 
 
 @contextlib.contextmanager

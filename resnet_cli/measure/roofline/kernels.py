@@ -60,6 +60,8 @@ def arithmetic(device: torch.device, dtype: torch.dtype, *, accelerator: bool) -
 
     On a CPU matrix products run in the BLAS library and in oneDNN, whose rates can differ by a factor.
     """
+    for side in _GPU_SIDES if accelerator else _SIDES:
+        yield Candidate(f"matmul {side}×{side}×{side}", 2.0 * side**3, partial(_product, side, device, dtype))
     threads = 1 if accelerator else torch.get_num_threads()
     for shape in _GPU_CONVOLUTIONS if accelerator else _CONVOLUTIONS:
         for last in (True, False) if accelerator else (True,):
@@ -71,8 +73,6 @@ def arithmetic(device: torch.device, dtype: torch.dtype, *, accelerator: bool) -
         for side in _PACKED_SIDES:
             name = f"matmul {side}×{side}×{side}, oneDNN"
             yield Candidate(name, 2.0 * side**3, partial(_packed_product, side, dtype))
-    for side in _GPU_SIDES if accelerator else _SIDES:
-        yield Candidate(f"matmul {side}×{side}×{side}", 2.0 * side**3, partial(_product, side, device, dtype))
 
 
 def _conv_candidate(
