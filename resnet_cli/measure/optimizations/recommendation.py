@@ -36,7 +36,8 @@ def recommendation(
         rows: of a comparison.
         best: of `best_optimization`.
         keeping: as there.
-        images: number of images that the logits were compared on.
+        images: number of images that the logits were compared on; 0 where the network is untrained, so that its logits
+            say nothing of a trained one's: an untrained deep network amplifies rounding.
         as_good: as there.
     """
     first = (
@@ -64,12 +65,14 @@ def _take(row: OptimizationResult) -> str:
 
 
 def _with_top1(text: str, row: OptimizationResult | None, images: int) -> str:
-    if row is None:
+    if row is None or not images:
         return text
     return f"{text}, logits within {_logit_difference(row)} (top-1 {_top1(row, images)})"
 
 
 def _alternative(row: OptimizationResult, images: int) -> str:
+    if not images:
+        return f"{row.key} is {_times(row)} as fast in fewer bits: compare its predictions with trained weights"
     logits = f"changes the logits by {_logit_difference(row)} (top-1 {_top1(row, images)})"
     return f"{row.key} is {_times(row)} as fast, but {logits}"
 

@@ -76,10 +76,10 @@ class _TimedKernel:
 def fastest(candidates: Sequence[Candidate], clock: Clock, seconds: float, progress: Progress) -> list[Kernel]:
     """The best rate of each kernel, in descending order.
 
-    The first call of a kernel is not timed: libraries are loaded in it, algorithms tried and workspaces allocated, which
-    can take a thousand times as long as a call. Then by successive halving (Karnin, Koren and Somekh 2013, "Almost
-    optimal exploration in multi-armed bandits"): the remaining kernels share the time of each round, and the faster half
-    of them goes on to the next.
+    The first call of a kernel is not timed: libraries are loaded in it, algorithms tried and workspaces allocated,
+    which can take a thousand times as long as a call. Then by successive halving (Karnin, Koren and Somekh 2013,
+    "Almost optimal exploration in multi-armed bandits"): the remaining kernels share the time of each round, and the
+    faster half of them goes on to the next.
 
     Args:
         candidates: kernels; one that would exceed the time limit for one call of each, at the best rate so far, is

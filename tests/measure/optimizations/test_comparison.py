@@ -99,6 +99,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compare:
             seed=0,
             limits=limits,
             chosen=tuple(named),
+            fresh=False,
         )
 
     return run
@@ -155,6 +156,17 @@ def test_fewer_bits_are_named_but_not_taken(compared: Compare) -> None:
     assert result.best == "folded"
     assert by_key(result)["bfloat16"].logit_difference == pytest.approx(0.01, rel=1e-4)
     assert "bfloat16" in result.recommendation
+
+
+@pytest.mark.parametrize("distance", [0.024, 0.157])  # TF32 of an untrained ResNet-50 and ResNet-152
+def test_rounding_that_plain_eager_does_too_breaks_no_variant(compared: Compare, distance: float) -> None:
+    eager = Fake(change=lambda logits: logits * (1 + distance))
+    folded = Fake(0.005, change=lambda logits: logits * (1 - distance))
+    broken = Fake(0.001, change=lambda logits: logits * (1 + 4 * distance))
+    result = compared(eager=eager, folded=folded, compile=broken)
+    assert by_key(result)["folded"].status == "measured"
+    assert by_key(result)["compile"].status == "failed"
+    assert result.best == "folded"
 
 
 def test_another_likeliest_class_is_counted(compared: Compare) -> None:

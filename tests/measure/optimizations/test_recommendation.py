@@ -30,6 +30,12 @@ def test_of_several_in_fewer_bits_the_fastest_is_named() -> None:
         )
 
 
+def test_logits_of_an_untrained_network_are_no_price() -> None:
+    text = recommendation((PLAIN, faster(HALF, 3.0)), PLAIN, KEEPING, 0, 0.01)
+    assert "bfloat16 is 3.00×" in text
+    assert "logits" not in text
+
+
 @pytest.mark.parametrize(("gain", "named"), [(1.99, False), (2.01, False), (2.03, True)])
 def test_fewer_bits_have_to_be_faster_than_the_best_by_more_than_the_measurement_is_sure(
     gain: float, named: bool
