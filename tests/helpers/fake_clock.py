@@ -39,17 +39,20 @@ class SimulatedClock:
     Args:
         queued: False for a processor: it works while the host waits, and has no marks.
         memory: what `peak` says; None: it cannot tell.
+        held: bytes that are allocated all the time.
         read_s: what a look at the clock takes.
     """
 
     queued: bool = True
     memory: tuple[int, str] | None = None
     read_s: float = 0.0
+    held: int | None = None
     host_s: float = 0.0  # virtual time on the host
     done_s: float = 0.0  # when the device will have done all that it was given
     read_while_busy: int = 0  # looks at the clock while the device worked
     freed: int = 0
     forgotten: int = 0
+    _most: int = 0  # allocated at once since the last reset, beside what is held
     log: list[str] = field(default_factory=list)  # "now", "synchronize", "record_event" and what the test adds
 
     def now(self) -> float:
@@ -68,9 +71,14 @@ class SimulatedClock:
 
     def reset_peak_memory(self) -> None:
         self.forgotten += 1
+        self._most = 0
+
+    def allocate(self, size: int) -> None:
+        """Bytes that a call takes and gives back."""
+        self._most = max(self._most, size)
 
     def peak_memory(self) -> tuple[int, str] | None:
-        return self.memory
+        return self.memory if self.held is None else (self.held + self._most, "allocated")
 
     def empty_cache(self) -> None:
         self.freed += 1

@@ -41,10 +41,12 @@ class NotRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WarmCall:
-    """A call that has been warmed up."""
+    """A call that has been warmed up, and the peak memory of one more call."""
 
     call: Call
     start: WarmUp
+    peak_memory_bytes: int | None
+    memory_kind: str | None
     notes: tuple[Note, ...]
 
 
@@ -59,18 +61,31 @@ def require_memory(batch_size: int, cost: WorkloadCost, available: int | None) -
         raise NotRunError(OUT_OF_MEMORY, f"needs {scaled(needed, 'B')}, and {scaled(available, 'B')} are free")
 
 
-def warm_up_batch(workload: Workload, batch_size: int, clock: Clock, limits: Limits, progress: Progress) -> WarmCall:
-    """Make the call of a batch size and warm it up.
+def warm_up_batch(
+    workload: Workload, batch_size: int, clock: Clock, limits: Limits, progress: Progress, beside: int = 0
+) -> WarmCall:
+    """Make the call of a batch size, warm it up, and look at the memory that it takes.
+
+    The peak is that of a warm call: algorithms that were tried in the first one had workspaces of their own.
+
+    Args:
+        workload: the network and its input.
+        batch_size: images.
+        clock: of the device.
+        limits: when to stop.
+        progress: called with a line of text between calls.
+        beside: bytes on the device that belong to another network.
 
     Raises:
         NotRunError: it does not run.
     """
     name = f"batch {batch_size}: "
-    clock.reset_peak_memory()
     try:
         call = workload.call(batch_size)
         start = warm_up(clock, call, limits, progress, name)
+        clock.reset_peak_memory()
         finite = all_finite(call())
+        peak = clock.peak_memory()
     except Exception as error:
         raise as_not_run(error, clock) from error
     notes = []
@@ -83,7 +98,8 @@ def warm_up_batch(workload: Workload, batch_size: int, clock: Clock, limits: Lim
             "the CI includes the remaining drift"
         )
         notes.append(Note("note", text, "warm-up-not-converged"))
-    return WarmCall(call, start, tuple(notes))
+    size, kind = (None, None) if peak is None else (peak[0] - beside, peak[1])
+    return WarmCall(call, start, size, kind, tuple(notes))
 
 
 def as_not_run(error: Exception, clock: Clock) -> NotRunError:
@@ -166,7 +182,6 @@ def timing(
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
     flops = cost.flops_at(batch_size)
     rate = flops * images_per_s / batch_size
-    peak = clock.peak_memory()
     return Timing(
         batch_size=batch_size,
         status=MEASURED,
@@ -180,8 +195,8 @@ def timing(
         flops=flops,
         flops_per_s=rate,
         ceiling_share=rate / ceiling.flops_per_s if ceiling is not None else None,
-        peak_memory_bytes=peak[0] if peak is not None else None,
-        memory_kind=peak[1] if peak is not None else None,
+        peak_memory_bytes=ready.peak_memory_bytes,
+        memory_kind=ready.memory_kind,
         knee=False,
         notes=ready.notes,
     )

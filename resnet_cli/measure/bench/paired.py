@@ -47,7 +47,8 @@ def interleaved(
     try:
         batch_timing.require_memory(batch_size, cost, None if available is None else available // 2)
         with model.running():
-            ready = batch_timing.warm_up_batch(model, batch_size, clock, limits, progress)
+            beside = reference.held_bytes()
+            ready = batch_timing.warm_up_batch(model, batch_size, clock, limits, progress, beside)
             reference_call = batch_timing.warm_up_batch(reference, batch_size, clock, limits, progress)
             try:
                 sampled = sample(clock, [ready.call, reference_call.call], limits, progress, f"batch {batch_size}: ")

@@ -95,9 +95,20 @@ class Workload:
 
         return step
 
+    def held_bytes(self) -> int:
+        """Bytes of the weights and of their gradients, each storage counted once."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
+        storages = {storage.data_ptr(): storage.nbytes() for storage in map(_storage, (*tensors, *gradients))}
+        return sum(storages.values())
+
     def running(self) -> AbstractContextManager[object]:
         """The context of a call: without autograd in inference."""
         return nullcontext() if self.mode == TRAIN else torch.inference_mode()
+
+
+def _storage(tensor: Tensor) -> torch.UntypedStorage:
+    return tensor.untyped_storage()
 
 
 def _signal_hooks(parameters: Sequence[nn.Parameter]) -> list[RemovableHandle]:

@@ -37,6 +37,10 @@ class Simulation:
 
     calls: Callable[[int], Callable[[], object]]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    held: int = 0
+
+    def held_bytes(self) -> int:
+        return self.held
 
     def call(self, batch_size: int) -> Callable[[], object]:
         return self.calls(batch_size)
@@ -66,6 +70,19 @@ def test_a_call_on_a_processor() -> None:
     assert (found.peak_memory_bytes, found.memory_kind) == (123_456, "resident")
     assert (found.device, found.launch_overhead) == (None, None)
     assert clock.forgotten == 1
+
+
+def test_workspaces_of_tried_algorithms_are_not_in_the_peak() -> None:
+    clock = SimulatedClock(held=1000)
+    sizes = chain([9000], repeat(200))
+
+    def call() -> torch.Tensor:
+        clock.allocate(next(sizes))
+        clock.run(0.01)
+        return torch.ones(1)
+
+    timing = row(clock, workload(lambda _: call))
+    assert (timing.peak_memory_bytes, timing.memory_kind) == (1200, "allocated")
 
 
 def test_a_slow_first_call_is_told_apart() -> None:
@@ -194,6 +211,22 @@ def compared(clock: SimulatedClock, ours: Any, theirs: Any, **options: Any) -> t
         progress=silent,
         **options,
     )
+
+
+def test_the_other_network_is_not_in_the_peak() -> None:
+    clock = SimulatedClock(held=1000)  # both networks
+
+    def call() -> torch.Tensor:
+        clock.allocate(200)
+        clock.run(0.01)
+        return torch.ones(1)
+
+    reference = cast(Workload, Simulation(lambda _: call, held=300))
+    limits = Limits(max_time_s=1.0, min_time_s=0.1)
+    timing, _ = interleaved(
+        workload(lambda _: call), reference, ("a", "b"), 4, clock, limits, cost=COST, progress=silent
+    )
+    assert timing.peak_memory_bytes == 900
 
 
 @pytest.mark.parametrize(("slower", "verdict"), [(1.0, "SAME"), (1.05, "SLOWER"), (0.95, "FASTER")])

@@ -34,6 +34,15 @@ def test_a_deep_untrained_network_stays_within_half_precision() -> None:
     assert largest(work.model, image) < 1000
 
 
+def test_held_bytes_are_those_of_weights_and_gradients() -> None:
+    tied = nn.Linear(4, 4, bias=False)
+    model = nn.Sequential(tied, tied)
+    work = Workload(model, image=(4,), device=CPU, mode="train")
+    assert work.held_bytes() == 64
+    tied(torch.ones(1, 4)).sum().backward()
+    assert work.held_bytes() == 128
+
+
 def test_calibration_leaves_modes_momenta_and_parameters_alone() -> None:
     model = build(resolve(repeat="1,1,1,1"))
     model.eval()
