@@ -40,7 +40,7 @@ class OperatorCall:
         return short(self.op)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ModuleCall:
     """One call of a module, with the calls inside it in order."""
 

@@ -27,6 +27,11 @@ from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
 FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
 
+# (alias of a tensor that autograd saves, which lives as long as autograd holds it; address of its storage; calls
+# that were running)
+_Saved = tuple[weakref.ref[Tensor], int, tuple[ModuleCall, ...]]
+_CLAIMED = "resnet_cli"  # key in the metadata of an autograd node: the root call of the trace that it belongs to
+
 
 class ForwardFailedError(Exception):
     """A forward or backward pass failed.
@@ -72,8 +77,8 @@ def run(
 
     def both_passes() -> Any:
         output = model(*inputs)
+        recorder.end_forward()
         if backward:
-            recorder.start_backward()
             # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
             ends = [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
             if not ends:
@@ -170,10 +175,10 @@ class _Recorder(TorchDispatchMode):
         self.peak = self.saved_total = self._live = 0
         self.peak_at = ""
         self.alive: list[int] = []
-        self._backward_in: ModuleCall | None = None
+        self._backward_in: ModuleCall | None = None  # whose backward runs
+        self._repeated: list[ModuleCall] = []
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
-        self._kept: dict[int, Any] = {}  # storages that autograd saved for backward
-        self._nodes: dict[Any, ModuleCall] = {}
+        self._saved: list[_Saved] = []
         # Kept alive, because the address of a freed storage may be reused: a forward may replace a buffer.
         self._held = [tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor)]
         self._constants = {tensor.untyped_storage()._cdata for tensor in self._held}
@@ -187,6 +192,8 @@ class _Recorder(TorchDispatchMode):
     def _entering(self, site: CallSite, module: nn.Module, inputs: tuple[Any, Any]) -> ModuleCall:
         if site == ("", 1):
             call = self.root
+        elif self._backward_in is not None:
+            return self._recomputed(site.path)
         else:
             parent = self.stack[-1] if self.stack else self.root
             for tensor in tensors_in(inputs):  # the nodes that made the inputs belong to the caller
@@ -199,50 +206,68 @@ class _Recorder(TorchDispatchMode):
         return call
 
     def _leaving(self, call: ModuleCall, output: Any) -> None:
-        raised = sys.exc_info()[1]
-        if raised is not None and raised is not self.raised:
-            self.raised, self.reached = raised, list(self.stack)  # the hook of the innermost module runs first
-        call.output_shape = shape_of(output)
+        if self._backward_in is None:  # recomputation ends by an exception, which would keep its tensors alive
+            raised = sys.exc_info()[1]
+            if raised is not None and raised is not self.raised:
+                self.raised, self.reached = raised, list(self.stack)  # the hook of the innermost module runs first
+            call.output_shape = shape_of(output)
         if self._dispatches is not None:
             self._dispatches.leaving(call, output)
         for tensor in tensors_in(output):
             self._claim(tensor.grad_fn, call)
 
+    def _recomputed(self, path: str) -> ModuleCall:
+        """The call that activation checkpointing repeats within the backward pass, where a module is entered again.
+
+        Of several calls of a module the last one is repeated first.
+        """
+        calls = [call for call in self.root.modules() if call.path == path]
+        left = [call for call in calls if call not in self._repeated] or calls or [self.root]
+        self._repeated.append(left[-1])
+        return left[-1]
+
     def _claim(self, node: Any, call: ModuleCall) -> None:
-        """Assign the autograd nodes behind `node` to this call, except those that belong to an inner module."""
+        """Assign the autograd nodes behind `node` to this call, except those that belong to an inner module.
+
+        The operators of its backward are attributed to that call. The marks are on the nodes themselves: a reference
+        to a node would keep alive what it saves.
+        """
+
+        def arrived(grads: Any) -> None:
+            self._backward_in = call
+
         waiting = [node]
         while waiting:
             node = waiting.pop()
-            if node is not None and node not in self._nodes:
-                self._nodes[node] = call
+            if node is not None and node.metadata.get(_CLAIMED) is not self.root:
+                node.metadata[_CLAIMED] = self.root
+                node.register_prehook(arrived)
                 waiting.extend(following for following, _ in node.next_functions)
 
-    def start_backward(self) -> None:
-        """Attribute the operators from here on to the backward pass of the module that created their autograd node."""
+    def end_forward(self) -> None:
+        """The forward has ended: what autograd holds now is what it saves. What follows is the backward pass."""
+        counted: set[int] = set()
+        for alias, address, calls in self._saved:
+            tensor = alias()
+            if tensor is None or address in counted:
+                continue
+            counted.add(address)
+            size = tensor.untyped_storage().nbytes()
+            self.saved_total += size
+            for call in calls:
+                call.saved += size
+        self._saved.clear()
         self._backward_in = self.root
 
-        def arrive(call: ModuleCall) -> Callable[[Any], None]:
-            def arrived(grads: Any) -> None:
-                self._backward_in = call
-
-            return arrived
-
-        for node, call in self._nodes.items():
-            node.register_prehook(arrive(call))
-        self._nodes.clear()
-
     def save(self, tensor: Tensor) -> Tensor:
-        """Count the storage of a tensor that autograd saves, once, and not those of parameters, buffers and inputs."""
-        storage = tensor.untyped_storage()
-        address = storage._cdata
-        if address not in self._constants and address not in self._inputs and address not in self._kept:
-            self._kept[address] = weakref.ref(storage)
-            self.saved_total += storage.nbytes()
-            for call in self.stack:
-                call.saved += storage.nbytes()
+        """Note a tensor that autograd saves in the forward, unless it is a parameter, a buffer or an input."""
         # Saving an output as it is would create the cycle output → grad_fn → saved tensor → output, which only the
         # garbage collector frees.
-        return tensor.detach()
+        alias = tensor.detach()
+        address = tensor.untyped_storage()._cdata
+        if self._backward_in is None and address not in self._constants and address not in self._inputs:
+            self._saved.append((weakref.ref(alias), address, tuple(self.stack)))
+        return alias
 
     def _born(self, tensor: Tensor) -> int:
         """Bytes of this tensor's storage if it is new, else 0."""
@@ -255,7 +280,6 @@ class _Recorder(TorchDispatchMode):
         def gone(_: Any) -> None:
             self._live -= size
             self._known.pop(address, None)
-            self._kept.pop(address, None)
             self._writers.pop(address, None)  # the address may be reused
 
         self._known[address] = weakref.ref(storage, gone)
@@ -269,7 +293,7 @@ class _Recorder(TorchDispatchMode):
 
     def _rose(self) -> None:
         self.alive.append(self._live)
-        for call in self.stack:
+        for call in self.stack if self._backward_in is None else ():
             call.peak = max(call.peak, self._live)
         if self._live > self.peak:
             self.peak = self._live
@@ -298,7 +322,7 @@ class _Recorder(TorchDispatchMode):
         if op == "aten::detach":
             return out
         backward = self._backward_in is not None
-        module = self._backward_in or (self.stack[-1] if self.stack else self.root)
+        module = self.stack[-1] if self.stack else self._backward_in or self.root
         counted = op_cost(func, args, out)
         receptive = None
         if not backward and results:

@@ -1,0 +1,95 @@
+"""Figures of `summary` beside those of the same network with real tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
+
+from resnet_cli.results.summary import SummaryResult
+from tests.helpers.models import rows, summary_of
+from tests.helpers.real_figures import RealFigures, real_figures
+
+SHAPE = (2, 3, 8, 8)
+
+
+def figures_in(result: SummaryResult) -> RealFigures:
+    """The figures of a summary by the names that `real_figures` gives them."""
+    memory, root = result.memory, result.root
+    return RealFigures(
+        parameters=result.parameters,
+        trainable=result.trainable_parameters,
+        buffers=result.buffers,
+        weight_bytes=memory.parameter_bytes + memory.buffer_bytes,
+        gradient_bytes=memory.gradient_bytes,
+        macs=result.macs,
+        inference_peak=memory.inference_peak_bytes,
+        saved=memory.saved_for_backward_bytes,
+        training_macs=None,
+        backward_macs=root.backward_macs,
+        training_peak=memory.training_peak_bytes,
+    )
+
+
+def check(make: Callable[[], nn.Module], x: Tensor) -> SummaryResult:
+    """Compare all figures; the rows add up to the total."""
+    result = summary_of(make(), tuple(x.shape), x.dtype)
+    assert figures_in(result) == replace(real_figures(make, x), training_macs=None)
+    return result
+
+
+class Blocks(nn.Module):
+    """A stem, blocks of two convolutions that may be run under activation checkpointing, and a classifier."""
+
+    def __init__(self, run: Callable[[nn.Module, Tensor], Tensor], blocks: int = 3, *, shared: bool = False) -> None:
+        super().__init__()
+        self.run = run
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        layers = [
+            nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1))
+            for _ in range(blocks)
+        ]
+        self.blocks = nn.ModuleList(layers[:1] * blocks if shared else layers)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + self.run(block, x)
+        out: Tensor = self.head(x.mean((2, 3)))
+        return out
+
+
+def nested(block: nn.Module, x: Tensor) -> Tensor:
+    def inner(y: Tensor) -> Tensor:
+        out: Tensor = checkpoint(block, y.sigmoid(), use_reentrant=False)
+        return out
+
+    result: Tensor = checkpoint(inner, x, use_reentrant=False)
+    return result
+
+
+WITH_CHECKPOINTS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "not reentrant": lambda block, x: checkpoint(block, x, use_reentrant=False),
+    "reentrant": lambda block, x: checkpoint(block, x, use_reentrant=True),
+    "sequential": lambda block, x: checkpoint_sequential(block, 2, x, use_reentrant=False),  # type: ignore[no-untyped-call]
+    "with a function": lambda block, x: checkpoint(lambda y: block(y.sigmoid()) * y, x, use_reentrant=False),
+    "nested": nested,
+}
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # a reentrant one in eval mode
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("case", WITH_CHECKPOINTS)
+def test_activation_checkpointing(case: str, shared: bool) -> None:
+    result = check(lambda: Blocks(WITH_CHECKPOINTS[case], shared=shared), torch.ones(SHAPE))
+    plain = summary_of(Blocks(lambda block, x: block(x), shared=shared), SHAPE)
+    assert not [row.path for row in rows(result.root) if "train mode only" in row.layer_type]
+    assert sum(row.backward_macs or 0 for row in rows(result.root) if not row.children) == result.root.backward_macs
+    first, first_of_plain = ([row for row in rows(each.root) if row.path == "blocks.0.0"] for each in (result, plain))
+    for row, of_plain in zip(first, first_of_plain, strict=True):
+        assert (row.backward_macs or 0) == (of_plain.backward_macs or 0) + row.macs  # and runs once more
