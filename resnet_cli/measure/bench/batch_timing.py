@@ -10,7 +10,7 @@ import torch
 
 from resnet_cli.formatting import scaled
 from resnet_cli.measure.bench.device_timer import Clock, Sample, time_back_to_back
-from resnet_cli.measure.bench.sampling import Call, Limits, Progress, sample, warm_up
+from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import describe, quantile
 from resnet_cli.measure.bench.workload import Workload, all_finite
 from resnet_cli.measure.bench.workload_cost import WorkloadCost
@@ -40,6 +40,41 @@ class NotRunError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchContext:
+    """What timing a batch size takes, whatever the network.
+
+    Args:
+        clock: of the device.
+        limits: when to stop.
+        cost: arithmetic and memory of a call.
+        ceiling: of this device in this dtype; None: not measured.
+        available: bytes that may be allocated; None: unknown.
+        progress: called with a line of text between calls, never while a sample is taken.
+    """
+
+    clock: Clock
+    limits: Limits
+    cost: WorkloadCost
+    progress: Progress
+    ceiling: Ceiling | None = None
+    available: int | None = None
+
+    def require_memory(self, batch_size: int, networks: int = 1) -> None:
+        """Raise for a batch that cannot fit, before it runs: Linux kills processes rather than refuse memory.
+
+        Raises:
+            NotRunError: so many networks of this size need more than is free.
+        """
+        needed = networks * self.cost.bytes_at(batch_size)
+        if self.available is not None and needed > self.available:
+            each = "" if networks == 1 else f" for {networks} networks"
+            raise NotRunError(
+                OUT_OF_MEMORY,
+                f"needs {scaled(needed, 'B')}{each}, and {scaled(self.available, 'B')} are free",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class WarmCall:
     """A call that has been warmed up, and the peak memory of one more call."""
 
@@ -50,20 +85,7 @@ class WarmCall:
     notes: tuple[Note, ...]
 
 
-def require_memory(batch_size: int, cost: WorkloadCost, available: int | None) -> None:
-    """Raise for a batch that cannot fit, before it runs: Linux kills processes rather than refuse memory.
-
-    Raises:
-        NotRunError: it needs more than is free.
-    """
-    needed = cost.bytes_at(batch_size)
-    if available is not None and needed > available:
-        raise NotRunError(OUT_OF_MEMORY, f"needs {scaled(needed, 'B')}, and {scaled(available, 'B')} are free")
-
-
-def warm_up_batch(
-    workload: Workload, batch_size: int, clock: Clock, limits: Limits, progress: Progress, beside: int = 0
-) -> WarmCall:
+def warm_up_batch(workload: Workload, batch_size: int, context: BatchContext, beside: int = 0) -> WarmCall:
     """Make the call of a batch size, warm it up, and look at the memory that it takes.
 
     The peak is that of a warm call: algorithms that were tried in the first one had workspaces of their own.
@@ -71,18 +93,16 @@ def warm_up_batch(
     Args:
         workload: the network and its input.
         batch_size: images.
-        clock: of the device.
-        limits: when to stop.
-        progress: called with a line of text between calls.
+        context: of the batch size.
         beside: bytes on the device that belong to another network.
 
     Raises:
         NotRunError: it does not run.
     """
-    name = f"batch {batch_size}: "
+    name, clock = f"batch {batch_size}: ", context.clock
     try:
         call = workload.call(batch_size)
-        start = warm_up(clock, call, limits, progress, name)
+        start = warm_up(clock, call, context.limits, context.progress, name)
         clock.reset_peak_memory()
         finite = all_finite(call())
         peak = clock.peak_memory()
@@ -113,64 +133,45 @@ def as_not_run(error: Exception, clock: Clock) -> NotRunError:
     return NotRunError(FAILED, text)
 
 
-def time_batch(
-    workload: Workload,
-    batch_size: int,
-    clock: Clock,
-    limits: Limits,
-    *,
-    cost: WorkloadCost,
-    ceiling: Ceiling | None = None,
-    available: int | None = None,
-    progress: Progress,
-) -> Timing:
+def time_batch(workload: Workload, batch_size: int, context: BatchContext) -> Timing:
     """Time a batch size.
-
-    Args:
-        workload: the network and its input.
-        batch_size: images.
-        clock: of the device.
-        limits: when to stop.
-        cost: arithmetic and memory of a call.
-        ceiling: of this device in this dtype; None: not measured.
-        available: bytes that may be allocated; None: unknown.
-        progress: called with a line of text between samples.
 
     Raises:
         KeyboardInterrupt: before anything was measured.
     """
     try:
-        require_memory(batch_size, cost, available)
+        context.require_memory(batch_size)
         with workload.running():
-            ready = warm_up_batch(workload, batch_size, clock, limits, progress)
-            taken = _sample(clock, ready, limits, progress, f"batch {batch_size}: ")
-            return timing(workload, batch_size, clock, ready, taken[0], taken[1], cost, ceiling, limits.confidence)
+            ready = warm_up_batch(workload, batch_size, context)
+            taken = sample_calls([ready], batch_size, context)
+            return timing(workload, batch_size, context, ready, taken.series[0], taken.stopped)
     except NotRunError as failure:
-        return not_measured(batch_size, cost, failure)
+        return not_measured(batch_size, context.cost, failure)
 
 
-def _sample(
-    clock: Clock, ready: WarmCall, limits: Limits, progress: Progress, name: str
-) -> tuple[Sequence[Sample], str]:
+def sample_calls(ready: Sequence[WarmCall], batch_size: int, context: BatchContext) -> Sampled:
+    """Samples of warm calls in turn.
+
+    Raises:
+        NotRunError: one of them does not run any more.
+    """
+    calls = [each.call for each in ready]
     try:
-        taken = sample(clock, [ready.call], limits, progress, name)
+        return sample(context.clock, calls, context.limits, context.progress, f"batch {batch_size}: ")
     except Exception as error:
-        raise as_not_run(error, clock) from error
-    return taken.series[0], taken.stopped
+        raise as_not_run(error, context.clock) from error
 
 
 def timing(
     workload: Workload,
     batch_size: int,
-    clock: Clock,
+    context: BatchContext,
     ready: WarmCall,
     samples: Sequence[Sample],
     stopped: str,
-    cost: WorkloadCost,
-    ceiling: Ceiling | None,
-    confidence: float,
 ) -> Timing:
     """Statistics of samples; on an accelerator the throughput is then measured with a full queue."""
+    confidence, ceiling = context.limits.confidence, context.ceiling
     wall = describe([taken.wall_s for taken in samples], confidence)
     on_device = [taken.device_s for taken in samples if taken.device_s is not None]
     device = describe(on_device, confidence) if len(on_device) == len(samples) else None
@@ -178,9 +179,9 @@ def timing(
     images_per_s = batch_size * len(samples) / sum(wall.samples_s)
     if device_backend(workload.device).is_accelerator and stopped != "interrupted":
         calls = max(10, min(_MAX_BACK_TO_BACK, int(_BACK_TO_BACK_S / wall.median_s)))
-        in_a_row = time_back_to_back(clock, ready.call, calls)
+        in_a_row = time_back_to_back(context.clock, ready.call, calls)
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
-    flops = cost.flops_at(batch_size)
+    flops = context.cost.flops_at(batch_size)
     rate = flops * images_per_s / batch_size
     return Timing(
         batch_size=batch_size,

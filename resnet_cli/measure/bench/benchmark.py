@@ -160,31 +160,15 @@ class _Run:
         free = self.backend.free_memory()
         available = None if free is None else int(_MEMORY_SHARE * free)
         reference_work = None if self.reference is None else self._workload(self.reference.model)
+        context = batch_timing.BatchContext(
+            self.backend, config.limits, cost, self.progress, ceiling=self.ceiling, available=available
+        )
         for batch_size in config.batch_sizes:
             if reference_work is None or self.reference is None:
-                row = batch_timing.time_batch(
-                    work,
-                    batch_size,
-                    self.backend,
-                    config.limits,
-                    cost=cost,
-                    ceiling=self.ceiling,
-                    available=available,
-                    progress=self.progress,
-                )
+                row = batch_timing.time_batch(work, batch_size, context)
             else:
-                row, versus = interleaved(
-                    work,
-                    reference_work,
-                    (self.model.name, self.reference.name),
-                    batch_size,
-                    self.backend,
-                    config.limits,
-                    cost=cost,
-                    ceiling=self.ceiling,
-                    available=available,
-                    progress=self.progress,
-                )
+                names = (self.model.name, self.reference.name)
+                row, versus = interleaved(work, reference_work, names, batch_size, context)
                 if versus is not None:
                     self.versus.append(versus)
             self.timings.append(row)

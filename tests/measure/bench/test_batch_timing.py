@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from resnet_cli.measure.bench.batch_timing import time_batch
+from resnet_cli.measure.bench.batch_timing import BatchContext, time_batch
 from resnet_cli.measure.bench.paired import interleaved
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import Workload
@@ -54,7 +54,7 @@ def workload(calls: Callable[[int], Callable[[], object]], device: str = "cpu") 
 
 
 def row(clock: SimulatedClock, work: Workload, batch_size: int = 4, **options: Any) -> Timing:
-    return time_batch(work, batch_size, clock, LIMITS, cost=COST, progress=silent, **options)
+    return time_batch(work, batch_size, BatchContext(clock, LIMITS, COST, silent, **options))
 
 
 def test_a_call_on_a_processor() -> None:
@@ -123,7 +123,7 @@ def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
     clock = SimulatedClock()
     call = steps(clock, seconds, output=torch.ones(1))
     limits = Limits(max_time_s=100 * seconds, min_time_s=0.0)
-    found = time_batch(workload(lambda _: call, "cuda"), 4, clock, limits, cost=COST, progress=silent)
+    found = time_batch(workload(lambda _: call, "cuda"), 4, BatchContext(clock, limits, COST, silent))
     assert found.warm_up is not None
     assert found.wall is not None
     # One more call looks at the output.
@@ -205,11 +205,7 @@ def compared(clock: SimulatedClock, ours: Any, theirs: Any, **options: Any) -> t
         workload(lambda _: theirs),
         ("ours", "theirs"),
         4,
-        clock,
-        Limits(max_time_s=60.0, min_time_s=2.0),
-        cost=COST,
-        progress=silent,
-        **options,
+        BatchContext(clock, Limits(max_time_s=60.0, min_time_s=2.0), COST, silent, **options),
     )
 
 
@@ -224,7 +220,7 @@ def test_the_other_network_is_not_in_the_peak() -> None:
     reference = cast(Workload, Simulation(lambda _: call, held=300))
     limits = Limits(max_time_s=1.0, min_time_s=0.1)
     timing, _ = interleaved(
-        workload(lambda _: call), reference, ("a", "b"), 4, clock, limits, cost=COST, progress=silent
+        workload(lambda _: call), reference, ("a", "b"), 4, BatchContext(clock, limits, COST, silent)
     )
     assert timing.peak_memory_bytes == 900
 
