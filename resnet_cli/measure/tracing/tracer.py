@@ -145,8 +145,8 @@ def _is_composite(func: Any) -> bool:
     Autograd takes such an operator apart before a dispatch mode sees it. Under `torch.inference_mode()` there is no
     autograd, and a whole `conv2d` or `linear` arrives.
     """
-    made_of_others = torch._C.DispatchKey.CompositeImplicitAutograd
-    return func is not torch.ops.prim.device.default and bool(func.has_kernel_for_dispatch_key(made_of_others))
+    made_of_others = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    return func is not torch.ops.prim.device.default and made_of_others
 
 
 class _Recorder(TorchDispatchMode):
