@@ -21,6 +21,7 @@ from torch.optim.sgd import sgd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.parity.float64 import CastsToFloat64
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tensors import tensors_in
 
@@ -48,6 +49,7 @@ class Trained:
     before: dict[str, Tensor]  # and before it
     gradients: dict[str, Tensor]
     input_gradient: Tensor | None
+    has_casts: bool = False  # casts to float32 in the forward were made casts to float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class TensorError:
     error: float
 
 
-def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | None = None) -> Trained:
+def run(
+    model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | None = None, *, keep_float64: bool = False
+) -> Trained:
     """A forward and a backward pass in train mode and float64; the model is afterwards as it was.
 
     Args:
@@ -68,6 +72,7 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
         seed: of the loss's weights, and of dropout.
         on_gradient: called with each parameter as soon as its gradient is known, which is then freed; without it
             all gradients are in the result.
+        keep_float64: casts to float32 in the forward become casts to float64, as they do where it fails otherwise.
     """
     kept = {name: tensor.dtype for name, tensor in random_init.tensors(model).items()}
     before = {name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)}
@@ -90,7 +95,8 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
             if parameter.requires_grad
         ]
         with random_init.seeded(seed), torch.enable_grad():
-            outputs = [tensor for tensor in tensors_in(model(x)) if tensor.is_floating_point()]
+            output, has_casts = _forward(model, x, before, keep_float64)
+            outputs = [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
             # A weighted sum: no output can change without changing the loss, and no two gradients cancel.
             loss = torch.zeros((), dtype=torch.float64, device=x.device)
             for number, output in enumerate(outputs):
@@ -104,6 +110,7 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
             before=before,
             gradients={name: p.grad for name, p in model.named_parameters() if p.grad is not None},
             input_gradient=x.grad,
+            has_casts=has_casts,
         )
     finally:
         for handle in handles:
@@ -111,6 +118,21 @@ def run(model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | No
         model.zero_grad(set_to_none=True)
         _restore(model, kept, before)
         model.train(training)
+
+
+def _forward(model: nn.Module, x: Tensor, before: Mapping[str, Tensor], keep_float64: bool) -> tuple[Any, bool]:
+    """The output, and whether casts to float32 were made casts to float64.
+
+    Not from the beginning, since a dispatch mode keeps `torch.compile` from what it does otherwise.
+    """
+    if not keep_float64:
+        try:
+            return model(x), False
+        except RuntimeError:  # torch's, where float32 meets float64
+            for name, buffer in model.named_buffers(remove_duplicate=False):
+                buffer.copy_(before[name])
+    with CastsToFloat64() as casts:
+        return model(x), casts.count > 0
 
 
 def computes_in_float32(model: nn.Module, image: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections import Counter
@@ -19,9 +20,10 @@ from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
+from resnet_cli.measure.parity.float64 import CastsToFloat64
 from resnet_cli.measure.parity.setup import ParityRun, graph_of
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
-from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE, computes_in_float32
+from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import Shape
@@ -117,13 +119,14 @@ def _run(
     partner = {a.number: b.number for a, b in pairs if a and b}
     image = random_init.image(config.shape, config.seed).to(device).to(dtype)
     try:
-        return paired_forward.run(
-            _ready(run.model, device, dtype),
-            _ready(run.reference, device, dtype),
-            graphs,
-            partner,
-            (image, image),
-        )
+        with CastsToFloat64() if dtype == torch.float64 else contextlib.nullcontext():
+            return paired_forward.run(
+                _ready(run.model, device, dtype),
+                _ready(run.reference, device, dtype),
+                graphs,
+                partner,
+                (image, image),
+            )
     except (paired_forward.GraphMismatchError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -159,7 +162,7 @@ def _limit(run: ParityRun, floor: float, output: Tensor) -> float:
 
 
 def _judge(run: ParityRun, error: float, exact: float, limit: float) -> str:
-    """Float64 decides, unless the user set a tolerance or the model computes in float32 whatever its dtype.
+    """Float64 decides, unless the user set a tolerance.
 
     Args:
         run: the comparison.
@@ -169,11 +172,7 @@ def _judge(run: ParityRun, error: float, exact: float, limit: float) -> str:
     """
     if run.config.rtol is not None or run.config.atol is not None:
         return error_verdict(error, limit) if error else ROUNDING
-    if exact <= FLOAT64_TOLERANCE:
-        return ROUNDING
-    is_small = exact <= limit and error <= limit
-    image = random_init.image(run.config.training_shape, 0)
-    return ROUNDING if is_small and computes_in_float32(run.model, image) else DIFFERENT
+    return ROUNDING if exact <= FLOAT64_TOLERANCE else DIFFERENT
 
 
 def _add_differences(run: ParityRun, forward: Forward) -> None:

@@ -27,6 +27,7 @@ class TrainingStep:
     failure: str | None = None  # why the reference cannot be trained; then nothing else is known
     incomparable: str | None = None  # why differences say nothing about the model
     output_error: float = math.inf
+    has_casts: bool = False  # casts to float32 in the model were made casts to float64
     statistics: Sequence[TensorError] = ()
     gradients: Sequence[TensorError] = ()
     parameters: Sequence[TensorError] = ()  # after the step
@@ -48,7 +49,9 @@ def train_mode(run: ParityRun) -> CheckOutcome:
         text = "the forward differs in train mode only"
         run.findings.append(Difference("train", "train", "output", None, None, None, None, text))
     words = {BITWISE: "is bitwise equal", ROUNDING: "differs by rounding", DIFFERENT: "differs"}
-    return _outcome(step, verdict, step.output_error, f"float64 output {words[verdict]}")
+    text = f"float64 output {words[verdict]}"
+    text += " (the model's casts to float32 made casts to float64)" if step.has_casts else ""
+    return _outcome(step, verdict, step.output_error, text)
 
 
 def statistics(run: ParityRun) -> CheckOutcome:
@@ -132,19 +135,17 @@ def _train(run: ParityRun) -> TrainingStep:
     except _ReferenceFailedError as error:
         return TrainingStep(limit, failure=f"{REFERENCE}'s network cannot be trained on such a batch: {error}")
     output_error = _output_error(model, reference)
-    incomparable = not_comparable(run)
-    if (
-        incomparable is None
-        and limit < output_error <= FLOAT32_TOLERANCE
-        and train_step.computes_in_float32(run.model, random_init.image(shape, 0))
-    ):
-        incomparable = "the model computes in float32 whatever its dtype: rounding cannot be distinguished from a fault"
+    is_small = limit < output_error <= FLOAT32_TOLERANCE and not model.has_casts
+    if is_small and train_step.computes_in_float32(run.model, random_init.image(shape, 0)):
+        model, reference, gradients, shape = _train_both(run, keep_float64=True)
+        output_error = _output_error(model, reference)
     statistics = train_step.buffer_errors(model, reference, run.pairs)
     suspects = [tensor for tensor in statistics if tensor.error > limit] if output_error <= limit else []
     return TrainingStep(
         limit,
-        incomparable=incomparable,
+        incomparable=not_comparable(run),
         output_error=output_error,
+        has_casts=model.has_casts,
         statistics=statistics,
         gradients=gradients.gradients,
         parameters=gradients.parameters,
@@ -152,7 +153,7 @@ def _train(run: ParityRun) -> TrainingStep:
     )
 
 
-def _train_both(run: ParityRun) -> tuple[Trained, Trained, train_step.Gradients, Shape]:
+def _train_both(run: ParityRun, *, keep_float64: bool = False) -> tuple[Trained, Trained, train_step.Gradients, Shape]:
     """The reference's step, then the model's, whose gradients are compared as they come.
 
     A reference that does not take the small image gets two of the full size.
@@ -172,7 +173,7 @@ def _train_both(run: ParityRun) -> tuple[Trained, Trained, train_step.Gradients,
     gradients = train_step.Gradients(reference, run.reference, run.pairs)
     image = random_init.image(shape, config.seed + 2)
     try:
-        model = train_step.run(run.model, image, config.seed, gradients.arrived)
+        model = train_step.run(run.model, image, config.seed, gradients.arrived, keep_float64=keep_float64)
     except Exception as error:
         raise user_error(error, f"a training step of {run.model_name}") from error
     gradients.finish(model, run.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -107,16 +108,29 @@ class Single(nn.Module):
         return (x.float() * self.factor).to(x.dtype)
 
 
-def test_a_network_in_single_precision_is_not_judged_by_a_step() -> None:
-    made = trained(network(relu=nn.Sequential(nn.ReLU(), Single())), network())
-    assert verdicts(made) == [NOT_COMPARABLE, BITWISE, NOT_COMPARABLE, NOT_COMPARABLE]
-    assert by_key(made)["train"].text.startswith("the model computes in float32")
-    assert not made.findings
-    made = trained(network(relu=nn.Sequential(nn.ReLU(), Single(1.001))), network())
-    assert verdicts(made)[0] == DIFFERENT  # more than rounding
-    assert [one.category for one in made.findings] == ["train"]
-    made = trained(network(relu=nn.Sequential(nn.ReLU(), Single())), network(), rtol=1e-3)
-    assert set(verdicts(made)) == {ROUNDING, BITWISE}
+@pytest.mark.parametrize("factor", [1.0, 1.00001, 1.001])
+def test_a_cast_to_float32_is_judged_in_float64(factor: float) -> None:
+    made = trained(network(relu=nn.Sequential(nn.ReLU(), Single(factor))), network())
+    assert verdicts(made)[0] == (BITWISE if factor == 1 else DIFFERENT)
+    assert [one.category for one in made.findings] == ([] if factor == 1 else ["train"])
+
+
+class InFloat32(nn.Module):
+    """Float32 meets the weights, which are float64 in the step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(torch.float32)
+
+
+@pytest.mark.parametrize("change", [0.0, 1e-6])
+def test_a_cast_of_the_image_does_not_end_the_step(change: float) -> None:
+    model = nn.Sequential(OrderedDict([("cast", InFloat32()), *network().named_children()]))
+    with torch.no_grad():
+        model.get_parameter("fc.bias").add_(change)
+    made = trained(model, network())
+    assert verdicts(made) == [DIFFERENT if change else BITWISE, BITWISE, BITWISE, DIFFERENT if change else BITWISE]
+    assert "casts to float64" in by_key(made)["train"].text
+    assert next(model.parameters()).dtype == torch.float32
 
 
 class TrainingOnly(nn.Module):
