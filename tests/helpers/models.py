@@ -216,6 +216,35 @@ class Uncalled(nn.Module):
         return x
 
 
+class WithoutModules(nn.Module):
+    """All of its work is in functions, with parameters of its own; it may hold layers that it does not call."""
+
+    def __init__(self, *idle: nn.Module) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.project = nn.Parameter(torch.randn(5, 4))
+        self.idle = nn.ModuleList(idle)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.conv2d(x, self.weight, padding=1).relu()
+        x = x + x.sigmoid()
+        return nn.functional.linear(x.mean((2, 3)), self.project)
+
+
+class Auxiliary(nn.Module):
+    """A second head in train mode, and a block whose forward calls no module beside the one that it calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Holder(WithoutModules())
+        self.head, self.auxiliary = nn.Linear(5, 2), nn.Sequential(nn.Linear(5, 3), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = self.body(x)
+        logits: Tensor = self.head(x)
+        return (logits, self.auxiliary(x)) if self.training else logits
+
+
 ODD_NETWORKS = (
     lambda: Residual(in_place=True),
     lambda: Residual(in_place=False),
@@ -223,6 +252,14 @@ ODD_NETWORKS = (
     Shared,
     SqueezeExcite,
     Uncalled,
+    WithoutModules,
+    lambda: WithoutModules(nn.Linear(3, 4), nn.BatchNorm2d(3)),
+    Auxiliary,
+    lambda: nn.Conv2d(3, 4, 3),
+    lambda: nn.BatchNorm2d(3),
+    nn.ReLU,
+    nn.Identity,
+    lambda: nn.Sequential(nn.Identity(), nn.Sequential()),
 )
 
 

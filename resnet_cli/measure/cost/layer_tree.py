@@ -59,7 +59,7 @@ class _Tree:
     def layer(self, call: ModuleCall, name: str) -> Layer:
         inner = [child for child in call.children if isinstance(child, ModuleCall)]
         children: list[Layer] = []
-        has_rows = bool(inner or self._only_trained(call))
+        has_rows = bool(not call.path or inner or self._only_trained(call))
         own = _held(call.module, self.counted, recurse=not has_rows and call.call == 1)
         kept, back = self._training_share(call)
         figures = own + _Sums(saved_for_backward_bytes=kept, backward_macs=back)

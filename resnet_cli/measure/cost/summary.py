@@ -94,8 +94,9 @@ def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:
 
 
 def _leaf_modules(layer: Layer) -> Iterator[Layer]:
-    if layer.children:
-        for child in layer.children:
+    inner = [child for child in layer.children if not child.is_operator]
+    if inner:
+        for child in inner:
             yield from _leaf_modules(child)
     elif not layer.is_operator and layer.call > 0:
         yield layer

@@ -31,9 +31,12 @@ def operator_sites(call: ModuleCall) -> dict[OperatorCall, CallSite]:
 
 
 def row_site(operator: OperatorCall) -> CallSite:
-    """Site of the row that an operator belongs to: its own, or that of its module if it calls no other modules."""
+    """Site of the row that an operator belongs to: its own, or that of its module if it calls no other modules.
+
+    The network itself always has rows below it, also if its forward calls no modules.
+    """
     module = operator.module
     own = CallSite(module.path, module.call)
-    if not any(isinstance(child, ModuleCall) for child in module.children):
+    if module.path and not any(isinstance(child, ModuleCall) for child in module.children):
         return own
     return operator_sites(module).get(operator, own)

@@ -110,8 +110,11 @@ def only_wraps(layer: N) -> bool:
 
 
 def complete(layer: N) -> tuple[N, ...]:
-    """The children, and what they leave to their parent: together they add up to it."""
-    if not layer.children:
+    """The children, and what they leave to their parent: together they add up to it.
+
+    A network (path "") without children leaves everything to itself; any other layer without children has no rows.
+    """
+    if not layer.children and layer.path:
         return ()
     left: dict[str, int] = {}
     for name in marked_fields(type(layer), "additive"):

@@ -96,7 +96,7 @@ def _totals(result: SummaryResult) -> list[Fields]:
             ("input", scaled(memory.input_bytes, "B")),
             ("activations, peak", scaled(memory.inference_peak_bytes, "B")),
             ("total", scaled(memory.inference_bytes, "B", "strong")),
-            ("peak in", text_cell(memory.inference_peak_at)),
+            None if not memory.inference_peak_at else ("peak in", text_cell(memory.inference_peak_at)),
         ),
         *_training(memory, weights),
         *_largest_batch(result),

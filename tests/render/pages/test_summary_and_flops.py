@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import parse
 from resnet_cli.render.document import Fields, Row, Table, ViewOptions
 from resnet_cli.render.pages import PAGES, page, validate_view
+from resnet_cli.results.common import marked_fields
 from resnet_cli.results.flops import FlopsResult
-from resnet_cli.results.summary import SummaryResult
+from resnet_cli.results.summary import Layer, SummaryResult
 
 ADDITIVE = (
     "parameters", "trainable_parameters", "frozen_parameters", "buffers", "macs", "flops", "ops", "backward_macs", "activation_bytes", "saved_for_backward_bytes",
@@ -124,7 +126,8 @@ def test_settings_stand_beside_the_class(summary: SummaryResult) -> None:
 
 
 def test_an_empty_network_can_be_drawn(summary: SummaryResult) -> None:
-    root = replace(summary.root, children=(), macs=0)
+    nothing: dict[str, Any] = dict.fromkeys(marked_fields(Layer, "additive"), 0)
+    root = replace(summary.root, children=(), **nothing)
     drawn = layers(replace(summary, root=root, macs=0), ViewOptions(columns=PAGES["summary"].column_names()))
     assert [row.style for row in drawn.rows] == ["total"]
     assert drawn.rows[0].cells["macs_share"].value is None
@@ -155,6 +158,13 @@ def test_flops_modules_collapse_and_add_up(flops: FlopsResult) -> None:
             values = [row.cells[key].value for row in rows]
             assert sum(v for v in values if isinstance(v, (int, float))) == pytest.approx(total.cells[key].value), key
     assert names(table(flops, ViewOptions(), "modules"))[:2] == ["l0.block", "  0…2 ×3"]
+
+
+def test_a_network_that_calls_no_module_is_a_row_of_its_own_work(flops: FlopsResult) -> None:
+    drawn = table(replace(flops, root=replace(flops.root, children=())), ViewOptions(), "modules")
+    own, total = drawn.rows
+    for key in ("macs", "flops", "ops", "torch_flops", "fvcore", "share"):
+        assert own.cells[key].value == total.cells[key].value != 0
 
 
 def test_flops_operators_have_a_total_of_each_phase(flops: FlopsResult) -> None:

@@ -25,7 +25,7 @@ class _Span:
     """A timed interval, by the host's clock or, where it has events, by the device's."""
 
     site: CallSite
-    has_children: bool
+    has_rows: bool  # the network itself, or a module with children: its own operators are timed apart
     begin_event: Event | None
     begin: float = 0.0
     end: float = 0.0
@@ -73,7 +73,8 @@ class ModuleTimers:
         return seconds
 
     def _enter(self, site: CallSite, module: nn.Module, inputs: tuple[Any, Any]) -> _Span:
-        span = _Span(site, next(module.children(), None) is not None, self._clock.record_event())
+        has_rows = not site.path or next(module.children(), None) is not None
+        span = _Span(site, has_rows, self._clock.record_event())
         span.begin = self._clock.now()  # directly before the forward, and read directly after it
         return span
 
@@ -82,9 +83,9 @@ class ModuleTimers:
         self._spans.append(span)
 
     def operator(self, call: Callable[[], Any]) -> Any:
-        """Run an operator; it is timed where the forward of a module with children runs it."""
+        """Run an operator; it is timed where the forward of the network itself or of a module with children runs it."""
         running = self._modules.running
-        if not running or not running[-1].has_children:
+        if not running or not running[-1].has_rows:
             return call()
         span = _Span(own_ops(running[-1].site), False, self._clock.record_event())
         span.begin = self._clock.now()

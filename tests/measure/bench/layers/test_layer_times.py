@@ -24,6 +24,7 @@ from resnet_cli.network.architectures import resolve
 from resnet_cli.network.resnet import build
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
 from tests.helpers.fake_clock import SimulatedClock, without_garbage
+from tests.helpers.models import WithoutModules
 
 CPU = torch.device("cpu")
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
@@ -314,6 +315,14 @@ def test_work_by_hand_is_the_containers_own() -> None:
         ":own": 6e-3,
     }
     assert rows(found)[":own", 1].layer_type == "conv, mul"
+    assert_adds_up(found)
+
+
+def test_a_network_that_calls_no_module_has_its_own_work_as_a_row() -> None:
+    clock = SimulatedClock(queued=False)
+    with Machine(clock, costs={"conv": 4e-3, "relu": 1e-3, "sigmoid": 2e-3}):
+        found = measure(WithoutModules(), clock)
+    assert {row.path: pytest.approx(row.time_s) for row in found.layers} == {"": 7e-3, ":own": 7e-3}
     assert_adds_up(found)
 
 
