@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +28,7 @@ def image(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> Tensor
     return torch.randn(shape, generator=generator).to(dtype)
 
 
-def randomize_parameters(model: nn.Module, seed: int) -> None:
+def randomize_parameters(model: nn.Module, seed: int, shape: Shape = _CALIBRATION) -> None:
     """Draw all parameters at random, and running statistics close to those of one batch.
 
     Weights of matrices and convolutions are uniform with the variance of Kaiming's fan-out rule (He et al. 2015,
@@ -34,6 +37,7 @@ def randomize_parameters(model: nn.Module, seed: int) -> None:
     Args:
         model: on the CPU; changed in place.
         seed: of the generator.
+        shape: of that batch, (N, C, H, W).
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -50,7 +54,7 @@ def randomize_parameters(model: nn.Module, seed: int) -> None:
             mean.zero_()
             variance.fill_(1.0)
         with contextlib.suppress(Exception):  # the network does not take this image: the statistics keep their default
-            _calibrate(model, seed)
+            _calibrate(model, image(shape, seed))
         for mean, variance, batches in _statistics(model):
             std = variance.sqrt()
             mean.add_(torch.empty_like(std).uniform_(-0.2, 0.2, generator=generator) * std)
@@ -67,7 +71,7 @@ def _statistics(model: nn.Module) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
                 yield mean, variance, batches
 
 
-def _calibrate(model: nn.Module, seed: int) -> None:
+def _calibrate(model: nn.Module, images: Tensor) -> None:
     """Set running statistics to those of one batch: with others, activations of a deep network overflow or vanish."""
     momenta = {module: module.momentum for module in model.modules() if isinstance(module, _NORMS)}
     training = model.training
@@ -75,8 +79,8 @@ def _calibrate(model: nn.Module, seed: int) -> None:
         for module in momenta:
             module.momentum = 1.0
         model.train()
-        with seeded(seed):
-            model(image(_CALIBRATION, seed))
+        with seeded(0):
+            model(images)
     finally:
         for module, momentum in momenta.items():
             module.momentum = momentum
@@ -84,23 +88,47 @@ def _calibrate(model: nn.Module, seed: int) -> None:
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global random number generators inside the block, and restore their states afterwards.
+def seeded(seed: int) -> Iterator[Callable[[], bool]]:
+    """Seed the global random number generators inside the block, and restore their states afterwards.
 
-    These are the generators of the CPU and of every GPU in use. `torch.manual_seed` is avoided: it also seeds a CUDA
-    that is not initialised yet, which could not be undone.
+    These are torch's of the CPU and of every GPU in use, Python's and NumPy's: a forward may draw from any of them.
+
+    Yields:
+        A function that tells whether a number was drawn from one of them since.
+    """
+    sources = _random_sources()
+    kept = [get_state() for get_state, _, _ in sources]
+    for _, _, reseed in sources:
+        reseed(seed)
+    start = [_comparable(get_state()) for get_state, _, _ in sources]
+    try:
+        yield lambda: start != [_comparable(get_state()) for get_state, _, _ in sources]
+    finally:
+        for (_, set_state, _), state in zip(sources, kept, strict=True):
+            set_state(state)
+
+
+def _comparable(state: Any) -> Any:
+    """The state of a generator with lists in place of its tensors and arrays."""
+    if isinstance(state, tuple):
+        return tuple(map(_comparable, state))
+    return state.tolist() if hasattr(state, "tolist") else state
+
+
+def _random_sources() -> Sequence[tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]]:
+    """The functions that read, set and seed each generator.
+
+    `torch.manual_seed` is avoided: it also seeds a CUDA that is not initialised yet, which could not be undone.
     """
     generators = [torch.default_generator, *torch.cuda.default_generators]
     if torch.backends.mps.is_available():
         generators.append(torch.mps._get_default_mps_generator())
-    states = [generator.get_state() for generator in generators]
-    for generator in generators:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+    sources = [(generator.get_state, generator.set_state, generator.manual_seed) for generator in generators]
+    sources.append((random.getstate, random.setstate, random.seed))
+    if (numpy := sys.modules.get("numpy")) is not None:  # torch imports it where it is installed
+        draws = numpy.random
+        sources.append((draws.get_state, draws.set_state, lambda seed: draws.seed(seed % 2**32)))
+    return sources
 
 
 def transfer(source: Mapping[str, Tensor], model: nn.Module, pairs: Mapping[str, str]) -> None:

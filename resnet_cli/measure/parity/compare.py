@@ -10,16 +10,17 @@ import torch
 from torch import nn
 
 from resnet_cli import signals
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import torchvision_models
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.parity.checks import SPECS, static
+from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.system.precision import full_precision
-from resnet_cli.results.common import Note
+from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.compare import (
     BITWISE,
     DIFFERENT,
@@ -71,13 +72,21 @@ def make_checks(run: ParityRun) -> bool:
     try:
         for spec in SPECS:
             if spec.key in run.config.checks:
-                run.checks.append(spec.make(run))
+                run.checks.append(_made(spec, run))
     except KeyboardInterrupt:
         if not run.checks:
             raise
         signals.acknowledge()
         return False
     return True
+
+
+def _made(spec: CheckSpec, run: ParityRun) -> Check:
+    """One check; where the model's forward fails in it, a check that says so, so that the others are still made."""
+    try:
+        return spec.make(run)
+    except ResnetCliError as error:
+        return Check(spec.key, spec.title, NOT_COMPARABLE, None, None, error.message)
 
 
 def difference_key(difference: Difference) -> str:
@@ -120,7 +129,7 @@ def _result(
             seed=run.config.seed,
             weights="random" if run.config.weights is None else run.config.weights,
             shape=run.config.shape,
-            training_shape=run.config.training_shape,
+            training_shape=_training_shape(run),
             other_shapes=run.config.other_shapes,
             noise_floor=None if run.forward is None else run.forward.floor,
         ),
@@ -130,6 +139,12 @@ def _result(
         notes=tuple(notes),
         interrupted=interrupted,
     )
+
+
+def _training_shape(run: ParityRun) -> Shape:
+    """Shape of the images of the training step; of the first try where none was made."""
+    step = run.training_step
+    return run.config.training_shapes[0] if step is None or step.shape is None else step.shape
 
 
 def _all_checks(run: ParityRun) -> tuple[Check, ...]:

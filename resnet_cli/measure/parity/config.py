@@ -45,12 +45,18 @@ class ParityConfig:
     keep: bool = True
 
     @property
-    def training_shape(self) -> Shape:
-        """Shape of the input in train mode: small, since the step is made in float64."""
-        return (4, self.shape[1], *(min(side, 40) for side in self.shape[2:]))
+    def calibration_shape(self) -> Shape:
+        """Shape of the batch whose statistics become the running statistics of random weights."""
+        return (4, self.shape[1], *(min(side, 64) for side in self.shape[2:]))
+
+    @property
+    def training_shapes(self) -> tuple[Shape, ...]:
+        """Shapes of the input in train mode, the first that both networks take: small, since the step is in float64."""
+        small = (4, self.shape[1], *(min(side, 40) for side in self.shape[2:]))
+        return small, (2, *self.shape[1:])
 
     @property
     def other_shapes(self) -> tuple[Shape, ...]:
-        """An odd and oblong image, which shows how sizes are rounded, and a small one."""
+        """An odd and oblong image, which shows how sizes are rounded, a small one, and a single one."""
         channels = self.shape[1]
-        return (self.shape[0], channels, 97, 161), (self.shape[0], channels, 32, 32)
+        return (self.shape[0], channels, 97, 161), (self.shape[0], channels, 32, 32), (1, *self.shape[1:])

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from resnet_cli.measure.parity.checks.training import TrainingStep
 
 
+_OTHER_SEEDS = range(1, 9)  # of two equally likely paths, all eight take the first one in one case of 256
+
+
 @dataclass(slots=True)
 class ParityRun:
     """Both networks of a comparison, aligned, and what the checks have found so far."""
@@ -36,7 +39,7 @@ class ParityRun:
     reference: nn.Module
     model_name: str
     reference_name: str
-    graphs: tuple[Graph, Graph]  # of model and reference, in train mode
+    graphs: tuple[Graph, Graph]  # of model and reference, in train mode; in eval mode where a path is random
     structure: diff.GraphDiff
     pairs: dict[str, str]  # tensor of the model → tensor of the reference
     clashes: tuple[tuple[str, str], ...]
@@ -47,6 +50,7 @@ class ParityRun:
     notes: list[Note] = field(default_factory=list)
     forward: Forward | None = None  # of the check "eval"
     training_step: TrainingStep | None = None  # made by the first check that needs it
+    random_paths: tuple[str, ...] = ()  # names of the networks whose path in train mode is drawn at random
     biased_variances: frozenset[str] = frozenset()  # running variances that the model updates without n / (n - 1)
 
     @property
@@ -75,16 +79,32 @@ def graph_of(model: nn.Module, shape: Shape, *, training: bool, name: str, real:
     Raises:
         ResnetCliError: its forward fails.
     """
+    return _record(model, shape, training=training, name=name, real=real)[0]
+
+
+def _record(
+    model: nn.Module, shape: Shape, *, training: bool, name: str, real: bool = False, seed: int = 0
+) -> tuple[Graph, bool]:
+    """The graph of a network, and whether its forward drew random numbers."""
     if not real:
-        with contextlib.suppress(Exception):  # its control flow needs values
-            return record(meta_copy(model), (torch.empty(shape, device="meta"),), training=training)
+        with contextlib.suppress(Exception), random_init.seeded(seed) as has_drawn:  # its control flow needs values
+            return record(meta_copy(model), (torch.empty(shape, device="meta"),), training=training), has_drawn()
     try:
-        with random_init.seeded(0):
-            return record(copy.deepcopy(model), (random_init.image(shape, 0),), training=training)
+        with random_init.seeded(seed) as has_drawn:
+            return record(copy.deepcopy(model), (random_init.image(shape, 0),), training=training), has_drawn()
     except ResnetCliError:
         raise
     except Exception as error:
         raise user_error(error, f"the forward of {name}") from error
+
+
+def _training_graph(model: nn.Module, shape: Shape, name: str) -> Graph | None:
+    """The graph in train mode; None where other random numbers lead to other operators, as in stochastic depth."""
+    graph, has_drawn = _record(model, shape, training=True, name=name)
+    if not has_drawn:
+        return graph
+    others = (_record(model, shape, training=True, name=name, seed=seed)[0] for seed in _OTHER_SEEDS)
+    return graph if all(other.calls == graph.calls for other in others) else None
 
 
 def prepare(
@@ -108,10 +128,14 @@ def prepare(
         ResnetCliError: a forward fails, or no parameter of the model has a counterpart in the reference.
     """
     progress("aligning")
-    graphs = (
-        graph_of(model, config.shape, training=True, name=names[0]),
-        graph_of(reference, config.shape, training=True, name=names[1]),
+    networks = (model, names[0]), (reference, names[1])
+    trained = [_training_graph(network, config.shape, name) for network, name in networks]
+    random_paths = tuple(name for graph, (_, name) in zip(trained, networks, strict=True) if graph is None)
+    model_graph, reference_graph = (
+        graph_of(network, config.shape, training=False, name=name) if graph is None or random_paths else graph
+        for graph, (network, name) in zip(trained, networks, strict=True)
     )
+    graphs = model_graph, reference_graph
     aligned = alignment.align_graphs(*graphs, config.key_map)
     key_map = alignment.key_map(aligned, shapes(model), shapes(reference))
     pairs = _overridden(key_map.pairs, config.key_map)
@@ -134,7 +158,11 @@ def prepare(
         used=(_used(model, graphs[0]), _used(reference, graphs[1])),
         progress=progress,
         findings=[difference.finding for difference in structure.differences],
+        random_paths=random_paths,
     )
+    if run.random_paths:
+        text = f"{' and '.join(run.random_paths)} draws its path at random in train mode, so settings and structure"
+        run.notes.append(Note("note", f"{text} are those of eval mode", "random-path"))
     progress("preparing weights and inputs")
     if config.keep:
         run.model = copy.deepcopy(model)
@@ -160,9 +188,9 @@ def _share_weights(run: ParityRun) -> None:
     if config.transfer == "none":
         return
     if config.weights is None or config.transfer == "to reference":
-        random_init.randomize_parameters(run.reference, config.seed)
+        random_init.randomize_parameters(run.reference, config.seed, config.calibration_shape)
     if run.unmapped[0] and config.weights is None:
-        random_init.randomize_parameters(run.model, config.seed + 1)
+        random_init.randomize_parameters(run.model, config.seed + 1, config.calibration_shape)
     if config.transfer == "to reference":
         values = random_init.tensors(run.model)
         random_init.transfer(values, run.reference, {b: a for a, b in run.pairs.items()})

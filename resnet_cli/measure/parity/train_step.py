@@ -76,6 +76,7 @@ def run(
     """
     kept = {name: tensor.dtype for name, tensor in random_init.tensors(model).items()}
     before = {name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)}
+    attributes = _plain_tensors(model)
     training = model.training
     handles = []
     try:
@@ -117,6 +118,9 @@ def run(
             handle.remove()
         model.zero_grad(set_to_none=True)
         _restore(model, kept, before)
+        for module, name, tensor, values in attributes:
+            tensor.data.copy_(values)
+            setattr(module, name, tensor)
         model.train(training)
 
 
@@ -133,6 +137,19 @@ def _forward(model: nn.Module, x: Tensor, before: Mapping[str, Tensor], keep_flo
                 buffer.copy_(before[name])
     with CastsToFloat64() as casts:
         return model(x), casts.count > 0
+
+
+def _plain_tensors(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]:
+    """Tensors that are plain attributes of modules, neither parameters nor buffers: module, name, tensor, its values.
+
+    `state_dict` does not have them, but a forward may change them: statistics of a norm written by hand.
+    """
+    return [
+        (module, name, value, value.detach().clone())
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor)
+    ]
 
 
 def computes_in_float32(model: nn.Module, image: Tensor) -> bool:

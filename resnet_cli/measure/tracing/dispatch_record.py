@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, UntypedStorage, nn
 
 from resnet_cli.measure.ops.settings import arguments, describe
 from resnet_cli.measure.tracing.tensors import tensors_in
@@ -15,8 +15,8 @@ from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef
 class DispatchRecord:
     """Numbers the tensors of a forward and keeps its dispatches.
 
-    Tensors are identified by `id`, so each one that has a number is kept alive: otherwise an activation could get the
-    id of a buffer that the forward has replaced.
+    Tensors are identified by `id` and storages by address, so each one that has a number is kept alive: otherwise an
+    activation could get the id of a buffer that the forward has replaced, or the storage of one whose `data` it has.
 
     Args:
         model: runs once while the record lasts.
@@ -28,6 +28,7 @@ class DispatchRecord:
         self.left: list[ModuleCall] = []
         self._numbers: dict[int, int] = {}
         self._held: list[Tensor] = []
+        self._storages: dict[int, UntypedStorage] = {}
         self.parameters: dict[int, str] = {}
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             self.parameters.setdefault(self._number(tensor), name)
@@ -42,7 +43,9 @@ class DispatchRecord:
 
     def ref(self, tensor: Tensor) -> TensorRef:
         """The identity of a tensor."""
-        return TensorRef(self._number(tensor), tensor.untyped_storage()._cdata, tuple(tensor.shape))
+        storage = tensor.untyped_storage()
+        self._storages[storage._cdata] = storage
+        return TensorRef(self._number(tensor), storage._cdata, tuple(tensor.shape))
 
     def entered(self, call: ModuleCall) -> None:
         """A module call begins."""

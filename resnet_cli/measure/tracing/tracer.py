@@ -179,9 +179,10 @@ class _Recorder(TorchDispatchMode):
         self._repeated: list[ModuleCall] = []
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
         self._saved: list[_Saved] = []
-        # Kept alive, because the address of a freed storage may be reused: a forward may replace a buffer.
-        self._held = [tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor)]
-        self._constants = {tensor.untyped_storage()._cdata for tensor in self._held}
+        # Kept alive, because the address of a freed storage may be reused: a forward may replace a buffer or its data.
+        constants = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
+        self._held = [tensor.untyped_storage() for tensor in constants]
+        self._constants = {storage._cdata for storage in self._held}
         self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
         # The operator that last wrote each storage; a view shares the storage of its base.
         self._writers: dict[int, OperatorCall | None] = dict.fromkeys(self._inputs)

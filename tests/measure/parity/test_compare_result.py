@@ -64,7 +64,7 @@ def test_all_checks_of_equal_networks() -> None:
     probe = result.test_inputs
     assert (probe.seed, probe.weights, probe.noise_floor) == (0, "random", None)
     assert (probe.shape, probe.training_shape) == ((2, 3, 16, 16), (4, 3, 16, 16))
-    assert probe.other_shapes == ((2, 3, 97, 161), (2, 3, 32, 32))
+    assert probe.other_shapes == ((2, 3, 97, 161), (2, 3, 32, 32), (1, 3, 16, 16))
     assert (result.image, result.predictions) == (None, ())
     assert len(result.aligned_ops) == 5
 

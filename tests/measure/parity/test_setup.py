@@ -60,7 +60,7 @@ def test_ours_gets_the_references_fresh_weights() -> None:
     assert same(state(made.model), state(theirs)) == set(before[0])
     assert not same(state(theirs), before[1])
     again = Net()
-    random_init.randomize_parameters(again, 0)
+    random_init.randomize_parameters(again, 0, (4, 3, 16, 16))
     assert same(state(again), state(theirs)) == set(before[0])
     prepared(Net(), theirs, seed=1)
     assert not same(state(again), state(theirs)) - {"norm.num_batches_tracked"}
@@ -235,13 +235,13 @@ def test_a_forward_that_fails_is_told_by_its_name_and_our_own_errors_as_they_are
 @pytest.mark.parametrize(
     ("shape", "training", "others"),
     [
-        ((2, 3, 224, 224), (4, 3, 40, 40), ((2, 3, 97, 161), (2, 3, 32, 32))),
-        ((8, 1, 28, 64), (4, 1, 28, 40), ((8, 1, 97, 161), (8, 1, 32, 32))),
+        ((2, 3, 224, 224), ((4, 3, 40, 40), (2, 3, 224, 224)), ((2, 3, 97, 161), (2, 3, 32, 32), (1, 3, 224, 224))),
+        ((8, 1, 28, 64), ((4, 1, 28, 40), (2, 1, 28, 64)), ((8, 1, 97, 161), (8, 1, 32, 32), (1, 1, 28, 64))),
     ],
 )
 def test_shapes_of_the_other_checks(shape: Any, training: Any, others: Any) -> None:
     question = ParityConfig(shape=shape)
-    assert question.training_shape == training
+    assert question.training_shapes == training
     assert question.other_shapes == others
 
 

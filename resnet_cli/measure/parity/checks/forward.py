@@ -246,14 +246,14 @@ def side_by_side(run: ParityRun) -> list[AlignedOp]:
 
 
 def other_shapes(run: ParityRun) -> CheckOutcome:
-    """Outputs for an odd and oblong image and for a small one."""
+    """Outputs in eval mode for images of other sizes, and for a single image."""
     config, forward = run.config, run.forward
     errors: dict[Shape, float] = {}
     skipped: list[str] = []
     failures: list[str] = []
     model, reference = run.model.eval(), run.reference.eval()
     for shape in config.other_shapes:
-        size = f"{shape[2]} × {shape[3]}"
+        size = _size_name(shape)
         image = random_init.image(shape, config.seed + 1)
         expected, output = _output(reference, image), _output(model, image)
         if isinstance(expected, str):
@@ -261,8 +261,8 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
         elif isinstance(output, str):
             failures.append(f"{size}: the model fails ({output})")
         elif output.shape != expected.shape:
-            shapes = _size(tuple(output.shape)), _size(tuple(expected.shape))
-            failures.append(f"{size}: the output has shape {shapes[0]}, not {shapes[1]}")
+            shapes = _size(tuple(output.shape)) or "()", _size(tuple(expected.shape))
+            failures.append(f"{size}: the output has shape {shapes[0]}, {REFERENCE}'s {shapes[1]}")
         else:
             errors[shape] = relative_error(output, expected)
     if not errors and not failures:
@@ -278,12 +278,17 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
     if verdict == DIFFERENT and (reason := not_comparable(run)) is not None:
         return CheckOutcome(NOT_COMPARABLE, reason, worst, limit)
     words = {BITWISE: "are bitwise equal", ROUNDING: "differ by rounding", DIFFERENT: "differ"}
-    sizes = " and ".join(f"{shape[2]} × {shape[3]}" for shape in errors)
+    *others, last = map(_size_name, errors or [config.shape])
+    sizes = f"{', '.join(others)} and {last}" if others else last
     text = "; ".join(skipped + failures) or f"outputs at {sizes} {words[verdict]}"
     if verdict == DIFFERENT and not run.findings:
-        sentence = f"the outputs differ only at other image sizes: {text}"
+        sentence = f"the outputs differ only for other inputs: {text}"
         run.findings.append(Difference("shapes", "shape", "output", None, None, None, None, sentence))
     return CheckOutcome(verdict, text, worst, limit)
+
+
+def _size_name(shape: Shape) -> str:
+    return "batch size 1" if shape[0] == 1 else f"{shape[2]} × {shape[3]}"
 
 
 def _output(model: nn.Module, image: Tensor) -> Tensor | str:

@@ -6,6 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.formatting import dimensions
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import train_step
@@ -16,7 +20,7 @@ from resnet_cli.measure.parity.setup import ParityRun, graph_of
 from resnet_cli.measure.parity.tensor_error import error_verdict, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, TensorError, Trained
 from resnet_cli.results.common import Shape
-from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, Difference
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, Difference
 
 
 @dataclass(slots=True)
@@ -24,7 +28,9 @@ class TrainingStep:
     """The training step that the four checks share."""
 
     limit: float  # relative errors up to here are rounding
-    failure: str | None = None  # why the reference cannot be trained; then nothing else is known
+    shape: Shape | None = None  # of the images; None where the step could not be made, and nothing below is known
+    failure: str = ""  # why not
+    is_difference: bool = False  # the reason is one network's alone
     incomparable: str | None = None  # why differences say nothing about the model
     output_error: float = math.inf
     has_casts: bool = False  # casts to float32 in the model were made casts to float64
@@ -42,16 +48,21 @@ class TrainingStep:
 def train_mode(run: ParityRun) -> CheckOutcome:
     """Outputs in train mode."""
     step = _shared_step(run)
-    if step.failure is not None:
-        return CheckOutcome(NOT_COMPARABLE, step.failure)
+    if step.shape is None:
+        if step.is_difference:
+            _add_difference(run, "random path" if run.random_paths else "step", step.failure)
+        return CheckOutcome(DIFFERENT if step.is_difference else SKIPPED, step.failure)
     verdict = error_verdict(step.output_error, step.limit)
     if verdict == DIFFERENT and step.incomparable is None and not run.findings:
-        text = "the forward differs in train mode only"
-        run.findings.append(Difference("train", "train", "output", None, None, None, None, text))
+        _add_difference(run, "output", "the forward differs in train mode only")
     words = {BITWISE: "is bitwise equal", ROUNDING: "differs by rounding", DIFFERENT: "differs"}
     text = f"float64 output {words[verdict]}"
     text += " (the model's casts to float32 made casts to float64)" if step.has_casts else ""
     return _outcome(step, verdict, step.output_error, text)
+
+
+def _add_difference(run: ParityRun, subject: str, text: str) -> None:
+    run.findings.append(Difference("train", "train", subject, None, None, None, None, text))
 
 
 def statistics(run: ParityRun) -> CheckOutcome:
@@ -75,8 +86,8 @@ def step(run: ParityRun) -> CheckOutcome:
 
 
 def _tensors(run: ParityRun, step: TrainingStep, key: str, errors: Sequence[TensorError], noun: str) -> CheckOutcome:
-    if step.failure is not None:
-        return CheckOutcome(NOT_COMPARABLE, step.failure)
+    if step.shape is None:
+        return CheckOutcome(SKIPPED, step.failure)
     worst = max((tensor.error for tensor in errors), default=0.0)
     equal = sum(tensor.error == 0 for tensor in errors)
     different = [tensor for tensor in errors if tensor.error > step.limit]
@@ -124,25 +135,48 @@ def _shared_step(run: ParityRun) -> TrainingStep:
     return run.training_step
 
 
-class _ReferenceFailedError(Exception):
-    """The reference cannot be trained on such a batch; the text says why."""
-
-
 def _train(run: ParityRun) -> TrainingStep:
+    """The training step with images of the first size that both networks take."""
     limit = FLOAT64_TOLERANCE if run.config.rtol is None else run.config.rtol
-    try:
-        model, reference, gradients, shape = _train_both(run)
-    except _ReferenceFailedError as error:
-        return TrainingStep(limit, failure=f"{REFERENCE}'s network cannot be trained on such a batch: {error}")
+    step = TrainingStep(limit)
+    if run.random_paths:
+        step.failure = f"{' and '.join(run.random_paths)} draws its path at random in train mode"
+        step.is_difference = len(run.random_paths) == 1
+        return step
+    for shape in dict.fromkeys(run.config.training_shapes):
+        try:
+            return _compared(run, random_init.image(shape, run.config.seed + 2))
+        except _ReferenceFailedError as error:
+            step.failure = step.failure or f"{REFERENCE}'s network cannot be trained on such images: {error}"
+        except ResnetCliError as error:
+            step.failure, step.is_difference = error.message, True
+    return step
+
+
+class _ReferenceFailedError(Exception):
+    """The reference cannot be trained on such images; the text says why."""
+
+
+def _compared(run: ParityRun, images: Tensor) -> TrainingStep:
+    """The training step with some images, (N, C, H, W).
+
+    Raises:
+        ResnetCliError: the model cannot be trained on them.
+        _ReferenceFailedError: the reference cannot.
+    """
+    limit = FLOAT64_TOLERANCE if run.config.rtol is None else run.config.rtol
+    model, reference, gradients = _train_both(run, images)
     output_error = _output_error(model, reference)
     is_small = limit < output_error <= FLOAT32_TOLERANCE and not model.has_casts
-    if is_small and train_step.computes_in_float32(run.model, random_init.image(shape, 0)):
-        model, reference, gradients, shape = _train_both(run, keep_float64=True)
+    if is_small and train_step.computes_in_float32(run.model, images):
+        model, reference, gradients = _train_both(run, images, keep_float64=True)
         output_error = _output_error(model, reference)
     statistics = train_step.buffer_errors(model, reference, run.pairs)
     suspects = [tensor for tensor in statistics if tensor.error > limit] if output_error <= limit else []
+    shape = tuple(images.shape)
     return TrainingStep(
         limit,
+        shape,
         incomparable=not_comparable(run),
         output_error=output_error,
         has_casts=model.has_casts,
@@ -153,31 +187,24 @@ def _train(run: ParityRun) -> TrainingStep:
     )
 
 
-def _train_both(run: ParityRun, *, keep_float64: bool = False) -> tuple[Trained, Trained, train_step.Gradients, Shape]:
-    """The reference's step, then the model's, whose gradients are compared as they come.
-
-    A reference that does not take the small image gets two of the full size.
-    """
-    config = run.config
+def _train_both(
+    run: ParityRun, images: Tensor, *, keep_float64: bool = False
+) -> tuple[Trained, Trained, train_step.Gradients]:
+    """The reference's step, then the model's, whose gradients are compared as they come."""
+    seed = run.config.seed
     train_step.trim_malloc(run.reference)
-    shape = config.training_shape
     try:
-        reference = train_step.run(run.reference, random_init.image(shape, config.seed + 2), config.seed)
-    except Exception:
-        shape = (2, *config.shape[1:])
-        try:
-            reference = train_step.run(run.reference, random_init.image(shape, config.seed + 2), config.seed)
-        except Exception as error:
-            raise _ReferenceFailedError(" ".join(str(error).split())) from error
+        reference = train_step.run(run.reference, images, seed)
+    except Exception as error:
+        raise _ReferenceFailedError(" ".join(str(error).split())) from error
     train_step.trim_malloc(run.reference)
     gradients = train_step.Gradients(reference, run.reference, run.pairs)
-    image = random_init.image(shape, config.seed + 2)
     try:
-        model = train_step.run(run.model, image, config.seed, gradients.arrived, keep_float64=keep_float64)
+        model = train_step.run(run.model, images, seed, gradients.arrived, keep_float64=keep_float64)
     except Exception as error:
-        raise user_error(error, f"a training step of {run.model_name}") from error
+        raise user_error(error, f"a training step with images of {dimensions(tuple(images.shape))}") from error
     gradients.finish(model, run.model)
-    return model, reference, gradients, shape
+    return model, reference, gradients
 
 
 def _output_error(model: Trained, reference: Trained) -> float:

@@ -37,6 +37,7 @@ PATTERNS: tuple[Pattern, ...] = (
     layers.biases,
     layers.padding_mode,
     values.wiring,
+    values.random_path,
     values.biased_variances,
     values.tensor_values,
 )

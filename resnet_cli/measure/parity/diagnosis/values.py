@@ -22,6 +22,14 @@ def wiring(context: DiffContext) -> Iterator[Match]:
             yield Match("wiring", difference.text, [difference])
 
 
+def random_path(context: DiffContext) -> Iterator[Match]:
+    """A forward whose operators in train mode are drawn at random, as in stochastic depth (arXiv 1603.09382)."""
+    for difference in context.differences:
+        if (difference.category, difference.subject) == ("train", "random path"):
+            text = f"{difference.text} (stochastic depth?), so that only eval mode is compared"
+            yield Match("random-path", text, [difference])
+
+
 def biased_variances(context: DiffContext) -> Iterator[Match]:
     """Running variances that take the biased variance of the batch."""
     biased = [

@@ -27,14 +27,14 @@ def at_other_sizes(ours: nn.Module, theirs: nn.Module, forward: Forward | None =
 def test_outputs_are_equal_at_other_sizes() -> None:
     check = only_check(at_other_sizes(network(), network()))
     assert (check.key, check.verdict, check.error, check.limit) == ("shapes", BITWISE, 0.0, None)
-    assert check.text == "outputs at 97 × 161 and 32 × 32 are bitwise equal"
+    assert check.text == "outputs at 97 × 161, 32 × 32 and batch size 1 are bitwise equal"
 
 
 def test_rounding_at_other_sizes() -> None:
     made = at_other_sizes(network(norm=OwnNorm(4)), network())
     assert only_check(made).verdict == ROUNDING
     assert only_check(made).limit == pytest.approx(1e-5)  # ten times what single precision is known for
-    assert only_check(made).text == "outputs at 97 × 161 and 32 × 32 differ by rounding"
+    assert only_check(made).text == "outputs at 97 × 161, 32 × 32 and batch size 1 differ by rounding"
     assert not made.findings
     for floor, limit in ((1e-7, 1e-6), (1e-12, 1e-11), (None, 1e-5)):
         made = at_other_sizes(network(norm=OwnNorm(4)), network(), Forward(ROUNDING, {}, {}, [], floor))
@@ -61,8 +61,8 @@ def failing(x: Tensor) -> Tensor:
     [
         (30, failing, "32 × 32: the model fails (not this one)"),
         (95, failing, "97 × 161: the model fails (not this one)"),
-        (30, lambda x: x[:1], "32 × 32: the output has shape 1 × 5, not 2 × 5"),
-        (95, lambda x: x + 1, "outputs at 97 × 161 and 32 × 32 differ"),
+        (30, lambda x: x[:1], "32 × 32: the output has shape 1 × 5, torchvision's 2 × 5"),
+        (95, lambda x: x + 1, "outputs at 97 × 161, 32 × 32 and batch size 1 differ"),
     ],
 )
 def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[Tensor], Tensor], said: str) -> None:
@@ -71,7 +71,16 @@ def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[
     assert only_check(made).text == said
     (found,) = made.findings
     assert (found.check, found.category) == ("shapes", "shape")
-    assert found.text.endswith(f"only at other image sizes: {said}")
+    assert found.text.endswith(f"only for other inputs: {said}")
+
+
+def test_what_differs_for_a_single_image_alone_is_found() -> None:
+    squeezed = network(flat=Does(Tensor.squeeze))  # drops the axis of the batch too, where it has length 1
+    made = at_other_sizes(squeezed, network())
+    assert only_check(made).verdict == DIFFERENT
+    assert only_check(made).text == "batch size 1: the output has shape 5, torchvision's 1 × 5"
+    assert [found.subject for found in made.findings] == ["output"]
+    assert only_check(at_other_sizes(squeezed, network(flat=Does(Tensor.squeeze)))).verdict == BITWISE
 
 
 def test_a_size_that_the_reference_does_not_take_says_nothing_of_ours() -> None:
@@ -82,7 +91,7 @@ def test_a_size_that_the_reference_does_not_take_says_nothing_of_ours() -> None:
     none = nn.Sequential(nn.ReLU(), Does(lambda x: x if x.is_meta else failing(x)))
     made = at_other_sizes(network(relu=none), network(relu=none))
     assert (only_check(made).verdict, only_check(made).error) == (SKIPPED, None)
-    assert only_check(made).text.count("torchvision itself fails") == 2
+    assert only_check(made).text.count("torchvision itself fails") == 3
 
 
 def test_arbitrary_values_are_not_comparable_at_other_sizes() -> None:

@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.faults.layers import BiasedBatchNorm2d
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import ParityRun, prepare
-from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, Check
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, Check
 from tests.helpers.models import diagnoses, make, network
 
 STEP = ("train", "statistics", "gradients", "step")
@@ -302,10 +301,11 @@ class Own(nn.Module):
 
 def test_a_reference_that_cannot_be_trained_compares_with_nothing() -> None:
     made = trained(network(), network(relu=nn.Sequential(nn.ReLU(), Own(lambda x: False))))
-    assert verdicts(made) == [NOT_COMPARABLE] * 4
+    assert verdicts(made) == [SKIPPED] * 4
     assert {one.text for one in made.checks} == {
-        "torchvision's network cannot be trained on such a batch: not such a batch"
+        "torchvision's network cannot be trained on such images: not such a batch"
     }
+    assert not made.findings
     assert {(one.error, one.limit) for one in made.checks} == {(None, None)}
 
 
@@ -325,9 +325,57 @@ def test_a_reference_that_needs_whole_images_gets_them() -> None:
     assert seen == [(4, 4, 38, 38), (2, 4, 46, 46)]
 
 
-def test_our_own_failure_is_an_error() -> None:
-    with pytest.raises(ResnetCliError, match="a training step of net failed"):
-        trained(network(relu=nn.Sequential(nn.ReLU(), Own(lambda x: False))), network())
+def test_a_model_that_cannot_be_trained_is_a_difference_and_one_only() -> None:
+    made = trained(network(relu=nn.Sequential(nn.ReLU(), Own(lambda x: False))), network())
+    assert verdicts(made) == [DIFFERENT, SKIPPED, SKIPPED, SKIPPED]
+    assert "a training step with images of 2×3×8×8 failed" in by_key(made)["train"].text
+    assert [(found.category, found.subject) for found in made.findings] == [("train", "step")]
+    assert not diagnoses(made)
+
+
+class OfOneSize(nn.Module):
+    """A classifier that reads each place of maps of one size."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4 * (side - 2) ** 2, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.conv(x).flatten(1))
+        return out
+
+
+def test_a_model_of_one_size_is_trained_at_this_size() -> None:
+    made = prepare(OfOneSize(48), OfOneSize(48), ParityConfig(shape=(2, 3, 48, 48)), names=("net", "torchvision net"))
+    make(made, *STEP)
+    assert verdicts(made) == [BITWISE] * 4
+    assert made.training_step is not None
+    assert made.training_step.shape == (2, 3, 48, 48)
+
+
+class Statistics(nn.Module):
+    """Keeps a mean as a plain attribute, replaced or changed in place in train mode."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        self.mean, self.in_place = torch.zeros(4), in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.in_place:
+            self.mean += 1
+        elif self.training:
+            self.mean = self.mean + x.detach().mean((0, 2, 3))
+        return x - self.mean[:, None, None]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_plain_attributes_are_afterwards_as_they_were(*, in_place: bool) -> None:
+    model = network(relu=Statistics(in_place=in_place))
+    made = trained(model, network(relu=Statistics(in_place=in_place)))
+    assert verdicts(made) == [BITWISE] * 4
+    mean = made.model.get_submodule("relu").mean
+    assert torch.equal(mean, torch.zeros(4))  # type: ignore[arg-type]
 
 
 class Heads(nn.Module):
