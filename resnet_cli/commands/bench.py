@@ -164,9 +164,10 @@ def bench(
 
     from resnet_cli.measure.bench.config import BenchmarkConfig
     from resnet_cli.measure.bench.sampling import Limits
+    from resnet_cli.measure.models.inputs.model_inputs import images
 
     config = BenchmarkConfig(
-        image=image,
+        inputs=images(image),
         batch_sizes=batch_sizes,
         device=machine.device,
         dtype=machine.dtype,
@@ -271,7 +272,7 @@ def _other_model(against: str, network: NetworkSelection, seed: int) -> "OtherMo
 
     if against.strip().lower() == "self":
         twin = _build(network, seed)
-        return OtherModel(twin.model, f"{twin.name} again")
+        return OtherModel(twin.model, f"{twin.name} again", takes_image=False)
     if against.strip().lower() == "torchvision" and network.model is not None:
         raise ResnetCliError(
             "--against torchvision cannot be combined with --model", "name the architecture, e.g. --against resnet50"
@@ -301,5 +302,6 @@ def _check_baseline(saved: BenchResult, network: NetworkSelection, config: "Benc
     """Check, before anything is measured, that two runs can be compared."""
     from resnet_cli.measure.bench import baseline
 
-    dtype = str(config.dtype).removeprefix("torch.")
-    baseline.check(saved, network.load().description, config.image, dtype, config.mode, config.batch_sizes)
+    model = network.load()
+    inputs = config.inputs.for_model(model.model).describe(config.dtype)
+    baseline.check(saved, model.description, inputs, config.mode, config.batch_sizes)

@@ -66,10 +66,11 @@ def flops(
     machine = execution.machine(device, dtype)
 
     from resnet_cli.measure.cost.flops import count_flops
+    from resnet_cli.measure.models.inputs.model_inputs import images
 
     result = count_flops(
         network.load(),
-        shape=shape,
+        inputs=images(shape),
         dtype=machine.dtype,
         device=machine.device,
         backward=backward,

@@ -136,10 +136,19 @@ def report(
     if networks:
         machine = execution.machine(device, dtype)
 
+        from resnet_cli.measure.models.inputs.model_inputs import images
         from resnet_cli.measure.report import ReportConfig
 
         config = ReportConfig(
-            measurements, image, batch_sizes, machine.device, machine.dtype, max_time, seed, threads, ceiling
+            measurements,
+            images(image),
+            batch_sizes,
+            machine.device,
+            machine.dtype,
+            max_time,
+            seed,
+            threads,
+            ceiling,
         )
         measured = _measure(networks, config)
         results, notes = (*results, *measured.results), (*notes, *measured.notes)

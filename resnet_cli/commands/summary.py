@@ -77,8 +77,9 @@ def summary(
         return
 
     from resnet_cli.measure.cost.summary import summarize
+    from resnet_cli.measure.models.inputs.model_inputs import images
 
-    result = summarize(network.load(), shape=shape, dtype=machine.dtype, device=machine.device)
+    result = summarize(network.load(), inputs=images(shape), dtype=machine.dtype, device=machine.device)
     result = evaluate(result, parsed)
     execution.finish_assertions(drawing, result, result.assertions)
 
@@ -93,6 +94,7 @@ def _show_weights(
 ) -> None:
     """Show the tensors of a file, and the summary of the network that they fit."""
     from resnet_cli.measure.cost.summary import summarize
+    from resnet_cli.measure.models.inputs.model_inputs import images
 
     checkpoint, model = _read_weights(weights, network)
     if model is None:
@@ -104,7 +106,7 @@ def _show_weights(
         return
     if not network.is_named and model.spec is not None:
         shape = parsing.input_shape(shape[0], model.spec.in_channels, f"{shape[2]}x{shape[3]}")
-    result = evaluate(summarize(model, shape=shape, dtype=machine.dtype, device=machine.device), assertions)
+    result = evaluate(summarize(model, inputs=images(shape), dtype=machine.dtype, device=machine.device), assertions)
     execution.finish_assertions(drawing, replace(checkpoint, summary=result), result.assertions)
 
 

@@ -14,6 +14,7 @@ from resnet_cli.measure.bench import benchmark, config, models
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.measure.models.user_model import load_subject
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
@@ -23,7 +24,7 @@ from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.results.bench import BenchResult
-from resnet_cli.results.common import Note, Shape, error_note
+from resnet_cli.results.common import Note, error_note
 from resnet_cli.results.compare import CompareResult
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.report import ReportResult
@@ -59,7 +60,7 @@ class ReportConfig:
 
     Args:
         measurements: "summary", "flops", "compare", "bench", and of the benchmark "layers" and "optimizations".
-        image: shape (C, H, W).
+        inputs: of a forward, at any batch size.
         batch_sizes: of the benchmark; the first one is that of summary and FLOPs.
         device: of the benchmark and the comparison.
         dtype: of weights and input; the comparison always uses float32 and float64.
@@ -70,7 +71,7 @@ class ReportConfig:
     """
 
     measurements: Sequence[str]
-    image: Shape
+    inputs: ModelInputs
     batch_sizes: tuple[int, ...]
     device: torch.device
     dtype: torch.dtype
@@ -80,9 +81,9 @@ class ReportConfig:
     ceiling: bool = True
 
     @property
-    def count_shape(self) -> Shape:
-        """Input shape (N, C, H, W) of summary and FLOPs."""
-        return (self.batch_sizes[0], *self.image)
+    def counted_inputs(self) -> ModelInputs:
+        """Inputs of summary and FLOPs."""
+        return self.inputs.at_batch(self.batch_sizes[0])
 
 
 Result = SummaryResult | FlopsResult | CompareResult | BenchResult
@@ -158,11 +159,13 @@ def _shape_model(source: ModelSource) -> ModelUnderTest:
 
 
 def _summary(source: ModelSource, settings: ReportConfig, progress: Progress) -> SummaryResult:
-    return summarize(_shape_model(source), shape=settings.count_shape, dtype=settings.dtype, device=settings.device)
+    model, inputs = _shape_model(source), settings.counted_inputs
+    return summarize(model, inputs=inputs, dtype=settings.dtype, device=settings.device)
 
 
 def _flops(source: ModelSource, settings: ReportConfig, progress: Progress) -> FlopsResult:
-    return count_flops(_shape_model(source), shape=settings.count_shape, dtype=settings.dtype, device=settings.device)
+    model, inputs = _shape_model(source), settings.counted_inputs
+    return count_flops(model, inputs=inputs, dtype=settings.dtype, device=settings.device)
 
 
 def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) -> CompareResult:
@@ -179,7 +182,7 @@ def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) ->
         seed=settings.seed,
     )
     parity_config = ParityConfig(
-        shape=(max(2, settings.batch_sizes[0]), *settings.image),
+        shape=settings.inputs.at_batch(max(2, settings.batch_sizes[0])).image_only().tensors["0"].shape,
         seed=settings.seed,
         device=settings.device,
         checks=CHECKS,
@@ -196,7 +199,7 @@ def _bench(source: ModelSource, settings: ReportConfig, progress: Progress) -> B
         else models.users_own(source.model, source.arguments, settings.seed)
     )
     bench_config = config.BenchmarkConfig(
-        image=settings.image,
+        inputs=settings.inputs,
         batch_sizes=settings.batch_sizes,
         device=settings.device,
         dtype=settings.dtype,

@@ -220,7 +220,7 @@ class BenchResult:
 
     network: Network
     input: Input  # of the first batch size
-    image: Shape  # (C, H, W)
+    image: Shape | None  # (C, H, W) of one image, None for other inputs
     confidence: float  # of all intervals: 0.95
     ci_width: float  # sampling stops when the interval is narrower than this share of the median
     max_time_s: float  # upper limit for the sampling of a batch size

@@ -82,12 +82,25 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class InputTensor:
+    """One tensor of the input."""
+
+    name: str  # of the argument, or its position ("0"); with dots what is inside it ("batch.mask")
+    shape: Shape
+    dtype: str
+    bytes: int
+    below: int | None = None  # integers were drawn from 0 … below - 1; None: other values, or given ones
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """The input of the network."""
 
-    shape: Shape  # (N, C, H, W)
-    dtype: str
-    bytes: int
+    shape: Shape  # of the first tensor; (N, C, H, W) of an image
+    dtype: str  # of the first tensor
+    bytes: int  # of all tensors
+    source: str = "image"  # "image", "inputs" (described by an option), a file's name, or "example_inputs"
+    tensors: tuple[InputTensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from torchvision.models import get_model
 
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models import model as networks
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.results.bench import LayerTime, LayerTimes
 from resnet_cli.results.summary import Layer, SummaryResult
@@ -35,7 +36,7 @@ def summary_of(model: nn.Module, size: int = 16) -> SummaryResult:
 
 
 def _of(subject: networks.ModelUnderTest, size: int) -> SummaryResult:
-    return summarize(subject, shape=(2, 3, size, size), dtype=torch.float32, device=torch.device("cpu"))
+    return summarize(subject, inputs=images((2, 3, size, size)), dtype=torch.float32, device=torch.device("cpu"))
 
 
 def times(summary: SummaryResult, each_s: float = 1e-3) -> LayerTimes:

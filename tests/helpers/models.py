@@ -19,6 +19,7 @@ from resnet_cli.measure.graph import diff
 from resnet_cli.measure.graph.alignment import align_graphs
 from resnet_cli.measure.graph.diff import GraphDiff
 from resnet_cli.measure.models import model
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.checks import SPECS
 from resnet_cli.measure.parity.diagnosis import diagnose
@@ -39,7 +40,7 @@ SAMPLE = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2")  # a mem
 def summary_of(
     network: nn.Module | ModelSpec, shape: Shape = (2, 3, 16, 16), dtype: torch.dtype = torch.float32
 ) -> SummaryResult:
-    return summarize(subject(network), shape=shape, dtype=dtype, device=CPU)
+    return summarize(subject(network), inputs=images(shape), dtype=dtype, device=CPU)
 
 
 def flops_of(
@@ -51,7 +52,7 @@ def flops_of(
 ) -> FlopsResult:
     return count_flops(
         subject(network),
-        shape=shape,
+        inputs=images(shape),
         dtype=torch.float32,
         device=CPU,
         backward=backward,

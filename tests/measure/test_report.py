@@ -11,6 +11,7 @@ import torch
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.measure.report import MEASUREMENTS, NOT_APPLICABLE, ModelSource, ReportConfig, measure_all
@@ -32,7 +33,7 @@ RESULTS = {
 
 def config(*measurements: str, **changes: Any) -> ReportConfig:
     usual: dict[str, Any] = {
-        "image": (3, 32, 48),
+        "inputs": images((3, 32, 48)),
         "batch_sizes": (1, 8),
         "device": CPU,
         "dtype": torch.bfloat16,
@@ -110,7 +111,9 @@ def test_an_interrupted_measurement_is_the_last(name: str, outcomes: dict[str, A
 @pytest.mark.parametrize("changed", [{"stem": "cifar"}, {"in_channels": 1}])
 def test_a_network_that_torchvision_does_not_have_is_not_compared(changed: dict[str, Any]) -> None:
     source = ModelSource(replace(ARCHITECTURES["resnet18"], **changed))
-    result = measure_all([source], config("summary", "compare", image=(source.spec.in_channels, 32, 32)), silent)
+    result = measure_all(
+        [source], config("summary", "compare", inputs=images((source.spec.in_channels, 32, 32))), silent
+    )
     assert [(note.level, note.key) for note in result.notes] == [("note", NOT_APPLICABLE)]
     assert len(result.summaries) == 1
 
@@ -150,6 +153,10 @@ def test_a_comparison_has_all_checks_and_at_least_two_images(configs: list[Any],
 def test_a_benchmark_has_the_settings_of_the_report(configs: list[Any], max_time_s: float, min_time_s: float) -> None:
     measure_all([BUILT_IN], config("bench", "layers", "optimizations", max_time_s=max_time_s), silent)
     (bench_config,) = configs
-    assert (bench_config.image, bench_config.batch_sizes, bench_config.dtype) == ((3, 32, 48), (1, 8), torch.bfloat16)
+    assert (bench_config.inputs, bench_config.batch_sizes, bench_config.dtype) == (
+        images((3, 32, 48)),
+        (1, 8),
+        torch.bfloat16,
+    )
     assert (bench_config.limits.max_time_s, bench_config.limits.min_time_s) == (max_time_s, min_time_s)
     assert (bench_config.layers, bench_config.optimizations) == (True, tuple(OPTIMIZATIONS))

@@ -19,6 +19,7 @@ from torch.utils.benchmark import Timer
 from resnet_cli.measure.bench.sampling import Limits, sample, warm_up
 from resnet_cli.measure.bench.stats.ratios import independent_ratio
 from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build
 from resnet_cli.results.bench import BenchResult, Distribution
@@ -63,7 +64,7 @@ def timer(rounds: int) -> None:
     """Print the ratio of our median to the Timer's, in turn in one process."""
     for depth in (18, 50):
         for batch in (1, 8):
-            work = Workload(build(depth), image=(3, 224, 224), device=torch.device("cpu"))
+            work = Workload(build(depth), inputs=images((3, 224, 224)), device=torch.device("cpu"))
             clock, limits = CpuBackend(torch.device("cpu")), Limits(max_time_s=0.7, min_time_s=0.7)
             ours, theirs = [], []
             with work.running():

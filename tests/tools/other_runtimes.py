@@ -26,6 +26,7 @@ from resnet_cli.measure.bench.device_timer import timed
 from resnet_cli.measure.bench.sampling import Limits, warm_up
 from resnet_cli.measure.bench.stats.ratios import paired_ratio, verdict
 from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS
 from resnet_cli.measure.optimizations.variant import build_variant
 from resnet_cli.measure.system.devices.cpu import CpuBackend
@@ -93,8 +94,8 @@ def blocks(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, lis
 
 def compare(depth: int, batch_size: int, seconds: float) -> None:
     """Print a row for each way to run a network."""
-    work = Workload(build(depth), image=(3, 224, 224), device=torch.device("cpu"))
-    image, threads, clock = work.input(batch_size), torch.get_num_threads(), CpuBackend(torch.device("cpu"))
+    work = Workload(build(depth), inputs=images((3, 224, 224)), device=torch.device("cpu"))
+    image, threads, clock = work.input(batch_size).args[0], torch.get_num_threads(), CpuBackend(torch.device("cpu"))
     with work.running(), tempfile.TemporaryDirectory() as folder:
         rows = (EAGER, *(OPTIMIZATIONS[key] for key in CHOSEN))
         variants = {row.key: build_variant(row, work.model, image, clock).variant for row in rows}

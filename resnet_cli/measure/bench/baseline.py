@@ -9,14 +9,12 @@ from resnet_cli.formatting import dimensions
 from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import UNCLEAR, independent_ratio, verdict
 from resnet_cli.results.bench import BenchResult, Timing, Versus
-from resnet_cli.results.common import Network, Note, Shape
+from resnet_cli.results.common import Input, Network, Note
 
 _PACE = 0.03  # relative change of the measured ceiling that is worth a note
 
 
-def check(
-    baseline: BenchResult, network: Network, image: Shape, dtype: str, mode: str, batch_sizes: tuple[int, ...]
-) -> None:
+def check(baseline: BenchResult, network: Network, inputs: Input, mode: str, batch_sizes: tuple[int, ...]) -> None:
     """Before anything is measured: is the saved run of the same network and the same work?
 
     Raises:
@@ -30,8 +28,8 @@ def check(
             "`baseline` compares a network with itself; `against` compares two",
         )
     for what, before, now in (
-        ("image size", dimensions(baseline.image), dimensions(image)),
-        ("dtype", baseline.input.dtype, dtype),
+        ("image size", _sizes(baseline.input), _sizes(inputs)),
+        ("dtype", baseline.input.dtype, inputs.dtype),
         ("mode", baseline.conditions.mode, mode),
     ):
         if before != now:
@@ -42,6 +40,12 @@ def check(
         raise ResnetCliError(
             f"the baseline has no batch of {', '.join(map(str, batch_sizes))}", f"its batch sizes: {has}"
         )
+
+
+def _sizes(inputs: Input) -> str:
+    """Shapes of the tensors without their batch axis."""
+    shapes = [tensor.shape for tensor in inputs.tensors] or [inputs.shape]
+    return ", ".join(dimensions(shape[1:]) for shape in shapes)
 
 
 def against_baseline(result: BenchResult, baseline: BenchResult, fail_above: float | None) -> tuple[Versus, ...]:

@@ -21,6 +21,7 @@ from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
 from resnet_cli.measure.bench.stats.ratios import knee
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import WorkloadCost, layers, workload_cost
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.roofline.ceiling import measure_ceiling
@@ -115,9 +116,9 @@ class _Run:
         config = self.config
         try:
             self.report("counting")
-            cost = workload_cost(self.model, config.image, config.dtype, config.mode)
+            cost = workload_cost(self.model, config.inputs, config.dtype, config.mode)
             original = copy.deepcopy(self.model.model) if config.optimizations is not None else None
-            work = self._workload(self.model.model)
+            work = self._workload(self.model.model, config.inputs)
             try:
                 self._rows(work, cost)
             except Exception as error:
@@ -140,11 +141,11 @@ class _Run:
         self.monitor.sample()
         self.report(text)
 
-    def _workload(self, model: nn.Module) -> Workload:
+    def _workload(self, model: nn.Module, inputs: ModelInputs) -> Workload:
         config = self.config
         return Workload(
             model,
-            image=config.image,
+            inputs=inputs,
             device=config.device,
             dtype=config.dtype,
             mode=config.mode,
@@ -159,10 +160,12 @@ class _Run:
             self.ceiling = measure_ceiling(config.device, config.dtype, self.backend, progress=self.progress)
         free = self.backend.free_memory()
         available = None if free is None else int(_MEMORY_SHARE * free)
-        reference_work = None if self.reference is None else self._workload(self.reference.model)
         context = batch_timing.BatchContext(
             self.backend, config.limits, cost, self.progress, ceiling=self.ceiling, available=available
         )
+        reference_work = None
+        if self.reference is not None:
+            reference_work = self._workload(self.reference.model, self.reference.inputs_of(config.inputs))
         for batch_size in config.batch_sizes:
             if reference_work is None or self.reference is None:
                 row = batch_timing.time_batch(work, batch_size, context)
@@ -182,7 +185,7 @@ class _Run:
 
     def _attempt_layers(self, work: Workload) -> None:
         try:
-            root = layers(self.model, (self._batch_size, *self.config.image), self.config.dtype)
+            root = layers(self.model, self.config.inputs.at_batch(self._batch_size), self.config.dtype)
             self.layers = layer_times(
                 work,
                 self._batch_size,
@@ -200,7 +203,7 @@ class _Run:
         try:
             self.optimizations = compare_optimizations(
                 original,
-                image=self.config.image,
+                inputs=self.config.inputs,
                 batch_size=self._batch_size,
                 backend=self.backend,
                 seed=self.config.seed,

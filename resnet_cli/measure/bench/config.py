@@ -8,7 +8,7 @@ import torch
 
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import INFERENCE
-from resnet_cli.results.common import Shape
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,8 @@ class BenchmarkConfig:
     """What to measure, and how.
 
     Args:
-        image: (C, H, W).
-        batch_sizes: images per call, one row of the result for each.
+        inputs: of a forward, at any batch size.
+        batch_sizes: of a call, one row of the result for each; that of the inputs alone where they have no batch axis.
         device: to run on.
         dtype: of weights and input.
         mode: "inference" or "train".
@@ -30,7 +30,7 @@ class BenchmarkConfig:
         fresh: the network is untrained.
     """
 
-    image: Shape
+    inputs: ModelInputs
     batch_sizes: tuple[int, ...]
     device: torch.device
     dtype: torch.dtype = torch.float32

@@ -10,6 +10,7 @@ from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
 from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys
@@ -20,10 +21,25 @@ from resnet_cli.network.torchvision_names import torchvision_names
 
 @dataclass(frozen=True, slots=True)
 class OtherModel:
-    """The reference of an interleaved comparison."""
+    """The reference of an interleaved comparison.
+
+    Args:
+        model: with weights.
+        name: shown in results.
+        takes_image: it takes one image and nothing else; False: what the model takes.
+    """
 
     model: nn.Module
     name: str
+    takes_image: bool = True
+
+    def inputs_of(self, inputs: ModelInputs) -> ModelInputs:
+        """Its own inputs, from those of the model.
+
+        Raises:
+            ResnetCliError: it takes one image, and the inputs have none.
+        """
+        return inputs.image_only() if self.takes_image else inputs
 
 
 def build(spec: ModelSpec, seed: int) -> ModelUnderTest:

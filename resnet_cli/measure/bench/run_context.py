@@ -10,7 +10,7 @@ import torch
 
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.models.model import ModelUnderTest, describe_input
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.system import torch_build
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.system.environment import environment
@@ -27,6 +27,7 @@ class RunContext:
 
     def __init__(self, model: ModelUnderTest, config: BenchmarkConfig) -> None:
         self._model, self._config = model, config
+        self._inputs = config.inputs.for_model(model.model)
         self._begin = time.perf_counter()
         self.monitor = conditions.ConditionMonitor(device_backend(config.device))
 
@@ -36,8 +37,8 @@ class RunContext:
         config, threads = self._config, torch.get_num_threads()
         return BenchResult(
             network=self._model.description,
-            input=describe_input((config.batch_sizes[0], *config.image), config.dtype),
-            image=config.image,
+            input=self._inputs.at_batch(config.batch_sizes[0]).describe(config.dtype),
+            image=None if self._inputs.image_shape is None else self._inputs.image_shape[1:],
             confidence=config.limits.confidence,
             ci_width=config.limits.ci_width,
             max_time_s=config.limits.max_time_s,
@@ -65,7 +66,7 @@ class RunContext:
                 duration_s=time.perf_counter() - self._begin,
             ),
             environment=environment(config.device),
-            notes=tuple(conditions.notes(seen, threads)),
+            notes=(*self._inputs.notes, *conditions.notes(seen, threads)),
         )
 
 

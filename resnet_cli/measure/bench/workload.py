@@ -16,9 +16,9 @@ from torch.utils.hooks import RemovableHandle
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.tensors import tensors_in
-from resnet_cli.results.common import Shape
 
 INFERENCE, TRAIN = "inference", "train"
 MODES = (INFERENCE, TRAIN)
@@ -33,11 +33,11 @@ class Workload:
 
     Args:
         model: with weights, on the CPU in float32; it is moved, converted and, in train mode, trained.
-        image: (C, H, W).
+        inputs: of a forward, at any batch size.
         device: where it runs.
-        dtype: of weights and input.
+        dtype: of weights, and of inputs that have none of their own.
         mode: "inference", or "train" for forward, backward and a step of SGD with momentum.
-        seed: of the images and labels.
+        seed: of the inputs and labels.
         fresh: it is untrained, so that its norms need statistics first.
     """
 
@@ -45,33 +45,37 @@ class Workload:
         self,
         model: nn.Module,
         *,
-        image: Shape,
+        inputs: ModelInputs,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         mode: str = INFERENCE,
         seed: int = 0,
         fresh: bool = True,
     ) -> None:
-        self.image, self.device, self.dtype, self.mode, self.seed = image, device, dtype, mode, seed
+        self.inputs = inputs.for_model(model)
+        self.device, self.dtype, self.mode, self.seed = device, dtype, mode, seed
         model = model.to(device)
         if fresh:
-            calibrate(model, image, seed)
+            calibrate(model, self.inputs, seed)
         self.model = model.to(dtype)
         self.model.train(mode == TRAIN)
 
-    def input(self, batch_size: int) -> Tensor:
-        """Images, (N, C, H, W), of the standard normal distribution: zeros would cost a GPU less power and time."""
-        return random_init.image((batch_size, *self.image), self.seed, self.dtype).to(self.device)
+    def input(self, batch_size: int) -> Arguments:
+        """Random arguments of a forward: zeros would cost a GPU less power and time."""
+        return self.inputs.at_batch(batch_size).random(self.seed, self.dtype, self.device)
 
     def call(self, batch_size: int) -> Callable[[], object]:
         """One request or one training step, as a function that returns the output.
 
         The input is on the device already. Use it inside `self.running()`.
         """
-        image = self.input(batch_size)
-        return self.step(image) if self.mode == TRAIN else (lambda: self.model(image))
+        inputs = self.input(batch_size)
+        if self.mode == TRAIN:
+            return self.step(inputs)
+        model, (args, kwargs) = self.model, inputs
+        return lambda: model(*args, **kwargs)
 
-    def step(self, image: Tensor) -> Callable[[], object]:
+    def step(self, inputs: Arguments) -> Callable[[], object]:
         """A training step on one batch: forward, loss, backward, SGD with momentum and weight decay."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.SGD(parameters, lr=_RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
@@ -82,7 +86,7 @@ class Workload:
 
         def step() -> object:
             optimizer.zero_grad(set_to_none=True)
-            output = model(image)
+            output = inputs.call(model)
             loss = _loss(output, labels, generator)
             begin = time.perf_counter()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -133,12 +137,12 @@ def _loss(output: object, labels: list[Tensor], generator: torch.Generator) -> T
     return torch.stack([tensor.float().square().mean() for tensor in tensors]).sum()
 
 
-def calibrate(model: nn.Module, image: Shape, seed: int) -> None:
+def calibrate(model: nn.Module, inputs: ModelInputs, seed: int) -> None:
     """Give every batch norm the statistics of one random batch; a network without any is left as it is.
 
     Args:
         model: in a floating-point dtype; its modes stay as they are.
-        image: (C, H, W).
+        inputs: of a forward, at any batch size.
         seed: of the batch.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -147,13 +151,13 @@ def calibrate(model: nn.Module, image: Shape, seed: int) -> None:
         return
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
-    batch = random_init.image((_CALIBRATION_IMAGES, *image), seed + 1, example.dtype).to(example.device)
+    batch = inputs.at_batch(_CALIBRATION_IMAGES).random(seed + 1, example.dtype, example.device)
     try:
         for norm in norms:
             norm.momentum = 1.0
         model.train()
         with random_init.seeded(seed), torch.no_grad():
-            model(batch)
+            batch.call(model)
     finally:
         for norm, momentum in momenta:
             norm.momentum = momentum

@@ -11,10 +11,10 @@ from resnet_cli.formatting import dimensions
 from resnet_cli.measure.bench.workload import TRAIN
 from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
-from resnet_cli.measure.models.input_errors import larger_input
+from resnet_cli.measure.models.inputs.errors import larger_input
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
-from resnet_cli.results.common import Shape
 from resnet_cli.results.summary import Layer
 
 
@@ -39,44 +39,46 @@ class WorkloadCost:
         return round(self.bytes + self.bytes_per_image * batch_size)
 
 
-def workload_cost(subject: ModelUnderTest, image: Shape, dtype: torch.dtype, mode: str) -> WorkloadCost:
+def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> WorkloadCost:
     """Cost of a call of this network.
 
     Args:
         subject: the network; it is not run.
-        image: (C, H, W).
-        dtype: of weights and input.
+        inputs: of its forward, at any batch size.
+        dtype: of weights, and of inputs that have none of their own.
         mode: "inference" or "train".
 
     Raises:
-        ResnetCliError: such an image does not get through, or the network cannot be trained on it.
+        ResnetCliError: such an input does not get through, or the network cannot be trained on it.
     """
+    if inputs.batch_size is None:
+        macs, size = _at(subject, inputs, dtype, mode)
+        return WorkloadCost(0, macs, 0, size)
     few, more = (2, 4) if mode == TRAIN else (1, 2)  # a batch norm cannot be trained on one pixel of one image
-    low, high = (_at(subject, (images, *image), dtype, mode) for images in (few, more))
-    macs = (high[0] - low[0]) / (more - few)
-    size = (high[1] - low[1]) / (more - few)
-    return WorkloadCost(macs, low[0] - few * macs, size, low[1] - few * size)
+    low, high = (_at(subject, inputs.at_batch(batch_size), dtype, mode) for batch_size in (few, more))
+    macs_per_image, bytes_per_image = ((after - before) / (more - few) for before, after in zip(low, high, strict=True))
+    return WorkloadCost(macs_per_image, low[0] - few * macs_per_image, bytes_per_image, low[1] - few * bytes_per_image)
 
 
-def _at(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, mode: str) -> tuple[int, int]:
+def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> tuple[int, int]:
     """MACs and bytes at a batch size."""
-    passes = ForwardRunner(subject, shape, dtype)
+    passes = ForwardRunner(subject, inputs, dtype)
     weights = sum(tensor.nbytes for tensor in (*passes.copy.parameters(), *passes.copy.buffers()))
-    input_bytes = passes.make_input(shape).nbytes
+    described = passes.inputs.describe(dtype)
     if mode != TRAIN:
         trace = passes.inference()
-        return total_macs(trace.operators), weights + input_bytes + trace.peak
-    passes.inference()  # its error for an image that does not fit is clearer than that of training
-    step = passes.training(shape[0])
+        return total_macs(trace.operators), weights + described.bytes + trace.peak
+    passes.inference()  # its error for an input that does not fit is clearer than that of training
+    step = passes.training()
     if isinstance(step, str):
         raise ResnetCliError(
-            f"`mode=train`: this network cannot be trained on {dimensions(shape)}: {step}",
+            f"`mode=train`: this network cannot be trained on {dimensions(described.shape)}: {step}",
             larger_input(step),
         )
     momentum = sum(parameter.nbytes for parameter in passes.copy.parameters() if parameter.requires_grad)
-    return total_macs(step.operators), weights + input_bytes + step.peak + momentum
+    return total_macs(step.operators), weights + described.bytes + step.peak + momentum
 
 
-def layers(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype) -> Layer:
-    """The layer tree of an inference at this shape, (N, C, H, W)."""
-    return layer_tree(ForwardRunner(subject, shape, dtype).inference(), None, subject.name)
+def layers(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype) -> Layer:
+    """The layer tree of an inference with these inputs."""
+    return layer_tree(ForwardRunner(subject, inputs, dtype).inference(), None, subject.name)

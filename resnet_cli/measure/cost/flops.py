@@ -14,8 +14,9 @@ from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.cost.conventions import SAVED_BY_PAPER, Figure
 from resnet_cli.measure.cost.flops_tables import module_rows, op_rows, total_macs
 from resnet_cli.measure.models import model
-from resnet_cli.measure.models.input_errors import larger_input
-from resnet_cli.measure.models.model import ModelUnderTest, describe_input
+from resnet_cli.measure.models.inputs.errors import larger_input
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.models.user_errors import frames_of, user_error
@@ -24,14 +25,14 @@ from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.trace import OperatorCall, Trace
 from resnet_cli.network.architectures import ARCHITECTURES
-from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.common import Note
 from resnet_cli.results.flops import Convention, FlopsResult, FlopTerm, Reconciliation
 
 
 def count_flops(
     subject: ModelUnderTest,
     *,
-    shape: Shape,
+    inputs: ModelInputs,
     dtype: torch.dtype,
     device: torch.device,
     backward: bool = False,
@@ -41,8 +42,8 @@ def count_flops(
 
     Args:
         subject: the network.
-        shape: of the input, (N, C, H, W).
-        dtype: of weights and input.
+        inputs: of its forward.
+        dtype: of weights, and of inputs that have none of their own.
         device: recorded in the environment; counts do not depend on it.
         backward: count the backward pass of a training step too.
         reconciliations: pairs of convention keys to reconcile; none means `DEFAULT_RECONCILIATIONS`.
@@ -50,22 +51,21 @@ def count_flops(
     Raises:
         ResnetCliError: the input does not get through the network, or cannot be trained at this batch.
     """
-    passes = ForwardRunner(subject, shape, dtype)
+    passes = ForwardRunner(subject, inputs, dtype)
     tally, tally_failure = other_counters.count_with_torch()
     inference, step = passes.infer_and_train(tally) if backward else (passes.inference(tally), None)
     training = None if step is None else _trained(passes, step)
     fvcore = other_counters.fvcore(
         passes.copy,
-        (passes.make_input(shape),),
-        batch=shape[0],
+        passes.inputs,
         macs=total_macs(inference.operators),
         bytes_alive=inference.peak,
     )
-    torchinfo = other_counters.torchinfo(passes.copy, (passes.make_input(shape),))
+    torchinfo = other_counters.torchinfo(passes.copy, passes.arguments())
     backwards = [op for op in training.operators if op.backward] if training else []
     macs = total_macs(inference.operators)
     parts = _parts(inference.operators)
-    saved = _saved_by_paper(subject, shape, dtype, inference)
+    saved = _saved_by_paper(subject, inputs, dtype, inference)
     if saved is not None:
         parts = (*parts, saved)
     values = {part.symbol: part.value for part in parts}
@@ -76,8 +76,8 @@ def count_flops(
         "torch": Figure(torch_total, reason=tally_failure, version=str(torch.__version__)),
         "torchinfo": Figure(torchinfo.multiply_adds, reason=torchinfo.failure, version=torchinfo.version),
         "fvcore": Figure(fvcore.total, reason=fvcore.failure, version=fvcore.version),
-        "torchvision": _torchvision(subject, shape),
-        "paper": _paper(subject, shape),
+        "torchvision": _torchvision(subject, inputs),
+        "paper": _paper(subject, inputs),
     }
     rows = {
         rule.key: conventions.apply(rule, values, figures.get(rule.key))
@@ -87,7 +87,7 @@ def count_flops(
     contributing = _contributing_ops(inference.operators)
     return FlopsResult(
         network=subject.description,
-        input=describe_input(shape, dtype),
+        input=passes.inputs.describe(dtype),
         macs=macs,
         flops=2 * macs,
         ops=sum(op.counted.operations for op in inference.operators),
@@ -120,7 +120,7 @@ def _trained(passes: ForwardRunner, step: Trace | str) -> Trace:
         raise user_error(passes.training_failure.cause, f"a training step of {passes.subject.name}")
     if isinstance(step, str):
         raise ResnetCliError(
-            f"this network cannot be trained on {dimensions(passes.shape)}: {step}",
+            f"this network cannot be trained on {dimensions(passes.inputs.describe(passes.dtype).shape)}: {step}",
             larger_input(step),
         )
     return step
@@ -151,7 +151,9 @@ def _comparisons(operators: Sequence[OperatorCall]) -> float:
     return sum(pool.operations for pool in pools) / outputs if outputs else 8
 
 
-def _saved_by_paper(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, inference: Trace) -> FlopTerm | None:
+def _saved_by_paper(
+    subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, inference: Trace
+) -> FlopTerm | None:
     """Multiply-accumulates that the network of the paper saves; None for a network that no paper describes.
 
     Of basic blocks the paper's table has the variant whose shortcuts pad with zeros instead of projecting
@@ -166,16 +168,16 @@ def _saved_by_paper(subject: ModelUnderTest, shape: Shape, dtype: torch.dtype, i
     elif spec.groups > 1:
         saved, meaning = 0, "nothing: the paper of ResNeXt strides where torchvision does"
     else:
-        twin = ForwardRunner(model.model_from_spec(replace(spec, stride_in_1x1=True)), shape, dtype).inference()
+        twin = ForwardRunner(model.model_from_spec(replace(spec, stride_in_1x1=True)), inputs, dtype).inference()
         saved = total_macs(inference.operators) - total_macs(twin.operators)
         meaning = "stride in the 3×3 (v1.5), not in the 1×1 (v1)"
     return FlopTerm(SAVED_BY_PAPER, meaning, saved)
 
 
-def _is_published(subject: ModelUnderTest, shape: Shape) -> bool:
+def _is_published(subject: ModelUnderTest, inputs: ModelInputs) -> bool:
     """Whether published counts apply: an unchanged member of the family at 3×224×224."""
-    spec = subject.spec
-    if spec is None or spec.name not in ARCHITECTURES or shape[1:] != (3, 224, 224):
+    spec, shape = subject.spec, inputs.image_shape
+    if spec is None or shape is None or spec.name not in ARCHITECTURES or shape[1:] != (3, 224, 224):
         return False
     member = ARCHITECTURES[spec.name]
     same = replace(spec, initialization=member.initialization, zero_init_residual=member.zero_init_residual)
@@ -185,22 +187,24 @@ def _is_published(subject: ModelUnderTest, shape: Shape) -> bool:
 _NOT_PUBLISHED = "only published for unchanged networks with 1000 classes at 3×224×224"
 
 
-def _torchvision(subject: ModelUnderTest, shape: Shape) -> Figure:
-    if not _is_published(subject, shape):
+def _torchvision(subject: ModelUnderTest, inputs: ModelInputs) -> Figure:
+    if not _is_published(subject, inputs):
         return Figure(None, reason=_NOT_PUBLISHED)
     try:
         giga_macs = torchvision_figures(subject.name).giga_macs
     except UnpublishedError as error:
         return Figure(None, reason=str(error))
+    images = inputs.batch_size or 1
     # Three decimals of 10**9, for one image.
-    return Figure(round(giga_macs * 1000) * 10**6 * shape[0], rounding=1e6 * shape[0])
+    return Figure(round(giga_macs * 1000) * 10**6 * images, rounding=1e6 * images)
 
 
-def _paper(subject: ModelUnderTest, shape: Shape) -> Figure:
+def _paper(subject: ModelUnderTest, inputs: ModelInputs) -> Figure:
     published = conventions.PUBLISHED_IN_PAPERS.get(subject.name)
-    if published is None or not _is_published(subject, shape):
+    if published is None or not _is_published(subject, inputs):
         return Figure(None, reason=_NOT_PUBLISHED)
-    return Figure(published * 10**8 * shape[0], rounding=1e8 * shape[0])
+    images = inputs.batch_size or 1
+    return Figure(published * 10**8 * images, rounding=1e8 * images)
 
 
 def _reconciliations(

@@ -10,6 +10,7 @@ from resnet_cli.results.summary import Layer, Memory
 def memory(
     root: Layer,
     network_input: Input,
+    batch_size: int | None,
     inference: Trace,
     training: Trace | None,
     twice: Trace | None,
@@ -20,22 +21,23 @@ def memory(
     Args:
         root: its layer tree.
         network_input: its input.
+        batch_size: of the input; None where it has no batch axis, so that there is no largest batch.
         inference: a pass in eval mode.
         training: a training step at the same batch, None where the network cannot be trained at this batch.
         twice: a training step at twice the batch, which separates what grows with the batch from what does not.
         capacity: bytes of the device, None if unknown.
     """
-    images = network_input.shape[0]
     weights = root.parameter_bytes + root.buffer_bytes
     # A gradient has its parameter's dtype, and so has the momentum of SGD.
     gradients = sum(tensor.nbytes for tensor in inference.root.module.parameters() if tensor.requires_grad)
     fits_inference = fits_training = None
-    if capacity is not None:
-        per_image = (network_input.bytes + inference.peak) / images
+    if capacity is not None and batch_size is not None:
+        per_image = (network_input.bytes + inference.peak) / batch_size
         fits_inference = max(0, int((capacity - weights) // per_image))
         if training is not None and twice is not None:
             left = capacity - weights - gradients  # the optimizer's
-            fits_training = _largest_batch(training.alive, twice.alive, images, network_input.bytes / images, left)
+            input_bytes = network_input.bytes / batch_size
+            fits_training = _largest_batch(training.alive, twice.alive, batch_size, input_bytes, left)
     return Memory(
         parameter_bytes=root.parameter_bytes,
         buffer_bytes=root.buffer_bytes,

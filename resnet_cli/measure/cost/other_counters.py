@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.tracing.tracer import FlopFormula
@@ -59,7 +61,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 
-def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
+def torchinfo(model: nn.Module, inputs: Arguments) -> TorchinfoReport:
     """Count with torchinfo.
 
     Args:
@@ -71,7 +73,9 @@ def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
         with silenced("torchinfo", output=True), FastMetaKernels():
             from torchinfo import summary
 
-            report = summary(model, input_data=list(inputs), verbose=0, depth=10_000, mode="eval")
+            # It takes positional arguments as a list, or keyword arguments as a dictionary.
+            data = dict(inputs.kwargs) if not inputs.args else list(_positional(model, inputs))
+            report = summary(model, input_data=data, verbose=0, depth=10_000, mode="eval")
             leaves = tuple(
                 (str(layer.class_name), tuple(layer.output_size))
                 for layer in report.summary_list
@@ -82,7 +86,22 @@ def torchinfo(model: nn.Module, inputs: tuple[Any, ...]) -> TorchinfoReport:
         return TorchinfoReport(release, failure=_reason(error))
 
 
-def fvcore(model: nn.Module, inputs: tuple[Any, ...], *, batch: int, macs: int, bytes_alive: int) -> FvcoreReport:
+def _positional(model: nn.Module, inputs: Arguments) -> tuple[Any, ...]:
+    """All arguments as positional ones.
+
+    Raises:
+        TypeError: the forward takes one of them by name only.
+    """
+    if not inputs.kwargs:
+        return inputs.args
+    bound = inspect.signature(model.forward).bind(*inputs.args, **inputs.kwargs)
+    bound.apply_defaults()  # an argument between two that are given
+    if bound.kwargs:
+        raise TypeError(f"it takes positional arguments alone, not {', '.join(bound.kwargs)}")
+    return bound.args
+
+
+def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int) -> FvcoreReport:
     """Count with fvcore.
 
     fvcore cannot trace on `meta`, so a twin with real (zero) weights runs once on the CPU, at batch 1: its counts
@@ -90,21 +109,21 @@ def fvcore(model: nn.Module, inputs: tuple[Any, ...], *, batch: int, macs: int, 
 
     Args:
         model: on `meta`.
-        inputs: on `meta`, the batch first.
-        batch: images in `inputs`.
+        inputs: of its forward.
         macs: of the whole batch; above a limit fvcore is not run.
         bytes_alive: peak of activations of the whole batch, for the same.
     """
     release = version("fvcore")
+    batch = inputs.batch_size or 1
     if macs / batch > _FVCORE_MACS or bytes_alive / batch > _FVCORE_BYTES:
         return FvcoreReport(release, failure="not run: it needs a real forward, too large at this image size")
     try:
         with silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn", output=True):
             from fvcore.nn import FlopCountAnalysis
 
-            images = tuple(torch.zeros(1, *tensor.shape[1:]) for tensor in inputs)
+            zeros = _positional(model, inputs.at_batch(1).zeros(torch.float32))
             with torch.no_grad():
-                analysis = FlopCountAnalysis(_zero_copy(model).eval(), images)
+                analysis = FlopCountAnalysis(_zero_copy(model).eval(), zeros)
                 analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
                 total = round(analysis.total())
                 operators = {name: round(value) * batch for name, value in analysis.by_operator().items()}

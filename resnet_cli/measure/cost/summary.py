@@ -9,39 +9,42 @@ import torch
 from resnet_cli.measure.cost import other_counters
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.memory import memory
-from resnet_cli.measure.models.model import ModelUnderTest, describe_input
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.trace import OperatorCall
-from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.common import Note
 from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
 
 
-def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, device: torch.device) -> SummaryResult:
+def summarize(
+    subject: ModelUnderTest, *, inputs: ModelInputs, dtype: torch.dtype, device: torch.device
+) -> SummaryResult:
     """Measure a network from its shapes. Nothing is allocated, and the network stays unchanged.
 
     Args:
         subject: the network.
-        shape: of the input, (N, C, H, W).
-        dtype: of weights and input.
+        inputs: of its forward.
+        dtype: of weights, and of inputs that have none of their own.
         device: whose memory the largest batch has to fit.
 
     Raises:
         ResnetCliError: the input does not get through the network.
     """
-    passes = ForwardRunner(subject, shape, dtype)
+    passes = ForwardRunner(subject, inputs, dtype)
+    batch_size = passes.inputs.batch_size
     inference, training = passes.infer_and_train()
-    twice = passes.training(2 * shape[0])
+    twice = None if batch_size is None else passes.training(2 * batch_size)
     notes = []
     if isinstance(training, str):
         notes.append(Note("note", f"no training figures: {training}", "no-training"))
     trained = None if isinstance(training, str) else training
     root = layer_tree(inference, trained, subject.name)
-    network_input = describe_input(shape, dtype)
     where = environment(device)
     return SummaryResult(
         network=subject.description,
-        input=network_input,
+        input=passes.inputs.describe(dtype),
         root=root,
         parameters=root.parameters,
         trainable_parameters=root.trainable_parameters,
@@ -52,7 +55,8 @@ def summarize(subject: ModelUnderTest, *, shape: Shape, dtype: torch.dtype, devi
         ops=root.ops,
         memory=memory(
             root,
-            network_input,
+            passes.inputs.describe(dtype),
+            batch_size,
             inference,
             trained,
             None if isinstance(twice, str) else twice,
@@ -73,7 +77,7 @@ def _uncounted(operators: list[OperatorCall]) -> Iterator[Note]:
 
 def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:
     """torchinfo's parameters and leaf layers, compared with those of the layer tree."""
-    report = other_counters.torchinfo(passes.copy, (passes.make_input(passes.shape),))
+    report = other_counters.torchinfo(passes.copy, passes.arguments())
 
     def cross_check(quantity: str, value: int, tool_value: int | None, note: str | None = None) -> CrossCheck:
         agrees = None if tool_value is None else value == tool_value

@@ -30,6 +30,7 @@ from resnet_cli.measure.distributed.efficiency import DDP, REPLICAS, combined
 from resnet_cli.measure.distributed.process_group import DisconnectedError, RankInfo, Share, alone, process_group
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples, sample_synchronized
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
 from resnet_cli.measure.system.devices.backend import DeviceBackend
@@ -38,7 +39,6 @@ from resnet_cli.measure.system.dtypes import dtype
 from resnet_cli.network import resnet
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.results.bench import Replicas
-from resnet_cli.results.common import Shape
 
 _TIMEOUT_S = 300.0  # of silence: longer than any step takes
 
@@ -48,7 +48,7 @@ class ReplicaConfig:
     """What to measure; plain data, so that it can be sent to a process.
 
     Args:
-        image: (C, H, W).
+        inputs: of a forward, at any batch size; descriptions without given values.
         batch_sizes: of each process.
         spec: of a built-in network …
         model: … or FILE.py:NAME or module:NAME of the user's.
@@ -61,7 +61,7 @@ class ReplicaConfig:
         threads: of each process; None: an equal share of the cores.
     """
 
-    image: Shape
+    inputs: ModelInputs
     batch_sizes: tuple[int, ...]
     spec: ModelSpec | None = None
     model: str | None = None
@@ -143,7 +143,7 @@ def _require_memory(config: ReplicaConfig, model: nn.Module, backend: DeviceBack
         return
     sharing = 1 if backend.is_accelerator else processes
     under_test = ModelUnderTest(model, "the network", config.spec)
-    cost = workload_cost(under_test, config.image, dtype(config.dtype), config.mode)
+    cost = workload_cost(under_test, config.inputs, dtype(config.dtype), config.mode)
     for batch_size in config.batch_sizes:
         needed = sharing * cost.bytes_at(batch_size)
         if needed > available:
@@ -194,7 +194,7 @@ class _Replica:
     def _workload(self) -> Workload:
         return Workload(
             copy.deepcopy(self.model),
-            image=self.config.image,
+            inputs=self.config.inputs,
             device=self.backend.device,
             dtype=dtype(self.config.dtype),
             mode=self.config.mode,

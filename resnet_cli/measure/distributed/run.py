@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from resnet_cli import signals
 from resnet_cli.errors import BAD_INPUT, ResnetCliError
 from resnet_cli.measure.bench import conditions
@@ -48,9 +50,12 @@ def bench_multi_process(
         ResnetCliError: one of the processes failed before a batch size was measured; later, its rows are kept.
         KeyboardInterrupt: before a batch size was measured.
     """
+    if any(isinstance(leaf, Tensor) for leaf in config.inputs.tensors.values()):
+        hint = "describe the inputs with `inputs`, such as x=float32[1,3,224,224]"
+        raise ResnetCliError("several processes cannot be given values of inputs", hint)
     context = RunContext(described, config)
     replicas = ReplicaConfig(
-        image=config.image,
+        inputs=config.inputs,
         batch_sizes=config.batch_sizes,
         spec=described.spec,
         model=model,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.network.resnet import build
-from resnet_cli.results.common import Input, Network, Shape
+from resnet_cli.results.common import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,3 @@ class ModelUnderTest:
 def model_from_spec(spec: ModelSpec) -> ModelUnderTest:
     """A built-in network on the meta device: its weights are neither allocated nor initialised."""
     return ModelUnderTest(build_on_meta(lambda: build(spec)), spec.name, spec)
-
-
-def describe_input(shape: Shape, dtype: torch.dtype) -> Input:
-    """Shape, dtype and bytes of an input."""
-    tensor = torch.empty(shape, dtype=dtype, device="meta")
-    return Input(shape, str(dtype).removeprefix("torch."), tensor.nbytes)

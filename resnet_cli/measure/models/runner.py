@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models import input_errors
 from resnet_cli.measure.models.copies import cpu_copy, lazy_names, meta_copy
+from resnet_cli.measure.models.inputs import errors as input_errors
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.tensors import is_lazy
 from resnet_cli.measure.tracing.trace import Trace
-from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.common import Note
 
 # Above these sizes a forward with real tensors may take longer than a second.
 _CHEAP_WEIGHTS, _CHEAP_INPUT = 10**8, 2**20
@@ -28,21 +28,22 @@ class ForwardRunner:
 
     Args:
         subject: the network; only copies of it run.
-        shape: of the input, (N, C, H, W).
+        inputs: of its forward.
         dtype: of weights and input.
 
     Attributes:
+        inputs: of its forward, checked against its signature.
         copy: the copy that runs; the first pass materialises its lazy modules.
         is_real: whether the copy has real tensors.
         training_failure: why the last training step failed, or None.
 
     Raises:
-        ResnetCliError: the network cannot be copied.
+        ResnetCliError: the network cannot be copied, or takes other arguments.
     """
 
-    def __init__(self, subject: ModelUnderTest, shape: Shape, dtype: torch.dtype) -> None:
+    def __init__(self, subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype) -> None:
         self.subject = subject
-        self.shape = shape
+        self.inputs = inputs.for_model(subject.model)
         self.dtype = dtype
         self.is_real = False
         self.training_failure: tracer.ForwardFailedError | None = None
@@ -58,11 +59,14 @@ class ForwardRunner:
                 " ".join(str(error).split()), "a measurement runs a copy of the network, never the original"
             ) from error
 
-    def make_input(self, shape: Shape) -> Tensor:
-        """An input of this shape, (N, C, H, W)."""
-        if self.is_real:
-            return torch.randn(shape, dtype=self.dtype, generator=torch.Generator().manual_seed(0))
-        return torch.empty(shape, dtype=self.dtype, device="meta")
+    def arguments(self, inputs: ModelInputs | None = None) -> Arguments:
+        """Arguments for the copy.
+
+        Args:
+            inputs: at another batch size; None: as they are.
+        """
+        inputs = inputs or self.inputs
+        return inputs.random(0, self.dtype) if self.is_real else inputs.on_meta(self.dtype)
 
     def infer_and_train(self, tally: tracer.FlopFormula | None = None) -> tuple[Trace, Trace | str]:
         """A forward in eval mode and a training step of the same copy.
@@ -71,7 +75,7 @@ class ForwardRunner:
             ResnetCliError: the forward fails in eval mode.
         """
         inference, was_real = self.inference(tally), self.is_real
-        training = self.training(self.shape[0], tally)
+        training = self.training(tally=tally)
         return inference if self.is_real == was_real else self.inference(tally), training
 
     def inference(self, tally: tracer.FlopFormula | None = None) -> Trace:
@@ -81,35 +85,41 @@ class ForwardRunner:
             ResnetCliError: the forward fails.
         """
         try:
-            return self._run(self.shape, tally)
+            return self._run(self.inputs, tally)
         except tracer.ForwardFailedError as failure:
             if not (self._retry_on_cpu(failure) or self._retry_on_cpu_if_cheap()):
                 raise self._user_error(failure) from failure
         try:
-            return self._run(self.shape, tally)
+            return self._run(self.inputs, tally)
         except tracer.ForwardFailedError as failure:
             raise self._user_error(failure) from failure
 
-    def training(self, images: int, tally: tracer.FlopFormula | None = None) -> Trace | str:
-        """Forward and backward in train mode at a batch size, or the reason why they fail."""
+    def training(self, batch_size: int | None = None, tally: tracer.FlopFormula | None = None) -> Trace | str:
+        """Forward and backward in train mode, or the reason why they fail.
+
+        Args:
+            batch_size: None: that of the inputs.
+            tally: FLOPs by the formulas of another counter.
+        """
         try:
-            return self._run((images, *self.shape[1:]), tally, training=True)
+            inputs = self.inputs if batch_size is None else self.inputs.at_batch(batch_size)
+            return self._run(inputs, tally, training=True)
         except tracer.ForwardFailedError as failure:
             if self._retry_on_cpu(failure):
-                return self.training(images, tally)
+                return self.training(batch_size, tally)
             self.training_failure = failure
             return " ".join(str(failure.cause).split()) or type(failure.cause).__name__
 
-    def _run(self, shape: Shape, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> Trace:
+    def _run(self, inputs: ModelInputs, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> Trace:
         with self._redirected_prints():
-            self._materialise(shape)
-            return tracer.run(self.copy, (self.make_input(shape),), training=training, backward=training, tally=tally)
+            self._materialise(inputs)
+            return tracer.run(self.copy, *self.arguments(inputs), training=training, backward=training, tally=tally)
 
-    def _materialise(self, shape: Shape) -> None:
+    def _materialise(self, inputs: ModelInputs) -> None:
         """Run lazy modules once to find the shapes of their weights, in train mode if eval mode does not call them."""
         for training in (False, True):
             if lazy_names(self.copy):
-                tracer.run(self.copy, (self.make_input(shape),), training=training)
+                tracer.run(self.copy, *self.arguments(inputs), training=training)
         lazy = lazy_names(self.copy)
         if lazy:
             raise ResnetCliError(
@@ -129,7 +139,7 @@ class ForwardRunner:
     def _retry_on_cpu_if_cheap(self) -> bool:
         """Switch to real tensors if that is cheap: torch's message about them is clearer than about `meta`."""
         weights = sum(0 if is_lazy(tensor) else tensor.numel() for tensor in self.copy.parameters())
-        return weights <= _CHEAP_WEIGHTS and prod(self.shape) <= _CHEAP_INPUT and self._switch_to_cpu()
+        return weights <= _CHEAP_WEIGHTS and self.inputs.values <= _CHEAP_INPUT and self._switch_to_cpu()
 
     def _switch_to_cpu(self) -> bool:
         if self.is_real or self.subject.spec is not None:
@@ -143,25 +153,25 @@ class ForwardRunner:
         name, model = self.subject.name, self.subject.model
         on_meta = None if lazy_names(model) else meta_copy(model, self.dtype)
 
-        def run(tensor: Tensor) -> Trace:
+        def passes(inputs: ModelInputs) -> bool:
             with self._redirected_prints():
-                return tracer.run(on_meta or meta_copy(model, self.dtype), (tensor,))
+                try:
+                    tracer.run(on_meta or meta_copy(model, self.dtype), *inputs.on_meta(self.dtype))
+                except tracer.ForwardFailedError:
+                    return False
+            return True
 
-        def make(shape: Shape) -> Tensor:
-            return torch.empty(shape, dtype=self.dtype, device="meta")
-
-        passes = input_errors.accepts(run, make)
         if self.subject.spec is not None:
-            return input_errors.shape_error(failure, self.shape, name, passes)
-        return input_errors.user_shape_error(failure, self.shape, name, passes)
+            return input_errors.shape_error(failure, self.inputs, name, passes)
+        return input_errors.user_shape_error(failure, self.inputs, name, passes)
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """How the network was run, if not on `meta`."""
+        """Which inputs it had, if no option says so, and how it was run, if not on `meta`."""
         if not self.is_real:
-            return ()
+            return self.inputs.notes
         text = "the forward needs values, so it ran with real tensors on the CPU instead of the meta device"
-        return (Note("note", text, "ran-with-real-tensors"),)
+        return (*self.inputs.notes, Note("note", text, "ran-with-real-tensors"))
 
 
 def mode_notes(inference: Trace, training: Trace | None) -> tuple[Note, ...]:

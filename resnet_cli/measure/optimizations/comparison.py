@@ -19,6 +19,7 @@ from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import paired_ratio
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS, Optimization
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, build_variant, in_one_line
@@ -44,7 +45,7 @@ def _silent(text: str) -> None: ...
 def compare_optimizations(
     model: nn.Module,
     *,
-    image: Shape,
+    inputs: ModelInputs,
     batch_size: int,
     backend: DeviceBackend,
     seed: int,
@@ -61,8 +62,8 @@ def compare_optimizations(
 
     Args:
         model: with weights, in float32; it is moved to the device.
-        image: (C, H, W).
-        batch_size: images of a call.
+        inputs: one image, at any batch size.
+        batch_size: of a call.
         backend: of the device.
         seed: of the images.
         limits: when sampling ends; the time is that of all variants together, without their set-up.
@@ -74,12 +75,15 @@ def compare_optimizations(
         ResnetCliError: plain eager itself does not run.
         KeyboardInterrupt: before anything was measured.
     """
-    work = Workload(model, image=image, device=backend.device, seed=seed, fresh=fresh)
+    shape = inputs.image_shape
+    if shape is None:
+        raise ResnetCliError("optimizations are compared on one image, and this network takes other inputs")
+    work = Workload(model, inputs=inputs, device=backend.device, seed=seed, fresh=fresh)
     attempts = [
         _Attempt(row, backend) for row in (EAGER, *(OPTIMIZATIONS[key] for key in OPTIMIZATIONS if key in chosen))
     ]
     with work.running():
-        batches = _batches(image, batch_size, seed, backend.device)
+        batches = _batches(shape[1:], batch_size, seed, backend.device)
         expected = _float32_logits(work.model, batches, backend)
         # A warm-up takes a quarter of its time limit, so all of them together take a quarter of the whole.
         share = replace(limits, max_time_s=limits.max_time_s / len(attempts))
@@ -122,7 +126,7 @@ class _Attempt:
     def build(self, work: Workload, batch_size: int, batches: Sequence[Tensor], expected: Tensor, limit: float) -> None:
         """Build the variant, and compare its logits; it fails where it keeps the precision and exceeds the limit."""
         try:
-            built = build_variant(self.optimization, work.model, work.input(batch_size), self.backend)
+            built = build_variant(self.optimization, work.model, work.input(batch_size).args[0], self.backend)
             logits = _logits(built.variant, batches)
         except UnavailableError as error:
             self.status, self.reason = UNAVAILABLE, str(error)

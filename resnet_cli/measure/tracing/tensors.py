@@ -1,27 +1,84 @@
-"""The tensors in what a module or an operator takes and returns."""
+"""The tensors in what a module or an operator takes and returns, however nested."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils import _pytree
+
+_PLAIN = (int, float, complex, str, bytes, type(None))
+_MAX_DEPTH = 32  # of objects inside objects, which may refer to each other
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists, mappings and dataclass-like outputs."""
+def parts(value: Any) -> Mapping[Any, Any] | None:
+    """The values inside a container or object by key, index or attribute; None for what has no parts.
+
+    These are mappings, tuples, lists, sets, dataclasses, what `torch.utils._pytree` knows (users and libraries register
+    their classes there), and objects of classes that are neither torch's nor Python's, by their attributes. An
+    iterator is not run.
+    """
+    if isinstance(value, (Tensor, *_PLAIN)):
+        return None
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, (tuple, list, deque)):
+        return dict(enumerate(value))
+    if isinstance(value, (set, frozenset)):
+        # Tensors are in a set by their address: without an order of their own each run would see another first one.
+        return dict(enumerate(sorted(value, key=lambda item: str(getattr(item, "shape", item)))))
+    node = _pytree.SUPPORTED_NODES.get(type(value))
+    if node is not None:
+        return dict(enumerate(node.flatten_fn(value)[0]))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    if isinstance(value, (type, nn.Module)) or callable(value):
+        return None
+    home = type(value).__module__
+    if home.partition(".")[0] in ("torch", "builtins", "numpy") and not home.startswith("torch.distributions"):
+        return None
+    return getattr(value, "__dict__", None)
+
+
+def tensors_in(value: Any, _depth: int = 0) -> Iterator[Tensor]:
+    """Every tensor in a value, in order; see `parts`."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dataclass_fields__"):
-        for name in value.__dataclass_fields__:
-            yield from tensors_in(getattr(value, name))
+    elif _depth < _MAX_DEPTH and not isinstance(value, _PLAIN):
+        for part in (parts(value) or {}).values():
+            yield from tensors_in(part, _depth + 1)
+
+
+def map_leaves(value: Any, function: Callable[[Any], Any], leaf_type: type[Any] = Tensor) -> Any:
+    """The same containers and objects with another value for each leaf.
+
+    Args:
+        value: nested in any way.
+        function: called with each leaf: what has no parts, or is of the leaf type.
+        leaf_type: not looked into.
+    """
+    inside = None if isinstance(value, leaf_type) else parts(value)
+    if inside is None:
+        return function(value)
+    items = {key: map_leaves(part, function, leaf_type) for key, part in inside.items()}
+    if isinstance(value, (tuple, list, deque, set, frozenset)):
+        is_named = isinstance(value, tuple) and hasattr(value, "_fields")
+        return type(value)(*items.values()) if is_named else type(value)(items.values())
+    node = _pytree.SUPPORTED_NODES.get(type(value))
+    if node is not None and not isinstance(value, Mapping):
+        return node.unflatten_fn(items.values(), node.flatten_fn(value)[1])
+    twin = copy.copy(value)
+    for key, item in items.items():
+        if isinstance(value, Mapping):
+            twin[key] = item
+        else:
+            object.__setattr__(twin, key, item)  # of a frozen dataclass too
+    return twin
 
 
 def shape_of(value: Any) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
@@ -51,6 +51,7 @@ class ForwardFailedError(Exception):
 def run(
     model: nn.Module,
     inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] = {},
     *,
     training: bool = False,
     backward: bool = False,
@@ -61,6 +62,7 @@ def run(
     Args:
         model: on the inputs' device; its training flags are set by this call, so give a copy (`copies.meta_copy`).
         inputs: positional arguments of its forward.
+        kwargs: its keyword arguments.
         training: train mode with autograd on, else eval mode under `no_grad`.
         backward: a backward pass from every floating-point output after the forward (needs `training`).
         tally: FLOPs of an operator by the formulas of another counter; see `other_counters.count_with_torch`.
@@ -69,20 +71,20 @@ def run(
         ForwardFailedError: an operator or the network raised.
     """
     model.zero_grad(set_to_none=True)  # a second pass allocates its gradients as the first one did
-    recorder = _Recorder(model, inputs, tally)
+    recorder = _Recorder(model, (*inputs, kwargs), tally)
     grad: AbstractContextManager[Any] = torch.enable_grad() if training else torch.no_grad()
     saving: AbstractContextManager[Any] = (
         torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if training else nullcontext()
     )
 
     def both_passes() -> Any:
-        output = model(*inputs)
+        output = model(*inputs, **kwargs)
         recorder.end_forward()
         if backward:
             # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
             ends = [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
             if not ends:
-                raise RuntimeError("none of its outputs depends on a trainable parameter")
+                raise RuntimeError(_no_loss(output))
             functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
         return output
 
@@ -90,7 +92,14 @@ def run(
     return _traced(recorder, both_passes, grad, saving, as_on_devices())
 
 
-def run_dispatches(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Trace:
+def _no_loss(output: Any) -> str:
+    """Why there is nothing to differentiate."""
+    if next(tensors_in(output), None) is None:
+        return f"it returns {type(output).__name__}, in which no tensor was found"
+    return "none of its outputs depends on a trainable parameter"
+
+
+def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] = {}, *, training: bool) -> Trace:
     """A forward without autograd, with every call of the dispatcher.
 
     The operators are those that torch itself chooses on the inputs' device. All tensors of the forward stay alive
@@ -98,16 +107,17 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], *, training: bool) -
 
     Args:
         model: a copy that may be run: its training flags and, in train mode, its buffers change.
-        inputs: on the model's device.
+        inputs: positional arguments, on the model's device.
+        kwargs: keyword arguments.
         training: train mode or eval mode.
 
     Raises:
         ForwardFailedError: an operator or the network raised.
     """
     model.train(training)
-    record = DispatchRecord(model, inputs)
-    recorder = _Recorder(model, inputs, None, record)
-    trace = _traced(recorder, lambda: model(*inputs), torch.no_grad())
+    record = DispatchRecord(model, (*inputs, kwargs))
+    recorder = _Recorder(model, (*inputs, kwargs), None, record)
+    trace = _traced(recorder, lambda: model(*inputs, **kwargs), torch.no_grad())
     trace.outputs = [record.ref(tensor) for tensor in tensors_in(trace.output)]
     trace.dispatches, trace.left, trace.parameters, trace.inputs = (
         record.dispatches,

@@ -22,8 +22,15 @@ def fields(title: str, *items: tuple[str, Cell] | None) -> Fields:
 def subtitle(network: Network, inputs: Input, parameters: int | None, macs: int) -> str:
     """Parameters, MACs, input and blocks of a network in one line."""
     parts = [] if parameters is None else [f"{formatting.scaled(parameters)} parameters"]
-    parts += [formatting.scaled(macs, "MAC"), f"input {formatting.dimensions(inputs.shape)} {inputs.dtype}"]
+    parts += [formatting.scaled(macs, "MAC"), f"input {input_text(inputs)}"]
     return " · ".join([*parts, *blocks(network)])
+
+
+def input_text(inputs: Input) -> str:
+    """Shape and dtype of the tensors of an input, with their names where there are several."""
+    if len(inputs.tensors) < 2:
+        return f"{formatting.dimensions(inputs.shape)} {inputs.dtype}"
+    return ", ".join(f"{row.name} {formatting.dimensions(row.shape)} {row.dtype}" for row in inputs.tensors)
 
 
 def blocks(network: Network) -> list[str]:

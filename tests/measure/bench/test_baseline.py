@@ -125,7 +125,7 @@ def test_the_samples_count_and_not_what_the_file_says_of_them() -> None:
 
 
 def test_a_baseline_that_fits_is_let_through() -> None:
-    check(result(timing(1, 0.01), timing(8, None)), NETWORK, IMAGE, "float32", "inference", (1, 8))
+    check(result(timing(1, 0.01), timing(8, None)), NETWORK, Input((4, *IMAGE), "float32", 1), "inference", (1, 8))
 
 
 @pytest.mark.parametrize(
@@ -143,13 +143,13 @@ def test_a_baseline_of_other_work_is_refused(
     network: Network, image: tuple[int, ...], dtype: str, mode: str, batch_sizes: tuple[int, ...], says: str
 ) -> None:
     with pytest.raises(ResnetCliError, match=says):
-        check(result(timing(1, 0.01), timing(8, None)), network, image, dtype, mode, batch_sizes)
+        check(result(timing(1, 0.01), timing(8, None)), network, Input((1, *image), dtype, 1), mode, batch_sizes)
 
 
 def test_the_batches_that_a_baseline_has_are_named() -> None:
     for baseline, has in ((result(timing(1, 0.01), timing(8, 0.1)), "1, 8"), (result(timing(2, None)), "none")):
         with pytest.raises(ResnetCliError) as caught:
-            check(baseline, NETWORK, IMAGE, "float32", "inference", (2,))
+            check(baseline, NETWORK, Input((1, *IMAGE), "float32", 1), "inference", (2,))
         assert caught.value.hint == f"its batch sizes: {has}"
 
 

@@ -19,6 +19,7 @@ from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Ceiling
 from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR
@@ -28,7 +29,7 @@ CPU = torch.device("cpu")
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 CEILING = Ceiling(flops_per_s=2e6, bytes_per_s=1e5, compute=(), bandwidth=())
 QUESTION = BenchmarkConfig(
-    image=(3, 4, 4), batch_sizes=(2,), device=CPU, limits=Limits(max_time_s=1.0, min_time_s=0.1), ceiling=False
+    inputs=images((3, 4, 4)), batch_sizes=(2,), device=CPU, limits=Limits(max_time_s=1.0, min_time_s=0.1), ceiling=False
 )
 MACS = 48 * 5
 
@@ -194,7 +195,7 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
     clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = net(clock)
-    needed = workload_cost(ModelUnderTest(model, "net"), QUESTION.image, torch.float32, "inference").bytes_at(2)
+    needed = workload_cost(ModelUnderTest(model, "net"), QUESTION.inputs, torch.float32, "inference").bytes_at(2)
     monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(needed / 0.94))
     assert run(model).timings[0].status == "measured"
     monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(needed / 0.96))

@@ -7,6 +7,7 @@ import torch
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.run_context import RunContext
 from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.network.architectures import resolve
 
@@ -15,7 +16,7 @@ SMALL = resolve(repeat="1,1,1,1", num_classes=10)
 
 def test_a_result_says_what_was_configured_and_measured_under_which_conditions() -> None:
     config = BenchmarkConfig(
-        image=(3, 40, 30),
+        inputs=images((3, 40, 30)),
         batch_sizes=(2, 9),
         device=torch.device("cpu"),
         dtype=torch.float16,

@@ -12,6 +12,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench import workload
 from resnet_cli.measure.bench.workload import Workload, all_finite, calibrate
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.network.architectures import resolve
 from resnet_cli.network.resnet import build
 from tests.helpers.models import Scale
@@ -30,14 +31,14 @@ def test_a_deep_untrained_network_stays_within_half_precision() -> None:
     model = build(152, initialization="torchvision").eval()
     image = torch.randn(1, 3, 64, 64)
     assert largest(model, image) > LARGEST_HALF  # the trap: fresh statistics
-    work = Workload(model, image=(3, 64, 64), device=CPU)
+    work = Workload(model, inputs=images((3, 64, 64)), device=CPU)
     assert largest(work.model, image) < 1000
 
 
 def test_held_bytes_are_those_of_weights_and_gradients() -> None:
     tied = nn.Linear(4, 4, bias=False)
     model = nn.Sequential(tied, tied)
-    work = Workload(model, image=(4,), device=CPU, mode="train")
+    work = Workload(model, inputs=images((4,)), device=CPU, mode="train")
     assert work.held_bytes() == 64
     tied(torch.ones(1, 4)).sum().backward()
     assert work.held_bytes() == 128
@@ -51,7 +52,7 @@ def test_calibration_leaves_modes_momenta_and_parameters_alone() -> None:
     second.train()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     random = torch.random.get_rng_state()
-    calibrate(model, (3, 32, 32), seed=0)
+    calibrate(model, images((3, 32, 32)), seed=0)
     assert first.momentum is None
     assert second.momentum == 0.1
     assert not first.training
@@ -63,13 +64,13 @@ def test_calibration_leaves_modes_momenta_and_parameters_alone() -> None:
 
 
 def test_a_network_without_norms_is_left_as_it_is() -> None:
-    calibrate(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), (3, 2, 2), seed=0)
-    calibrate(nn.Flatten(), (3, 2, 2), seed=0)
+    calibrate(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), images((3, 2, 2)), seed=0)
+    calibrate(nn.Flatten(), images((3, 2, 2)), seed=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_inference_runs_in_its_dtype_without_autograd(dtype: torch.dtype) -> None:
-    work = Workload(build(resolve(repeat="1,1,1,1")), image=(3, 32, 32), device=CPU, dtype=dtype)
+    work = Workload(build(resolve(repeat="1,1,1,1")), inputs=images((3, 32, 32)), device=CPU, dtype=dtype)
     call = work.call(3)
     with work.running():
         output = call()
@@ -79,7 +80,9 @@ def test_inference_runs_in_its_dtype_without_autograd(dtype: torch.dtype) -> Non
 
 
 def test_a_training_step_trains() -> None:
-    work = Workload(build(resolve(repeat="1,1,1,1", num_classes=3)), image=(3, 32, 32), device=CPU, mode="train")
+    work = Workload(
+        build(resolve(repeat="1,1,1,1", num_classes=3)), inputs=images((3, 32, 32)), device=CPU, mode="train"
+    )
     before = {name: parameter.detach().clone() for name, parameter in work.model.named_parameters()}
     with work.running():
         work.call(4)()
@@ -102,14 +105,14 @@ class Several(nn.Module):
 
 
 def test_every_output_of_several_is_trained() -> None:
-    work = Workload(Several(), image=(3, 8, 8), device=CPU, mode="train")
+    work = Workload(Several(), inputs=images((3, 8, 8)), device=CPU, mode="train")
     before = [parameter.detach().clone() for parameter in work.model.parameters()]
     work.call(2)()
     assert not any(torch.equal(old, new) for old, new in zip(before, work.model.parameters(), strict=True))
 
 
 def test_what_cannot_be_trained_is_told() -> None:
-    call = Workload(Frozen(), image=(3, 8, 8), device=CPU, mode="train").call(2)
+    call = Workload(Frozen(), inputs=images((3, 8, 8)), device=CPU, mode="train").call(2)
     with pytest.raises(ResnetCliError, match="cannot be trained"):
         call()
 
@@ -142,7 +145,7 @@ def test_a_backward_pass_is_heard_in_while_it_may_be_long(
 ) -> None:
     monkeypatch.setattr(workload, "_SLOW_BACKWARD_S", long)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
-    step = Workload(model, image=(3, 2, 2), device=CPU, mode="train").call(2)
+    step = Workload(model, inputs=images((3, 2, 2)), device=CPU, mode="train").call(2)
     assert listeners(model) == 2
     step()
     assert listeners(model) == kept
@@ -152,14 +155,14 @@ def test_a_backward_pass_is_heard_in_while_it_may_be_long(
 def test_the_mode_is_that_of_the_work_whatever_the_network_s_was(mode: str, training: bool) -> None:
     for before in (False, True):
         model = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(12, 3)).train(before)
-        work = Workload(model, image=(3, 2, 2), device=CPU, mode=mode)
+        work = Workload(model, inputs=images((3, 2, 2)), device=CPU, mode=mode)
         assert {module.training for module in work.model.modules()} == {training}
 
 
 def test_two_steps_of_gradient_descent_by_hand() -> None:
     """With momentum 0.9 and weight decay 1e-4, as residual networks are trained (He et al. 2015)."""
-    work = Workload(Scale(), image=(3, 8, 8), device=CPU, dtype=torch.float64, mode="train")
-    image = work.input(2)
+    work = Workload(Scale(), inputs=images((3, 8, 8)), device=CPU, dtype=torch.float64, mode="train")
+    (image,) = work.input(2).args
     square = float(image.square().mean())  # the loss is factor² times this
     step = work.call(2)
     factor, velocity = 1.0, 0.0
@@ -181,7 +184,7 @@ def test_labels_are_random_and_stay_the_same() -> None:
     """So the loss falls in whichever direction they pull."""
 
     def gradients(seed: int) -> list[float]:
-        work = Workload(Logits(), image=(3, 2, 2), device=CPU, mode="train", seed=seed)
+        work = Workload(Logits(), inputs=images((3, 2, 2)), device=CPU, mode="train", seed=seed)
         step = work.call(64)
         found = []
         for _ in range(2):
@@ -196,25 +199,27 @@ def test_labels_are_random_and_stay_the_same() -> None:
 
 def test_norms_have_the_statistics_of_a_batch_that_is_not_timed() -> None:
     norm = nn.BatchNorm2d(3)
-    calibrate(nn.Sequential(norm), (3, 5, 6), seed=4)
+    calibrate(nn.Sequential(norm), images((3, 5, 6)), seed=4)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     batch = random_init.image((4, 3, 5, 6), 5)
     torch.testing.assert_close(norm.running_mean, batch.mean((0, 2, 3)))
     torch.testing.assert_close(norm.running_var, batch.transpose(0, 1).flatten(1).var(1))
-    assert not torch.equal(batch[:2], Workload(nn.Flatten(), image=(3, 5, 6), device=CPU, seed=4).input(2))
+    assert not torch.equal(
+        batch[:2], Workload(nn.Flatten(), inputs=images((3, 5, 6)), device=CPU, seed=4).input(2).args[0]
+    )
 
 
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_trained_network_keeps_its_statistics(fresh: bool) -> None:
-    work = Workload(nn.Sequential(nn.BatchNorm2d(3)), image=(3, 5, 6), device=CPU, fresh=fresh)
+    work = Workload(nn.Sequential(nn.BatchNorm2d(3)), inputs=images((3, 5, 6)), device=CPU, fresh=fresh)
     assert bool(work.model.state_dict()["0.running_mean"].eq(0).all()) == (not fresh)
 
 
 def test_a_forward_that_fails_leaves_modes_and_momenta_as_they_were() -> None:
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Linear(7, 1)).eval()
     with pytest.raises(RuntimeError):
-        calibrate(model, (3, 5, 6), seed=0)
+        calibrate(model, images((3, 5, 6)), seed=0)
     assert model[0].momentum == 0.1
     assert not any(module.training for module in model.modules())
 
@@ -223,6 +228,6 @@ def test_what_is_frozen_stays_as_it_is() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Linear(3, 2))
     model[1].weight.requires_grad_(False)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    Workload(model, image=(3, 2, 2), device=CPU, mode="train").call(2)()
+    Workload(model, inputs=images((3, 2, 2)), device=CPU, mode="train").call(2)()
     same = [torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
     assert same == [True, False, False, False]

@@ -11,6 +11,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import layers, workload_cost
 from resnet_cli.measure.cost.summary import summarize
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.network.architectures import resolve
 from resnet_cli.network.resnet import build
@@ -21,42 +22,43 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("batch_size", [1, 8, 1000])
 def test_flops_of_an_inference_are_those_that_torch_counts(batch_size: int) -> None:
-    asked = workload_cost(model_from_spec(resolve(18)), (3, 224, 224), torch.float32, "inference")
+    asked = workload_cost(model_from_spec(resolve(18)), images((3, 224, 224)), torch.float32, "inference")
     assert asked.flops_at(batch_size) == batch_size * 3_628_146_688  # torch's counter, by hand
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
 def test_flops_of_a_step_are_those_that_torch_counts(batch_size: int) -> None:
-    work = Workload(build(SMALL), image=(3, 64, 64), device=CPU, mode="train")
+    work = Workload(build(SMALL), inputs=images((3, 64, 64)), device=CPU, mode="train")
     step = work.call(batch_size)
     with FlopCounterMode(display=False) as counter:
         step()
-    asked = workload_cost(model_from_spec(SMALL), (3, 64, 64), torch.float32, "train")
+    asked = workload_cost(model_from_spec(SMALL), images((3, 64, 64)), torch.float32, "train")
     assert asked.flops_at(batch_size) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_memory_is_what_summary_says(dtype: torch.dtype) -> None:
-    of_summary = summarize(model_from_spec(SMALL), shape=(7, 3, 96, 64), dtype=dtype, device=CPU).memory
+    of_summary = summarize(model_from_spec(SMALL), inputs=images((7, 3, 96, 64)), dtype=dtype, device=CPU).memory
     assert (
-        workload_cost(model_from_spec(SMALL), (3, 96, 64), dtype, "inference").bytes_at(7) == of_summary.inference_bytes
+        workload_cost(model_from_spec(SMALL), images((3, 96, 64)), dtype, "inference").bytes_at(7)
+        == of_summary.inference_bytes
     )
     assert of_summary.training_bytes is not None
-    needed = workload_cost(model_from_spec(SMALL), (3, 96, 64), dtype, "train").bytes_at(7)
+    needed = workload_cost(model_from_spec(SMALL), images((3, 96, 64)), dtype, "train").bytes_at(7)
     assert needed == pytest.approx(of_summary.training_bytes, rel=0.01)
 
 
 @pytest.mark.parametrize("mode", ["inference", "train"])
 def test_an_image_that_does_not_get_through_is_told(mode: str) -> None:
     with pytest.raises(ResnetCliError, match=r"fails at head\."):
-        workload_cost(model_from_spec(SMALL), (3, 0, 64), torch.float32, mode)
+        workload_cost(model_from_spec(SMALL), images((3, 0, 64)), torch.float32, mode)
 
 
 def test_a_weight_that_is_not_trained_needs_neither_gradient_nor_momentum() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3000, 1000, bias=False), nn.ReLU(), nn.Linear(1000, 10, bias=False))
 
     def needed() -> int:
-        return workload_cost(ModelUnderTest(model, "net"), (3, 10, 100), torch.float32, "train").bytes_at(2)
+        return workload_cost(ModelUnderTest(model, "net"), images((3, 10, 100)), torch.float32, "train").bytes_at(2)
 
     both = needed()
     model[1].weight.requires_grad_(False)
@@ -88,12 +90,14 @@ class Cut(nn.Module):
 )
 def test_why_a_network_cannot_be_trained_is_told(model: nn.Module, reason: str, hint: str | None) -> None:
     with pytest.raises(ResnetCliError) as caught:
-        workload_cost(ModelUnderTest(model, "net"), (3, 8, 8), torch.float32, "train")
+        workload_cost(ModelUnderTest(model, "net"), images((3, 8, 8)), torch.float32, "train")
     assert caught.value.message.startswith(f"`mode=train`: this network cannot be trained on 2×3×8×8: {reason}")
     assert caught.value.hint == hint
 
 
 def test_the_layers_are_those_of_the_batch() -> None:
-    root = layers(model_from_spec(SMALL), (3, 3, 64, 64), torch.float32)
+    root = layers(model_from_spec(SMALL), images((3, 3, 64, 64)), torch.float32)
     assert root.output_shape == (3, 10)
-    assert 2 * root.macs == workload_cost(model_from_spec(SMALL), (3, 64, 64), torch.float32, "inference").flops_at(3)
+    assert 2 * root.macs == workload_cost(
+        model_from_spec(SMALL), images((3, 64, 64)), torch.float32, "inference"
+    ).flops_at(3)

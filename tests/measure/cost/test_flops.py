@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.models import torchvision_figures as published
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.network.architectures import ARCHITECTURES, resolve
@@ -206,7 +207,7 @@ def test_the_dtype_changes_no_count() -> None:
 
     spec = model_from_spec(ARCHITECTURES["resnet18"])
     found = [
-        count_flops(spec, shape=(1, 3, 64, 64), dtype=dtype, device=CPU).ops
+        count_flops(spec, inputs=images((1, 3, 64, 64)), dtype=dtype, device=CPU).ops
         for dtype in (torch.float32, torch.bfloat16, torch.float64)
     ]
     assert len(set(found)) == 1

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.cost import flops, other_counters
 from resnet_cli.measure.cost.conventions import CONVENTIONS, Figure
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
@@ -24,15 +25,15 @@ from tests.helpers.models import IMAGE, flops_of, subject
 def published(spec: ModelSpec | None, shape: Shape = IMAGE, name: str | None = None) -> tuple[Figure, Figure]:
     """What torchvision and the papers say."""
     asked = ModelUnderTest(nn.ReLU(), name or (spec.name if spec else "net"), spec)
-    return flops._torchvision(asked, shape), flops._paper(asked, shape)
+    return flops._torchvision(asked, images(shape)), flops._paper(asked, images(shape))
 
 
 def test_published_figures_are_per_image() -> None:
     """torchvision's metadata has 1.814, He et al. 2015 1.8x10^9 for ResNet-18."""
-    for images in (1, 3):
-        theirs, paper = published(ARCHITECTURES["resnet18"], (images, 3, 224, 224))
-        assert (theirs.value, theirs.rounding) == (images * 1_814_000_000, images * 1e6)
-        assert (paper.value, paper.rounding) == (images * 1_800_000_000, images * 1e8)
+    for count in (1, 3):
+        theirs, paper = published(ARCHITECTURES["resnet18"], (count, 3, 224, 224))
+        assert (theirs.value, theirs.rounding) == (count * 1_814_000_000, count * 1e6)
+        assert (paper.value, paper.rounding) == (count * 1_800_000_000, count * 1e8)
 
 
 def test_how_weights_begin_changes_no_count() -> None:
@@ -75,11 +76,11 @@ def test_not_every_network_is_in_a_paper() -> None:
 )
 def test_what_the_paper_saves(name: str, saved: int) -> None:
     asked = subject(ARCHITECTURES[name])
-    inference = ForwardRunner(asked, IMAGE, torch.float32).inference()
-    part = flops._saved_by_paper(asked, IMAGE, torch.float32, inference)
+    inference = ForwardRunner(asked, images(IMAGE), torch.float32).inference()
+    part = flops._saved_by_paper(asked, images(IMAGE), torch.float32, inference)
     assert part is not None
     assert (part.symbol, part.value) == ("S", saved)
-    assert flops._saved_by_paper(ModelUnderTest(asked.model, name), IMAGE, torch.float32, inference) is None
+    assert flops._saved_by_paper(ModelUnderTest(asked.model, name), images(IMAGE), torch.float32, inference) is None
 
 
 class Net(nn.Module):

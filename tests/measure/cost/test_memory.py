@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.cost.memory import _largest_batch
 from resnet_cli.measure.cost.summary import summarize
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build
 from resnet_cli.results.summary import Memory
@@ -59,7 +60,7 @@ SIZES = {"wide": 16, "heavy": 8, "resnet18": 32, "scale": 4}
 
 def measured(name: str, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
     shape = (batch, 3, SIZES[name], SIZES[name])
-    return summarize(subject(NETWORKS[name]()), shape=shape, dtype=dtype, device=CPU).memory
+    return summarize(subject(NETWORKS[name]()), inputs=images(shape), dtype=dtype, device=CPU).memory
 
 
 at = cache(measured)
@@ -114,7 +115,7 @@ def test_without_a_size_of_the_device_there_is_no_largest_batch(monkeypatch: pyt
 def test_what_cannot_be_trained_has_a_largest_batch_at_inference_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CpuBackend, "total_memory", lambda self: 10**9)
     # A batch norm over a single value cannot be trained; the twice as large batch of two could.
-    memory = summarize(subject(build(18)), shape=(1, 3, 32, 32), dtype=torch.float32, device=CPU).memory
+    memory = summarize(subject(build(18)), inputs=images((1, 3, 32, 32)), dtype=torch.float32, device=CPU).memory
     assert memory.training_peak_bytes is memory.training_bytes is memory.saved_for_backward_bytes is None
     assert memory.largest_batch_training is None
     assert memory.largest_batch_inference
@@ -133,7 +134,7 @@ def test_a_moment_without_activations_limits_nothing_and_the_tightest_decides() 
 
 
 def test_a_network_without_parameters_has_no_gradients() -> None:
-    memory = summarize(subject(Pool()), shape=(2, 3, 4, 4), dtype=torch.float32, device=CPU).memory
+    memory = summarize(subject(Pool()), inputs=images((2, 3, 4, 4)), dtype=torch.float32, device=CPU).memory
     assert (memory.parameter_bytes, memory.gradient_bytes, memory.optimizer_bytes) == (0, 0, 0)
     assert memory.inference_bytes == 2 * 4 * 2 * 3 * 16 + 4 * 2 * 3  # the input, what is behind the ReLU, its means
 
@@ -159,6 +160,6 @@ class MixedDtypes(nn.Module):
 
 
 def test_gradients_have_the_dtype_of_their_parameter() -> None:
-    memory = summarize(subject(MixedDtypes()), shape=(2, 3, 4, 4), dtype=torch.float32, device=CPU).memory
+    memory = summarize(subject(MixedDtypes()), inputs=images((2, 3, 4, 4)), dtype=torch.float32, device=CPU).memory
     assert memory.parameter_bytes == 12 * 4 + 5 * 8
     assert (memory.gradient_bytes, memory.optimizer_bytes) == (12 * 4, 12 * 4)

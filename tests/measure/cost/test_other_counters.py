@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.cost import other_counters
+from resnet_cli.measure.models.inputs.model_inputs import images
 from tests.helpers.models import on_meta
 
 # A 3×3 over 8×8 pixels gives 6×6: 36 x 4 x 27 multiplications; the linear layer behind the mean has 4 x 5.
@@ -41,11 +42,11 @@ class Chatty(nn.Module):
 
 def fvcore(model: nn.Module, batch: int = 1, **options: Any) -> other_counters.FvcoreReport:
     given = {"macs": batch * (CONV + LINEAR), "bytes_alive": 1000, **options}
-    return other_counters.fvcore(model.to("meta"), (on_meta(batch, 3, 8, 8),), batch=batch, **given)
+    return other_counters.fvcore(model.to("meta"), images((batch, 3, 8, 8)), **given)
 
 
 def test_torchinfo_says_parameters_products_and_layers() -> None:
-    report = other_counters.torchinfo(Chatty().to("meta"), (on_meta(2, 3, 8, 8),))
+    report = other_counters.torchinfo(Chatty().to("meta"), images((2, 3, 8, 8)).on_meta(torch.float32))
     assert report.failure is None
     assert report.version == other_counters.version("torchinfo")
     assert report.parameters == 108 + 25
@@ -70,7 +71,9 @@ def test_torchinfo_looks_into_every_depth() -> None:
     model: nn.Module = nn.Conv2d(3, 4, 3)
     for _ in range(12):
         model = nn.Sequential(model)
-    assert other_counters.torchinfo(model.to("meta"), (on_meta(1, 3, 8, 8),)).leaves == (("Conv2d", (1, 4, 6, 6)),)
+    assert other_counters.torchinfo(model.to("meta"), images((1, 3, 8, 8)).on_meta(torch.float32)).leaves == (
+        ("Conv2d", (1, 4, 6, 6)),
+    )
 
 
 def test_nothing_that_they_say_reaches_the_terminal(
@@ -82,7 +85,9 @@ def test_nothing_that_they_say_reaches_the_terminal(
         warnings.simplefilter("error")
         assert fvcore(Chatty()).failure is None
         assert not caplog.records
-        assert other_counters.torchinfo(Chatty().to("meta"), (on_meta(1, 3, 8, 8),)).failure is None
+        assert (
+            other_counters.torchinfo(Chatty().to("meta"), images((1, 3, 8, 8)).on_meta(torch.float32)).failure is None
+        )
     assert capfd.readouterr() == ("", "")
     assert logger.level == logging.INFO
     fvcore(Chatty(ValueError("no")))
@@ -101,7 +106,7 @@ def test_a_failure_is_a_reason_in_words(error: Exception, reason: str) -> None:
     report = fvcore(Chatty(error))
     assert (report.failure, report.total, report.by_operator) == (reason, None, None)
     assert report.version is not None
-    told = other_counters.torchinfo(Chatty(error).to("meta"), (on_meta(1, 3, 8, 8),))
+    told = other_counters.torchinfo(Chatty(error).to("meta"), images((1, 3, 8, 8)).on_meta(torch.float32))
     assert told.failure is not None
     assert told.parameters is None
 
@@ -140,7 +145,7 @@ def test_a_package_that_is_not_there_has_no_version(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "fvcore.nn", None)
     monkeypatch.setitem(sys.modules, "torch.utils.flop_counter", None)
     for failure in (
-        other_counters.torchinfo(Chatty().to("meta"), (on_meta(1, 3, 8, 8),)).failure,
+        other_counters.torchinfo(Chatty().to("meta"), images((1, 3, 8, 8)).on_meta(torch.float32)).failure,
         fvcore(Chatty()).failure,
         other_counters.count_with_torch()[1],
     ):

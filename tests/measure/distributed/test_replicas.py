@@ -17,6 +17,7 @@ from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.distributed import replicas, synchronized_sampling
 from resnet_cli.measure.distributed.process_group import DisconnectedError, RankInfo
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas, threads_each
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.measure.system.devices.registry import device_of_rank
@@ -24,7 +25,7 @@ from resnet_cli.results.bench import Replicas
 from tests.helpers.fake_clock import SimulatedBackend, out_of_memory
 
 CONFIG = ReplicaConfig(
-    image=(3, 4, 4),
+    inputs=images((3, 4, 4)),
     batch_sizes=(2, 5),
     model="net.py:net",
     limits=Limits(max_time_s=4.0, min_time_s=0.0),
@@ -129,7 +130,7 @@ def test_a_connection_that_breaks_is_the_failure_of_another_process(error: Excep
 
 def test_memory_for_all_processes_has_to_be_free(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Net(lambda x: None)
-    needed = workload_cost(ModelUnderTest(model, "net"), CONFIG.image, torch.float32, "inference").bytes_at(5)
+    needed = workload_cost(ModelUnderTest(model, "net"), CONFIG.inputs, torch.float32, "inference").bytes_at(5)
     cpu, gpu = SimulatedBackend(queued=False, free=4 * needed), SimulatedBackend(free=needed)
     replicas._require_memory(CONFIG, model, cpu, 4)
     replicas._require_memory(CONFIG, model, gpu, 5)  # each has a GPU of its own

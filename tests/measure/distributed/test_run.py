@@ -17,6 +17,7 @@ from resnet_cli.measure.distributed.efficiency import REPLICAS, combined
 from resnet_cli.measure.distributed.process_group import DisconnectedError
 from resnet_cli.measure.distributed.replicas import ReplicaConfig
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.network.architectures import resolve
 from resnet_cli.results.bench import Replicas
@@ -24,7 +25,7 @@ from resnet_cli.results.common import INCOMPLETE
 
 SPEC = resolve(repeat="1,1,1,1", num_classes=10)
 CONFIG = BenchmarkConfig(
-    image=(3, 40, 30), batch_sizes=(2, 9), device=torch.device("cpu"), mode="train", threads=3, seed=5
+    inputs=images((3, 40, 30)), batch_sizes=(2, 9), device=torch.device("cpu"), mode="train", threads=3, seed=5
 )
 SAMPLES = RankSamples([0.1], 10, 1.0)
 ROW = combined(2, "gloo", REPLICAS, 4, SAMPLES, [("here", "cpu", SAMPLES)], 0.95)
@@ -52,7 +53,7 @@ def test_rows_are_the_result_under_the_conditions_of_the_processes(monkeypatch: 
     result = measured(monkeypatch, act)
     assert [row.batch_size for row in result.replicas] == [2, 9]
     assert (result.interrupted, result.conditions.threads, result.conditions.background_cpu_load) == (False, 4, None)
-    expected = ReplicaConfig(image=(3, 40, 30), batch_sizes=(2, 9), spec=SPEC, mode="train", threads=3, seed=5)
+    expected = ReplicaConfig(inputs=images((3, 40, 30)), batch_sizes=(2, 9), spec=SPEC, mode="train", threads=3, seed=5)
     assert configs == [replace(expected, limits=CONFIG.limits)]
 
 

@@ -21,13 +21,16 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.distributed.launcher import launch
 from resnet_cli.measure.distributed.replicas import ReplicaConfig
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.network.architectures import resolve
 from resnet_cli.results.bench import Replicas
 
 HELPERS = Path(__file__).parents[2] / "helpers"
 ROOT = HELPERS.parents[1]
 TINY = resolve(repeat="1,1,1,1", num_classes=10)
-CONFIG = ReplicaConfig(image=(3, 32, 32), batch_sizes=(2,), spec=TINY, limits=Limits(max_time_s=0.4, min_time_s=0.1))
+CONFIG = ReplicaConfig(
+    inputs=images((3, 32, 32)), batch_sizes=(2,), spec=TINY, limits=Limits(max_time_s=0.4, min_time_s=0.1)
+)
 
 
 def silent(text: str) -> None: ...

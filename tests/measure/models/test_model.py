@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import runner
-from resnet_cli.measure.models.model import ModelUnderTest, describe_input
+from resnet_cli.measure.models.inputs.model_inputs import images
+from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.network.architectures import ARCHITECTURES
-from resnet_cli.results.common import Input, Network, Shape
+from resnet_cli.results.common import Network, Shape
 from tests.helpers.models import subject, summary_of
 
 SHAPE: Shape = (2, 3, 4, 4)
@@ -36,7 +37,7 @@ class Calling(nn.Module):
 
 
 def passes_of(call: Callable[[Any, Tensor], Any], dtype: torch.dtype = torch.float32) -> ForwardRunner:
-    return ForwardRunner(ModelUnderTest(Calling(call), "net"), SHAPE, dtype)
+    return ForwardRunner(ModelUnderTest(Calling(call), "net"), images(SHAPE), dtype)
 
 
 def reading(net: Any, x: Tensor) -> Tensor:
@@ -51,21 +52,27 @@ def test_a_network_is_described_by_what_it_was_built_from() -> None:
 
 
 def test_an_input_is_described_by_its_bytes() -> None:
-    assert describe_input((2, 3, 4, 5), torch.float32) == Input((2, 3, 4, 5), "float32", 480)
-    assert describe_input((2, 3, 4, 5), torch.bfloat16) == Input((2, 3, 4, 5), "bfloat16", 240)
+    for dtype, size in ((torch.float32, 480), (torch.bfloat16, 240)):
+        described = images((2, 3, 4, 5)).describe(dtype)
+        assert (described.shape, described.dtype, described.bytes, described.source) == (
+            (2, 3, 4, 5),
+            str(dtype).removeprefix("torch."),
+            size,
+            "image",
+        )
 
 
 def test_what_needs_no_values_has_none() -> None:
     passes = passes_of(lambda net, x: net.conv(x), torch.float64)
     assert passes.inference().output.is_meta
-    assert (passes.is_real, passes.notes, passes.make_input(SHAPE).dtype) == (False, (), torch.float64)
+    assert (passes.is_real, passes.notes, passes.arguments().args[0].dtype) == (False, (), torch.float64)
 
 
 def test_what_needs_values_is_given_the_same_ones_every_time() -> None:
     passes = passes_of(reading, torch.float64)
     output = passes.inference().output
     assert (passes.is_real, output.device.type, output.dtype) == (True, "cpu", torch.float64)
-    assert torch.equal(passes.make_input(SHAPE), passes.make_input(SHAPE))
+    assert torch.equal(passes.arguments().args[0], passes.arguments().args[0])
     assert torch.equal(output, passes.inference().output)
     (note,) = passes.notes
     assert note.key == "ran-with-real-tensors"
@@ -113,7 +120,9 @@ def test_what_runs_with_values_no_more_than_without_says_why() -> None:
 
 
 def test_ours_never_needs_values() -> None:
-    passes = ForwardRunner(ModelUnderTest(Calling(odd), "ours", ARCHITECTURES["resnet18"]), SHAPE, torch.float32)
+    passes = ForwardRunner(
+        ModelUnderTest(Calling(odd), "ours", ARCHITECTURES["resnet18"]), images(SHAPE), torch.float32
+    )
     with pytest.raises(ResnetCliError, match="odd"):
         passes.inference()
     assert not passes.is_real

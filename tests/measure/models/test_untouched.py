@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.network.resnet import build
@@ -93,13 +94,13 @@ def test_wrong_channels_are_no_matter_of_size() -> None:
 
     with pytest.raises(ResnetCliError, match="first") as raised:
         summary_of(Narrow(), (1, 5, 64, 64))
-    assert "no square image" in (raised.value.hint or "")
+    assert "`in_channels=3` works" in (raised.value.hint or "")
 
 
 def test_a_pass_leaves_no_hook_on_the_copy_even_when_it_fails() -> None:
     from resnet_cli.errors import ResnetCliError
 
-    passes = ForwardRunner(ModelUnderTest(Narrow(), "narrow"), (1, 3, 8, 8), torch.float32)
+    passes = ForwardRunner(ModelUnderTest(Narrow(), "narrow"), images((1, 3, 8, 8)), torch.float32)
     with pytest.raises(ResnetCliError):
         passes.inference()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in passes.copy.modules())

@@ -386,8 +386,9 @@ import sys, torch
 from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.measure.cost import flops, summary
 from resnet_cli.measure.models import model
+from resnet_cli.measure.models.inputs.model_inputs import images
 subject = model.model_from_spec(ARCHITECTURES["resnet18"])
-how = {"shape": (1, 3, 64, 64), "dtype": torch.float32, "device": torch.device("cpu")}
+how = {"inputs": images((1, 3, 64, 64)), "dtype": torch.float32, "device": torch.device("cpu")}
 summary.summarize(subject, **how)
 print(sorted({"sympy", "torch._dynamo", "torchvision", "fvcore"} & set(sys.modules)))
 print(flops.count_flops(subject, backward=True, **how).root.fvcore is None)

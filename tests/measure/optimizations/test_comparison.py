@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
@@ -93,7 +94,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compare:
         monkeypatch.setattr(comparison, "OPTIMIZATIONS", {key: fake.row(clock, key) for key, fake in named.items()})
         return compare_optimizations(
             Net(),
-            image=IMAGE,
+            inputs=images(IMAGE),
             batch_size=batch_size,
             backend=SimulatedBackend(clock, queued=False),
             seed=0,
@@ -216,7 +217,7 @@ def test_a_network_that_takes_no_such_image_is_an_error_of_the_user() -> None:
     with pytest.raises(ResnetCliError, match="plain eager does not run: "):
         compare_optimizations(
             nn.Conv2d(2, 2, 1),
-            image=IMAGE,
+            inputs=images(IMAGE),
             batch_size=1,
             backend=SimulatedBackend(queued=False),
             seed=0,
@@ -263,7 +264,7 @@ def test_on_this_machine() -> None:
     progress: list[str] = []
     result = compare_optimizations(
         ResNet(3, 7, [1, 1, 1, 1], stem="cifar"),
-        image=(3, 16, 16),
+        inputs=images((3, 16, 16)),
         batch_size=2,
         backend=device_backend(CPU),
         seed=0,
@@ -292,7 +293,7 @@ def test_on_a_gpu() -> None:
     device = torch.device("cuda", 0)
     result = compare_optimizations(
         build(18),
-        image=(3, 64, 64),
+        inputs=images((3, 64, 64)),
         batch_size=1,
         backend=device_backend(device),
         seed=0,

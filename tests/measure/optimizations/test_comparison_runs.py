@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.optimizations.variant import Variant
@@ -44,7 +45,13 @@ def compared(
     monkeypatch.setattr(comparison, "OPTIMIZATIONS", {"folded": fake_optimization("folded", folded)})
     backend = SimulatedBackend(clock, queued=False, fp32_settings=fp32_settings)
     return compare_optimizations(
-        model or Net(), image=(3, 4, 4), batch_size=2, backend=backend, seed=5, limits=limits, chosen=("folded",)
+        model or Net(),
+        inputs=images((3, 4, 4)),
+        batch_size=2,
+        backend=backend,
+        seed=5,
+        limits=limits,
+        chosen=("folded",),
     )
 
 

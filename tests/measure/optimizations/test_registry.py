@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.optimizations import torch_compile
 from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS
@@ -26,8 +27,8 @@ CPU = torch.device("cpu")
 
 
 def calibrated(model: nn.Module, size: int = 32) -> tuple[nn.Module, Tensor]:
-    work = Workload(model, image=(3, size, size), device=CPU)
-    return work.model, work.input(2)
+    work = Workload(model, inputs=images((3, size, size)), device=CPU)
+    return work.model, work.input(2).args[0]
 
 
 def tiny(block: Any = "basic") -> ResNet:
@@ -170,8 +171,8 @@ def test_an_error_in_one_line(text: str, line: str) -> None:
 @pytest.mark.parametrize("key", OPTIMIZATIONS)
 def test_every_optimization_on_a_gpu(key: str) -> None:
     backend = device_backend(torch.device("cuda", 0))
-    work = Workload(build(18), image=(3, 64, 64), device=backend.device)
-    image = work.input(2)
+    work = Workload(build(18), inputs=images((3, 64, 64)), device=backend.device)
+    image = work.input(2).args[0]
     with torch.inference_mode(), in_precision(backend.fp32_settings()):
         expected = work.model(image)
     with torch.inference_mode():

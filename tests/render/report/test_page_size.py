@@ -8,6 +8,7 @@ import torch
 
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.models import model
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.render.report.html import to_html
 from tests.helpers import results_bench
@@ -21,7 +22,7 @@ def test_resnet152_with_everything_is_small() -> None:
     summary = ours("resnet152")
     flops = count_flops(
         model.model_from_spec(ARCHITECTURES["resnet152"]),
-        shape=(2, 3, 64, 64),
+        inputs=images((2, 3, 64, 64)),
         dtype=torch.float32,
         device=torch.device("cpu"),
         reconciliations=[("paper", "fvcore")],

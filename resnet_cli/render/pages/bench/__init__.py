@@ -14,7 +14,7 @@ from resnet_cli.render.pages.bench.replicas import replicas
 from resnet_cli.render.pages.bench.timings import timings
 from resnet_cli.render.pages.bench.versus import versus
 from resnet_cli.render.pages.cells import counted
-from resnet_cli.render.pages.elements import closing, interrupted, notes
+from resnet_cli.render.pages.elements import closing, input_text, interrupted, notes
 from resnet_cli.results.bench import BenchResult, Conditions
 
 
@@ -46,7 +46,7 @@ def _subtitle(result: BenchResult) -> str:
     parts = (
         conditions.mode,
         conditions.precision,
-        f"image {formatting.dimensions(result.image)}",
+        f"input {input_text(result.input)}" if result.image is None else f"image {formatting.dimensions(result.image)}",
         result.environment.device,
         counted(conditions.threads, "thread"),
     )

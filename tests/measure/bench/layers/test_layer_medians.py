@@ -14,6 +14,7 @@ from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import layers
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import LayerTimes
 from tests.helpers.fake_clock import SimulatedClock, without_garbage
@@ -36,8 +37,8 @@ class Step(nn.Module):
 
 
 def measured(model: nn.Module, clock: SimulatedClock) -> LayerTimes:
-    root = layers(ModelUnderTest(model, "net"), (1, *IMAGE), torch.float32)
-    work = Workload(model, image=IMAGE, device=torch.device("cpu"))
+    root = layers(ModelUnderTest(model, "net"), images(IMAGE), torch.float32)
+    work = Workload(model, inputs=images(IMAGE), device=torch.device("cpu"))
     limits = Limits(ci_width=0.0, max_time_s=6.0)
     return layer_times(work, 1, root, clock=clock, limits=limits, progress=lambda text: None)
 

@@ -18,6 +18,7 @@ from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits
 from resnet_cli.measure.bench.workload import TRAIN, Workload
 from resnet_cli.measure.bench.workload_cost import layers
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.architectures import resolve
@@ -111,8 +112,8 @@ def measure(
     limits: Limits = LIMITS,
     image: tuple[int, int, int] = IMAGE,
 ) -> LayerTimes:
-    root = layers(ModelUnderTest(model, "net"), (batch_size, *image), torch.float32)
-    workload = Workload(model, image=image, device=CPU)
+    root = layers(ModelUnderTest(model, "net"), images((batch_size, *image)), torch.float32)
+    workload = Workload(model, inputs=images(image), device=CPU)
     return layer_times(workload, batch_size, root, clock=clock, limits=limits, ceiling=ceiling, progress=lambda _: None)
 
 
@@ -184,7 +185,7 @@ def test_a_module_under_two_names_is_one_that_is_called_twice() -> None:
 
 def test_rates_and_bounds_follow_from_the_trace() -> None:
     model = Net()
-    root = layers(ModelUnderTest(model, "net"), (2, *IMAGE), torch.float32)
+    root = layers(ModelUnderTest(model, "net"), images((2, *IMAGE)), torch.float32)
     clock = SimulatedClock(queued=False)
     stem = root.children[0]
     ridge = stem.ops / stem.bytes_moved
@@ -256,8 +257,8 @@ def test_ctrl_c_keeps_the_whole_forwards(queued: bool) -> None:
 
 def test_training_steps_have_no_layers() -> None:
     model = Net()
-    root = layers(ModelUnderTest(model, "net"), (1, *IMAGE), torch.float32)
-    workload = Workload(model, image=IMAGE, device=CPU, mode=TRAIN)
+    root = layers(ModelUnderTest(model, "net"), images(IMAGE), torch.float32)
+    workload = Workload(model, inputs=images(IMAGE), device=CPU, mode=TRAIN)
     with pytest.raises(ResnetCliError, match="inference") as caught:
         layer_times(workload, 1, root, clock=CpuBackend(torch.device("cpu")), limits=LIMITS, progress=lambda _: None)
     assert caught.value.hint is not None
@@ -348,7 +349,7 @@ def test_a_network_that_hides_its_layers_is_told_so() -> None:
 def test_a_real_network() -> None:
     spec = resolve(repeat="1,1,1,1", num_classes=10)
     model = build(spec)
-    root = layers(ModelUnderTest(model, "small", spec), (2, 3, 32, 32), torch.float32)
+    root = layers(ModelUnderTest(model, "small", spec), images((2, 3, 32, 32)), torch.float32)
     found = measure(
         model, CpuBackend(torch.device("cpu")), batch_size=2, image=(3, 32, 32), limits=Limits(max_time_s=0.2)
     )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models import input_errors
+from resnet_cli.measure.models.inputs import errors as input_errors
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.results.common import Shape
 
@@ -42,16 +43,17 @@ class Own(nn.Module):
 def told(network: nn.Module, shape: Shape, *, users: bool = False) -> ResnetCliError:
     network = network.to("meta")
 
-    def run(image: Tensor) -> object:
-        return tracer.run(network, (image,))
-
-    def make(shape: Shape) -> Tensor:
-        return torch.empty(shape, device="meta")
+    def passes(inputs: ModelInputs) -> bool:
+        try:
+            tracer.run(network, *inputs.on_meta(torch.float32))
+        except tracer.ForwardFailedError:
+            return False
+        return True
 
     with pytest.raises(tracer.ForwardFailedError) as caught:
-        run(make(shape))
+        tracer.run(network, *images(shape).on_meta(torch.float32))
     explain = input_errors.user_shape_error if users else input_errors.shape_error
-    return explain(caught.value, shape, "net", input_errors.accepts(run, make))
+    return explain(caught.value, images(shape), "net", passes)
 
 
 def test_the_way_to_the_failure_is_shown() -> None:
@@ -96,7 +98,7 @@ def test_a_size_that_works_is_named(network: nn.Module, shape: Shape, size: int 
 def test_a_failure_of_the_users_own_lines_is_told_in_them() -> None:
     error = told(Own(), (1, 3, 8, 8), users=True)
     assert error.message.startswith("the forward of net with an input of 1×3×8×8 failed: ")
-    assert "test_input_errors.py" in error.message
+    assert "test_errors.py" in error.message
     assert error.message.endswith("ValueError: not 4 pixels")
     assert error.detail is not None
     assert "raise ValueError" in error.detail  # their line
