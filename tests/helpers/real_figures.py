@@ -21,7 +21,7 @@ class RealFigures:
 
     parameters: int  # elements
     trainable: int
-    buffers: int
+    buffers: int  # elements; of a sparse one those that it stores
     weight_bytes: int  # parameters and buffers, each storage once
     gradient_bytes: int  # one gradient for each trainable parameter
     macs: int  # eval mode
@@ -50,7 +50,7 @@ def real_figures(make: Callable[[], nn.Module], *inputs: Tensor, train: bool = T
     figures = {
         "parameters": sum(tensor.numel() for tensor in model.parameters()),
         "trainable": sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad),
-        "buffers": sum(tensor.numel() for tensor in model.buffers()),
+        "buffers": sum(_elements(tensor) for tensor in model.buffers()),
         "weight_bytes": sum(fixed.values()),
         "gradient_bytes": sum(
             tensor.numel() * tensor.element_size() for tensor in model.parameters() if tensor.requires_grad
@@ -172,6 +172,14 @@ def _storages(tensor: Tensor) -> list[Any]:
     else:
         parts = [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
     return [part.untyped_storage() for part in parts]
+
+
+def _elements(tensor: Tensor) -> int:
+    return (
+        tensor.numel()
+        if tensor.layout == torch.strided
+        else (tensor.coalesce() if tensor.layout == torch.sparse_coo else tensor).values().numel()
+    )
 
 
 def _seed() -> None:

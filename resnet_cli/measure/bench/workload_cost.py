@@ -15,6 +15,7 @@ from resnet_cli.measure.models.inputs.errors import larger_input
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
+from resnet_cli.measure.tracing.storages import bytes_of, storage_bytes
 from resnet_cli.results.summary import Layer
 
 
@@ -63,7 +64,7 @@ def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dty
 def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> tuple[int, int]:
     """MACs and bytes at a batch size."""
     passes = ForwardRunner(subject, inputs, dtype)
-    weights = sum(tensor.nbytes for tensor in (*passes.copy.parameters(), *passes.copy.buffers()))
+    weights = storage_bytes((*passes.copy.parameters(), *passes.copy.buffers()))
     described = passes.inputs.describe(dtype)
     if mode != TRAIN:
         trace = passes.inference()
@@ -75,7 +76,7 @@ def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: 
             f"`mode=train`: this network cannot be trained on {dimensions(described.shape)}: {step}",
             larger_input(step),
         )
-    momentum = sum(parameter.nbytes for parameter in passes.copy.parameters() if parameter.requires_grad)
+    momentum = sum(bytes_of(parameter) for parameter in passes.copy.parameters() if parameter.requires_grad)
     return total_macs(step.operators), weights + described.bytes + step.peak + momentum
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.tracing.dataflow import DataFlow
 from resnet_cli.measure.tracing.module_stack import CallSite, operator_path
 from resnet_cli.measure.tracing.rows import operator_sites
+from resnet_cli.measure.tracing.storages import elements_of, storages_of
 from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 from resnet_cli.results.summary import Layer
 
@@ -52,7 +53,7 @@ class _Tree:
             self.trained = {(call.path, call.call): call for call in training.root.modules()}
         self.evaluated = {(call.path, call.call) for call in inference.root.modules()}
         called = {id(call.module) for call in (*inference.root.modules(), *(self.trained or {}).values())}
-        self.counted: set[int] = set()  # parameters and buffers that have a row, by identity
+        self.counted: set[int] = set()  # parameters, buffers and storages that have a row, by identity
         self.called = called
         self.idle = {path: module for path, module in inference.root.module.named_modules() if id(module) not in called}
 
@@ -225,20 +226,26 @@ def _below(parent: str, path: str) -> str:
 
 
 def _held(module: nn.Module, counted: set[int], *, recurse: bool) -> _Sums:
-    """Parameters and buffers of a module that no row has counted yet."""
+    """Parameters and buffers of a module that no row has counted yet: bytes are those of their storages."""
     trainable = frozen = buffers = parameter_bytes = buffer_bytes = 0
     for parameter in module.parameters(recurse):
         if id(parameter) not in counted:
-            counted.add(id(parameter))
-            trainable += parameter.numel() if parameter.requires_grad else 0
-            frozen += 0 if parameter.requires_grad else parameter.numel()
-            parameter_bytes += parameter.nbytes
+            trainable += elements_of(parameter) if parameter.requires_grad else 0
+            frozen += 0 if parameter.requires_grad else elements_of(parameter)
+            parameter_bytes += _new_bytes(parameter, counted)
     for buffer in module.buffers(recurse):
         if id(buffer) not in counted:
-            counted.add(id(buffer))
-            buffers += buffer.numel()
-            buffer_bytes += buffer.nbytes
+            buffers += elements_of(buffer)
+            buffer_bytes += _new_bytes(buffer, counted)
     return _Sums(trainable, frozen, buffers, parameter_bytes, buffer_bytes)
+
+
+def _new_bytes(tensor: Tensor, counted: set[int]) -> int:
+    """Bytes of the storages of a tensor that are not counted yet; then the tensor and they are."""
+    storages = {storage._cdata: storage.nbytes() for storage in storages_of(tensor)}
+    size = sum(size for address, size in storages.items() if address not in counted)
+    counted.update(storages, [id(tensor)])
+    return size
 
 
 def _total_of_operators(operators: Sequence[OperatorCall]) -> _Sums:

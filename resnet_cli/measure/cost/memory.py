@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resnet_cli.measure.tracing.storages import bytes_of
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Input
 from resnet_cli.results.summary import Layer, Memory
@@ -29,7 +30,7 @@ def memory(
     """
     weights = root.parameter_bytes + root.buffer_bytes
     # A gradient has its parameter's dtype, and so has the momentum of SGD.
-    gradients = sum(tensor.nbytes for tensor in inference.root.module.parameters() if tensor.requires_grad)
+    gradients = sum(bytes_of(tensor) for tensor in inference.root.module.parameters() if tensor.requires_grad)
     fits_inference = fits_training = None
     if capacity is not None and batch_size is not None:
         per_image = (network_input.bytes + inference.peak) / batch_size

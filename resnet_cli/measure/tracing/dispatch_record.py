@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, UntypedStorage, nn
 
 from resnet_cli.measure.ops.settings import arguments, describe
+from resnet_cli.measure.tracing.storages import storages_of
 from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef
 
@@ -43,9 +44,10 @@ class DispatchRecord:
 
     def ref(self, tensor: Tensor) -> TensorRef:
         """The identity of a tensor."""
-        storage = tensor.untyped_storage()
-        self._storages[storage._cdata] = storage
-        return TensorRef(self._number(tensor), storage._cdata, tuple(tensor.shape))
+        storages = storages_of(tensor)
+        self._storages.update((storage._cdata, storage) for storage in storages)
+        address = storages[-1]._cdata if storages else 0
+        return TensorRef(self._number(tensor), address, tuple(tensor.shape))
 
     def entered(self, call: ModuleCall) -> None:
         """A module call begins."""

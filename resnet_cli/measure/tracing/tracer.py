@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, UntypedStorage, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.ops import receptive_field
@@ -21,15 +21,16 @@ from resnet_cli.measure.ops.names import qualified
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing.dispatch_record import DispatchRecord
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
+from resnet_cli.measure.tracing.storages import addresses_of, bytes_of, storages_of
 from resnet_cli.measure.tracing.tensors import is_lazy, shape_of, tensors_in
 from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
 FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
 
-# (alias of a tensor that autograd saves, which lives as long as autograd holds it; address of its storage; calls
-# that were running)
-_Saved = tuple[weakref.ref[Tensor], int, tuple[ModuleCall, ...]]
+# (alias of a tensor that autograd saves, which lives as long as autograd holds it; address and bytes of its storage;
+# calls that were running)
+_Saved = tuple[weakref.ref[Tensor], int, int, tuple[ModuleCall, ...]]
 _CLAIMED = "resnet_cli"  # key in the metadata of an autograd node: the root call of the trace that it belongs to
 
 
@@ -82,7 +83,7 @@ def run(
         recorder.end_forward()
         if backward:
             # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
-            ends = [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
+            ends = [_real(tensor).sum() for tensor in tensors_in(output) if tensor.requires_grad]
             if not ends:
                 raise RuntimeError(_no_loss(output))
             functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
@@ -148,6 +149,11 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
     )
 
 
+def _real(tensor: Tensor) -> Tensor:
+    """The tensor, or its absolute values where it is complex: autograd starts from real numbers."""
+    return tensor.abs() if tensor.is_complex() else tensor
+
+
 @functools.cache
 def _is_composite(func: Any) -> bool:
     """Whether an operator is made of others, which are those to record.
@@ -191,9 +197,10 @@ class _Recorder(TorchDispatchMode):
         self._saved: list[_Saved] = []
         # Kept alive, because the address of a freed storage may be reused: a forward may replace a buffer or its data.
         constants = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
-        self._held = [tensor.untyped_storage() for tensor in constants]
+        self._held = [storage for tensor in constants for storage in storages_of(tensor)]
         self._constants = {storage._cdata for storage in self._held}
-        self._inputs = {tensor.untyped_storage()._cdata for tensor in tensors_in(inputs)}
+        self._inputs = {address for tensor in tensors_in(inputs) for address in addresses_of(tensor)}
+        self._aside = self._constants | self._inputs  # not among the activations
         # The operator that last wrote each storage; a view shares the storage of its base.
         self._writers: dict[int, OperatorCall | None] = dict.fromkeys(self._inputs)
         for tensor in tensors_in(inputs):
@@ -258,12 +265,10 @@ class _Recorder(TorchDispatchMode):
     def end_forward(self) -> None:
         """The forward has ended: what autograd holds now is what it saves. What follows is the backward pass."""
         counted: set[int] = set()
-        for alias, address, calls in self._saved:
-            tensor = alias()
-            if tensor is None or address in counted:
+        for alias, address, size, calls in self._saved:
+            if alias() is None or address in counted:
                 continue
             counted.add(address)
-            size = tensor.untyped_storage().nbytes()
             self.saved_total += size
             for call in calls:
                 call.saved += size
@@ -275,16 +280,16 @@ class _Recorder(TorchDispatchMode):
         # Saving an output as it is would create the cycle output → grad_fn → saved tensor → output, which only the
         # garbage collector frees.
         alias = tensor.detach()
-        address = tensor.untyped_storage()._cdata
-        if self._backward_in is None and address not in self._constants and address not in self._inputs:
-            self._saved.append((weakref.ref(alias), address, tuple(self.stack)))
+        if self._backward_in is None:
+            for storage in storages_of(tensor):
+                if storage._cdata not in self._aside:
+                    self._saved.append((weakref.ref(alias), storage._cdata, storage.nbytes(), tuple(self.stack)))
         return alias
 
-    def _born(self, tensor: Tensor) -> int:
-        """Bytes of this tensor's storage if it is new, else 0."""
-        storage = tensor.untyped_storage()
+    def _born(self, storage: UntypedStorage) -> int:
+        """Bytes of a storage if it is new, else 0."""
         address = storage._cdata
-        if address in self._known or address in self._constants or address in self._inputs:
+        if address in self._known or address in self._aside:
             return 0
         size = storage.nbytes()
 
@@ -299,7 +304,7 @@ class _Recorder(TorchDispatchMode):
 
     def _written_by(self, tensors: Sequence[Tensor]) -> tuple[OperatorCall | None, ...]:
         """The operators that wrote these last, each once; constants have none."""
-        addresses = [tensor.untyped_storage()._cdata for tensor in tensors]
+        addresses = [address for tensor in tensors for address in addresses_of(tensor)]
         return tuple(dict.fromkeys(self._writers[address] for address in addresses if address in self._writers))
 
     def _rose(self) -> None:
@@ -323,10 +328,10 @@ class _Recorder(TorchDispatchMode):
             self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)
         results = list(tensors_in(out))
         read = list(tensors_in(args))
-        activations = [tensor for tensor in read if tensor.untyped_storage()._cdata not in self._constants]
+        activations = [tensor for tensor in read if not self._constants.issuperset(addresses_of(tensor))]
         if read and not activations and (func.is_view or in_place(func)):
             return out  # bookkeeping on parameters and buffers: a transposed weight, num_batches_tracked
-        allocated = sum(self._born(tensor) for tensor in results)
+        allocated = sum(self._born(storage) for tensor in results for storage in storages_of(tensor))
         if allocated:
             self._rose()
         op = qualified(func)
@@ -350,14 +355,14 @@ class _Recorder(TorchDispatchMode):
             output_shape=tuple(results[0].shape) if results else None,
             output_elements=results[0].numel() if results else 0,
             allocated=allocated,
-            moved=0 if func.is_view else sum(tensor.nbytes for tensor in read) + sum(t.nbytes for t in results),
+            moved=0 if func.is_view else sum(map(bytes_of, (*read, *results))),
             receptive=receptive,
             peak=self._live,
             tallied=self._tally(func, args, kwargs or {}, out) if self._tally else None,
             reads=self._written_by(activations),
         )
         if not func.is_view:
-            self._writers.update((tensor.untyped_storage()._cdata, call) for tensor in results)
+            self._writers.update((address, call) for tensor in results for address in addresses_of(tensor))
         self.operators.append(call)
         if self._dispatches is not None:
             self._dispatches.dispatches[-1].operator = call

@@ -42,6 +42,37 @@ def check(make: Callable[[], nn.Module], x: Tensor) -> SummaryResult:
     return result
 
 
+class Chain(nn.Module):
+    """A network of one parameter (4, 3) for each image's mean, and a function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.function = function
+        self.weight = nn.Parameter(torch.ones(4, 3) if weight is None else weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function((self.weight * x.mean((2, 3))[:, None]).sum(2))
+
+
+def mixed(x: Tensor) -> Tensor:
+    """A product with a sparse matrix that the forward makes."""
+    diagonal = torch.sparse_coo_tensor(torch.arange(4).repeat(2, 1), torch.ones(4), (4, 4))
+    product: Tensor = torch.sparse.mm(diagonal, x.T)
+    return product
+
+
+FUNCTIONS: dict[str, Callable[[], nn.Module]] = {
+    "complex output": lambda: Chain(lambda x: torch.complex(x, x)),
+    "complex weight": lambda: Chain(lambda x: x, torch.ones(4, 3, dtype=torch.complex64)),
+    "sparse matrix": lambda: Chain(mixed),
+}
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_unusual_tensors(case: str) -> None:
+    check(FUNCTIONS[case], torch.ones(SHAPE))
+
+
 class Blocks(nn.Module):
     """A stem, blocks of two convolutions that may be run under activation checkpointing, and a classifier."""
 
