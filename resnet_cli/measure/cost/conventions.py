@@ -27,7 +27,7 @@ class ConventionRule:
         key: named after the tool.
         title: in tables.
         unit: "MAC" or "FLOP", whatever the tool calls it.
-        terms: the formula, as symbols of `ops.cost.TERMS` with their coefficients.
+        terms: the formula, as symbols of `ops.op_cost.TERMS` with their coefficients.
         source: where the count comes from.
         is_measured: whether the tool's own count of a network is known here, because it is run or published.
         note: shown beside the count.
@@ -78,7 +78,7 @@ CONVENTIONS: tuple[ConventionRule, ...] = (
         "resnet-cli-ops",
         "resnet-cli operations",
         "FLOP",
-        _terms(C=2, L=2, b=1, k=1, B=2, R=1, A=1, m=_COMPARISONS, G=1, E=1),
+        _terms(C=2, L=2, b=1, k=1, B=2, R=1, A=1, m=_COMPARISONS, G=1, V=1, N=7, E=1),
         "every arithmetic operation of inference",
         is_measured=True,
     ),
@@ -112,7 +112,7 @@ CONVENTIONS: tuple[ConventionRule, ...] = (
         "fvcore",
         "fvcore, eval mode",
         "MAC",
-        _terms(C=1, L=1, B=2, G=1),
+        _terms(C=1, L=1, B=2, G=1, N=5),
         "fvcore.nn.FlopCountAnalysis().total()",
         is_measured=True,
         note="called flops; a MAC counts as one",
@@ -121,7 +121,7 @@ CONVENTIONS: tuple[ConventionRule, ...] = (
         "fvcore-train",
         "fvcore, train mode",
         "MAC",
-        _terms(C=1, L=1, B=5, G=1),
+        _terms(C=1, L=1, B=5, G=1, N=5),
         "fvcore.nn.FlopCountAnalysis on a network in train mode",
     ),
     ConventionRule(
@@ -135,7 +135,7 @@ CONVENTIONS: tuple[ConventionRule, ...] = (
         "ptflops",
         "ptflops, pytorch backend",
         "MAC",
-        _terms(C=1, L=1, b=1, k=1, B=2, R=2, M=2, G=2),
+        _terms(C=1, L=1, b=1, k=1, B=2, R=2, M=2, G=2, V=2),
         "ptflops 0.7.5, its default backend",
         note="counts ReLU and pooling twice: once by a module hook, once by a patched function",
     ),
@@ -150,10 +150,10 @@ CONVENTIONS: tuple[ConventionRule, ...] = (
         "deepspeed",
         "DeepSpeed, calflops: FLOPs",
         "FLOP",
-        _terms(C=2, L=2, k=1, B=2, R=1, M=1, G=1),
+        _terms(C=2, L=2, k=1, B=2, R=1, M=1, G=1, V=1, N=5),
         "DeepSpeed flops profiler, calflops 0.3.2",
     ),
-    ConventionRule("thop", "thop", "MAC", _terms(C=1, L=1, B=4, G=1, g=1), "thop 0.1.1"),
+    ConventionRule("thop", "thop", "MAC", _terms(C=1, L=1, B=4, G=1, g=1, v=1), "thop 0.1.1"),
     ConventionRule(
         "paper",
         "the paper, published",

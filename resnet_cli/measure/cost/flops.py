@@ -20,8 +20,8 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.models.user_errors import frames_of, user_error
-from resnet_cli.measure.ops.cost import TERMS
 from resnet_cli.measure.ops.names import title
+from resnet_cli.measure.ops.op_cost import TERMS
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.tracing.trace import OperatorCall, Trace
 from resnet_cli.network.architectures import ARCHITECTURES

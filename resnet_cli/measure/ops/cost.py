@@ -15,202 +15,21 @@ Every call is also split into *terms*, the quantities in which the conventions o
 
 from __future__ import annotations
 
+import functools
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from resnet_cli.measure.ops.arithmetic import ARITHMETIC, elementwise
 from resnet_cli.measure.ops.names import aten, qualified
+from resnet_cli.measure.ops.op_cost import FREE, MAY_MULTIPLY, WITHOUT_RULE, OpCost, product
+from resnet_cli.measure.ops.products import PRODUCTS
 
-TERMS: Mapping[str, str] = {
-    "C": "multiply-accumulates of convolutions",
-    "L": "multiply-accumulates of linear layers and matrix products",
-    "b": "bias additions of linear layers",
-    "k": "bias additions of convolutions",
-    "B": "elements through batch norm",
-    "P": "weights and biases of batch norms, once per image",
-    "R": "elements through ReLU",
-    "A": "elements of residual additions",
-    "M": "elements into max-pooling",
-    "m": "elements out of max-pooling",
-    "G": "elements into average pooling",
-    "g": "elements out of average pooling",
-    "E": "other operations: elementwise, sums, softmax, norms over a sample",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class OpCost:
-    """Cost of one operator call. `term` is the symbol of its main term, None where no term fits."""
-
-    macs: int = 0
-    operations: int = 0
-    term: str | None = None
-    terms: Mapping[str, int] = field(default_factory=dict)
-    counted: bool = True
-
-
-FREE = OpCost()
-UNCOUNTED = OpCost(counted=False)
-
-
-def _numel(value: Any) -> int:
-    return value.numel() if isinstance(value, Tensor) else 0
-
-
-def _first(out: Any) -> Tensor:
-    result: Tensor = out[0] if isinstance(out, (tuple, list)) else out
-    return result
-
-
-def _convolution(args: Sequence[Any], out: Any) -> OpCost:
-    x, weight, bias, transposed = args[0], args[1], args[2], args[6]
-    # Every output element sums over the receptive window; transposed, every input element spreads over it.
-    positions = prod(x.shape[2:]) if transposed else prod(_first(out).shape[2:])
-    macs = x.shape[0] * positions * weight.numel()
-    additions = _first(out).numel() if bias is not None else 0
-    terms = {"C": macs, "k": additions} if additions else {"C": macs}
-    return OpCost(macs, 2 * macs + additions, "C", terms)
-
-
-def _convolution_backward(args: Sequence[Any], out: Any) -> OpCost:
-    grad, x, weight, transposed, output_mask = args[0], args[1], args[2], args[7], args[-1]
-    positions = prod(x.shape[2:]) if transposed else prod(grad.shape[2:])
-    forward_macs = x.shape[0] * positions * weight.numel()
-    macs = forward_macs * (bool(output_mask[0]) + bool(output_mask[1]))  # gradients of the input and of the weight
-    additions = grad.numel() if output_mask[2] else 0
-    return OpCost(macs, 2 * macs + additions, "C", {"C": macs})
-
-
-def _product(macs: int, additions: int = 0) -> OpCost:
-    return OpCost(macs, 2 * macs + additions, "L", {"L": macs, "b": additions} if additions else {"L": macs})
-
-
-def _addmm(args: Sequence[Any], out: Any) -> OpCost:
-    return _product(args[1].shape[0] * args[1].shape[1] * args[2].shape[1], _first(out).numel())
-
-
-def _mm(args: Sequence[Any], out: Any) -> OpCost:
-    return _product(args[0].shape[0] * args[0].shape[1] * args[1].shape[1])
-
-
-def _bmm(args: Sequence[Any], out: Any) -> OpCost:
-    return _product(args[0].numel() * args[1].shape[2])
-
-
-def _baddbmm(args: Sequence[Any], out: Any) -> OpCost:
-    return _product(args[1].numel() * args[2].shape[2], _first(out).numel())
-
-
-def _attention(args: Sequence[Any], out: Any) -> OpCost:
-    query, key, value = args[0], args[1], args[2]
-    scores = prod(query.shape[:-1]) * key.shape[-2]
-    return _product(scores * query.shape[-1] + scores * value.shape[-1])
-
-
-def _batch_norm(args: Sequence[Any], out: Any) -> OpCost:
-    elements = args[0].numel()
-    return OpCost(0, 2 * elements, "B", {"B": elements, "P": args[0].shape[0] * (_numel(args[1]) + _numel(args[2]))})
-
-
-def _relu(args: Sequence[Any], out: Any) -> OpCost:
-    return OpCost(0, args[0].numel(), "R", {"R": args[0].numel()})
-
-
-def _add(args: Sequence[Any], out: Any) -> OpCost:
-    elements = _first(out).numel()
-    # A residual addition has two activations of equal shape, not a constant or a broadcast vector.
-    residual = isinstance(args[1], Tensor) and args[1].shape == args[0].shape
-    term = "A" if residual else "E"
-    return OpCost(0, elements, term, {term: elements})
-
-
-def _max_pool(args: Sequence[Any], out: Any) -> OpCost:
-    kernel = args[1]
-    window = prod(kernel) if len(kernel) > 1 else kernel[0] ** 2
-    inputs, outputs = args[0].numel(), _first(out).numel()
-    return OpCost(0, (window - 1) * outputs, "M", {"M": inputs, "m": outputs})
-
-
-def _average(args: Sequence[Any], out: Any) -> OpCost:
-    inputs, outputs = args[0].numel(), _first(out).numel()
-    return OpCost(0, inputs, "G", {"G": inputs, "g": outputs})
-
-
-def _softmax(args: Sequence[Any], out: Any) -> OpCost:
-    operations = 5 * args[0].numel()
-    return OpCost(0, operations, "E", {"E": operations})
-
-
-def _norm_over_sample(args: Sequence[Any], out: Any) -> OpCost:
-    operations = 7 * args[0].numel()
-    return OpCost(0, operations, "E", {"E": operations})
-
-
-def _attention_backward(args: Sequence[Any], out: Any) -> OpCost:
-    # The scores are recomputed; then the gradients of the scores, the values, the queries and the keys.
-    query, key, value = args[1], args[2], args[3]
-    scores = prod(query.shape[:-1]) * key.shape[-2]
-    return _product(scores * (3 * query.shape[-1] + 2 * value.shape[-1]))
-
-
-def _reduction(args: Sequence[Any], out: Any) -> OpCost:
-    elements = args[0].numel()
-    return OpCost(0, elements, "E", {"E": elements})
-
-
-def _elementwise(args: Sequence[Any], out: Any) -> OpCost:
-    elements = _first(out).numel()
-    return OpCost(0, elements, "E", {"E": elements})
-
-
-# A new operator needs one row here.
-_RULES: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {
-    "aten::convolution": _convolution,
-    "aten::convolution_backward": _convolution_backward,
-    "aten::addmm": _addmm,
-    "aten::mm": _mm,
-    "aten::bmm": _bmm,
-    "aten::baddbmm": _baddbmm,
-    "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "aten::_scaled_dot_product_flash_attention": _attention,
-    "aten::_scaled_dot_product_efficient_attention": _attention,
-    "aten::_scaled_dot_product_cudnn_attention": _attention,
-    "aten::_scaled_dot_product_attention_math": _attention,
-    "aten::_scaled_dot_product_fused_attention_overrideable": _attention,
-    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
-    "aten::_scaled_dot_product_flash_attention_backward": _attention_backward,
-    "aten::_scaled_dot_product_efficient_attention_backward": _attention_backward,
-    "aten::_scaled_dot_product_cudnn_attention_backward": _attention_backward,
-    "aten::_softmax": _softmax,
-    "aten::_safe_softmax": _softmax,
-    "aten::_log_softmax": _softmax,
-    "aten::native_layer_norm": _norm_over_sample,
-    "aten::native_group_norm": _norm_over_sample,
-    "aten::_fused_rms_norm": _norm_over_sample,
-    "aten::native_batch_norm": _batch_norm,
-    "aten::cudnn_batch_norm": _batch_norm,
-    "aten::_native_batch_norm_legit": _batch_norm,
-    "aten::_native_batch_norm_legit_no_training": _batch_norm,
-    "aten::relu": _relu,
-    "aten::add": _add,
-    "aten::max_pool2d_with_indices": _max_pool,
-    "aten::avg_pool2d": _average,
-    "aten::_adaptive_avg_pool2d": _average,
-    "aten::_adaptive_avg_pool3d": _average,
-    "aten::avg_pool1d": _average,
-    "aten::avg_pool3d": _average,
-    "aten::mean": _average,
-    "aten::sum": _reduction,
-    "aten::amax": _reduction,
-    "aten::amin": _reduction,
-    "aten::max": _reduction,
-    "aten::min": _reduction,
-}
-_ELEMENTWISE = aten("hardswish hardsigmoid hardtanh clamp clamp_min dropout native_dropout")
+# A new operator needs one row in one of these two.
+_RULES: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {**PRODUCTS, **ARITHMETIC}
 # Moves, views and bookkeeping: no arithmetic.
 _FREE = aten(
     """
@@ -221,18 +40,43 @@ _FREE = aten(
     new_full select_backward slice_backward empty_strided
     _local_scalar_dense scalar_tensor linspace eye tril triu unfold im2col index_select masked_fill scatter
     index_put embedding flip repeat_interleave tile pixel_unshuffle upsample_nearest2d native_channel_shuffle
-    rand randn randint randperm bernoulli uniform normal lift resize set _reshape_copy view_copy
+    rand randn randint randperm bernoulli uniform normal lift resize set
+    unsafe_split unsafe_split_with_sizes split_with_sizes_copy _pack_padded_sequence
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
+    upsample_nearest1d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _upsample_nearest_exact3d masked_scatter masked_select take put index_fill select_scatter slice_scatter
+    diagonal_scatter as_strided_scatter diag_embed rot90 block_diag nonzero nonzero_static new_ones rand_like randn_like
+    randint_like empty_permuted new_empty_strided tril_indices triu_indices range hann_window hamming_window
+    blackman_window bartlett_window kaiser_window exponential random geometric cauchy log_normal complex
+    _unsafe_index _unsafe_masked_index resize_as is_same_size _assert_async _assert_scalar _assert_tensor_metadata
+    _functional_assert_async _functional_assert_scalar _is_all_true _is_any_true int_repr q_scale q_zero_point
+    _coalesced _indices _values _nnz _to_dense _to_sparse
+    _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc _coalesce _convert_indices_from_coo_to_csr
+    _convert_indices_from_csr_to_coo sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors
     """
 )
 
 
-def op_cost(func: Any, args: Sequence[Any], out: Any) -> OpCost:
+# Namespaces of bookkeeping and communication.
+_FREE_NAMESPACES = frozenset(("prim", "profiler", "c10d", "_c10d_functional"))
+# Operators of other libraries without a rule here that are known to multiply no matrices.
+_NO_PRODUCTS = frozenset(f"torchvision::{name}" for name in "nms roi_align roi_pool ps_roi_align ps_roi_pool".split())
+# Words in the names of ATen's operators that multiply matrices, or solve equations with them.
+_MULTIPLIES = re.compile(
+    r"^(?!upsample|lu_unpack|linalg_cross|_linalg_check|_cudnn_rnn_flatten|mkldnn_reorder)(\w*_)?"
+    r"(\w*mm|\w*mv|v?dot|addr|conv|convolution|depthwise|linear|matmul|attention|transformer|c?dist|rnn|lstm|gru|linalg"
+    r"|solve|spsolve|cholesky|inverse|qr|geqrf|ormqr|lu|svd|combination)(\d|_(?!cell)|$)"
+)
+
+
+def op_cost(func: Any, args: Sequence[Any], out: Any, kwargs: Mapping[str, Any] | None = None) -> OpCost:
     """The cost of one call of an operator.
 
     Args:
         func: the operator, a `torch._ops.OpOverload`.
         args: its positional arguments as the dispatcher gives them.
         out: what it returned.
+        kwargs: its keyword arguments.
 
     Returns:
         The cost; `counted` is False for an operator without a rule, whose name has to be reported.
@@ -241,11 +85,47 @@ def op_cost(func: Any, args: Sequence[Any], out: Any) -> OpCost:
     rule = _RULES.get(name)
     if rule is not None:
         return rule(args, out)
-    if name in _FREE or func.is_view:
+    flops = _registered_formula(func)
+    if flops is not None:
+        return product(int(flops(*args, **(kwargs or {}), out_val=out)) // 2)
+    if _is_free(func):
         return FREE
-    if torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
-        return _elementwise(args, out)
-    return UNCOUNTED
+    if _is_pointwise(func):
+        return elementwise(args, out)
+    return MAY_MULTIPLY if _may_multiply(name) else WITHOUT_RULE
+
+
+@functools.cache
+def _is_free(func: Any) -> bool:
+    """Whether the operator moves values, or looks at them, and does no arithmetic."""
+    name = qualified(func)
+    namespace, _, short = name.partition("::")
+    copies = namespace == "aten" and short.endswith("_copy")
+    return name in _FREE or namespace in _FREE_NAMESPACES or bool(func.is_view) or copies
+
+
+def _registered_formula(func: Any) -> Callable[..., float] | None:
+    """The FLOP formula that a user, or a library, has registered with torch for an operator."""
+    module = sys.modules.get("torch.utils.flop_counter")  # not imported: nothing is registered
+    return None if module is None else module.flop_registry.get(func.overloadpacket)
+
+
+@functools.cache
+def _is_pointwise(func: Any) -> bool:
+    """Whether torch marks the operator, or the one that it is the in-place form of, as elementwise."""
+    if torch.Tag.pointwise in func.tags:
+        return True
+    namespace, _, name = qualified(func).partition("::")
+    packet = getattr(getattr(torch.ops, namespace), name, None)
+    overloads = [] if packet is None else [getattr(packet, overload) for overload in packet.overloads()]
+    return any(torch.Tag.pointwise in overload.tags for overload in overloads)
+
+
+@functools.cache
+def _may_multiply(name: str) -> bool:
+    """Whether an operator without a rule may multiply matrices: unknown for all that are not ATen's."""
+    namespace, _, short = name.partition("::")
+    return name not in _NO_PRODUCTS if namespace != "aten" else _MULTIPLIES.match(short) is not None
 
 
 def in_place(func: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from resnet_cli.measure.ops.cost import OpCost
 from resnet_cli.measure.ops.names import short
+from resnet_cli.measure.ops.op_cost import OpCost
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.ops.settings import Settings
 

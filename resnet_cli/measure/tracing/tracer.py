@@ -339,7 +339,7 @@ class _Recorder(TorchDispatchMode):
             return out
         backward = self._backward_in is not None
         module = self.stack[-1] if self.stack else self._backward_in or self.root
-        counted = op_cost(func, args, out)
+        counted = op_cost(func, args, out, kwargs)
         receptive = None
         if not backward and results:
             receptive = receptive_field.after(func, op, args, activations)

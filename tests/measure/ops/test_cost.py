@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_cli.measure.ops.cost import TERMS, OpCost, in_place, op_cost
+from resnet_cli.measure.ops.cost import in_place, op_cost
 from resnet_cli.measure.ops.names import qualified, short
+from resnet_cli.measure.ops.op_cost import TERMS, OpCost
 
 
 class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -26,7 +29,7 @@ class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.seen.append((short(qualified(func)), op_cost(func, args, out)))
+        self.seen.append((short(qualified(func)), op_cost(func, args, out, kwargs)))
         return out
 
     @property
@@ -108,6 +111,96 @@ def test_matrix_products_are_torchs() -> None:
         assert cost.terms.get("b", 0) == additions
 
 
+A, ROW, BATCH = torch.randn(4, 5), torch.randn(5), torch.randn(3, 4, 5)
+# The product that computes the same is what torch's counter knows.
+SAME_AS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "mv": (lambda: A @ ROW, lambda: A @ ROW[:, None]),
+    "addmv": (lambda: F.linear(ROW, A, A[:, 0]), lambda: A @ ROW[:, None]),
+    "dot": (lambda: ROW @ ROW, lambda: ROW[None] @ ROW[:, None]),
+    "vdot": (lambda: torch.vdot(ROW, ROW), lambda: ROW[None] @ ROW[:, None]),
+    "addr": (lambda: torch.addr(torch.zeros(4, 5), A[:, 0], ROW), lambda: A[:, :1] @ ROW[None]),
+    "addbmm": (lambda: torch.addbmm(torch.zeros(4, 4), BATCH, BATCH.mT), lambda: BATCH @ BATCH.mT),
+    "bilinear, with a product of its rows": (
+        lambda: F.bilinear(A, torch.randn(4, 3), torch.randn(7, 5, 3)),
+        lambda: (A @ torch.randn(5, 7 * 3), torch.randn(4, 7, 3) @ torch.randn(4, 3, 1)),
+    ),
+    "distances": (lambda: torch.cdist(torch.randn(2, 30, 5), torch.randn(2, 7, 5)), lambda: BATCH_30 @ BATCH_7.mT),
+    "whole numbers": (
+        lambda: torch._int_mm(torch.ones(32, 8, dtype=torch.int8), torch.ones(8, 16, dtype=torch.int8)),
+        lambda: torch.randn(32, 8) @ torch.randn(8, 16),
+    ),
+    "weights of 8 bits": (
+        lambda: torch._weight_int8pack_mm(
+            torch.ones(4, 32, dtype=torch.bfloat16),
+            torch.ones(16, 32, dtype=torch.int8),
+            torch.ones(16, dtype=torch.bfloat16),
+        ),
+        lambda: torch.randn(4, 32) @ torch.randn(32, 16),
+    ),
+    "sparse": (lambda: SPARSE @ torch.randn(4, 6), lambda: torch.randn(1, 3) @ torch.randn(3, 6)),
+    "sparse by rows": (
+        lambda: SPARSE.to_sparse_csr() @ torch.randn(4, 6),
+        lambda: torch.randn(1, 3) @ torch.randn(3, 6),
+    ),
+    "grid of a transformation": (
+        lambda: F.affine_grid(torch.randn(2, 2, 3), (2, 1, 4, 5), align_corners=False),
+        lambda: torch.randn(2, 20, 3) @ torch.randn(2, 3, 2),
+    ),
+    "time first": (
+        lambda: torch.conv_tbc(torch.randn(9, 2, 4), torch.randn(3, 4, 6), torch.zeros(6)),
+        lambda: F.conv1d(torch.randn(2, 4, 9), torch.randn(6, 4, 3)),
+    ),
+}
+BATCH_30, BATCH_7 = torch.randn(2, 30, 5), torch.randn(2, 7, 5)
+SPARSE = torch.tensor([[0.0, 1, 0, 2], [0, 0, 3, 0]]).to_sparse()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("case", SAME_AS)
+def test_products_by_other_names_cost_what_the_product_costs(case: str) -> None:
+    call, product = SAME_AS[case]
+    with torch.no_grad():
+        counting = counted(call)
+        assert 2 * counting.macs == torchs(product) > 0
+    assert all(cost.counted for _, cost in counting.seen)
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("grad", [False, True])
+def test_recurrent_layers_cost_their_matrices_at_every_step(layer: Any, grad: bool) -> None:
+    """An LSTM on a CPU is one operator for each layer and direction, a GRU many products."""
+    recurrent = layer(6, 4, num_layers=2, bidirectional=True, batch_first=True)
+    with torch.set_grad_enabled(grad):
+        counting = counted(lambda: recurrent(torch.randn(3, 5, 6)))
+    matrices = sum(parameter.numel() for parameter in recurrent.parameters() if parameter.dim() == 2)
+    assert counting.macs == 3 * 5 * matrices
+    assert all(cost.counted for _, cost in counting.seen if cost.macs)
+
+
+def test_the_backward_of_a_recurrent_layer_is_two_of_the_same_size() -> None:
+    recurrent, x = nn.LSTM(6, 4, batch_first=True), torch.randn(3, 5, 6, requires_grad=True)
+    once = counted(lambda: recurrent(x)).macs
+    assert counted(lambda: recurrent(x)[0].sum().backward()).macs == 3 * once
+
+
+def test_quantized_layers_cost_what_their_weights_cost() -> None:
+    x = torch.randn(2, 4, 6, 6)
+    network = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(96, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.ao is deprecated
+        dynamic = torch.ao.quantization.quantize_dynamic(copy.deepcopy(network), {nn.Linear})
+        wrapped = torch.ao.quantization.QuantWrapper(network).eval()
+        wrapped.qconfig = torch.ao.quantization.default_qconfig  # type: ignore[assignment]
+        prepared = torch.ao.quantization.prepare(wrapped)
+        prepared(x)
+        static = torch.ao.quantization.convert(prepared)
+    for quantized in (dynamic, static):
+        with torch.no_grad():
+            counting = counted(lambda model=quantized: model(x))
+        assert counting.macs == 2 * (96 * 4 // 2 * 9 + 96 * 5)
+        assert all(cost.counted for _, cost in counting.seen)
+
+
 def test_attention_costs_its_two_products_whatever_kernel_runs() -> None:
     query, key, value = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8)
     with sdpa_kernel(SDPBackend.MATH):  # as plain matrix products, which torch's counter knows
@@ -139,6 +232,7 @@ def test_bias_of_a_convolution_is_an_addition_per_output() -> None:
 
 
 N = X.numel()
+GRID = torch.zeros(2, 3, 2, 2)
 POOLED = 2 * 4 * 4 * 3  # 3 x 3 at stride 2 on 9 x 7
 ELEMENTWISE: dict[str, tuple[Callable[[], Any], int, dict[str, int]]] = {
     "relu": (lambda: X.relu(), N, {"R": N}),
@@ -151,8 +245,8 @@ ELEMENTWISE: dict[str, tuple[Callable[[], Any], int, dict[str, int]]] = {
     "sigmoid": (lambda: X.sigmoid(), N, {"E": N}),
     "hardswish": (lambda: F.hardswish(X), N, {"E": N}),
     "softmax": (lambda: X.softmax(1), 5 * N, {"E": 5 * N}),
-    "layer norm": (lambda: F.layer_norm(X, X.shape[1:]), 7 * N, {"E": 7 * N}),
-    "group norm": (lambda: F.group_norm(X, 2), 7 * N, {"E": 7 * N}),
+    "layer norm": (lambda: F.layer_norm(X, X.shape[1:]), 7 * N, {"N": N}),
+    "group norm": (lambda: F.group_norm(X, 2), 7 * N, {"N": N}),
     "gelu": (lambda: F.gelu(X), N, {"E": N}),
     "silu": (lambda: F.silu(X), N, {"E": N}),
     "sum": (lambda: X.sum((2, 3)), N, {"E": N}),
@@ -162,7 +256,22 @@ ELEMENTWISE: dict[str, tuple[Callable[[], Any], int, dict[str, int]]] = {
     "oblong max-pool": (lambda: F.max_pool2d(X, (3, 1), (2, 2)), 2 * 2 * 4 * 4 * 4, {"M": N, "m": 2 * 4 * 4 * 4}),
     "average pool": (lambda: F.adaptive_avg_pool2d(X, 1), N, {"G": N, "g": 8}),
     "average pool of terms": (lambda: F.adaptive_avg_pool2d(X, 3), N, {"G": N, "g": 72}),
-    "average by mean": (lambda: X.mean((2, 3)), N, {"G": N, "g": 8}),
+    "average pool to one pixel, 3d": (lambda: F.adaptive_avg_pool3d(X[None], 1), N, {"V": N, "v": 2}),
+    "average pool over windows": (lambda: F.avg_pool2d(X, 3, 2), N, {"V": N, "v": POOLED}),
+    "average by mean": (lambda: X.mean((2, 3)), N, {"E": N}),
+    "max-pool, 3d": (lambda: F.max_pool3d(X[None], 2), 7 * 48, {"M": N, "m": 48}),
+    "max-pool, adaptive": (lambda: F.adaptive_max_pool2d(X, 1), N, {"E": N}),
+    "gelu in place": (lambda: torch.ops.aten.gelu_(X.clone()), N, {"E": N}),
+    "variance": (lambda: X.var(1), 4 * N, {"E": 4 * N}),
+    "length": (lambda: X.norm(), 2 * N, {"E": 2 * N}),
+    "largest of a row": (lambda: X.argmax(1), N, {"E": N}),
+    "running sum": (lambda: X.cumsum(0), N, {"E": N}),
+    "bilinear": (lambda: F.interpolate(X, scale_factor=2.0, mode="bilinear"), 28 * N, {"E": 28 * N}),
+    "bicubic": (lambda: F.interpolate(X, scale_factor=2.0, mode="bicubic"), 124 * N, {"E": 124 * N}),
+    "sampled": (lambda: F.grid_sample(X, GRID, align_corners=False), 7 * 2 * 4 * 6, {"E": 7 * 2 * 4 * 6}),
+    "quantized": (lambda: torch.quantize_per_tensor(X, 0.1, 0, torch.qint8), N, {"E": N}),
+    "folded": (lambda: F.fold(torch.ones(2, 36, 9), (3, 3), 3, padding=1), 648, {"E": 648}),
+    "scattered": (lambda: X.scatter_add(0, torch.zeros(1, 4, 9, 7, dtype=torch.int64), X), 252, {"E": 252}),
     "batch norm": (lambda: nn.BatchNorm2d(4).eval()(X), 2 * N, {"B": N, "P": 2 * 8}),
     "batch norm, training": (lambda: nn.BatchNorm2d(4)(X), 2 * N, {"B": N, "P": 2 * 8}),
     "batch norm without weights": (lambda: nn.BatchNorm2d(4, affine=False).eval()(X), 2 * N, {"B": N, "P": 0}),
@@ -204,11 +313,42 @@ def test_moving_numbers_is_free(call: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    [lambda: torch.fft.fft(X), lambda: X.sort(), lambda: X.cumsum(0), lambda: X.norm()],
-    ids=["fft", "sort", "cumsum", "norm"],
+    [
+        lambda: X.split(2),
+        lambda: torch.unsafe_chunk(X, 2),
+        lambda: F.pad(X, (1, 1, 1, 1), mode="reflect"),
+        lambda: F.interpolate(X, scale_factor=2.0, mode="nearest-exact"),
+        lambda: X.masked_select(X > 0).nonzero(),
+        lambda: torch.rand_like(X),
+        lambda: torch.ops.aten.permute_copy(X, [0, 2, 3, 1]),
+        lambda: torch._assert_async(X.new_ones(1)),
+        lambda: torch.ops.profiler._record_function_enter_new("name"),
+    ],
 )
-def test_what_no_rule_knows_says_so(call: Callable[[], Any]) -> None:
-    assert any(not cost.counted and cost.operations == 0 for _, cost in counted(call).seen)
+def test_bookkeeping_has_no_arithmetic(call: Callable[[], Any]) -> None:
+    assert all(cost.counted and cost.macs == 0 for _, cost in counted(call).seen)
+
+
+SQUARE = torch.eye(3)
+
+
+@pytest.mark.parametrize(
+    ("call", "may_multiply"),
+    [
+        (lambda: torch.fft.fft(X), False),
+        (lambda: X.sort(), False),
+        (lambda: torch.histc(X, 3), False),
+        (lambda: torch.linalg.solve(SQUARE, SQUARE), True),
+        (lambda: torch.linalg.inv(SQUARE), True),
+        (lambda: torch.cholesky_solve(SQUARE, SQUARE), True),
+    ],
+    ids=["fft", "sort", "histogram", "solve", "inverse", "cholesky solve"],
+)
+def test_what_no_rule_knows_says_so_and_whether_it_may_multiply(call: Callable[[], Any], may_multiply: bool) -> None:
+    costs = [cost for _, cost in counted(call).seen if not cost.counted]
+    assert costs
+    assert all(cost.operations == 0 for cost in costs)
+    assert any(not cost.macs_counted for cost in costs) is may_multiply
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""Rules for operators whose arithmetic is no product: norms, pools, reductions, interpolation, elementwise ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor
+
+from resnet_cli.measure.ops.op_cost import OpCost, first_tensor, other
+
+Rule = Callable[[Sequence[Any], Any], OpCost]
+
+
+def _numel(value: Any) -> int:
+    return value.numel() if isinstance(value, Tensor) else 0
+
+
+def _batch_norm(args: Sequence[Any], out: Any) -> OpCost:
+    elements = args[0].numel()
+    return OpCost(0, 2 * elements, "B", {"B": elements, "P": args[0].shape[0] * (_numel(args[1]) + _numel(args[2]))})
+
+
+def _relu(args: Sequence[Any], out: Any) -> OpCost:
+    return OpCost(0, args[0].numel(), "R", {"R": args[0].numel()})
+
+
+def _add(args: Sequence[Any], out: Any) -> OpCost:
+    elements = first_tensor(out).numel()
+    # A residual addition has two activations of equal shape, not a constant or a broadcast vector.
+    residual = isinstance(args[1], Tensor) and args[1].shape == args[0].shape
+    term = "A" if residual else "E"
+    return OpCost(0, elements, term, {term: elements})
+
+
+def _max_pool(axes: int) -> Rule:
+    def rule(args: Sequence[Any], out: Any) -> OpCost:
+        kernel = args[1]
+        window = prod(kernel) if len(kernel) > 1 else kernel[0] ** axes
+        inputs, outputs = args[0].numel(), first_tensor(out).numel()
+        return OpCost(0, (window - 1) * outputs, "M", {"M": inputs, "m": outputs})
+
+    return rule
+
+
+def _norm_over_sample(args: Sequence[Any], out: Any) -> OpCost:
+    elements = args[0].numel()
+    return OpCost(0, 7 * elements, "N", {"N": elements})
+
+
+def _average(args: Sequence[Any], out: Any) -> OpCost:
+    inputs, outputs = args[0].numel(), first_tensor(out).numel()
+    return OpCost(0, inputs, "V", {"V": inputs, "v": outputs})
+
+
+def _adaptive_average(args: Sequence[Any], out: Any) -> OpCost:
+    inputs, outputs = args[0].numel(), first_tensor(out).numel()
+    return OpCost(0, inputs, "G", {"G": inputs, "g": outputs})
+
+
+def _mean(args: Sequence[Any], out: Any) -> OpCost:
+    # Adaptive pooling to one pixel arrives as one of these calls; any other mean is a sum like others.
+    if list(args[1:3]) == [[-1, -2], True]:
+        return _adaptive_average(args, out)
+    return (_average if list(args[1:3]) == [[-1, -2, -3], True] else _for_each_input(1))(args, out)
+
+
+def _for_each_input(operations: int, position: int = 0) -> Rule:
+    def rule(args: Sequence[Any], out: Any) -> OpCost:
+        return other(operations * args[position].numel())
+
+    return rule
+
+
+def _for_each_output(operations: int) -> Rule:
+    def rule(args: Sequence[Any], out: Any) -> OpCost:
+        return other(operations * first_tensor(out).numel())
+
+    return rule
+
+
+def _interpolated(values: int) -> Rule:
+    """Each output is a weighted sum of so many inputs."""
+    return _for_each_output(2 * values - 1)
+
+
+_NEAREST = 1  # an `interpolation_mode`
+
+
+def _grid_sample(args: Sequence[Any], out: Any) -> OpCost:
+    axes = args[1].shape[-1]
+    return other(0) if args[2] == _NEAREST else _interpolated((4 if args[2] else 2) ** axes)(args, out)
+
+
+def _distance(args: Sequence[Any], out: Any) -> OpCost:
+    """A difference, its power and a sum for each pair and coordinate, then a root for each pair."""
+    return other(out.numel() * (3 * args[0].shape[-1] + 1))
+
+
+def _distance_backward(args: Sequence[Any], out: Any) -> OpCost:
+    """A difference, a product and a sum for each pair and coordinate."""
+    return other(3 * args[4].numel() * args[1].shape[-1])
+
+
+elementwise = _for_each_output(1)
+
+
+def _each(names: str, rule: Rule, namespace: str = "aten") -> dict[str, Rule]:
+    return dict.fromkeys((f"{namespace}::{name}" for name in names.split()), rule)
+
+
+ARITHMETIC: Mapping[str, Rule] = {
+    **_each("_softmax _safe_softmax _log_softmax", _for_each_input(5)),
+    **_each("native_layer_norm native_group_norm _fused_rms_norm", _norm_over_sample),
+    **_each(
+        "native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
+        "_batch_norm_with_update _batch_norm_no_update",
+        _batch_norm,
+    ),
+    **_each("relu", _relu),
+    **_each("add", _add),
+    **_each("max_pool2d_with_indices", _max_pool(2)),
+    **_each("max_pool3d_with_indices", _max_pool(3)),
+    **_each("avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool3d", _average),
+    **_each("_adaptive_avg_pool2d", _adaptive_average),
+    **_each("mean", _mean),
+    **_each(
+        "sum amax amin max min argmax argmin aminmax all any nansum prod trace count_nonzero cumsum cumprod cummax "
+        "cummin _cummax_helper _cummin_helper logcumsumexp col2im adaptive_max_pool2d adaptive_max_pool3d",
+        _for_each_input(1),
+    ),
+    **_each("scatter_add scatter_reduce", _for_each_input(1, position=2)),
+    **_each("index_add", _for_each_input(1, position=3)),
+    **_each("linalg_vector_norm norm native_norm", _for_each_input(2)),
+    **_each("var std var_mean std_mean logsumexp", _for_each_input(4)),
+    **_each("upsample_linear1d", _interpolated(2)),
+    **_each("upsample_bilinear2d", _interpolated(4)),
+    **_each("upsample_trilinear3d", _interpolated(8)),
+    **_each("upsample_bicubic2d", _interpolated(16)),
+    **_each("grid_sampler_2d grid_sampler_3d", _grid_sample),
+    **_each("_cdist_forward _pdist_forward", _distance),
+    **_each("_cdist_backward", _distance_backward),
+    **_each(
+        "hardswish hardsigmoid hardtanh clamp clamp_min dropout native_dropout glu threshold _prelu_kernel "
+        "log_sigmoid_forward polar floor_divide rrelu_with_noise fake_quantize_per_tensor_affine_cachemask "
+        "fake_quantize_per_channel_affine_cachemask "
+        "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel dequantize",
+        elementwise,
+    ),
+    **_each(
+        "add add_relu add_scalar add_scalar_relu mul mul_relu mul_scalar mul_scalar_relu relu6 clamp threshold elu celu "
+        "hardswish leaky_relu prelu sigmoid batch_norm batch_norm_relu batch_norm1d batch_norm1d_relu batch_norm2d "
+        "batch_norm2d_relu batch_norm3d batch_norm3d_relu",
+        elementwise,
+        "quantized",
+    ),
+    **_each("softmax", _for_each_input(5), "quantized"),
+    **_each("layer_norm group_norm instance_norm", _norm_over_sample, "quantized"),
+}
