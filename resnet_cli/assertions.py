@@ -92,14 +92,31 @@ def _parse(text: str, known: tuple[str, ...]) -> ParsedAssertion:
 
 
 def evaluate(result: Result, assertions: Sequence[ParsedAssertion]) -> Result:
-    """The result with its assertions; one about a value that is not known does not hold, and has the reason."""
-    evaluated = []
-    for each in assertions:
-        value = _SUMMARY[each.quantity](result) if isinstance(result, SummaryResult) else _FLOPS[each.quantity](result)
-        holds = value is not None and _COMPARISONS[each.operator](value, each.limit)
-        reason = _reason(result, each.quantity) if value is None else None
-        evaluated.append(Assertion(each.quantity, each.operator, each.limit, value, holds, reason))
-    return replace(result, assertions=tuple(evaluated))
+    """The result with its assertions; one about a value that is not known does not hold, and has the reason.
+
+    A lower bound decides an assertion that it breaks, or that asks for no more than it.
+    """
+    return replace(result, assertions=tuple(_evaluate(result, each) for each in assertions))
+
+
+def _evaluate(result: SummaryResult | FlopsResult, each: ParsedAssertion) -> Assertion:
+    value = _SUMMARY[each.quantity](result) if isinstance(result, SummaryResult) else _FLOPS[each.quantity](result)
+    holds = value is not None and _COMPARISONS[each.operator](value, each.limit)
+    reason = None
+    missing = _missing(result, each.quantity)
+    if value is None:
+        reason = _reason(result, each.quantity)
+    elif missing and not (holds if each.operator in (">", ">=") else value > each.limit):
+        holds = False
+        reason = f"{each.quantity} is at least {value:,.0f}: {', '.join(missing)} is not counted"
+    return Assertion(each.quantity, each.operator, each.limit, value, holds, reason)
+
+
+def _missing(result: SummaryResult | FlopsResult, quantity: str) -> tuple[str, ...]:
+    """Operators that a quantity should count, and that no rule counts."""
+    if quantity.startswith("backward") and isinstance(result, FlopsResult):
+        return result.backward_uncounted_macs
+    return {"macs": result.uncounted_macs, "flops": result.uncounted_macs, "ops": result.uncounted}.get(quantity, ())
 
 
 def _reason(result: SummaryResult | FlopsResult, quantity: str) -> str:

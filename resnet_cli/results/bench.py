@@ -55,7 +55,7 @@ class Timing:
     device: Distribution | None  # by the device's clock (CUDA events); None on a CPU
     launch_overhead: float | None  # host time to enqueue a call over the device's time for it; above 0.8 launch-bound
     images_per_s: float | None  # of calls in a row, the device waited for at their end only
-    flops: int  # of one call
+    flops: int | None  # of one call; None where not all products are counted
     flops_per_s: float | None
     ceiling_share: float | None  # of the measured ceiling
     peak_memory_bytes: int | None
@@ -237,3 +237,4 @@ class BenchResult:
     conditions: Conditions
     environment: Environment
     notes: tuple[Note, ...]
+    uncounted_macs: tuple[str, ...] = ()  # operators that may multiply matrices and that no rule counts

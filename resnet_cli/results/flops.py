@@ -62,7 +62,7 @@ class Convention:
     predicted: int | None  # the formula on this network
     measured: int | None  # the tool's own figure, where it was run or published
     rounding: float | None  # a published figure is rounded to this
-    verdict: str  # "exact", "rounded", "differs", "not_run", "unavailable"
+    verdict: str  # "exact", "rounded", "differs", "lower_bound" (not all is counted), "not_run", "unavailable"
     source: str
     note: str | None
     version: str | None = None  # of the tool, where it ran
@@ -108,7 +108,10 @@ class FlopsResult:
     terms: tuple[FlopTerm, ...]
     conventions: tuple[Convention, ...]
     reconciliations: tuple[Reconciliation, ...]
-    uncounted: tuple[str, ...]  # operators for which no arithmetic is counted
+    uncounted: tuple[str, ...]  # operators whose arithmetic is not counted: with any, `ops` is a lower bound
     assertions: tuple[Assertion, ...]
     environment: Environment
     notes: tuple[Note, ...]
+    # Those of them that may multiply matrices: with any, `macs` and `flops` are lower bounds.
+    uncounted_macs: tuple[str, ...] = ()
+    backward_uncounted_macs: tuple[str, ...] = ()  # the same of the backward pass

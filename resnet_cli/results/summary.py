@@ -124,3 +124,6 @@ class SummaryResult:
     assertions: tuple[Assertion, ...]
     environment: Environment
     notes: tuple[Note, ...]
+    uncounted: tuple[str, ...] = ()  # operators whose arithmetic is not counted: with any, `ops` is a lower bound
+    # Those of them that may multiply matrices: with any, `macs` and `flops` are lower bounds.
+    uncounted_macs: tuple[str, ...] = ()

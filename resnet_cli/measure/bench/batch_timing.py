@@ -182,7 +182,7 @@ def timing(
         in_a_row = time_back_to_back(context.clock, ready.call, calls)
         images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
     flops = context.cost.flops_at(batch_size)
-    rate = flops * images_per_s / batch_size
+    rate = None if flops is None else flops * images_per_s / batch_size
     return Timing(
         batch_size=batch_size,
         status=MEASURED,
@@ -195,7 +195,7 @@ def timing(
         images_per_s=images_per_s,
         flops=flops,
         flops_per_s=rate,
-        ceiling_share=rate / ceiling.flops_per_s if ceiling is not None else None,
+        ceiling_share=rate / ceiling.flops_per_s if ceiling is not None and rate is not None else None,
         peak_memory_bytes=ready.peak_memory_bytes,
         memory_kind=ready.memory_kind,
         knee=False,

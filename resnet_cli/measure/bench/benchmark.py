@@ -21,6 +21,7 @@ from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
 from resnet_cli.measure.bench.stats.ratios import knee
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import WorkloadCost, layers, workload_cost
+from resnet_cli.measure.cost.uncounted import uncounted_notes
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
@@ -73,7 +74,8 @@ def bench(
             layers=run.layers,
             fail_above=fail_above,
             interrupted=run.interrupted,
-            notes=(*result.notes, *run.errors),
+            uncounted_macs=run.uncounted,
+            notes=(*result.notes, *uncounted_notes((), run.uncounted), *run.errors),
         )
     return result if baseline is None else _with_baseline(result, baseline, fail_above)
 
@@ -104,6 +106,7 @@ class _Run:
     optimizations: OptimizationsResult | None = None
     layers: LayerTimes | None = None
     interrupted: bool = False
+    uncounted: tuple[str, ...] = ()
     errors: list[Note] = field(default_factory=list)
 
     @property
@@ -117,6 +120,7 @@ class _Run:
         try:
             self.report("counting")
             cost = workload_cost(self.model, config.inputs, config.dtype, config.mode)
+            self.uncounted = cost.uncounted
             original = copy.deepcopy(self.model.model) if config.optimizations is not None else None
             work = self._workload(self.model.model, config.inputs)
             try:

@@ -11,26 +11,32 @@ from resnet_cli.formatting import dimensions
 from resnet_cli.measure.bench.workload import TRAIN
 from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
+from resnet_cli.measure.cost.uncounted import uncounted_macs
 from resnet_cli.measure.models.inputs.errors import larger_input
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.measure.tracing.storages import bytes_of, storage_bytes
+from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.summary import Layer
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadCost:
-    """FLOPs and bytes of a call, linear in the batch size: so much for each image, and a constant."""
+    """FLOPs and bytes of a call, linear in the batch size: so much for each image, and a constant.
+
+    `uncounted` are operators that may multiply matrices and that no rule counts.
+    """
 
     macs_per_image: float
     macs: float
     bytes_per_image: float
     bytes: float
+    uncounted: tuple[str, ...] = ()
 
-    def flops_at(self, batch_size: int) -> int:
-        """FLOPs of a call (2 x MACs); of a training step forward and backward together."""
-        return round(2 * (self.macs + self.macs_per_image * batch_size))
+    def flops_at(self, batch_size: int) -> int | None:
+        """FLOPs of a call (2 x MACs), None where not all are counted; of a training step forward and backward."""
+        return None if self.uncounted else round(2 * (self.macs + self.macs_per_image * batch_size))
 
     def bytes_at(self, batch_size: int) -> int:
         """Bytes alive at once in a call: weights, input, activations, and in training gradients and momentum.
@@ -53,22 +59,31 @@ def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dty
         ResnetCliError: such an input does not get through, or the network cannot be trained on it.
     """
     if inputs.batch_size is None:
-        macs, size = _at(subject, inputs, dtype, mode)
-        return WorkloadCost(0, macs, 0, size)
+        call, size = _at(subject, inputs, dtype, mode)
+        return WorkloadCost(0, total_macs(call.operators), 0, size, uncounted_macs(call.operators))
     few, more = (2, 4) if mode == TRAIN else (1, 2)  # a batch norm cannot be trained on one pixel of one image
-    low, high = (_at(subject, inputs.at_batch(batch_size), dtype, mode) for batch_size in (few, more))
-    macs_per_image, bytes_per_image = ((after - before) / (more - few) for before, after in zip(low, high, strict=True))
-    return WorkloadCost(macs_per_image, low[0] - few * macs_per_image, bytes_per_image, low[1] - few * bytes_per_image)
+    (low, low_bytes), (high, high_bytes) = (
+        _at(subject, inputs.at_batch(batch_size), dtype, mode) for batch_size in (few, more)
+    )
+    macs_per_image = (total_macs(high.operators) - total_macs(low.operators)) / (more - few)
+    bytes_per_image = (high_bytes - low_bytes) / (more - few)
+    return WorkloadCost(
+        macs_per_image,
+        total_macs(low.operators) - few * macs_per_image,
+        bytes_per_image,
+        low_bytes - few * bytes_per_image,
+        uncounted_macs(low.operators),
+    )
 
 
-def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> tuple[int, int]:
-    """MACs and bytes at a batch size."""
+def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> tuple[Trace, int]:
+    """A call at a batch size, and its bytes."""
     passes = ForwardRunner(subject, inputs, dtype)
     weights = storage_bytes((*passes.copy.parameters(), *passes.copy.buffers()))
     described = passes.inputs.describe(dtype)
     if mode != TRAIN:
         trace = passes.inference()
-        return total_macs(trace.operators), weights + described.bytes + trace.peak
+        return trace, weights + described.bytes + trace.peak
     passes.inference()  # its error for an input that does not fit is clearer than that of training
     step = passes.training()
     if isinstance(step, str):
@@ -77,7 +92,7 @@ def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: 
             larger_input(step),
         )
     momentum = sum(bytes_of(parameter) for parameter in passes.copy.parameters() if parameter.requires_grad)
-    return total_macs(step.operators), weights + described.bytes + step.peak + momentum
+    return step, weights + described.bytes + step.peak + momentum
 
 
 def layers(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype) -> Layer:

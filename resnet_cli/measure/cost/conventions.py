@@ -216,8 +216,18 @@ def value(terms: Terms, parts: Mapping[str, int]) -> int:
     return round(sum(coefficient * parts.get(symbol, 0) for symbol, coefficient in terms))
 
 
-def apply(rule: ConventionRule, parts: Mapping[str, int], figure: Figure | None) -> Convention:
-    """A convention applied to a network: the value of its formula, compared with the tool's own count if known."""
+def apply(
+    rule: ConventionRule, parts: Mapping[str, int], figure: Figure | None, missing: Sequence[str] = ()
+) -> Convention:
+    """A convention applied to a network: the value of its formula, compared with the tool's own count if known.
+
+    Args:
+        rule: the convention.
+        parts: values of the terms.
+        figure: the tool's own count.
+        missing: operators that are in no term although the convention counts such; with any, the value of the
+            formula is a lower bound, and agrees with nothing.
+    """
     predicted = value(rule.terms, parts)
     verdict, measured, rounding, note = "not_run", None, None, rule.note
     if figure is not None and figure.value is None:
@@ -227,6 +237,8 @@ def apply(rule: ConventionRule, parts: Mapping[str, int], figure: Figure | None)
         verdict = _verdict(predicted, measured, rounding)
         if verdict == "rounded" and rounding is not None and abs(predicted - measured) > rounding / 2:
             note = f"{note}; its last digit is cut, not rounded" if note else "its last digit is cut, not rounded"
+    if missing and measured is not None:
+        verdict = "lower_bound"
     return Convention(
         key=rule.key,
         name=rule.title,

@@ -11,8 +11,9 @@ import torch
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
 from resnet_cli.measure.cost import conventions, other_counters
-from resnet_cli.measure.cost.conventions import SAVED_BY_PAPER, Figure
+from resnet_cli.measure.cost.conventions import SAVED_BY_PAPER, ConventionRule, Figure
 from resnet_cli.measure.cost.flops_tables import module_rows, op_rows, total_macs
+from resnet_cli.measure.cost.uncounted import uncounted_macs, uncounted_notes, uncounted_ops
 from resnet_cli.measure.models import model
 from resnet_cli.measure.models.inputs.errors import larger_input
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
@@ -64,6 +65,7 @@ def count_flops(
     torchinfo = other_counters.torchinfo(passes.copy, passes.arguments())
     backwards = [op for op in training.operators if op.backward] if training else []
     macs = total_macs(inference.operators)
+    uncounted, products = uncounted_ops(inference.operators), uncounted_macs(inference.operators)
     parts = _parts(inference.operators)
     saved = _saved_by_paper(subject, inputs, dtype, inference)
     if saved is not None:
@@ -80,7 +82,7 @@ def count_flops(
         "paper": _paper(subject, inputs),
     }
     rows = {
-        rule.key: conventions.apply(rule, values, figures.get(rule.key))
+        rule.key: conventions.apply(rule, values, figures.get(rule.key), _missing(rule, uncounted, products))
         for rule in conventions.conventions_for(_comparisons(inference.operators))
         if rule.key != "paper" or SAVED_BY_PAPER in values
     }
@@ -98,14 +100,17 @@ def count_flops(
         terms=parts,
         conventions=tuple(rows.values()),
         reconciliations=_reconciliations(rows, parts, contributing, reconciliations),
-        uncounted=tuple(sorted({op.name for op in inference.operators if not op.counted.counted})),
+        uncounted=uncounted,
+        uncounted_macs=products,
+        backward_uncounted_macs=uncounted_macs(backwards),
         assertions=(),
         environment=environment(device),
         notes=(
             *passes.notes,
             *mode_notes(inference, training),
             *_grouped(training),
-            *_notes(rows, torchinfo.failure, fvcore.failure),
+            *uncounted_notes(uncounted, (*products, *uncounted_macs(backwards))),
+            *_notes(rows, torchinfo.failure, fvcore.failure, _unknown_to_torch(inference.operators)),
         ),
     )
 
@@ -124,6 +129,11 @@ def _trained(passes: ForwardRunner, step: Trace | str) -> Trace:
             larger_input(step),
         )
     return step
+
+
+def _missing(rule: ConventionRule, ops: Sequence[str], products: Sequence[str]) -> Sequence[str]:
+    """Operators that a convention would count, and for which there is no rule."""
+    return ops if "E" in dict(rule.terms) else products
 
 
 def _parts(operators: Sequence[OperatorCall]) -> tuple[FlopTerm, ...]:
@@ -232,11 +242,20 @@ def _grouped(training: Trace | None) -> Iterable[Note]:
         )
 
 
-def _notes(rows: Mapping[str, Convention], torchinfo_failure: str | None, fvcore_failure: str | None) -> Iterable[Note]:
+def _unknown_to_torch(operators: Sequence[OperatorCall]) -> str:
+    """Operators whose products torch's counter has no formula for, after ": " where there are any."""
+    names = sorted({op.name for op in operators if op.counted.macs and not op.tallied})
+    return f": torch has no formula for {', '.join(names)}" if names else ""
+
+
+def _notes(
+    rows: Mapping[str, Convention], torchinfo_failure: str | None, fvcore_failure: str | None, unknown_to_torch: str
+) -> Iterable[Note]:
     for tool, failure in (("torchinfo", torchinfo_failure), ("fvcore", fvcore_failure)):
         if failure:
             yield Note("note", f"no count by {tool}: {failure}", f"no-{tool}")
     for row in rows.values():
         if row.verdict == "differs":
             text = f"{row.name} counts {row.measured:,}, its formula gives {row.predicted:,}"
+            text += unknown_to_torch if row.key == "torch" else ""
             yield Note("warning", text, f"{row.key}-differs-from-formula")

@@ -9,11 +9,11 @@ import torch
 from resnet_cli.measure.cost import other_counters
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.memory import memory
+from resnet_cli.measure.cost.uncounted import uncounted_macs, uncounted_notes, uncounted_ops
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
 from resnet_cli.measure.system.environment import environment
-from resnet_cli.measure.tracing.trace import OperatorCall
 from resnet_cli.results.common import Note
 from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
 
@@ -41,6 +41,7 @@ def summarize(
         notes.append(Note("note", f"no training figures: {training}", "no-training"))
     trained = None if isinstance(training, str) else training
     root = layer_tree(inference, trained, subject.name)
+    uncounted, products = uncounted_ops(inference.operators), uncounted_macs(inference.operators)
     where = environment(device)
     return SummaryResult(
         network=subject.description,
@@ -65,14 +66,10 @@ def summarize(
         cross_checks=_torchinfo(passes, root),
         assertions=(),
         environment=where,
-        notes=(*passes.notes, *notes, *mode_notes(inference, trained), *_uncounted(inference.operators)),
+        uncounted=uncounted,
+        uncounted_macs=products,
+        notes=(*passes.notes, *notes, *mode_notes(inference, trained), *uncounted_notes(uncounted, products)),
     )
-
-
-def _uncounted(operators: list[OperatorCall]) -> Iterator[Note]:
-    names = sorted({op.name for op in operators if not op.counted.counted})
-    if names:
-        yield Note("warning", f"operators whose arithmetic is not counted: {', '.join(names)}", "uncounted-operators")
 
 
 def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:

@@ -50,7 +50,7 @@ _FREE = aten(
     blackman_window bartlett_window kaiser_window exponential random geometric cauchy log_normal complex
     _unsafe_index _unsafe_masked_index resize_as is_same_size _assert_async _assert_scalar _assert_tensor_metadata
     _functional_assert_async _functional_assert_scalar _is_all_true _is_any_true int_repr q_scale q_zero_point
-    _coalesced _indices _values _nnz _to_dense _to_sparse
+    _coalesced _indices _values _nnz _linalg_check_errors _to_dense _to_sparse
     _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc _coalesce _convert_indices_from_coo_to_csr
     _convert_indices_from_csr_to_coo sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors
     """
@@ -63,7 +63,7 @@ _FREE_NAMESPACES = frozenset(("prim", "profiler", "c10d", "_c10d_functional"))
 _NO_PRODUCTS = frozenset(f"torchvision::{name}" for name in "nms roi_align roi_pool ps_roi_align ps_roi_pool".split())
 # Words in the names of ATen's operators that multiply matrices, or solve equations with them.
 _MULTIPLIES = re.compile(
-    r"^(?!upsample|lu_unpack|linalg_cross|_linalg_check|_cudnn_rnn_flatten|mkldnn_reorder)(\w*_)?"
+    r"^(?!upsample|lu_unpack|linalg_cross|_cudnn_rnn_flatten|mkldnn_reorder)(\w*_)?"
     r"(\w*mm|\w*mv|v?dot|addr|conv|convolution|depthwise|linear|matmul|attention|transformer|c?dist|rnn|lstm|gru|linalg"
     r"|solve|spsolve|cholesky|inverse|qr|geqrf|ormqr|lu|svd|combination)(\d|_(?!cell)|$)"
 )

@@ -154,6 +154,9 @@ def _real(tensor: Tensor) -> Tensor:
     return tensor.abs() if tensor.is_complex() else tensor
 
 
+_MADE_OF_OTHERS = torch._C.DispatchKey.CompositeImplicitAutograd
+
+
 @functools.cache
 def _is_composite(func: Any) -> bool:
     """Whether an operator is made of others, which are those to record.
@@ -161,8 +164,10 @@ def _is_composite(func: Any) -> bool:
     Autograd takes such an operator apart before a dispatch mode sees it. Under `torch.inference_mode()` there is no
     autograd, and a whole `conv2d` or `linear` arrives.
     """
-    made_of_others = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
-    return func is not torch.ops.prim.device.default and made_of_others
+    # Not func.decompose(), whose answer depends on what has been imported: torch._decomp takes batch norms apart too.
+    return func is not torch.ops.prim.device.default and torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), _MADE_OF_OTHERS
+    )
 
 
 class _Recorder(TorchDispatchMode):
@@ -322,7 +327,7 @@ class _Recorder(TorchDispatchMode):
         """Run one operator, and record it with its cost."""
         if _is_composite(func):
             with self:
-                return func.decompose(*args, **(kwargs or {}))
+                return func._op_dk(_MADE_OF_OTHERS, *args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
         if self._dispatches is not None:
             self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)

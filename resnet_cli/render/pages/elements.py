@@ -8,7 +8,8 @@ from resnet_cli import formatting
 from resnet_cli.render.document import Cell, Column, Element, Fields, Paragraph, Row, Table
 from resnet_cli.render.pages.cells import counted, exact, listed, text_cell, yes_no
 from resnet_cli.results.common import Assertion, Environment, Input, Network, Note
-from resnet_cli.results.summary import CrossCheck
+from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.summary import CrossCheck, SummaryResult
 
 INTERRUPTED = Note("warning", "interrupted: showing partial results", "interrupted")
 _LISTED_ENTRIES = 8
@@ -19,11 +20,27 @@ def fields(title: str, *items: tuple[str, Cell] | None) -> Fields:
     return Fields(title, tuple(item for item in items if item is not None))
 
 
-def subtitle(network: Network, inputs: Input, parameters: int | None, macs: int) -> str:
-    """Parameters, MACs, input and blocks of a network in one line."""
-    parts = [] if parameters is None else [f"{formatting.scaled(parameters)} parameters"]
-    parts += [formatting.scaled(macs, "MAC"), f"input {input_text(inputs)}"]
-    return " · ".join([*parts, *blocks(network)])
+def subtitle(result: SummaryResult | FlopsResult) -> str:
+    """Parameters, MACs (or a lower bound of them), input and blocks of a network in one line."""
+    parts = [f"{formatting.scaled(result.parameters)} parameters"] if isinstance(result, SummaryResult) else []
+    bound = "at least " if result.uncounted_macs else ""
+    parts += [
+        f"{bound}{formatting.scaled(result.macs, 'MAC')}",
+        f"input {input_text(result.input)}",
+    ]
+    return " · ".join([*parts, *blocks(result.network)])
+
+
+def compute_fields(result: SummaryResult | FlopsResult, label: str, *others: tuple[str, Cell] | None) -> Fields:
+    """MACs, FLOPs and all operations of a forward; what is a lower bound is called so."""
+    macs, ops = (", at least" if missing else "" for missing in (result.uncounted_macs, result.uncounted))
+    return fields(
+        label,
+        (f"MACs{macs}", exact(result.macs, "strong")),
+        (f"FLOPs (2 × MACs){macs}", exact(result.flops)),
+        (f"all arithmetic ops{ops}", exact(result.ops)),
+        *others,
+    )
 
 
 def input_text(inputs: Input) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from resnet_cli.render.document import Cell, Column, Document, Element, Paragraph, Row, Table, ViewOptions
+from resnet_cli.render.document import Cell, Column, Document, Element, Row, Table, ViewOptions
 from resnet_cli.render.pages import PAGES
 from resnet_cli.render.pages.cells import EMPTY, exact, scaled, share, text_cell
-from resnet_cli.render.pages.elements import assertions, closing, fields, subtitle
+from resnet_cli.render.pages.elements import assertions, closing, compute_fields, fields, subtitle
 from resnet_cli.render.pages.flops_conventions import convention_notes, conventions, reconciliations, terms
 from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.results.flops import FlopsResult, ModuleFlops, Operator
@@ -26,7 +26,7 @@ _SHARE = Column("share", "share", priority=6, bar=True, legend="of all arithmeti
 def flops_page(result: FlopsResult, view: ViewOptions) -> Document:
     """The totals, and the sections that were asked for."""
     draw: dict[str, Callable[[], list[Element]]] = {
-        "operators": lambda: [_operators(result), *_uncounted(result)],
+        "operators": lambda: [_operators(result)],
         "modules": lambda: [_modules(result, view)],
         "conventions": lambda: [conventions(result), *convention_notes(result)],
         "reconciliation": lambda: reconciliations(result),
@@ -34,14 +34,9 @@ def flops_page(result: FlopsResult, view: ViewOptions) -> Document:
     }
     return Document(
         title=result.network.name,
-        subtitle=subtitle(result.network, result.input, None, result.macs),
+        subtitle=subtitle(result),
         elements=(
-            fields(
-                "forward",
-                ("MACs", exact(result.macs, "strong")),
-                ("FLOPs (2 × MACs)", exact(result.flops)),
-                ("all arithmetic ops", exact(result.ops)),
-            ),
+            compute_fields(result, "forward"),
             *_backward(result),
             *(element for section in view.sections or PAGES["flops"].sections for element in draw[section]()),
             *assertions(result.assertions),
@@ -54,7 +49,8 @@ def _backward(result: FlopsResult) -> list[Element]:
     if result.backward_macs is None:
         return []
     macs, flops = exact(result.backward_macs, "strong"), exact(result.backward_flops)
-    return [fields("backward", ("MACs", macs), ("FLOPs (2 × MACs)", flops))]
+    bound = ", at least" if result.backward_uncounted_macs else ""
+    return [fields("backward", (f"MACs{bound}", macs), (f"FLOPs (2 × MACs){bound}", flops))]
 
 
 # By operator
@@ -120,12 +116,6 @@ def _known_sum(values: Iterable[int | None]) -> int | None:
 
 def _share(value: int, whole: int, largest: float) -> Cell:
     return share(value / whole if whole else None, largest)
-
-
-def _uncounted(result: FlopsResult) -> list[Element]:
-    if not result.uncounted:
-        return []
-    return [Paragraph("dim", f"no arithmetic is counted for {', '.join(result.uncounted)}")]
 
 
 # By module

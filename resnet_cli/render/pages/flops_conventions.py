@@ -13,6 +13,7 @@ _VERDICTS = {
     "exact": ("✓ exact", "good"),
     "rounded": ("✓ rounded", "good"),
     "differs": ("✗ differs", "bad"),
+    "lower_bound": ("≥ lower bound", "warning"),
     "not_run": ("not run", "dim"),
     "unavailable": ("unavailable", "dim"),
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from resnet_cli import formatting
 from resnet_cli.render.document import Cell, Column, Document, Element, Fields, Row, Table, ViewOptions
 from resnet_cli.render.pages.cells import EMPTY, exact, ratio, scaled, text_cell
-from resnet_cli.render.pages.elements import assertions, closing, cross_checks, fields, subtitle
+from resnet_cli.render.pages.elements import assertions, closing, compute_fields, cross_checks, fields, subtitle
 from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.render.pages.summary_columns import COLUMNS, DEFAULT_COLUMNS, Layers, Whole, intensity_of, share_of
 from resnet_cli.results.summary import Layer, Memory, SummaryResult
@@ -19,7 +19,7 @@ def summary_page(result: SummaryResult, view: ViewOptions) -> Document:
     """The layer tree, the totals, what other tools report."""
     return Document(
         title=result.network.name,
-        subtitle=subtitle(result.network, result.input, result.parameters, result.macs),
+        subtitle=subtitle(result),
         elements=(*summary_elements(result, view), *closing(result.notes, result.environment)),
     )
 
@@ -82,11 +82,9 @@ def _totals(result: SummaryResult) -> list[Fields]:
             ("total", exact(result.parameters, "strong")),
             ("buffers", exact(result.buffers)),
         ),
-        fields(
+        compute_fields(
+            result,
             "compute",
-            ("MACs", exact(result.macs, "strong")),
-            ("FLOPs (2 × MACs)", exact(result.flops)),
-            ("all arithmetic ops", exact(result.ops)),
             None if root.backward_macs is None else ("MACs, backward", exact(root.backward_macs)),
             ("FLOP/byte", ratio(intensity_of((root,)))),
         ),

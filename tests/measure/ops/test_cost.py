@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +50,7 @@ def torchs(call: Callable[[], Any]) -> int:
     return counter.get_total_flops()  # type: ignore[no-any-return]
 
 
+quantization: Any = torch.ao.quantization  # untyped
 X = torch.randn(2, 4, 9, 7)
 PRODUCTS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "conv": (lambda: nn.Conv2d(4, 6, 3), X),
@@ -112,6 +114,8 @@ def test_matrix_products_are_torchs() -> None:
 
 
 A, ROW, BATCH = torch.randn(4, 5), torch.randn(5), torch.randn(3, 4, 5)
+BATCH_30, BATCH_7 = torch.randn(2, 30, 5), torch.randn(2, 7, 5)
+SPARSE = torch.tensor([[0.0, 1, 0, 2], [0, 0, 3, 0]]).to_sparse()
 # The product that computes the same is what torch's counter knows.
 SAME_AS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "mv": (lambda: A @ ROW, lambda: A @ ROW[:, None]),
@@ -143,7 +147,7 @@ SAME_AS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: torch.randn(1, 3) @ torch.randn(3, 6),
     ),
     "grid of a transformation": (
-        lambda: F.affine_grid(torch.randn(2, 2, 3), (2, 1, 4, 5), align_corners=False),
+        lambda: F.affine_grid(torch.randn(2, 2, 3), [2, 1, 4, 5], align_corners=False),
         lambda: torch.randn(2, 20, 3) @ torch.randn(2, 3, 2),
     ),
     "time first": (
@@ -151,8 +155,6 @@ SAME_AS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: F.conv1d(torch.randn(2, 4, 9), torch.randn(6, 4, 3)),
     ),
 }
-BATCH_30, BATCH_7 = torch.randn(2, 30, 5), torch.randn(2, 7, 5)
-SPARSE = torch.tensor([[0.0, 1, 0, 2], [0, 0, 3, 0]]).to_sparse()
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
@@ -188,15 +190,15 @@ def test_quantized_layers_cost_what_their_weights_cost() -> None:
     network = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(96, 5))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao is deprecated
-        dynamic = torch.ao.quantization.quantize_dynamic(copy.deepcopy(network), {nn.Linear})
-        wrapped = torch.ao.quantization.QuantWrapper(network).eval()
-        wrapped.qconfig = torch.ao.quantization.default_qconfig  # type: ignore[assignment]
-        prepared = torch.ao.quantization.prepare(wrapped)
+        dynamic = quantization.quantize_dynamic(copy.deepcopy(network), {nn.Linear})
+        wrapped = quantization.QuantWrapper(network).eval()
+        wrapped.qconfig = quantization.default_qconfig
+        prepared = quantization.prepare(wrapped)
         prepared(x)
-        static = torch.ao.quantization.convert(prepared)
-    for quantized in (dynamic, static):
+        static = quantization.convert(prepared)
+    for model in (dynamic, static):
         with torch.no_grad():
-            counting = counted(lambda model=quantized: model(x))
+            counting = counted(functools.partial(model, x))
         assert counting.macs == 2 * (96 * 4 // 2 * 9 + 96 * 5)
         assert all(cost.counted for _, cost in counting.seen)
 
@@ -314,7 +316,7 @@ def test_moving_numbers_is_free(call: Callable[[], Any]) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: X.split(2),
+        lambda: torch.split(X, 2),
         lambda: torch.unsafe_chunk(X, 2),
         lambda: F.pad(X, (1, 1, 1, 1), mode="reflect"),
         lambda: F.interpolate(X, scale_factor=2.0, mode="nearest-exact"),
