@@ -77,3 +77,35 @@ def test_what_is_not_known_fails_with_the_reason(summary: SummaryResult, flops: 
     forward = asserted(replace(flops, backward_macs=None), "backward-macs<1G")
     assert not forward.holds
     assert "backward" in (forward.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "holds", "is_decided"),
+    [
+        ("macs<={0}", False, False),
+        ("macs<{1}", False, False),
+        ("flops=={0}", False, False),
+        ("macs>={0}", True, True),  # more than the bound can only be more
+        ("macs>{1}", False, False),
+        ("macs<={-1}", False, True),  # the bound breaks it already
+        ("macs=={-1}", False, True),
+        ("parameters<={1}", True, True),  # not a figure of arithmetic
+    ],
+)
+def test_a_lower_bound_decides_what_it_can(summary: SummaryResult, text: str, holds: bool, is_decided: bool) -> None:
+    bound = replace(summary, uncounted=("unknown",), uncounted_macs=("unknown",))
+    quantity = text.partition("<")[0].partition(">")[0].partition("=")[0]
+    for difference in (-1, 0, 1):
+        text = text.replace(f"{{{difference}}}", str(getattr(summary, quantity) + difference))
+    (checked,) = evaluate(bound, parse_assertions([text], "summary")).assertions
+    assert checked.holds is holds
+    assert (checked.reason is None) is is_decided
+
+
+def test_products_are_known_where_only_other_arithmetic_is_not(summary: SummaryResult, flops: FlopsResult) -> None:
+    checked = evaluate(replace(summary, uncounted=("sort",)), parse_assertions(["macs<=1P", "ops<=1P"], "summary"))
+    assert [each.holds for each in checked.assertions] == [True, False]
+    step = replace(flops, backward_uncounted_macs=("unknown",))
+    (backward,) = evaluate(step, parse_assertions(["backward-flops<=1P"], "flops")).assertions
+    assert not backward.holds
+    assert "unknown" in (backward.reason or "")

@@ -150,8 +150,8 @@ ARITHMETIC: Mapping[str, Rule] = {
     ),
     **_each(
         "add add_relu add_scalar add_scalar_relu mul mul_relu mul_scalar mul_scalar_relu relu6 clamp threshold elu "
-        "celu hardswish leaky_relu prelu sigmoid batch_norm batch_norm_relu batch_norm1d batch_norm1d_relu batch_norm2d "
-        "batch_norm2d_relu batch_norm3d batch_norm3d_relu",
+        "celu hardswish leaky_relu prelu sigmoid batch_norm batch_norm_relu batch_norm1d batch_norm1d_relu "
+        "batch_norm2d batch_norm2d_relu batch_norm3d batch_norm3d_relu",
         elementwise,
         "quantized",
     ),

@@ -134,7 +134,7 @@ def _recurrent(weights: slice, *, passes: int = 1) -> Rule:
 
 def _packed_weight(args: Sequence[Any]) -> Tensor:
     """The weight of a quantized layer, whose packed parameters are one of the arguments."""
-    (packed,) = [argument for argument in args if isinstance(argument, torch.ScriptObject)]
+    packed: Any = next(argument for argument in args if isinstance(argument, torch.ScriptObject))
     weight: Tensor = packed.unpack()[0]
     return weight
 

@@ -101,3 +101,20 @@ def test_the_layers_are_those_of_the_batch() -> None:
     assert 2 * root.macs == workload_cost(
         model_from_spec(SMALL), images((3, 64, 64)), torch.float32, "inference"
     ).flops_at(3)
+
+
+class Solving(nn.Module):
+    """A product that is counted, and one within the solution of equations that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.solve(x[:, 0] + 4 * torch.eye(4, device=x.device), self.lin(x[:, 1]))
+
+
+def test_there_is_no_rate_where_not_all_products_are_counted() -> None:
+    cost = workload_cost(ModelUnderTest(Solving(), "solving"), images((3, 4, 4)), torch.float32, "inference")
+    assert cost.uncounted == ("_linalg_solve_ex",)
+    assert cost.flops_at(2) is None

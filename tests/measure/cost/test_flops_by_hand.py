@@ -84,7 +84,7 @@ def test_what_the_paper_saves(name: str, saved: int) -> None:
 
 
 class Net(nn.Module):
-    """Pools of two sizes, an addition, and two sorts that nobody counts."""
+    """Pools of two sizes, an addition."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.conv(x))
         x = nn.functional.max_pool2d(nn.functional.max_pool2d(x, 3, 1, 1), 2)
-        out: Tensor = self.lin(self.pool(x + x).flatten(1)).sort(1)[0].topk(5)[0]
+        out: Tensor = self.lin(self.pool(x + x).flatten(1))
         return out
 
 
@@ -142,8 +142,7 @@ def test_totals_and_parts_by_hand(result: FlopsResult) -> None:
     comparisons = 8 * pixels * 4 + 3 * 2 * 4 * 4
     additions = parts["b"] + parts["k"] + 2 * parts["B"] + parts["A"] + parts["G"]
     assert result.ops == result.flops + comparisons + additions
-    assert [by_key(result)[key].verdict for key in ("torch", "torchinfo", "fvcore")] == ["exact"] * 3
-    assert by_key(result)["resnet-cli-ops"].verdict == "lower_bound"  # the sorts are not counted
+    assert [by_key(result)[key].verdict for key in ("resnet-cli-ops", "torch", "torchinfo", "fvcore")] == ["exact"] * 4
     # Towards both weights, and to the linear layer's input; the image needs no gradient.
     assert (result.backward_macs, result.backward_flops) == (pixels * 12 + 80, 2 * (pixels * 12 + 80))
 
@@ -159,8 +158,30 @@ def test_without_a_backward_pass_there_is_no_figure_of_it() -> None:
     assert {row.phase for row in found.operators} == {"forward"}
 
 
-def test_what_is_not_counted_is_named_in_order(result: FlopsResult) -> None:
-    assert result.uncounted == ("sort", "topk")
+class Unknown(nn.Module):
+    """Sorts, which nobody counts, and solves equations if asked, which multiplies."""
+
+    def __init__(self, *, solves: bool) -> None:
+        super().__init__()
+        self.lin, self.solves = nn.Linear(4, 4), solves
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lin(x[:, 0]).sort(1)[0].topk(4)[0]
+        return torch.linalg.solve(x @ x.mT, x) if self.solves else x
+
+
+def test_what_is_not_counted_is_named_and_agrees_with_nothing() -> None:
+    sorts = flops_of(Unknown(solves=False), SHAPE)
+    assert (sorts.uncounted, sorts.uncounted_macs) == (("sort", "topk"), ())
+    assert (by_key(sorts)["resnet-cli-ops"].verdict, by_key(sorts)["torch"].verdict) == ("lower_bound", "exact")
+    assert "uncounted-operators" in {note.key for note in sorts.notes}
+    solves = flops_of(Unknown(solves=True), SHAPE)
+    assert solves.uncounted == ("_linalg_solve_ex", "sort", "topk")
+    assert solves.uncounted_macs == ("_linalg_solve_ex",)
+    verdicts = {row.verdict for row in solves.conventions}
+    assert "lower_bound" in verdicts
+    assert not verdicts & {"exact", "rounded", "differs"}
+    assert [note.key for note in solves.notes][:2] == ["uncounted-macs", "uncounted-operators"]
 
 
 @pytest.mark.parametrize(

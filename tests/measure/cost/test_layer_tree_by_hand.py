@@ -43,18 +43,18 @@ def test_settings_are_shown_where_they_are_whole_numbers(case: str) -> None:
 
 
 def test_an_operator_that_nobody_counts_has_a_row_even_where_it_allocates_nothing() -> None:
-    class Summing(nn.Module):
+    class Limiting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 4, 1)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.conv(x).cumsum_(1).flatten(1)  # type: ignore[no-any-return]
+            return self.conv(x).renorm_(2, 0, 1.0).flatten(1)  # type: ignore[no-any-return]
 
-    result = summary_of(Summing())
-    assert [layer.path for layer in result.root.children] == ["conv", ":cumsum"]
+    result = summary_of(Limiting())
+    assert [layer.path for layer in result.root.children] == ["conv", ":renorm"]
     (note,) = result.notes
-    assert (note.level, note.text.rpartition(": ")[2]) == ("warning", "cumsum")
+    assert (note.key, result.uncounted, result.uncounted_macs) == ("uncounted-operators", ("renorm",), ())
 
 
 class Borrowing(nn.Module):
