@@ -111,7 +111,8 @@ class Solving(nn.Module):
         self.lin = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.linalg.solve(x[:, 0] + 4 * torch.eye(4, device=x.device), self.lin(x[:, 1]))
+        out: Tensor = torch.linalg.solve(x[:, 0] + 4 * torch.eye(4, device=x.device), self.lin(x[:, 1]))
+        return out
 
 
 def test_there_is_no_rate_where_not_all_products_are_counted() -> None:
