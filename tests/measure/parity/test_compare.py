@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -223,7 +224,7 @@ class Detached(nn.Module):
         self.network = narrow(torchvision_models.build_member(RESNET12))
 
     def forward(self, x: Tensor) -> Tensor:
-        n = self.network
+        n: Any = self.network
         x = n.layer1(n.maxpool(n.relu(n.bn1(n.conv1(x)))))
         x = n.layer4(n.layer3(n.layer2(x.detach())))
         out: Tensor = n.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
