@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
@@ -64,6 +65,13 @@ def structure_of(ours: nn.Module, theirs: nn.Module, shape: Shape = (2, 3, 16, 1
     """Two networks aligned, and what is not the same in them."""
     mine, other = (graph_of(network, shape, training=True, name="net") for network in (ours, theirs))
     return diff.diff_graphs(mine, other, align_graphs(mine, other), "torchvision")
+
+
+def meta_copy(network: nn.Module) -> nn.Module:
+    network = copy.deepcopy(network).to("meta")
+    for module in network.modules():  # tensors that are plain attributes too
+        vars(module).update({key: value.to("meta") for key, value in vars(module).items() if isinstance(value, Tensor)})
+    return network
 
 
 def subject(network: nn.Module | ModelSpec) -> ModelUnderTest:

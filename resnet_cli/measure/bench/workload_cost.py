@@ -78,9 +78,13 @@ def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dty
 
 def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> tuple[Trace, int]:
     """A call at a batch size, and its bytes."""
-    passes = ForwardRunner(subject, inputs, dtype)
-    weights = storage_bytes((*passes.copy.parameters(), *passes.copy.buffers()))
-    described = passes.inputs.describe(dtype)
+    with ForwardRunner(subject, inputs, dtype) as passes:
+        return _call(passes, mode)
+
+
+def _call(passes: ForwardRunner, mode: str) -> tuple[Trace, int]:
+    weights = storage_bytes((*passes.model.parameters(), *passes.model.buffers()))
+    described = passes.inputs.describe(passes.dtype)
     if mode != TRAIN:
         trace = passes.inference()
         return trace, weights + described.bytes + trace.peak
@@ -91,10 +95,11 @@ def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: 
             f"`mode=train`: this network cannot be trained on {dimensions(described.shape)}: {step}",
             larger_input(step),
         )
-    momentum = sum(bytes_of(parameter) for parameter in passes.copy.parameters() if parameter.requires_grad)
+    momentum = sum(bytes_of(parameter) for parameter in passes.model.parameters() if parameter.requires_grad)
     return step, weights + described.bytes + step.peak + momentum
 
 
 def layers(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype) -> Layer:
     """The layer tree of an inference with these inputs."""
-    return layer_tree(ForwardRunner(subject, inputs, dtype).inference(), None, subject.name)
+    with ForwardRunner(subject, inputs, dtype) as passes:
+        return layer_tree(passes.inference(), None, subject.name)

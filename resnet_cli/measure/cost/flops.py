@@ -52,17 +52,24 @@ def count_flops(
     Raises:
         ResnetCliError: the input does not get through the network, or cannot be trained at this batch.
     """
-    passes = ForwardRunner(subject, inputs, dtype)
+    with ForwardRunner(subject, inputs, dtype) as passes:
+        return _flops(passes, device, backward=backward, reconciliations=reconciliations)
+
+
+def _flops(
+    passes: ForwardRunner, device: torch.device, *, backward: bool, reconciliations: Sequence[tuple[str, str]]
+) -> FlopsResult:
+    subject, inputs, dtype = passes.subject, passes.inputs, passes.dtype
     tally, tally_failure = other_counters.count_with_torch()
     inference, step = passes.infer_and_train(tally) if backward else (passes.inference(tally), None)
     training = None if step is None else _trained(passes, step)
     fvcore = other_counters.fvcore(
-        passes.copy,
+        passes.model,
         passes.inputs,
         macs=total_macs(inference.operators),
         bytes_alive=inference.peak,
     )
-    torchinfo = other_counters.torchinfo(passes.copy, passes.arguments())
+    torchinfo = other_counters.torchinfo(passes.model, passes.arguments())
     backwards = [op for op in training.operators if op.backward] if training else []
     macs = total_macs(inference.operators)
     uncounted, products = uncounted_ops(inference.operators), uncounted_macs(inference.operators)
@@ -178,7 +185,8 @@ def _saved_by_paper(
     elif spec.groups > 1:
         saved, meaning = 0, "nothing: the paper of ResNeXt strides where torchvision does"
     else:
-        twin = ForwardRunner(model.model_from_spec(replace(spec, stride_in_1x1=True)), inputs, dtype).inference()
+        with ForwardRunner(model.model_from_spec(replace(spec, stride_in_1x1=True)), inputs, dtype) as v1:
+            twin = v1.inference()
         saved = total_macs(inference.operators) - total_macs(twin.operators)
         meaning = "stride in the 3×3 (v1.5), not in the 1×1 (v1)"
     return FlopTerm(SAVED_BY_PAPER, meaning, saved)

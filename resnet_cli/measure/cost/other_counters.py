@@ -6,7 +6,6 @@ raise, warn, print), the result is a count or the reason why there is none.
 
 from __future__ import annotations
 
-import copy
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
+from resnet_cli.measure.models.substitutes import with_zeros
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.tracing.tracer import FlopFormula
@@ -65,7 +65,7 @@ def torchinfo(model: nn.Module, inputs: Arguments) -> TorchinfoReport:
     """Count with torchinfo.
 
     Args:
-        model: on `meta`; a copy, because torchinfo may change it.
+        model: on `meta`; torchinfo may change it.
         inputs: on `meta`.
     """
     release = version("torchinfo")
@@ -104,7 +104,7 @@ def _positional(model: nn.Module, inputs: Arguments) -> tuple[Any, ...]:
 def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int) -> FvcoreReport:
     """Count with fvcore.
 
-    fvcore cannot trace on `meta`, so a twin with real (zero) weights runs once on the CPU, at batch 1: its counts
+    fvcore cannot trace on `meta`, so the network runs once with zeros as weights on the CPU, at batch 1: its counts
     are sums over the images, so the count of the batch is that of one image times the batch size.
 
     Args:
@@ -122,8 +122,9 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
             from fvcore.nn import FlopCountAnalysis
 
             zeros = _positional(model, inputs.at_batch(1).zeros(torch.float32))
-            with torch.no_grad():
-                analysis = FlopCountAnalysis(_zero_copy(model).eval(), zeros)
+            with torch.no_grad(), with_zeros(model):
+                model.eval()
+                analysis = FlopCountAnalysis(model, zeros)
                 analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
                 total = round(analysis.total())
                 operators = {name: round(value) * batch for name, value in analysis.by_operator().items()}
@@ -131,17 +132,6 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
             return FvcoreReport(release, total * batch, operators, modules)
     except Exception as error:
         return FvcoreReport(release, failure=_reason(error))
-
-
-def _zero_copy(model: nn.Module) -> nn.Module:
-    """A float32 copy on the CPU whose weights are all one and the same zero, and take no memory."""
-    memo: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
-        zeros = torch.zeros((), dtype=kind).expand(tensor.shape)
-        is_parameter = isinstance(tensor, nn.Parameter)
-        memo[id(tensor)] = nn.Parameter(zeros, requires_grad=False) if is_parameter else zeros
-    return copy.deepcopy(model, memo)
 
 
 def count_with_torch() -> tuple[FlopFormula | None, str | None]:

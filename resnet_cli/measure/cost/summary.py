@@ -32,7 +32,12 @@ def summarize(
     Raises:
         ResnetCliError: the input does not get through the network.
     """
-    passes = ForwardRunner(subject, inputs, dtype)
+    with ForwardRunner(subject, inputs, dtype) as passes:
+        return _summary(passes, device)
+
+
+def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
+    subject = passes.subject
     batch_size = passes.inputs.batch_size
     inference, training = passes.infer_and_train()
     twice = None if batch_size is None else passes.training(2 * batch_size)
@@ -74,7 +79,7 @@ def summarize(
 
 def _torchinfo(passes: ForwardRunner, root: Layer) -> tuple[CrossCheck, ...]:
     """torchinfo's parameters and leaf layers, compared with those of the layer tree."""
-    report = other_counters.torchinfo(passes.copy, passes.arguments())
+    report = other_counters.torchinfo(passes.model, passes.arguments())
 
     def cross_check(quantity: str, value: int, tool_value: int | None, note: str | None = None) -> CrossCheck:
         agrees = None if tool_value is None else value == tool_value

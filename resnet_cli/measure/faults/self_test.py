@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
+from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import prepare
@@ -41,6 +42,13 @@ def self_test(
         ResnetCliError: the network cannot be compared at all.
         KeyboardInterrupt: before the first fault was injected; later the result has those that were.
     """
+    with on_device(model.model):
+        return _self_test(model, reference, config, progress)
+
+
+def _self_test(
+    model: ModelUnderTest, reference: ModelUnderTest, config: ParityConfig, progress: Callable[[str, int, int], None]
+) -> SelfTestResult:
     height, width = (min(side, _MAX_SIDE) for side in config.shape[2:])
     config = replace(config, shape=(*config.shape[:2], height, width), keep=True)
     prepared = prepare(model.model, reference.model, config, names=(model.name, reference.name))
@@ -49,7 +57,7 @@ def self_test(
     notes: list[Note] = []
     baseline, baseline_name = reference, reference.name
     if not _completed(compare(sound, reference, config)).same:
-        baseline, baseline_name = ModelUnderTest(copy.deepcopy(prepared.model), reference.name), model.name
+        baseline, baseline_name = ModelUnderTest(independent_copy(prepared.model), reference.name), model.name
         text = f"{model.name} is not in parity with {reference.name}: faults are injected relative to {model.name}"
         notes.append(Note("warning", text, "compared-with-itself"))
     rows: list[FaultResult] = []
@@ -92,7 +100,7 @@ def _test_fault(fault: Fault, sound: ModelUnderTest, baseline: ModelUnderTest, c
         text="",
     )
     try:
-        faulty = fault.apply(copy.deepcopy(sound.model))
+        faulty = fault.apply(independent_copy(sound.model))
     except NotApplicableError as error:
         return replace(row, text=str(error))
     try:

@@ -28,7 +28,7 @@ def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:
     """One forward without autograd, as a graph.
 
     Args:
-        model: a copy that may be run: its training flags and, in train mode, its buffers change.
+        model: its training flags and, in train mode, its buffers change.
         inputs: on the model's device; on `meta` nothing is computed.
         training: train mode or eval mode.
 

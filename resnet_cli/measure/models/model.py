@@ -15,19 +15,24 @@ from resnet_cli.results.common import Network
 
 @dataclass(frozen=True, slots=True)
 class ModelUnderTest:
-    """A network to measure. It is never changed.
+    """A network to measure. After a measurement it is as it was.
 
     Args:
         model: the network.
         name: shown in results.
         spec: configuration of a built-in network; None for any other.
-        rebuilt: builds it again with real tensors; None if `model` holds the real ones.
+        rebuilt: builds it again with real tensors; None if that is not possible.
     """
 
     model: nn.Module
     name: str
     spec: ModelSpec | None = None
     rebuilt: Callable[[], nn.Module] | None = None
+
+    def with_values(self) -> nn.Module:
+        """The network with the values that its constructor gives it, built anew if this one is on `meta`."""
+        is_on_meta = any(tensor.is_meta for tensor in (*self.model.parameters(), *self.model.buffers()))
+        return self.rebuilt() if is_on_meta and self.rebuilt is not None else self.model
 
     @property
     def description(self) -> Network:

@@ -1,17 +1,17 @@
-"""Forward passes through a copy of a network, on the meta device or with real tensors on the CPU."""
+"""Forward passes through a network with other tensors: on the meta device, or copies on the CPU."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
-from torch import nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.copies import cpu_copy, lazy_names, meta_copy
+from resnet_cli.measure.models.copies import lazy_names
 from resnet_cli.measure.models.inputs import errors as input_errors
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.substitutes import on_device, on_meta
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.tensors import is_lazy
@@ -24,21 +24,23 @@ _MAX_NAMES = 4
 
 
 class ForwardRunner:
-    """Forward passes through a copy of a network: on `meta`, or on the CPU if the forward needs values.
+    """Forward passes through a network: on `meta`, or on the CPU if the forward needs values.
+
+    A context manager: inside it the network has other tensors, and afterwards it is as it was.
 
     Args:
-        subject: the network; only copies of it run.
+        subject: the network.
         inputs: of its forward.
         dtype: of weights and input.
 
     Attributes:
         inputs: of its forward, checked against its signature.
-        copy: the copy that runs; the first pass materialises its lazy modules.
-        is_real: whether the copy has real tensors.
+        model: the network that runs; the first pass materialises its lazy modules.
+        is_real: whether it has real tensors.
         training_failure: why the last training step failed, or None.
 
     Raises:
-        ResnetCliError: the network cannot be copied, or takes other arguments.
+        ResnetCliError: the network takes other arguments.
     """
 
     def __init__(self, subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype) -> None:
@@ -47,20 +49,20 @@ class ForwardRunner:
         self.dtype = dtype
         self.is_real = False
         self.training_failure: tracer.ForwardFailedError | None = None
-        self.copy = self._copy()
+        self.model = subject.model
+        self._substitution = ExitStack()
 
-    def _copy(self) -> nn.Module:
-        try:
-            if self.is_real:
-                return cpu_copy(self.subject.model, self.subject.rebuilt, self.dtype)
-            return meta_copy(self.subject.model, self.dtype)
-        except TypeError as error:
-            raise ResnetCliError(
-                " ".join(str(error).split()), "a measurement runs a copy of the network, never the original"
-            ) from error
+    def __enter__(self) -> ForwardRunner:
+        """Put tensors on `meta` in place of the network's own."""
+        self._substitution.enter_context(on_meta(self.model, self.dtype))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Put the network's own tensors back."""
+        self._substitution.close()
 
     def arguments(self, inputs: ModelInputs | None = None) -> Arguments:
-        """Arguments for the copy.
+        """Arguments of the forward.
 
         Args:
             inputs: at another batch size; None: as they are.
@@ -69,7 +71,7 @@ class ForwardRunner:
         return inputs.random(0, self.dtype) if self.is_real else inputs.on_meta(self.dtype)
 
     def infer_and_train(self, tally: tracer.FlopFormula | None = None) -> tuple[Trace, Trace | str]:
-        """A forward in eval mode and a training step of the same copy.
+        """A forward in eval mode and a training step.
 
         Raises:
             ResnetCliError: the forward fails in eval mode.
@@ -113,14 +115,14 @@ class ForwardRunner:
     def _run(self, inputs: ModelInputs, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> Trace:
         with self._redirected_prints():
             self._materialise(inputs)
-            return tracer.run(self.copy, *self.arguments(inputs), training=training, backward=training, tally=tally)
+            return tracer.run(self.model, *self.arguments(inputs), training=training, backward=training, tally=tally)
 
     def _materialise(self, inputs: ModelInputs) -> None:
         """Run lazy modules once to find the shapes of their weights, in train mode if eval mode does not call them."""
         for training in (False, True):
-            if lazy_names(self.copy):
-                tracer.run(self.copy, *self.arguments(inputs), training=training)
-        lazy = lazy_names(self.copy)
+            if lazy_names(self.model):
+                tracer.run(self.model, *self.arguments(inputs), training=training)
+        lazy = lazy_names(self.model)
         if lazy:
             raise ResnetCliError(
                 f"{lazy[0]} of {self.subject.name} is a lazy module that no forward calls, so its shape is unknown",
@@ -138,25 +140,27 @@ class ForwardRunner:
 
     def _retry_on_cpu_if_cheap(self) -> bool:
         """Switch to real tensors if that is cheap: torch's message about them is clearer than about `meta`."""
-        weights = sum(0 if is_lazy(tensor) else tensor.numel() for tensor in self.copy.parameters())
+        weights = sum(0 if is_lazy(tensor) else tensor.numel() for tensor in self.model.parameters())
         return weights <= _CHEAP_WEIGHTS and self.inputs.values <= _CHEAP_INPUT and self._switch_to_cpu()
 
     def _switch_to_cpu(self) -> bool:
         if self.is_real or self.subject.spec is not None:
             return False
+        self._substitution.close()
         self.is_real = True
-        self.copy = self._copy()
+        self.model = self.subject.with_values()
+        self._substitution.enter_context(on_device(self.model, dtype=self.dtype))
         return True
 
     def _user_error(self, failure: tracer.ForwardFailedError) -> ResnetCliError:
         """The error for the user. It names a size that works, which is searched for on `meta`."""
+        self._substitution.close()
         name, model = self.subject.name, self.subject.model
-        on_meta = None if lazy_names(model) else meta_copy(model, self.dtype)
 
         def passes(inputs: ModelInputs) -> bool:
-            with self._redirected_prints():
+            with self._redirected_prints(), on_meta(model, self.dtype):
                 try:
-                    tracer.run(on_meta or meta_copy(model, self.dtype), *inputs.on_meta(self.dtype))
+                    tracer.run(model, *inputs.on_meta(self.dtype))
                 except tracer.ForwardFailedError:
                     return False
             return True

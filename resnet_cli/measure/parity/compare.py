@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import torchvision_models
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
 from resnet_cli.measure.parity.config import ParityConfig
@@ -58,13 +60,14 @@ def compare(
         ResnetCliError: a forward fails, or no parameter of the model has a counterpart in the reference.
         KeyboardInterrupt: before the first check was made; later the result has the checks that were made.
     """
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), full_precision(config.device):
+    unchanged = on_device(model.model) if config.keep else nullcontext()
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), full_precision(config.device), unchanged:
         warnings.simplefilter("ignore")  # of libraries, about what the user cannot change here
         stds = static.weight_stds(model.model) if config.weights is None else {}
         run = prepare(model.model, reference.model, config, names=(model.name, reference.name), progress=progress)
         static.initialization(stds, run)
         interrupted = not make_checks(run)
-    return _result(model, reference, run, expected, interrupted=interrupted)
+        return _result(model, reference, run, expected, interrupted=interrupted)
 
 
 def make_checks(run: ParityRun) -> bool:
@@ -189,8 +192,10 @@ def predict(model: nn.Module, reference: nn.Module, path: str, name: str) -> tup
         ResnetCliError: the image cannot be read.
     """
     image, labels = torchvision_models.prepared_image(path, name)
+    for network in (model, reference):
+        network.eval()
     with torch.no_grad():
-        rows = [torch.softmax(network.eval()(image)[0].double(), 0).topk(5) for network in (model, reference)]
+        rows = [torch.softmax(network(image)[0].double(), 0).topk(5) for network in (model, reference)]
 
     def label(index: int) -> str:
         return labels[index] if index < len(labels) else str(index)

@@ -29,7 +29,7 @@ class ParityConfig:
         weights: the file that was loaded into both networks; None: they get random weights.
         transfer: "to model": copy the reference's values into the model; "to reference": the other way round;
             "none": each network keeps its own.
-        keep: compare a copy of the model, so that the caller's is left unchanged.
+        keep: the model is as it was afterwards, at the cost of memory for a second set of weights.
     """
 
     shape: Shape = (2, 3, 224, 224)

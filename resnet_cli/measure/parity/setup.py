@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.models.copies import meta_copy
+from resnet_cli.measure.models.substitutes import on_device, on_meta
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
 from resnet_cli.results.common import Note, Shape
@@ -87,11 +86,12 @@ def _record(
 ) -> tuple[Graph, bool]:
     """The graph of a network, and whether its forward drew random numbers."""
     if not real:
-        with contextlib.suppress(Exception), random_init.seeded(seed) as has_drawn:  # its control flow needs values
-            return record(meta_copy(model), (torch.empty(shape, device="meta"),), training=training), has_drawn()
+        # An exception: its control flow needs values.
+        with contextlib.suppress(Exception), random_init.seeded(seed) as has_drawn, on_meta(model):
+            return record(model, (torch.empty(shape, device="meta"),), training=training), has_drawn()
     try:
-        with random_init.seeded(seed) as has_drawn:
-            return record(copy.deepcopy(model), (random_init.image(shape, 0),), training=training), has_drawn()
+        with random_init.seeded(seed) as has_drawn, on_device(model):
+            return record(model, (random_init.image(shape, 0),), training=training), has_drawn()
     except ResnetCliError:
         raise
     except Exception as error:
@@ -118,7 +118,7 @@ def prepare(
     """Align two networks and give them the same weights.
 
     Args:
-        model: left unchanged where the configuration says so.
+        model: with real tensors; gets weights.
         reference: with real tensors; gets random weights unless the configuration says that weights were loaded.
         config: how they are compared.
         names: of model and reference.
@@ -164,8 +164,6 @@ def prepare(
         text = f"{' and '.join(run.random_paths)} draws its path at random in train mode, so settings and structure"
         run.notes.append(Note("note", f"{text} are those of eval mode", "random-path"))
     progress("preparing weights and inputs")
-    if config.keep:
-        run.model = copy.deepcopy(model)
     _share_weights(run)
     return run
 

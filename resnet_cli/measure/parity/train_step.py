@@ -7,7 +7,6 @@ alone makes relative errors of tenths in them.
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import gc
 import math
@@ -21,6 +20,7 @@ from torch.optim.sgd import sgd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.float64 import CastsToFloat64
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tensors import tensors_in
@@ -67,20 +67,17 @@ def run(
     """A forward and a backward pass in train mode and float64; the model is afterwards as it was.
 
     Args:
-        model: changed to float64 in the meantime, and not copied: a wide network would fill the memory.
+        model: has float64 tensors in the meantime.
         image: a batch of two or more, shape (N, C, H, W).
         seed: of the loss's weights, and of dropout.
         on_gradient: called with each parameter as soon as its gradient is known, which is then freed; without it
             all gradients are in the result.
         keep_float64: casts to float32 in the forward become casts to float64, as they do where it fails otherwise.
     """
-    kept = {name: tensor.dtype for name, tensor in random_init.tensors(model).items()}
-    before = {name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)}
-    attributes = _plain_tensors(model)
-    training = model.training
-    handles = []
-    try:
-        model.double().train()
+    device = next((parameter.device for parameter in model.parameters()), image.device)
+    with on_device(model, device, torch.float64):
+        before = {name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)}
+        model.train()
         x = image.double().requires_grad_()
         named = {id(parameter): name for name, parameter in model.named_parameters()}
 
@@ -90,11 +87,9 @@ def run(
                 parameter.grad = None
 
         # Registered without a callback too: a hook returns to the interpreter, so that a signal handler can run.
-        handles = [
-            parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
-            for parameter in model.parameters()
-            if parameter.requires_grad
-        ]
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
         with random_init.seeded(seed), torch.enable_grad():
             output, has_casts = _forward(model, x, before, keep_float64)
             outputs = [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
@@ -113,15 +108,6 @@ def run(
             input_gradient=x.grad,
             has_casts=has_casts,
         )
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.zero_grad(set_to_none=True)
-        _restore(model, kept, before)
-        for module, name, tensor, values in attributes:
-            tensor.data.copy_(values)
-            setattr(module, name, tensor)
-        model.train(training)
 
 
 def _forward(model: nn.Module, x: Tensor, before: Mapping[str, Tensor], keep_float64: bool) -> tuple[Any, bool]:
@@ -139,19 +125,6 @@ def _forward(model: nn.Module, x: Tensor, before: Mapping[str, Tensor], keep_flo
         return model(x), casts.count > 0
 
 
-def _plain_tensors(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]:
-    """Tensors that are plain attributes of modules, neither parameters nor buffers: module, name, tensor, its values.
-
-    `state_dict` does not have them, but a forward may change them: statistics of a norm written by hand.
-    """
-    return [
-        (module, name, value, value.detach().clone())
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if isinstance(value, Tensor)
-    ]
-
-
 def computes_in_float32(model: nn.Module, image: Tensor) -> bool:
     """Whether a forward computes in float32, at least in part, even with float64 weights and input.
 
@@ -167,9 +140,10 @@ def computes_in_float32(model: nn.Module, image: Tensor) -> bool:
             kinds.update(tensor.dtype for tensor in tensors_in(out))
             return out
 
-    model = copy.deepcopy(model).cpu().double().eval()
-    with torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
-        model(image.cpu().double())
+    with on_device(model, dtype=torch.float64), torch.no_grad():
+        model.eval()
+        with Watch():  # type: ignore[no-untyped-call]
+            model(image.cpu().double())
     return torch.float32 in kinds
 
 
@@ -183,15 +157,6 @@ def trim_malloc(model: nn.Module) -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another system's C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _restore(model: nn.Module, kept: Mapping[str, torch.dtype], before: Mapping[str, Tensor]) -> None:
-    """Dtypes and buffers as they were; what was single precision comes back from double without loss."""
-    for name, tensor in random_init.tensors(model).items():
-        if tensor.dtype != kept[name]:
-            tensor.data = tensor.data.to(kept[name])
-        if name in before:
-            tensor.data.copy_(before[name])
 
 
 class Gradients:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import nn
+from torch.jit import ScriptModule
 
 T = TypeVar("T")
 
@@ -25,6 +26,16 @@ class CallSite(NamedTuple):
 def operator_path(path: str, operator: str, number: int = 1) -> str:
     """Path of the row of an operator, such as "layer1.0:add" or, for the second addition there, "layer1.0:add2"."""
     return f"{path}:{operator}" if number == 1 else f"{path}:{operator}{number}"
+
+
+def python_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Modules by path, each once, without those inside of TorchScript modules, which Python does not call."""
+    inside: set[nn.Module] = set()
+    for path, module in model.named_modules():
+        if module not in inside:
+            yield path, module
+        if isinstance(module, ScriptModule):
+            inside.update(inner for inner in module.modules() if inner is not module)
 
 
 class ModuleStack(Generic[T]):
@@ -57,10 +68,12 @@ class ModuleStack(Generic[T]):
     def __enter__(self) -> ModuleStack[T]:
         """Attach the hooks."""
         try:
-            for path, module in self._model.named_modules():
+            for path, module in python_modules(self._model):
                 before, after = self._pre_hook(path), self._post_hook(path)
-                self._hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                self._hooks.callback(module.register_forward_hook(after, always_call=True).remove)
+                # The functions of nn.Module, because TorchScript modules refuse these methods.
+                add_before, add_after = nn.Module.register_forward_pre_hook, nn.Module.register_forward_hook
+                self._hooks.callback(add_before(module, before, with_kwargs=True).remove)
+                self._hooks.callback(add_after(module, after, always_call=True).remove)
         except BaseException:
             self._hooks.close()
             raise

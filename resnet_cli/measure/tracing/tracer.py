@@ -61,7 +61,7 @@ def run(
     """Send inputs through a network, both on `meta`, or both on the CPU where a forward needs values.
 
     Args:
-        model: on the inputs' device; its training flags are set by this call, so give a copy (`copies.meta_copy`).
+        model: on the inputs' device; its training flags, gradients and buffers change (see `models.substitutes`).
         inputs: positional arguments of its forward.
         kwargs: its keyword arguments.
         training: train mode with autograd on, else eval mode under `no_grad`.
@@ -107,7 +107,7 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str,
     until it ends, so the trace has no meaningful memory figures.
 
     Args:
-        model: a copy that may be run: its training flags and, in train mode, its buffers change.
+        model: its training flags and, in train mode, its buffers change.
         inputs: positional arguments, on the model's device.
         kwargs: keyword arguments.
         training: train mode or eval mode.

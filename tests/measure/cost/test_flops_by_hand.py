@@ -76,7 +76,8 @@ def test_not_every_network_is_in_a_paper() -> None:
 )
 def test_what_the_paper_saves(name: str, saved: int) -> None:
     asked = subject(ARCHITECTURES[name])
-    inference = ForwardRunner(asked, images(IMAGE), torch.float32).inference()
+    with ForwardRunner(asked, images(IMAGE), torch.float32) as runner:
+        inference = runner.inference()
     part = flops._saved_by_paper(asked, images(IMAGE), torch.float32, inference)
     assert part is not None
     assert (part.symbol, part.value) == ("S", saved)

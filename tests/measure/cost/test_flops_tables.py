@@ -9,11 +9,10 @@ import pytest
 from torch import Tensor, nn
 
 from resnet_cli.measure.cost.flops_tables import module_rows, op_rows
-from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.flops import ModuleFlops, Operator
-from tests.helpers.models import on_meta
+from tests.helpers.models import meta_copy, on_meta
 
 
 class Head(nn.Module):

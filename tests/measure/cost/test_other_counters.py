@@ -127,18 +127,6 @@ def test_a_forward_that_is_too_large_is_not_run(options: dict[str, int], is_aske
     assert report.version is not None
 
 
-def test_the_twin_that_runs_takes_no_memory() -> None:
-    model = Chatty().half().to("meta")
-    twin = other_counters._zero_copy(model)
-    tensors = [*twin.parameters(), *twin.buffers()]
-    assert [tuple(one.shape) for one in tensors] == [(4, 3, 3, 3), (5, 4), (5,), (2,)]
-    assert [one.dtype for one in tensors] == [torch.float32] * 3 + [torch.int64]
-    assert all(one.untyped_storage().nbytes() <= 8 for one in tensors)
-    assert not any(bool(one.any()) or one.requires_grad for one in tensors)
-    assert all(isinstance(one, nn.Parameter) for one in tensors[:3])
-    assert all(one.is_meta for one in model.parameters())
-
-
 def test_a_package_that_is_not_there_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert other_counters.version("a-package-that-is-not-there") is None
     monkeypatch.setitem(sys.modules, "torchinfo", None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -36,8 +37,17 @@ class Calling(nn.Module):
         return self.call(self, x)
 
 
-def passes_of(call: Callable[[Any, Tensor], Any], dtype: torch.dtype = torch.float32) -> ForwardRunner:
-    return ForwardRunner(ModelUnderTest(Calling(call), "net"), images(SHAPE), dtype)
+PassesOf = Callable[..., ForwardRunner]
+
+
+@pytest.fixture
+def passes_of() -> Iterator[PassesOf]:
+    with ExitStack() as stack:
+
+        def enter(call: Callable[[Any, Tensor], Any], dtype: torch.dtype = torch.float32) -> ForwardRunner:
+            return stack.enter_context(ForwardRunner(ModelUnderTest(Calling(call), "net"), images(SHAPE), dtype))
+
+        yield enter
 
 
 def reading(net: Any, x: Tensor) -> Tensor:
@@ -62,13 +72,13 @@ def test_an_input_is_described_by_its_bytes() -> None:
         )
 
 
-def test_what_needs_no_values_has_none() -> None:
+def test_what_needs_no_values_has_none(passes_of: PassesOf) -> None:
     passes = passes_of(lambda net, x: net.conv(x), torch.float64)
     assert passes.inference().output.is_meta
     assert (passes.is_real, passes.notes, passes.arguments().args[0].dtype) == (False, (), torch.float64)
 
 
-def test_what_needs_values_is_given_the_same_ones_every_time() -> None:
+def test_what_needs_values_is_given_the_same_ones_every_time(passes_of: PassesOf) -> None:
     passes = passes_of(reading, torch.float64)
     output = passes.inference().output
     assert (passes.is_real, output.device.type, output.dtype) == (True, "cpu", torch.float64)
@@ -78,7 +88,7 @@ def test_what_needs_values_is_given_the_same_ones_every_time() -> None:
     assert note.key == "ran-with-real-tensors"
 
 
-def test_both_passes_are_through_one_copy() -> None:
+def test_both_passes_are_through_one_copy(passes_of: PassesOf) -> None:
     """Train mode alone needs values: then eval mode is measured with them too."""
     passes = passes_of(lambda net, x: reading(net, x) if net.training else net.conv(x))
     inference, training = passes.infer_and_train()
@@ -97,12 +107,12 @@ def odd(net: Any, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("weights", "pixels", "is_cheap"), [(76, 96, True), (100, 95, False), (75, 1000, False)])
 def test_real_tensors_are_tried_where_they_are_cheap(
-    weights: int, pixels: int, is_cheap: bool, monkeypatch: pytest.MonkeyPatch
+    weights: int, pixels: int, is_cheap: bool, monkeypatch: pytest.MonkeyPatch, passes_of: PassesOf
 ) -> None:
     monkeypatch.setattr(runner, "_CHEAP_WEIGHTS", weights + 25)  # a linear layer beside
     monkeypatch.setattr(runner, "_CHEAP_INPUT", pixels)
     passes = passes_of(odd)
-    assert sum(parameter.numel() for parameter in passes.copy.parameters()) == 16 + 25 + 6 * 10 == 76 + 25
+    assert sum(parameter.numel() for parameter in passes.model.parameters()) == 16 + 25 + 6 * 10 == 76 + 25
     if is_cheap:
         assert passes.inference().output.device.type == "cpu"
     else:
@@ -111,7 +121,7 @@ def test_real_tensors_are_tried_where_they_are_cheap(
     assert passes.is_real == is_cheap
 
 
-def test_what_runs_with_values_no_more_than_without_says_why() -> None:
+def test_what_runs_with_values_no_more_than_without_says_why(passes_of: PassesOf) -> None:
     def failing(net: Any, x: Tensor) -> Tensor:
         raise NotImplementedError("not on meta") if x.is_meta else ValueError("not with values")
 
@@ -120,15 +130,13 @@ def test_what_runs_with_values_no_more_than_without_says_why() -> None:
 
 
 def test_ours_never_needs_values() -> None:
-    passes = ForwardRunner(
-        ModelUnderTest(Calling(odd), "ours", ARCHITECTURES["resnet18"]), images(SHAPE), torch.float32
-    )
-    with pytest.raises(ResnetCliError, match="odd"):
+    own = ModelUnderTest(Calling(odd), "ours", ARCHITECTURES["resnet18"])
+    with pytest.raises(ResnetCliError, match="odd"), ForwardRunner(own, images(SHAPE), torch.float32) as passes:
         passes.inference()
     assert not passes.is_real
 
 
-def test_why_a_step_was_impossible_is_said_on_one_line() -> None:
+def test_why_a_step_was_impossible_is_said_on_one_line(passes_of: PassesOf) -> None:
     def failing(net: Any, x: Tensor) -> Tensor:
         if net.training:
             raise ValueError("never\n  trained" if x.shape[0] == 2 else "")

@@ -97,10 +97,11 @@ def test_wrong_channels_are_no_matter_of_size() -> None:
     assert "`in_channels=3` works" in (raised.value.hint or "")
 
 
-def test_a_pass_leaves_no_hook_on_the_copy_even_when_it_fails() -> None:
+def test_a_pass_leaves_no_hook_even_when_it_fails() -> None:
     from resnet_cli.errors import ResnetCliError
 
-    passes = ForwardRunner(ModelUnderTest(Narrow(), "narrow"), images((1, 3, 8, 8)), torch.float32)
-    with pytest.raises(ResnetCliError):
+    model = Narrow()
+    runner = ForwardRunner(ModelUnderTest(model, "narrow"), images((1, 3, 8, 8)), torch.float32)
+    with pytest.raises(ResnetCliError), runner as passes:
         passes.inference()
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in passes.copy.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

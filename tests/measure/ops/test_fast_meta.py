@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from resnet_cli.measure.models.copies import build_on_meta, meta_copy
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.ops.fast_meta import _RULES, FastMetaKernels
 from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.network.resnet import build
@@ -295,77 +295,6 @@ UNUSUAL: dict[str, Callable[[], Any]] = {
 def test_unusual_calls_are_answered_as_torch_does(case: str) -> None:
     assert not isinstance(answer(UNUSUAL[case]), str)
     assert_same(UNUSUAL[case])
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1))
-
-
-def test_a_meta_copy_is_on_meta_and_leaves_its_model() -> None:
-    model = network()
-    before = {key: (id(value), value.clone()) for key, value in model.state_dict(keep_vars=True).items()}
-    on_meta = meta_copy(model)
-    assert {tensor.device.type for tensor in on_meta.state_dict().values()} == {"meta"}
-    for key, value in model.state_dict(keep_vars=True).items():
-        assert id(value) == before[key][0]
-        assert torch.equal(value, before[key][1])
-    assert {key: value.shape for key, value in on_meta.state_dict().items()} == {
-        key: value.shape for key, value in model.state_dict().items()
-    }
-
-
-def test_a_meta_copy_shares_what_its_model_shares() -> None:
-    model = network()
-    model.append(model[3])
-    model.append(nn.Conv2d(4, 4, 1))
-    model[5].weight = model[3].weight
-    on_meta = meta_copy(model)
-    assert isinstance(on_meta, nn.Sequential)
-    assert on_meta[4] is on_meta[3]
-    assert on_meta[5].weight is on_meta[3].weight
-    assert on_meta[5] is not on_meta[3]
-
-
-def test_a_meta_copy_keeps_flags_and_gradients_stay_behind() -> None:
-    model = network()
-    model[1].eval()
-    model[0].weight.requires_grad_(False)
-    model(torch.randn(2, 3, 8, 8)).sum().backward()
-    on_meta = meta_copy(model)
-    assert [module.training for module in on_meta.modules()] == [module.training for module in model.modules()]
-    assert [p.requires_grad for p in on_meta.parameters()] == [p.requires_grad for p in model.parameters()]
-    assert all(isinstance(parameter, nn.Parameter) and parameter.grad is None for parameter in on_meta.parameters())
-
-
-def test_a_meta_copy_takes_a_dtype_for_its_fractions() -> None:
-    dtypes = {key: value.dtype for key, value in meta_copy(network(), torch.bfloat16).state_dict().items()}
-    assert dtypes["1.num_batches_tracked"] == torch.int64
-    assert {dtype for key, dtype in dtypes.items() if "tracked" not in key} == {torch.bfloat16}
-
-
-def test_what_cannot_be_copied_is_named() -> None:
-    class Streaming(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rows = iter(row for row in ((1, 2), (3, 4)))  # a generator goes on where it is, so has no copy
-
-    with pytest.raises(TypeError, match="Streaming cannot be copied"):
-        meta_copy(Streaming())
-
-
-def test_tensors_that_are_attributes_are_on_meta_too() -> None:
-    class Computed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.ones(3))
-            self.computed = self.weight * 2  # deepcopy refuses tensors that autograd made
-
-    model = Computed()
-    on_meta = meta_copy(model)
-    assert isinstance(on_meta, Computed)
-    assert (on_meta.computed.device.type, on_meta.computed.shape) == ("meta", (3,))
-    assert model.computed.device.type == "cpu"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])

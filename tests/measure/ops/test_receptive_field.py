@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing import tracer
-from tests.helpers.models import on_meta
+from tests.helpers.models import meta_copy, on_meta
 
 CHAINS: dict[str, list[nn.Module]] = {
     "windows of unequal sides": [nn.Conv2d(1, 1, (3, 5), (2, 1)), nn.Conv2d(1, 1, (4, 2), (1, 3), dilation=(1, 2))],

@@ -14,7 +14,6 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.measure.models import model as networks
-from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.trace import OperatorCall, Trace
 from resnet_cli.measure.tracing.tracer import ForwardFailedError
@@ -30,6 +29,7 @@ from tests.helpers.models import (
     Shared,
     SqueezeExcite,
     flops_of_member,
+    meta_copy,
     on_meta,
     summary_of_member,
     torchvision_network,

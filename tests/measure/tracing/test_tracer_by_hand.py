@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.models.copies import meta_copy
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.measure.tracing.tracer import ForwardFailedError
-from tests.helpers.models import on_meta
+from tests.helpers.models import meta_copy, on_meta
 
 
 class Small(nn.Module):

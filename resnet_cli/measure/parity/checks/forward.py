@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +16,8 @@ from resnet_cli.measure.graph import alignment
 from resnet_cli.measure.graph.diff import lines, where
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.copies import independent_copy
+from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.checks import CheckOutcome
@@ -98,14 +101,15 @@ def _eval_graphs(run: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], li
     return (model, reference), alignment.align_graphs(model, reference, run.pairs)
 
 
-def _ready(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The network in eval mode, a copy where its device or dtype has to change."""
+@contextlib.contextmanager
+def _ready(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[nn.Module]:
+    """The network in eval mode, with copies of its tensors where their device or dtype has to change."""
     sample = next(model.parameters(), None)
     # By kind: a tensor that was moved to "mps" says that it is on "mps:0".
-    if sample is not None and (sample.device.type != device.type or dtype == torch.float64):
-        model = copy.deepcopy(model).to(device=device)
-        model = model.double() if dtype == torch.float64 else model
-    return model.eval()
+    changes = sample is not None and (sample.device.type != device.type or dtype == torch.float64)
+    with on_device(model, device, torch.float64 if dtype == torch.float64 else None) if changes else nullcontext():
+        model.eval()  # a network's own may return anything
+        yield model
 
 
 def _run(
@@ -119,14 +123,12 @@ def _run(
     partner = {a.number: b.number for a, b in pairs if a and b}
     image = random_init.image(config.shape, config.seed).to(device).to(dtype)
     try:
-        with CastsToFloat64() if dtype == torch.float64 else contextlib.nullcontext():
-            return paired_forward.run(
-                _ready(run.model, device, dtype),
-                _ready(run.reference, device, dtype),
-                graphs,
-                partner,
-                (image, image),
-            )
+        with (
+            CastsToFloat64() if dtype == torch.float64 else nullcontext(),
+            _ready(run.model, device, dtype) as model,
+            _ready(run.reference, device, dtype) as reference,
+        ):
+            return paired_forward.run(model, reference, graphs, partner, (image, image))
     except (paired_forward.GraphMismatchError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -143,13 +145,10 @@ def _noise_floor(run: ParityRun, graph: Graph) -> float:
     config = run.config
     device = _device(config.device, torch.float64)
     image = random_init.image(config.shape, config.seed).to(device)
-    paired = paired_forward.run(
-        _ready(run.reference, device, torch.float32),
-        _ready(run.reference, device, torch.float64),
-        (graph, graph),
-        {node.number: node.number for node in graph.nodes},
-        (image, image.double()),
-    )
+    single, double = run.reference, independent_copy(run.reference)
+    partner = {node.number: node.number for node in graph.nodes}
+    with _ready(single, device, torch.float32) as a, _ready(double, device, torch.float64) as b:
+        paired = paired_forward.run(a, b, (graph, graph), partner, (image, image.double()))
     return max([paired.output, *(s.cumulative for s in paired.steps.values() if s.cumulative is not None)])
 
 
@@ -251,7 +250,9 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
     errors: dict[Shape, float] = {}
     skipped: list[str] = []
     failures: list[str] = []
-    model, reference = run.model.eval(), run.reference.eval()
+    model, reference = run.model, run.reference
+    for network in (model, reference):
+        network.eval()
     for shape in config.other_shapes:
         size = _size_name(shape)
         image = random_init.image(shape, config.seed + 1)

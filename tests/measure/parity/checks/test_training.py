@@ -6,6 +6,7 @@ import copy
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -311,10 +312,10 @@ def test_a_reference_that_cannot_be_trained_compares_with_nothing() -> None:
 
 def test_a_reference_that_needs_whole_images_gets_them() -> None:
     """The step is made with images of up to 40 pixels, and of the shape that was asked for where that fails."""
-    seen: list[tuple[int, ...]] = []
+    seen = SimpleNamespace(shapes=[])  # what the network holds is put back
 
     def takes(x: Tensor) -> bool:
-        seen.append(tuple(x.shape))
+        seen.shapes.append(tuple(x.shape))
         return x.shape[-1] > 40
 
     ours, theirs = network(), network(relu=nn.Sequential(nn.ReLU(), Own(takes)))
@@ -322,7 +323,7 @@ def test_a_reference_that_needs_whole_images_gets_them() -> None:
     made = prepare(ours, theirs, question, names=("net", "torchvision net"))
     make(made, *(key for key in STEP if key in made.config.checks))
     assert verdicts(made) == [BITWISE] * 4
-    assert seen == [(4, 4, 38, 38), (2, 4, 46, 46)]
+    assert seen.shapes == [(4, 4, 38, 38), (2, 4, 46, 46)]
 
 
 def test_a_model_that_cannot_be_trained_is_a_difference_and_one_only() -> None:
