@@ -24,6 +24,7 @@ _first: int | None = None  # the first signal's number
 _first_at = 0.0
 _acknowledged = False
 _deferred = False
+_came_while_deferred: list[int] = []  # numbers of signals
 
 
 class Terminated(KeyboardInterrupt):
@@ -55,18 +56,20 @@ def check() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """A signal inside raises at the end: so that a process is never started without being ended.
+    """A signal inside raises at the end: so that what has to be done together is never done in part.
 
     Raises:
         KeyboardInterrupt: there was a signal meanwhile.
     """
     global _deferred  # noqa: PLW0603  # signals belong to the process
     _deferred = True
+    _came_while_deferred.clear()
     try:
         yield
     finally:
         _deferred = False
-    check()
+    if _came_while_deferred:
+        raise Terminated if _came_while_deferred[0] == signal.SIGTERM else KeyboardInterrupt
 
 
 def exit_code() -> ExitCode:
@@ -94,5 +97,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  #
     elif now - _first_at < _REPEAT_WINDOW_S:
         return
     if _deferred:
+        _came_while_deferred.append(number)
         return
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt

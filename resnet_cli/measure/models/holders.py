@@ -202,7 +202,8 @@ class _Script:
 
     def __init__(self, module: ScriptModule) -> None:
         self._module = module
-        self._before = [*module._parameters.items(), *module._buffers.items()]
+        tensors = [*module._parameters.items(), *module._buffers.items()]
+        self._before = [(name, tensor) for name, tensor in tensors if tensor is not None]
 
     def values(self) -> Iterable[Any]:
         return list(self._module.children())

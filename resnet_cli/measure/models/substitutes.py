@@ -111,7 +111,7 @@ class _StandIns:
         if is_lazy(tensor):
             make = _LAZY_PARAMETER if isinstance(tensor, nn.Parameter) else _LAZY_BUFFER
             return make(tensor.requires_grad, device=self._device, dtype=self._kind(tensor))  # type: ignore[no-any-return]
-        if tensor.layout == torch.strided and not tensor.is_quantized and not is_traceable_wrapper_subclass(tensor):
+        if _is_plain(tensor):
             other = self._strided(tensor.detach())
         elif self._device.type == "meta":
             return tensor  # `meta` has no such tensors: the forward fails, and is run with real ones
@@ -147,6 +147,12 @@ class _StandIns:
 
     def _kind(self, tensor: Tensor) -> torch.dtype:
         return self._dtype if self._dtype is not None and tensor.is_floating_point() else tensor.dtype
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it has a storage of its own: neither sparse, nor quantized, nor a wrapper around other tensors."""
+    wrapped: bool = is_traceable_wrapper_subclass(tensor)
+    return tensor.layout == torch.strided and not tensor.is_quantized and not wrapped
 
 
 class _Zeros(_StandIns):

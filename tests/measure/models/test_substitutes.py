@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import independent_copy, lazy_names
 from resnet_cli.measure.models.substitutes import on_device, on_meta, with_zeros
+from resnet_cli.measure.tracing.tensors import is_lazy
 from tests.helpers.models import flops_of, summary_of
 
 
@@ -52,7 +53,7 @@ class Full(nn.Module):
         self.hidden = [nn.Linear(5, 6)]  # not registered
         outside, scale = nn.Linear(6, 6), torch.ones(6)
         plain = self.forward
-        self.forward = lambda x: outside(self.hidden[0](plain(x))) * scale
+        self.forward = lambda x: outside(self.hidden[0](plain(x))) * scale  # type: ignore[method-assign]
         self.outside, self.scale = [outside], [scale]
         self.conv.register_forward_hook(lambda module, args, output: self.seen.append(output))
         self.conv.forward = functools.partial(type(self.conv).forward, self.conv)  # type: ignore[method-assign]
@@ -76,7 +77,7 @@ def fingerprint(value: Any, place: str = "", seen: set[int] | None = None) -> It
     """Everything below a value with its identity, class, flags and values."""
     seen = set() if seen is None else seen
     facts: tuple[Any, ...] = (place, id(value), type(value))
-    if isinstance(value, Tensor) and not isinstance(value, nn.parameter.UninitializedTensorMixin):
+    if isinstance(value, Tensor) and not is_lazy(value):
         grad = (id(value.grad), value.grad.tolist()) if value.is_leaf and value.grad is not None else None
         yield (*facts, value.data_ptr(), value.tolist(), value.requires_grad, grad, value._version)
         return
@@ -176,19 +177,19 @@ def test_what_is_shared_stays_shared() -> None:
     """Tensors that have two names, and different tensors in one storage."""
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
-    model[2].weight = nn.Parameter(model[0].weight.detach().t())
+    model[2].weight = nn.Parameter(model[0].get_parameter("weight").detach().t())
     model[2].bias = nn.Parameter(torch.ones(1).expand(4), requires_grad=False)
     for context in (on_meta, on_device):
         with context(model):
             assert model[0].weight is model[1].weight
             assert model[2].weight is not model[0].weight
             assert model[2].weight.untyped_storage()._cdata == model[0].weight.untyped_storage()._cdata
-            assert model[2].weight.stride() == (1, 4)
-            assert model[2].bias.untyped_storage().nbytes() == 4
+            assert model[2].get_parameter("weight").stride() == (1, 4)
+            assert model[2].get_parameter("bias").untyped_storage().nbytes() == 4
 
 
 def test_zeros_take_no_memory() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).half().to("meta", memory_format=torch.channels_last)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).half().to(memory_format=torch.channels_last).to("meta")
     with with_zeros(model):
         tensors = [*model.parameters(), *model.buffers()]
         assert [tuple(tensor.shape) for tensor in tensors] == [(4, 3, 1, 1), *[(4,)] * 5, ()]
