@@ -50,7 +50,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
     where = environment(device)
     return SummaryResult(
         network=subject.description,
-        input=passes.inputs.describe(dtype),
+        input=passes.inputs.describe(passes.dtype),
         root=root,
         parameters=root.parameters,
         trainable_parameters=root.trainable_parameters,
@@ -61,7 +61,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
         ops=root.ops,
         memory=memory(
             root,
-            passes.inputs.describe(dtype),
+            passes.inputs.describe(passes.dtype),
             batch_size,
             inference,
             trained,
