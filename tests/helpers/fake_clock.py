@@ -274,5 +274,11 @@ class SimulatedBackend(DeviceBackend):
 def fake_optimization(key: str, build: Callable[..., object], *, keeps_precision: bool = True) -> Any:
     """A row of the registry whose variants the test builds."""
     return SimpleNamespace(
-        key=key, title=key, keeps_precision=keeps_precision, dtype="float32", needs=None, load=lambda: build
+        key=key,
+        title=key,
+        keeps_precision=keeps_precision,
+        dtype="float32",
+        needs=None,
+        has_own_threads=False,
+        load=lambda: build,
     )

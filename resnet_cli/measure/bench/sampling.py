@@ -92,7 +92,13 @@ def _window(times: Sequence[float], budget: float) -> int:
 
 
 def sample(
-    clock: Clock, calls: Sequence[Call], limits: Limits, progress: Progress = _silent, name: str = ""
+    clock: Clock,
+    calls: Sequence[Call],
+    limits: Limits,
+    progress: Progress = _silent,
+    name: str = "",
+    *,
+    settle: bool = False,
 ) -> Sampled:
     """Samples of calls in turn, each round in the other direction, until every interval is narrow.
 
@@ -105,6 +111,8 @@ def sample(
         limits: when to stop.
         progress: called with a line of text between two rounds, never while a sample is taken.
         name: prefix of that text.
+        settle: make an untimed call before each timed one, in which the threads of the call before it, which spin for
+            a while as they wait for work, come to rest.
     """
     taken: list[list[Sample]] = [[] for _ in calls]
     begin = clock.now()
@@ -124,7 +132,11 @@ def sample(
                     progress(
                         f"{name}{len(taken[0])} samples, CI {100 * rule.width:.1f}% wide, at most {left:.0f} s left"
                     )
-                this_round = {index: timed(clock, calls[index]) for index in order}
+                this_round = {}
+                for index in order:
+                    if settle:
+                        calls[index]()
+                    this_round[index] = timed(clock, calls[index])
                 for index, new_sample in this_round.items():
                     taken[index].append(new_sample)
                 order.reverse()

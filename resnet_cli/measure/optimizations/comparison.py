@@ -206,9 +206,10 @@ def _sample(attempts: Sequence[_Attempt], backend: DeviceBackend, limits: Limits
         ResnetCliError: plain eager broke.
     """
     while True:
-        calls = [_guarded(attempt) for attempt in attempts if attempt.variant is not None]
+        running = [attempt for attempt in attempts if attempt.variant is not None]
+        settle = any(attempt.optimization.has_own_threads for attempt in running)
         try:
-            return sample(backend, calls, limits, progress, "optimizations: ")
+            return sample(backend, list(map(_guarded, running)), limits, progress, "optimizations: ", settle=settle)
         except _BrokenError as broken:
             cause = broken.__cause__
             assert isinstance(cause, Exception)

@@ -29,6 +29,7 @@ class Optimization:
         keeps_precision: the arithmetic stays that of eager; else it is never recommended without a word on the logits.
         dtype: of weights and input.
         needs: kind of device that it needs; None: any.
+        has_own_threads: another runtime's; they wait for work by spinning, which slows the next call of anything else.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Optimization:
     keeps_precision: bool = True
     dtype: str = "float32"
     needs: str | None = None
+    has_own_threads: bool = False
 
     def load(self) -> Build:
         """Its `build`; imports torch."""
@@ -51,6 +53,17 @@ _ROWS = (
     Optimization("folded", "conv-bn folded", "conv_bn_fusion"),
     Optimization("channels-last-folded", "channels_last + conv-bn folded", "folded_channels_last"),
     Optimization("compile", "torch.compile", "torch_compile"),
+    Optimization("onnxruntime", "ONNX Runtime", "runtimes.onnx_runtime", needs="cpu", has_own_threads=True),
+    Optimization("openvino", "OpenVINO", "runtimes.openvino", needs="cpu", has_own_threads=True),
+    Optimization(
+        "onnxruntime-int8",
+        "int8, ONNX Runtime, calibrated on random images",
+        "runtimes.onnx_runtime_int8",
+        False,
+        "int8",
+        needs="cpu",
+        has_own_threads=True,
+    ),
     Optimization("bfloat16", "bfloat16 + channels_last + conv-bn folded", "bfloat16", False, "bfloat16"),
     Optimization("float16", "float16 + channels_last + conv-bn folded", "float16", False, "float16", needs="cuda"),
     Optimization("tf32", "TF32 in all arithmetic", "tf32", False, needs="cuda"),
