@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.optimizations.runtimes import onnx_export, onnx_runtime, onnx_runtime_int8, openvino
 from resnet_cli.measure.optimizations.variant import UnavailableError, build_variant
@@ -34,14 +33,14 @@ class TwoOutputs(nn.Module):
 @pytest.fixture(scope="module")
 def exported() -> Iterator[tuple[nn.Module, Tensor]]:
     """A network and its input; exporting takes seconds, so that the runtimes share one export."""
-    work = Workload(TwoOutputs(), image=(3, 16, 16), device=CPU)
-    image = work.input(2)
+    torch.manual_seed(0)
+    model, image = TwoOutputs().eval(), torch.randn(2, 3, 16, 16)
     with torch.inference_mode():
-        content = onnx_export.onnx_model(work.model, image)
+        content = onnx_export.onnx_model(model, image)
     patch = pytest.MonkeyPatch()
     for module in RUNTIMES.values():
         patch.setattr(module, "onnx_model", lambda *_: content)
-    yield work.model, image
+    yield model, image
     patch.undo()
 
 
