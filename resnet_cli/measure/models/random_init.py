@@ -10,7 +10,7 @@ import contextlib
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from resnet_cli.results.common import Shape
 
 _CALIBRATION: Shape = (4, 3, 64, 64)
+_RandomSource = tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]  # reads, sets, seeds the state
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
@@ -115,7 +116,7 @@ def _comparable(state: Any) -> Any:
     return state.tolist() if hasattr(state, "tolist") else state
 
 
-def _random_sources() -> Sequence[tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]]:
+def _random_sources() -> list[_RandomSource]:
     """The functions that read, set and seed each generator.
 
     `torch.manual_seed` is avoided: it also seeds a CUDA that is not initialised yet, which could not be undone.
@@ -123,7 +124,9 @@ def _random_sources() -> Sequence[tuple[Callable[[], Any], Callable[[Any], Any],
     generators = [torch.default_generator, *torch.cuda.default_generators]
     if torch.backends.mps.is_available():
         generators.append(torch.mps._get_default_mps_generator())
-    sources = [(generator.get_state, generator.set_state, generator.manual_seed) for generator in generators]
+    sources: list[_RandomSource] = [
+        (generator.get_state, generator.set_state, generator.manual_seed) for generator in generators
+    ]
     sources.append((random.getstate, random.setstate, random.seed))
     if (numpy := sys.modules.get("numpy")) is not None:  # torch imports it where it is installed
         draws = numpy.random

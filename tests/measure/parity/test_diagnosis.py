@@ -215,7 +215,7 @@ def test_a_relu_before_the_addition() -> None:
     ours = joined("two", lambda learned, x: learned.relu() + x)
     ours.set_submodule("two.last", IDENTITY)
     text, explained = named(ours)["relu-before-add"]
-    assert "at two;" in text
+    assert "in two;" in text
     assert explained == [("moved", "relu")]
     assert keys(ours) == {"relu-before-add"}
 

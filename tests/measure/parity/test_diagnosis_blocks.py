@@ -31,7 +31,7 @@ from tests.measure.parity.test_diagnosis import (
 def test_a_shortcut_that_is_lost() -> None:
     said = named(joined("two", lambda learned, x: learned))
     assert {key: explained for key, (_, explained) in said.items()} == {"dropped-identity": [("missing", "add")]}
-    assert "at two " in said["dropped-identity"][0]
+    assert "in two:" in said["dropped-identity"][0]
 
 
 def test_a_shortcut_that_is_scaled() -> None:

@@ -1,7 +1,8 @@
 """Recognizes well-known mistakes and variants in the differences: ResNet v1, pre-activation, Keras's eps.
 
 To recognize one more mistake, write a pattern in one of the modules here, give it a row in `PATTERNS`, and add a
-fault that proves it to `faults.catalog`.
+fault that proves it to `faults.catalog`. A pattern says nothing that the graphs do not show: it checks each clause of
+its sentence against them, and is silent otherwise.
 """
 
 from __future__ import annotations
@@ -9,33 +10,48 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from resnet_cli.measure.graph.diff import GraphDiff
-from resnet_cli.measure.parity.diagnosis import blocks, layers, order, values
+from resnet_cli.measure.parity.diagnosis import blocks, head, layers, norms, order, shortcuts, stem, values, variants
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Pattern
 from resnet_cli.results.compare import Diagnosis, Difference
 
 __all__ = ["PATTERNS", "diagnose"]
 
-# Diagnoses are shown in this order.
+# Diagnoses are shown in this order. What one of them explains, those below it do not see: one cause gives one row.
 PATTERNS: tuple[Pattern, ...] = (
+    blocks.other_architecture,
+    values.shared_modules,
+    variants.split_convolutions,
     blocks.number_of_blocks,
     order.pre_activation,
+    norms.instance_norm_on_some_channels,
+    norms.replaced_norms,
+    norms.plain_statistics,
+    stem.cifar_stem,
     layers.stride_position,
-    layers.max_pool,
+    layers.stride_in_other_blocks,
+    stem.max_pool,
     layers.keras_eps,
     layers.momentum_convention,
     order.swapped_activations,
     order.missing_activations,
     order.replaced_activations,
-    layers.missing_norms,
-    blocks.dropped_shortcut,
-    blocks.scaled_shortcut,
-    blocks.resnet_d,
-    blocks.squeeze_excite,
-    layers.dropout,
-    blocks.input_normalization,
-    blocks.deep_stem,
+    shortcuts.shortcut_start,
+    shortcuts.padded_shortcut,
+    shortcuts.projected_identity,
+    norms.missing_norms,
+    shortcuts.dropped_shortcut,
+    shortcuts.scaled_shortcut,
+    shortcuts.resnet_d,
+    variants.pooled_stride,
+    variants.blur_pool,
+    variants.squeeze_excite,
+    head.dropout,
+    stem.input_normalization,
+    stem.deep_stem,
     layers.biases,
     layers.padding_mode,
+    head.final_activation,
+    head.normalized_features,
     values.wiring,
     values.random_path,
     values.biased_variances,
@@ -57,7 +73,11 @@ def diagnose(
     indices = {id(difference): index for index, difference in enumerate(differences)}
     diagnoses = []
     for pattern in PATTERNS:
-        for match in pattern(context):
-            explained = sorted(indices[id(difference)] for difference in match.explains if id(difference) in indices)
+        for match in list(pattern(context)):
+            new = {id(difference) for difference in match.explains} - context.explained
+            if not new:
+                continue
+            context.explained |= new
+            explained = sorted(indices[number] for number in new if number in indices)
             diagnoses.append(Diagnosis(match.key, match.text, tuple(explained)))
     return diagnoses

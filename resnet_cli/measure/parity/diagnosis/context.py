@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from resnet_cli.measure.graph.diff import GraphDiff, GraphDifference
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
+from resnet_cli.measure.parity.diagnosis.residual_blocks import ResidualBlock, ResidualBlocks, residual_blocks
 from resnet_cli.results.compare import Difference
 
 
@@ -18,7 +19,7 @@ class Match:
     Args:
         key: of the diagnosis, such as "resnet-v1".
         text: the diagnosis as a sentence.
-        explains: the differences that follow from it.
+        explains: the differences that follow from it; patterns that come later do not see them.
     """
 
     key: str
@@ -44,12 +45,17 @@ class DiffContext:
     structure: GraphDiff
     differences: Sequence[Difference]
     biased_variances: Collection[str]
+    explained: set[int] = field(default_factory=set)  # ids of differences that a pattern has explained
     readers: dict[int, list[Node]] = field(init=False)  # by the number of the operator whose output they read
     reference_readers: dict[int, list[Node]] = field(init=False)
+    blocks: ResidualBlocks = field(init=False)
+    reference_blocks: ResidualBlocks = field(init=False)
 
     def __post_init__(self) -> None:
-        """Index the readers of each operator."""
+        """Index the readers of each operator, and the residual blocks."""
         self.readers, self.reference_readers = _readers(self.model), _readers(self.structure.reference_graph)
+        self.blocks = residual_blocks(self.model)
+        self.reference_blocks = residual_blocks(self.structure.reference_graph)
 
     @property
     def model(self) -> Graph:
@@ -62,11 +68,13 @@ class DiffContext:
         return self.structure.reference
 
     def of(self, category: str, subject: str | None = None) -> list[GraphDifference]:
-        """Differences of the structure in a category."""
+        """Differences of the structure in a category that no pattern has explained yet."""
         return [
             difference
             for difference in self.structure.differences
-            if difference.finding.category == category and subject in (None, difference.finding.subject)
+            if difference.finding.category == category
+            and subject in (None, difference.finding.subject)
+            and id(difference.finding) not in self.explained
         ]
 
     def extra(self, *operators: str) -> list[tuple[GraphDifference, Node]]:
@@ -85,6 +93,31 @@ class DiffContext:
             if difference.model_node is not None and difference.reference_node is not None
         ]
 
+    def paired_blocks(self) -> list[tuple[ResidualBlock, ResidualBlock]]:
+        """Residual blocks of model and reference that correspond: by their additions, or else by their order."""
+        if len(self.blocks.blocks) == len(self.reference_blocks.blocks):
+            return list(zip(self.blocks.blocks, self.reference_blocks.blocks, strict=True))
+        partners = self.structure.partner
+        pairs = (
+            (block, self.reference_blocks.of_addition(partners.get(block.addition.number)))
+            for block in self.blocks.blocks
+        )
+        return [(block, reference) for block, reference in pairs if reference is not None]
+
+    def within(self, nodes: Iterable[Node], reference_nodes: Iterable[Node], *categories: str) -> list[GraphDifference]:
+        """Differences at some operators of the model or of the reference, in some categories or in all."""
+        numbers, reference_numbers = ({node.number for node in group} for group in (nodes, reference_nodes))
+        return [
+            difference
+            for difference in self.structure.differences
+            if id(difference.finding) not in self.explained
+            and (not categories or difference.finding.category in categories)
+            and (
+                (difference.model_node is not None and difference.model_node.number in numbers)
+                or (difference.reference_node is not None and difference.reference_node.number in reference_numbers)
+            )
+        ]
+
 
 Pattern = Callable[[DiffContext], Iterator[Match]]
 
@@ -100,6 +133,25 @@ def _readers(graph: Graph) -> dict[int, list[Node]]:
 def place(difference: GraphDifference) -> str:
     """Where a difference is, in words."""
     return difference.finding.model_path or difference.finding.reference_path or "the network"
+
+
+def places(labels: Sequence[str], total: int | None = None) -> str:
+    """Where something is that may be in several places: "at a", "at a and b", "at 5 places (a, …)".
+
+    Args:
+        labels: the places.
+        total: how many such places there are.
+    """
+    if len(labels) < 3:
+        return f"at {' and '.join(labels)}"
+    return f"at all {total} places" if len(labels) == total else f"at {len(labels)} places ({labels[0]}, …)"
+
+
+def in_blocks(labels: Sequence[str], total: int) -> str:
+    """In which residual blocks something is: "in a", "in 3 of 16 blocks (a, …)", "in all 16 blocks"."""
+    if len(labels) == total > 1:
+        return f"in all {total} blocks"
+    return f"in {labels[0]}" if len(labels) == 1 else f"in {len(labels)} of {total} blocks ({labels[0]}, …)"
 
 
 def operators_before(graph: Graph, node: Node) -> set[str]:

@@ -1,4 +1,4 @@
-"""Patterns in single layers: strides, pooling, batch norm, biases, padding, dropout.
+"""Patterns in single layers: strides, settings of batch norms, biases, padding.
 
 ResNet v1 and v1.5 by the note at `torchvision.models.resnet.Bottleneck`; eps 1e-3 and 1.001e-5 are the defaults of
 Keras's BatchNormalization and of its ResNet.
@@ -9,23 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resnet_cli.measure.graph.diff import GraphDifference
-from resnet_cli.measure.graph.nodes import Graph, Node
-from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, operators_after, place
+from resnet_cli.measure.graph.nodes import Node
+from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, place
+from resnet_cli.measure.parity.diagnosis.residual_blocks import ResidualBlock
 
 _KERAS_EPS = ((1e-3, "the default of TensorFlow and Keras"), (1.001e-5, "that of Keras's own ResNet"))
+_Setting = tuple[GraphDifference, Node, Node]  # with the operators of model and reference
 _TENSORFLOW_MOMENTA = (0.9, 0.99, 0.01)  # or the complement of its default
 
 
 def stride_position(context: DiffContext) -> Iterator[Match]:
     """The stride is in another convolution of the block than in the reference."""
-    strides = context.settings("conv.stride")
-    smaller = [row for row in strides if row[1].settings["stride"] < row[2].settings["stride"]]
-    larger = [row for row in strides if row[1].settings["stride"] > row[2].settings["stride"]]
-    if not smaller or not larger:
+    smaller, larger = _strides(context)
+    residuals = context.blocks.residuals
+    pairs = [
+        (more, less)
+        for more in larger
+        for less in smaller
+        if (block := residuals.get(more[1].number)) is not None and residuals.get(less[1].number) is block
+    ]
+    if not pairs:
         return
-    (first_larger, strided, _), (first_smaller, _, strided_in_reference) = larger[0], smaller[0]
+    (first_larger, strided, _), (first_smaller, _, strided_in_reference) = pairs[0]
     kernels = strided.settings["kernel"], strided_in_reference.settings["kernel"]
-    if strides.index(larger[0]) < strides.index(smaller[0]) and kernels == ((1, 1), (3, 3)):
+    if strided.number < pairs[0][1][1].number and kernels == ((1, 1), (3, 3)):
         key = "resnet-v1"
         text = (
             f"this is ResNet v1: the stride is in the first 1×1 convolution; {context.reference} has it in the "
@@ -37,20 +44,33 @@ def stride_position(context: DiffContext) -> Iterator[Match]:
             f"the stride is in another convolution of the block: in {place(first_larger)}; in {context.reference} it "
             f"is in {first_smaller.finding.reference_path}"
         )
-    yield match(key, text, [difference for difference, _, _ in larger + smaller])
+    moved = {id(row[0]): row[0] for pair in pairs for row in pair}
+    yield match(key, text, moved.values())
 
 
-def max_pool(context: DiffContext) -> Iterator[Match]:
-    """The max pool of Caffe, or an average pool in its place."""
-    padding, ceil = context.of("setting", "max_pool.padding"), context.of("setting", "max_pool.ceil_mode")
-    if padding and ceil:
-        text = (
-            f"this is Caffe's pooling: no padding and sizes rounded up; {context.reference} pads by 1 and rounds down"
-        )
-        yield match("caffe-pool", text, padding + ceil)
-    for difference in context.of("replaced", "max_pool"):
-        text = f"the stem pools by {difference.finding.model_value}, not by maximum"
-        yield match("average-pool-stem", text, [difference])
+def stride_in_other_blocks(context: DiffContext) -> Iterator[Match]:
+    """Other blocks stride than in the reference."""
+    smaller, larger = _strides(context)
+    pairs = context.paired_blocks()
+    more, less = (
+        [block.label for block, _ in pairs if any(row[1].number in _numbers(block) for row in rows)]
+        for rows in (larger, smaller)
+    )
+    if more and less:
+        text = f"other blocks stride: {', '.join(more)}, and not {', '.join(less)}, which stride in {context.reference}"
+        numbers = {number for block, _ in pairs for number in _numbers(block)}
+        yield match("stride-in-other-blocks", text, [row[0] for row in larger + smaller if row[1].number in numbers])
+
+
+def _numbers(block: ResidualBlock) -> set[int]:
+    return {node.number for node in (*block.shortcut, *block.residual)}
+
+
+def _strides(context: DiffContext) -> tuple[list[_Setting], list[_Setting]]:
+    """Convolutions that stride less than the reference's, and those that stride more."""
+    strides = context.settings("conv.stride")
+    smaller = [row for row in strides if row[1].settings["stride"] < row[2].settings["stride"]]
+    return smaller, [row for row in strides if row[1].settings["stride"] > row[2].settings["stride"]]
 
 
 def keras_eps(context: DiffContext) -> Iterator[Match]:
@@ -73,36 +93,6 @@ def momentum_convention(context: DiffContext) -> Iterator[Match]:
         yield match("momentum-convention", text, [difference for difference, _, _ in differences])
 
 
-def missing_norms(context: DiffContext) -> Iterator[Match]:
-    """Batch norms that the model does not have, unless whole blocks are missing."""
-    if context.of("missing", "add"):
-        return
-    projections: list[GraphDifference] = []
-    others: list[GraphDifference] = []
-    for difference in context.of("missing", "batch_norm"):
-        norm = difference.reference_node
-        if norm is not None:
-            is_projection = _is_in_projection(context.structure.reference_graph, context.reference_readers, norm)
-            (projections if is_projection else others).append(difference)
-    if projections:
-        path = projections[0].finding.reference_path
-        text = f"no batch norm behind the projection: {context.reference} has {path}"
-        yield match("missing-projection-bn", text, projections)
-    if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        text = f"a batch norm is missing: {context.reference} has {others[0].finding.reference_path}{more}"
-        yield match("missing-bn", text, others)
-
-
-def _is_in_projection(graph: Graph, readers: dict[int, list[Node]], norm: Node) -> bool:
-    """Whether its convolution reads the input of the block, and the addition reads its output."""
-    convs = [graph.by_number[number] for number in norm.inputs if number in graph.by_number]
-    reads_block_input = any(
-        conv.operator == "conv" and any(len(readers.get(number, [])) > 1 for number in conv.inputs) for conv in convs
-    )
-    return reads_block_input and "add" in operators_after(readers, norm)
-
-
 def biases(context: DiffContext) -> Iterator[Match]:
     """Convolutions with a bias, or a classifier without one."""
     convs = [row[0] for row in context.settings("conv.bias") if row[1].settings["bias"]]
@@ -118,21 +108,16 @@ def padding_mode(context: DiffContext) -> Iterator[Match]:
     """Padding by anything but zeros."""
     modes = {"reflection_pad": "reflect", "replication_pad": "replicate"}
     differences = context.of("setting", "conv.padding_mode")
-    differences += [difference for difference in context.of("extra") if difference.finding.subject in modes]
+    # A pad in front of a convolution that the reference has too, and that does not pad itself.
+    differences += [
+        difference
+        for difference, node in context.extra(*modes)
+        if any(
+            reader.operator == "conv" and reader.number in context.structure.partner
+            for reader in context.readers[node.number]
+        )
+    ]
     if differences:
         value = differences[0].finding.model_value or ""
         text = f"convolutions pad by {modes.get(value, value)}; {context.reference} pads with zeros"
         yield match("padding-mode", text, differences)
-
-
-def dropout(context: DiffContext) -> Iterator[Match]:
-    """Dropout that the reference does not have."""
-    dropouts = context.extra("dropout")
-    if not dropouts:
-        return
-    last = [row for row in dropouts if "linear" in operators_after(context.readers, row[1])]
-    difference, node = (last or dropouts)[0]
-    p = node.settings.get("p")
-    where = "before the classifier" if last else f"at {place(difference)}"
-    text = f"dropout{f' of {p:g}' if p is not None else ''} {where}; {context.reference} has none"
-    yield match("dropout", text, [difference for difference, _ in dropouts])

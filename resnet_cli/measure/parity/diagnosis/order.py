@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from resnet_cli.measure.graph.diff import GraphDifference
+from resnet_cli.measure.graph.diff import GraphDifference, resolve
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.ops.settings import ACTIVATIONS
-from resnet_cli.measure.parity.diagnosis.blocks import additions_of_blocks
 from resnet_cli.measure.parity.diagnosis.context import (
     DiffContext,
     Match,
+    in_blocks,
     match,
     operators_after,
     operators_before,
     path_to_image,
     place,
+    places,
 )
+from resnet_cli.measure.parity.diagnosis.residual_blocks import count_of
 
 
 def pre_activation(context: DiffContext) -> Iterator[Match]:
     """Batch norm and ReLU before the convolutions."""
     if _is_pre_activated(context):
-        differences = context.of("moved") + context.of("missing") + context.of("extra")
-        explained = [row for row in differences if row.finding.subject in ("batch_norm", *ACTIVATIONS)]
+        bare = [reference for block, reference in context.paired_blocks() if count_of(reference.shortcut, "batch_norm")
+                and count_of(block.shortcut, "conv") and not count_of(block.shortcut, "batch_norm")]  # fmt: skip
+        missing = context.of("missing")
+        # As many are left as projections have no norm: that is a difference of its own.
+        own = [row for row in missing if row.finding.subject == "batch_norm"][: len(bare)]
+        differences = context.of("moved") + context.of("wiring") + context.of("extra") + missing
+        explained = [
+            row
+            for row in differences
+            if (row.finding.category in ("moved", "wiring") or row.finding.subject in ("batch_norm", *ACTIVATIONS))
+            and not any(row is each for each in own)
+        ]
         text = (
             "this is pre-activation (ResNet v2): batch norm and ReLU come before the convolution; "
             f"{context.reference} has them after it"
@@ -66,33 +78,59 @@ def swapped_activations(context: DiffContext) -> Iterator[Match]:
         ):
             swapped.append(difference)
     if swapped and not _is_pre_activated(context):
-        text = f"batch norm and ReLU are swapped at {place(swapped[0])}: the ReLU comes first"
-        yield match("bn-relu-swapped", text, swapped)
+        where = places([place(difference) for difference in swapped])
+        yield match("bn-relu-swapped", f"batch norm and ReLU are swapped {where}: the ReLU comes first", swapped)
     if early:
-        text = f"the ReLU is before the addition at {place(early[0])}; {context.reference} adds first"
+        where = in_blocks([place(difference) for difference in early], len(context.blocks.blocks))
+        text = f"the ReLU is before the addition {where}; {context.reference} adds first"
         yield match("relu-before-add", text, early)
 
 
 def missing_activations(context: DiffContext) -> Iterator[Match]:
-    """ReLUs that the model does not have, except those of missing blocks."""
+    """ReLUs that the model does not have: one row for those behind additions, and one for those inside of blocks."""
     graph = context.structure.reference_graph
-    has_fewer_blocks = bool(additions_of_blocks(context.of("missing")))
+    by_place: dict[str, list[GraphDifference]] = defaultdict(list)
     for difference in context.of("missing"):
-        node, path = difference.reference_node, difference.finding.reference_path
-        if node is None or node.operator not in ACTIVATIONS:
+        node = difference.reference_node
+        if node is None or node.operator not in ACTIVATIONS or not _is_missing(context, node):
             continue
-        is_in_stem = _is_in_stem(graph, node)
-        if has_fewer_blocks and not is_in_stem:
-            continue
-        if "mean" in operators_after(context.reference_readers, node):
-            key, text = "missing-last-relu", "the last ReLU is missing: the classifier sees negative features"
-        elif is_in_stem:
-            key, text = "missing-stem-relu", "the ReLU of the stem is missing"
-        elif "add" in operators_before(graph, node):
-            key, text = "missing-relu", f"the ReLU behind an addition is missing ({path})"
+        if _is_in_stem(graph, node):
+            by_place["stem"].append(difference)
         else:
-            key, text = "missing-inner-relu", f"a ReLU inside a block is missing ({path})"
-        yield match(key, text, [difference])
+            by_place["addition" if "add" in operators_before(graph, node) else "block"].append(difference)
+    total = len(context.reference_blocks.blocks)
+    for where, key, text in (
+        ("stem", "missing-stem-relu", "the ReLU of the stem is missing"),
+        ("addition", "missing-relu", "the ReLU behind the addition is missing"),
+        ("block", "missing-inner-relu", "a ReLU inside the block is missing"),
+    ):
+        differences = by_place[where]
+        labels = list(dict.fromkeys(str(difference.finding.reference_path) for difference in differences))
+        nodes = [difference.reference_node for difference in differences]
+        if not differences:
+            continue
+        if where == "stem":
+            yield match(key, text, differences)
+        elif (
+            nodes[-1] is not None
+            and len(nodes) == 1
+            and "mean" in operators_after(context.reference_readers, nodes[-1])
+        ):
+            yield match(
+                "missing-last-relu", "the last ReLU is missing: the classifier sees negative features", differences
+            )
+        elif where == "addition":
+            yield match(key, f"{text} {in_blocks(labels, total)}", differences)
+        else:
+            yield match(key, f"{text} {places(labels)}", differences)
+
+
+def _is_missing(context: DiffContext, activation: Node) -> bool:
+    """Whether the model has what the activation reads, and no activation behind it."""
+    partners = context.structure.partner_of
+    numbers = resolve(context.structure.reference_graph, activation, partners)
+    behind = [reader.operator for number in numbers for reader in context.readers.get(number, [])]
+    return bool(numbers) and not ACTIVATIONS & set(behind)
 
 
 def _is_in_stem(graph: Graph, node: Node) -> bool:

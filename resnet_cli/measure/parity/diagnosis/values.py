@@ -15,6 +15,13 @@ _KEYS = {
 }
 
 
+def shared_modules(context: DiffContext) -> Iterator[Match]:
+    """One module of the model in place of several of the reference."""
+    for difference in context.structure.differences:
+        if difference.finding.category == "shared":
+            yield Match("shared-module", difference.finding.text, [difference.finding])
+
+
 def wiring(context: DiffContext) -> Iterator[Match]:
     """Outputs that differ although each operator is right in isolation."""
     for difference in context.differences:

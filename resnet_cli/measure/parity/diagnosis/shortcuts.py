@@ -1,0 +1,99 @@
+"""Patterns in the shortcuts of residual blocks.
+
+The D variant by He et al. 2018 (arXiv 1812.01187); the options of a shortcut that changes the number of channels by He
+et al. 2015 (arXiv 1512.03385): A pads with zeros, B projects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, in_blocks, match, operators_after, place
+from resnet_cli.measure.parity.diagnosis.residual_blocks import count_of
+
+
+def shortcut_start(context: DiffContext) -> Iterator[Match]:
+    """A shortcut that begins behind the first layers of its block instead of at the block's input."""
+    partners = context.structure.partner
+    pairs = context.paired_blocks()
+    late, differences = [], []
+    for block, reference in pairs:
+        expected = context.reference_blocks.residuals.get(partners.get(block.start, block.start))
+        if expected is reference and not block.shortcut and not reference.shortcut:
+            late.append(block)
+            nodes, reference_nodes = ((each.addition, *each.residual) for each in (block, reference))
+            differences += context.within(nodes, reference_nodes)
+    if late:
+        start = context.model.by_number[late[0].start]
+        where = in_blocks([block.label for block in late], len(pairs))
+        text = f"the shortcut starts behind {start.label or start.operator} {where}; {context.reference}'s starts at "
+        yield match("late-shortcut", f"{text}the input of the block", differences)
+
+
+def padded_shortcut(context: DiffContext) -> Iterator[Match]:
+    """Option A: channels of zeros in place of a projection."""
+    pairs = context.paired_blocks()
+    padded, differences = [], []
+    for block, reference in pairs:
+        has_zeros = count_of(block.shortcut, "constant_pad", "cat") and not count_of(block.shortcut, "conv")
+        if has_zeros and count_of(reference.shortcut, "conv"):
+            padded.append(block.label)
+            differences += context.within(block.shortcut, reference.shortcut, "extra", "missing", "moved", "replaced")
+    if padded:
+        where = in_blocks(padded, len(pairs))
+        text = f"option A: the shortcut is padded with zeros {where}; {context.reference} has a projection"
+        yield match("padded-shortcut", text, differences)
+
+
+def projected_identity(context: DiffContext) -> Iterator[Match]:
+    """A projection where the reference adds the input as it is."""
+    pairs = context.paired_blocks()
+    projected, differences = [], []
+    for block, reference in pairs:
+        if count_of(block.shortcut, "conv") and not reference.shortcut:
+            projected.append(block.label)
+            differences += context.within(block.shortcut, [])
+    if projected:
+        text = f"the shortcut is a projection {in_blocks(projected, len(pairs))}; {context.reference} has the identity"
+        yield match("projected-identity", text, differences)
+
+
+def dropped_shortcut(context: DiffContext) -> Iterator[Match]:
+    """A block without its addition."""
+    additions = context.of("missing", "add")
+    if not additions or context.of("missing", "conv"):
+        return
+    total = len(context.reference_blocks.blocks)
+    where = in_blocks([place(difference) for difference in additions], total)
+    text = f"no shortcut {where}: nothing is added to the output of the last convolution"
+    yield match("dropped-identity", text, additions)
+
+
+def scaled_shortcut(context: DiffContext) -> Iterator[Match]:
+    """A factor on a summand of the addition."""
+    factors = [
+        (difference, node)
+        for difference, node in context.extra("mul", "div")
+        if "add" in operators_after(context.readers, node) and len(node.inputs) == 1
+    ]
+    scaled = [difference for difference, _ in factors]
+    scaled += context.of("setting", "add.alpha")
+    if scaled:
+        factor = next((node.settings["other"] for _, node in factors if "other" in node.settings), None)
+        by = f" by {factor:g}" if isinstance(factor, (int, float)) else ""
+        text = f"a summand is scaled{by} at {place(scaled[0])}; {context.reference} adds it unscaled"
+        yield match("scaled-identity", text, scaled)
+
+
+def resnet_d(context: DiffContext) -> Iterator[Match]:
+    """An average pool before the 1×1 of the shortcut."""
+    shortcuts = context.blocks.shortcuts
+    pooled = [
+        (difference, shortcuts[node.number])
+        for difference, node in context.extra("avg_pool")
+        if node.number in shortcuts and count_of(shortcuts[node.number].shortcut, "conv")
+    ]
+    if pooled:
+        strides = [row[0] for row in context.settings("conv.stride") if row[1].number in shortcuts]
+        text = f"this is ResNet-D: the shortcut is average-pooled before its 1×1, where {context.reference} strides"
+        yield match("resnet-d", text, [difference for difference, _ in pooled] + strides)

@@ -1,0 +1,89 @@
+"""Patterns in the stem and before it. The C variant by He et al. 2018 (arXiv 1812.01187)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
+from resnet_cli.measure.ops.names import spoken
+from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match
+
+_ARITHMETIC = ("sub", "div", "mul", "add", "rsub")
+
+
+def input_normalization(context: DiffContext) -> Iterator[Match]:
+    """Arithmetic on the image before the first layer."""
+    differences = [
+        difference for difference, node in context.extra(*_ARITHMETIC) if _reads_image_only(context.model, node)
+    ]
+    if differences:
+        text = f"the network normalizes its input itself; {context.reference} expects it normalized"
+        yield match("input-normalization", text, differences)
+
+
+def _reads_image_only(graph: Graph, node: Node) -> bool:
+    """Whether no layer is above an operator."""
+    numbers = list(node.inputs)
+    while numbers:
+        number = numbers.pop()
+        if number == IMAGE:
+            continue
+        above = graph.by_number.get(number)
+        if above is None or above.operator not in _ARITHMETIC:
+            return False
+        numbers.extend(above.inputs)
+    return True
+
+
+def deep_stem(context: DiffContext) -> Iterator[Match]:
+    """Several convolutions in the stem."""
+    graph, numbers = context.model, _before_pool(context)
+    if not any(node.number in numbers for _, node in context.extra("conv")):
+        return
+    nodes = [graph.by_number[number] for number in numbers]
+    convs = [node for node in nodes if node.operator == "conv"]
+    is_c = [conv.settings["kernel"] for conv in convs] == [(3, 3)] * 3
+    text = f"the stem has {len(convs)} convolutions{' (ResNet-C)' if is_c else ''}, {context.reference}'s has one"
+    yield match("deep-stem", text, context.within(nodes, [], "extra") + context.within(convs, []))
+
+
+def _before_pool(context: DiffContext) -> list[int]:
+    """Numbers of the stem's operators up to its first pool."""
+    numbers = sorted(context.blocks.stem)
+    operators = [context.model.by_number[number].operator for number in numbers]
+    pools = [place for place, operator in enumerate(operators) if operator in ("max_pool", "avg_pool")]
+    return numbers[: pools[0]] if pools else numbers
+
+
+def cifar_stem(context: DiffContext) -> Iterator[Match]:
+    """A 3×3 convolution without stride and no pool, for images of 32 pixels."""
+    graph = context.model
+    convs = [graph.by_number[n] for n in sorted(context.blocks.stem) if graph.by_number[n].operator == "conv"]
+    strides = [row for row in context.settings("conv.stride") if row[1].number in context.blocks.stem]
+    pools = context.of("missing", "max_pool")
+    if len(convs) != 1 or not strides or not pools:
+        return
+    (conv,) = convs
+    if (conv.settings["kernel"], conv.settings["stride"]) == ((3, 3), (1, 1)):
+        text = (
+            f"this is the stem for CIFAR: {conv.label} is 3×3 with stride 1, and there is no max pool; "
+            f"{context.reference}'s stem is for images of 224 pixels"
+        )
+        yield match("cifar-stem", text, [*context.within([conv], []), *pools])
+
+
+def max_pool(context: DiffContext) -> Iterator[Match]:
+    """The max pool of Caffe, or another pool in its place."""
+    padding, ceil = context.settings("max_pool.padding"), context.settings("max_pool.ceil_mode")
+    if any(row[1].settings["padding"] == (0, 0) for row in padding) and any(
+        row[1].settings["ceil_mode"] for row in ceil
+    ):
+        text = (
+            f"this is Caffe's pooling: no padding and sizes rounded up; {context.reference} pads by 1 and rounds down"
+        )
+        yield match("caffe-pool", text, [row[0] for row in padding + ceil])
+    for difference in context.of("replaced", "max_pool"):
+        node = difference.model_node
+        if node is not None and node.number in context.blocks.stem:
+            text = f"the stem pools by {spoken(node.operator)}, not by maximum"
+            yield match("average-pool-stem", text, [difference])

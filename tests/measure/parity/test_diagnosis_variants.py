@@ -1,0 +1,207 @@
+"""Variants of blocks and heads: one cause gives one row, and a sentence that is not true of a network is not said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.measure.parity.test_diagnosis import IDENTITY, STRIDE, Block, basic, changed, conv, keys, named, network
+
+
+def test_a_relu_missing_behind_every_addition_is_one_row() -> None:
+    for blocks in (2, 4):
+        model, reference = (network(None, *(basic(8, 8) for _ in range(blocks - 2))) for _ in range(2))
+        for block in model.children():
+            if isinstance(block, Block):
+                block.last = IDENTITY  # type: ignore[assignment]
+        ((key, (text, explained)),) = named(model, reference).items()
+        assert (key, len(explained)) == ("missing-relu", blocks)
+        assert f"in all {blocks} blocks" in text
+
+
+def test_a_relu_missing_inside_of_several_blocks_is_one_row() -> None:
+    said = named(changed(one__body__2=IDENTITY, two__body__2=IDENTITY))
+    assert {key: len(explained) for key, (_, explained) in said.items()} == {"missing-inner-relu": 2}
+
+
+class Gate(nn.Module):
+    """Squeeze and excitation of convolutions, or of a pool that is none of a whole image."""
+
+    def __init__(self, pool: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(conv(8, 2, 1), nn.ReLU(), conv(2, 8, 1), nn.Sigmoid())
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x * self.layers(self.pool(x))
+        return out
+
+
+@pytest.mark.parametrize("pool", [lambda x: functional.avg_pool2d(x, x.shape[2]), lambda x: x.mean((2, 3), True)])
+def test_a_gate_is_no_resnet_d_however_it_averages(pool: Callable[[Tensor], Tensor]) -> None:
+    model = network()
+    for path in ("one.body", "two.body"):
+        model.get_submodule(path).append(Gate(pool))  # type: ignore[operator]
+    ((key, (text, _)),) = named(model).items()
+    assert (key, text.split(";")[0]) == ("squeeze-excite", "2 squeeze-and-excitation gates")
+
+
+def test_an_average_pool_in_the_residual_branch_is_no_resnet_d() -> None:
+    model = network(basic(4, 8, 2))
+    body = model.get_submodule("one.body")
+    body[0] = nn.Sequential(conv(4, 8), nn.AvgPool2d(2))  # type: ignore[operator]
+    said = named(model)
+    assert {key: sorted(explained) for key, (_, explained) in said.items()} == {
+        "pooled-stride": [("extra", "avg_pool"), *STRIDE]
+    }
+    assert "where torchvision's one.body.0 strides" in said["pooled-stride"][0]
+
+
+def project(ni: int, no: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(conv(ni, no, 1, stride), nn.BatchNorm2d(no))
+
+
+def test_a_projection_in_an_identity_block_is_no_deep_stem() -> None:
+    first = basic(4, 4)
+    projected = Block(basic(4, 4).body, project(4, 4, 1))
+    model, reference = (
+        nn.Sequential(conv(3, 4), nn.BatchNorm2d(4), nn.ReLU(), block, basic(4, 8, 2)) for block in (projected, first)
+    )
+    said = named(model, reference)
+    assert {key: sorted(explained) for key, (_, explained) in said.items()} == {
+        "projected-identity": [("extra", "batch_norm"), ("extra", "conv")]
+    }
+    assert "in 3;" in said["projected-identity"][0]
+
+
+def test_strides_in_other_blocks_have_not_moved_within_one() -> None:
+    def strided(*strides: int) -> nn.Sequential:
+        made = network(basic(4, 8, strides[0]), *(basic(8, 16, strides[1]), basic(16, 16)))
+        made.set_submodule("fc", nn.Linear(16, 5))
+        return made
+
+    ((key, (text, explained)),) = named(strided(1, 2), strided(2, 1)).items()
+    assert (key, explained) == ("stride-in-other-blocks", STRIDE * 4)  # and those of the projections
+    assert text == "other blocks stride: more0, and not one, which stride in torchvision"
+
+
+class Zeros(nn.Module):
+    """Channels of zeros behind those of a strided image: the shortcut without parameters."""
+
+    def __init__(self, *, pads: bool) -> None:
+        super().__init__()
+        self.pads = pads
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, ::2, ::2]
+        return functional.pad(x, (0, 0, 0, 0, 0, 4)) if self.pads else torch.cat([x, torch.zeros_like(x)], 1)
+
+
+@pytest.mark.parametrize("pads", [True, False])
+def test_a_padded_shortcut_lacks_no_batch_norm(*, pads: bool) -> None:
+    said = named(changed(one__skip=Zeros(pads=pads)))
+    assert set(said) == {"padded-shortcut"}
+    assert {("missing", "conv"), ("missing", "batch_norm")} <= set(said["padded-shortcut"][1])
+
+
+class Late(nn.Module):
+    """The shortcut takes the output of the first ReLU, as where `x` is assigned too early."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.body, self.last = block.body, block.last
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.body, nn.Sequential)
+        x = self.body[:3](x)
+        out: Tensor = self.last(self.body[3:](x) + x)
+        return out
+
+
+def test_a_shortcut_that_starts_late_is_one_cause() -> None:
+    said = named(network(None, Late(basic(8, 8))), network(None, basic(8, 8)))  # type: ignore[arg-type]
+    assert set(said) == {"late-shortcut"}
+    assert "the shortcut starts behind more0.body.2 in more0;" in said["late-shortcut"][0]
+
+
+class Parts(nn.Module):
+    """A convolution for each half of the channels, the second one added to the first, as in Res2Net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(conv(4, 4) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, 1)
+        first = self.convs[0](first)
+        return torch.cat([first, self.convs[1](second + first)], 1)
+
+
+def test_convolutions_of_parts_are_no_more_blocks() -> None:
+    assert keys(changed(two__body__0=Parts())) == {"split-convolutions"}
+
+
+class Blur(nn.Module):
+    """Strides by a fixed filter over reflected borders."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.kernel: Tensor = nn.Buffer(torch.ones(channels, 1, 3, 3) / 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = functional.pad(x, (1, 1, 1, 1), "reflect")
+        return functional.conv2d(padded, self.kernel, stride=2, groups=x.shape[1])
+
+
+def test_blur_pooling_is_no_padding_of_convolutions() -> None:
+    model = changed(
+        pool=nn.Sequential(nn.MaxPool2d(3, 1, 1), Blur(4)),
+        one__body=nn.Sequential(*basic(4, 8).body[:3], Blur(8), *basic(4, 8).body[3:]),  # type: ignore[index]
+        one__skip=nn.Sequential(Blur(4), *project(4, 8, 1)),
+    )
+    ((key, (text, _)),) = named(model).items()
+    assert (key, text.split("(")[0]) == ("blur-pool", "3 strides are in depthwise convolutions of their own ")
+
+
+@pytest.mark.parametrize(
+    ("layer", "loss"),
+    [(nn.Softmax(1), "CrossEntropyLoss"), (nn.LogSoftmax(1), "CrossEntropyLoss"), (nn.Sigmoid(), "BCEWithLogitsLoss")],
+)
+def test_an_activation_of_the_logits_is_told_with_its_loss(layer: nn.Module, loss: str) -> None:
+    said = named(changed(fc=nn.Sequential(nn.Linear(8, 5), layer)))
+    assert set(said) == {"final-activation"}
+    assert f"nn.{loss} applies too" in said["final-activation"][0]
+    assert "final-activation" not in keys(changed(fc=nn.Sequential(layer, nn.Linear(8, 5))))
+
+
+class Normalized(nn.Module):
+    """Features of length 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.normalize(x)
+
+
+def test_normalized_features_are_one_row() -> None:
+    said = named(changed(flat=nn.Sequential(nn.Flatten(), Normalized())))
+    assert set(said) == {"normalized-features"}
+
+
+def test_the_stem_for_cifar_is_one_row() -> None:
+    reference = changed(conv=nn.Conv2d(3, 4, 7, 2, 3, bias=False))
+    said = named(changed(pool=IDENTITY), reference)
+    assert {key: len(explained) for key, (_, explained) in said.items()} == {"cifar-stem": 4}
+    assert "cifar-stem" not in keys(changed(conv=nn.Conv2d(3, 4, 5, 1, 2, bias=False), pool=IDENTITY), reference)
+    assert "cifar-stem" not in keys(changed(), reference)
+
+
+def test_hardly_a_counterpart_is_another_architecture_and_nothing_else() -> None:
+    layers = [layer for width in (6, 7, 9) for layer in (nn.LazyConv2d(width, 3), nn.GELU(), nn.LazyBatchNorm2d())]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3))
+    model(torch.zeros(2, 3, 16, 16))
+    said = named(model)
+    assert set(said) == {"other-architecture"}
+    assert "of 7 layers with weights, 0 have a counterpart of the same size" in said["other-architecture"][0]
