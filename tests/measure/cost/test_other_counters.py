@@ -127,6 +127,17 @@ def test_a_forward_that_is_too_large_is_not_run(options: dict[str, int], is_aske
     assert report.version is not None
 
 
+@pytest.mark.parametrize(("levels", "is_run"), [(8, True), (28, False), (150, False)])
+def test_torchinfo_is_not_run_where_it_would_take_minutes(levels: int, is_run: bool) -> None:
+    model: nn.Module = nn.Conv2d(3, 2, 1)
+    for _ in range(levels):
+        model = nn.Sequential(model)
+    report = other_counters.torchinfo(model.to("meta"), images((1, 3, 2, 2)).on_meta(torch.float32))
+    assert (report.parameters, report.failure) == (
+        (8, None) if is_run else (None, "not run: its time doubles with each level of nested modules")
+    )
+
+
 def test_a_package_that_is_not_there_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert other_counters.version("a-package-that-is-not-there") is None
     monkeypatch.setitem(sys.modules, "torchinfo", None)
