@@ -52,6 +52,7 @@ def bench(
     image_size: options.ImageSize = "224",
     dtype: options.Dtype = "float32",
     device: options.RunDevice = "auto",
+    op_flops: options.OpFlops = None,
     mode: Annotated[
         Literal["inference", "train"],
         options.choice(options.MEASUREMENT, "Forward pass only, or a training step: forward, backward and SGD."),
@@ -133,7 +134,15 @@ def bench(
     Exit code 1: significantly (95%) slower than --fail-above. 130: interrupted; what was measured is shown.
     """
     network = choose_network(
-        depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
+        depth,
+        arch,
+        repeat,
+        model,
+        model_args,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        stem=stem,
+        op_flops=op_flops,
     )
     batch_sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
     image = parsing.input_shape(1, in_channels, image_size)[1:]

@@ -32,6 +32,7 @@ def flops(
     image_size: options.ImageSize = "224",
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
+    op_flops: options.OpFlops = None,
     backward: Annotated[
         bool, options.option(options.MEASUREMENT, "Count the backward pass of a training step too.", "--backward")
     ] = False,
@@ -57,7 +58,15 @@ def flops(
     1 MAC is 2 FLOPs. Each convention is a formula over the same terms, checked against the tool itself where installed.
     """
     network = choose_network(
-        depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
+        depth,
+        arch,
+        repeat,
+        model,
+        model_args,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        stem=stem,
+        op_flops=op_flops,
     )
     shape = parsing.input_shape(batch_size, in_channels, image_size)
     drawing = execution.drawing("flops", output_format, output, levels=levels, sections=show)

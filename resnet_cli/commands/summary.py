@@ -53,6 +53,7 @@ def summary(
     image_size: options.ImageSize = "224",
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
+    op_flops: options.OpFlops = None,
     assertions: options.Assertions = None,
     levels: Annotated[int | None, options.levels("the tree")] = None,
     columns: Annotated[str | None, options.columns("summary", "the most useful ones")] = None,
@@ -65,7 +66,15 @@ def summary(
     Runs on the meta device: nothing is allocated, so any input size works. Every column sums to its total.
     """
     network = choose_network(
-        depth, arch, repeat, model, model_args, in_channels=in_channels, num_classes=num_classes, stem=stem
+        depth,
+        arch,
+        repeat,
+        model,
+        model_args,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        stem=stem,
+        op_flops=op_flops,
     )
     shape = parsing.input_shape(batch_size, in_channels, image_size)
     kind = "summary" if weights is None else "checkpoint"

@@ -244,6 +244,17 @@ Assertions = Annotated[
         default="none",
     ),
 ]
+OpFlops = Annotated[
+    list[str] | None,
+    option(
+        MEASUREMENT,
+        "FLOPs of an operator that resnet-cli does not count, from the sizes of its tensors, e.g. "
+        '"mylib::fused(m k, k n) = 2*m*n*k". Repeatable.',
+        "--op-flops",
+        metavar="FORMULA",
+        default="none",
+    ),
+]
 Collapse = Annotated[
     bool,
     option(OUTPUT, "Collapse identical consecutive blocks (shown as ×5).", "--collapse/--no-collapse"),

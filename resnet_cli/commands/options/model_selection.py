@@ -1,6 +1,7 @@
 """Which network a command looks at: a built-in one by its options, or the user's own by --model."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,14 @@ class NetworkSelection:
         model: FILE.py:NAME or package.module:NAME of the user's network, None for a built-in one.
         arguments: of the user's class or function.
         is_named: whether an option names the network; else it is the default one.
+        op_flops: FLOP formulas for operators of the user's, as text.
     """
 
     spec: ModelSpec
     model: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     is_named: bool = True
+    op_flops: tuple[str, ...] = ()
 
     def load(self) -> "ModelUnderTest":
         """The network, its weights not allocated where that is possible. A --model runs the user's code.
@@ -41,7 +44,12 @@ class NetworkSelection:
             from resnet_cli.measure.models.model import model_from_spec
             from resnet_cli.measure.models.user_model import load_subject
 
-        return model_from_spec(self.spec) if self.model is None else load_subject(self.model, given=self.arguments)
+        loaded = model_from_spec(self.spec) if self.model is None else load_subject(self.model, given=self.arguments)
+        if self.op_flops:
+            from resnet_cli.measure.ops.user_formulas import register_formulas
+
+            register_formulas(self.op_flops)  # the operators exist once the user's code has run
+        return loaded
 
 
 def choose_network(
@@ -54,6 +62,7 @@ def choose_network(
     in_channels: int = 3,
     num_classes: int | None = None,
     stem: str = DEFAULT_STEM,
+    op_flops: Sequence[str] | None = None,
 ) -> NetworkSelection:
     """The network that the options name.
 
@@ -70,17 +79,17 @@ def choose_network(
         num_classes=DEFAULT_CLASSES if num_classes is None else num_classes,
         stem=stem,
     )
-    arguments = parse_model_args(model, model_args)
+    arguments, formulas = parse_model_args(model, model_args), tuple(op_flops or ())
     if model is None:
         is_named = (depth, arch, repeat, num_classes) != (None,) * 4 or in_channels != 3 or stem != DEFAULT_STEM
-        return NetworkSelection(spec, is_named=is_named)
+        return NetworkSelection(spec, is_named=is_named, op_flops=formulas)
     built_in = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--stem": None if stem == DEFAULT_STEM else stem}
     check_alone("--model", built_in)
     if num_classes is not None:
         if "num_classes" in arguments:
             raise ResnetCliError("--num-classes and --model-args both give num_classes", "leave one of the two out")
         arguments["num_classes"] = num_classes
-    return NetworkSelection(spec, model, arguments)
+    return NetworkSelection(spec, model, arguments, op_flops=formulas)
 
 
 def check_alone(option: str, others: dict[str, Any]) -> None:

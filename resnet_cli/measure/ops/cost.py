@@ -16,6 +16,7 @@ Every call is also split into *terms*, the quantities in which the conventions o
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -104,10 +105,18 @@ def _is_free(func: Any) -> bool:
     return name in _FREE or namespace in _FREE_NAMESPACES or bool(func.is_view) or copies
 
 
+def has_rule(name: str) -> bool:
+    """Whether the arithmetic of an operator, by its qualified name, is counted here."""
+    return name in _RULES or name in _FREE
+
+
 def _registered_formula(func: Any) -> Callable[..., float] | None:
     """The FLOP formula that a user, or a library, has registered with torch for an operator."""
-    module = sys.modules.get("torch.utils.flop_counter")  # not imported: nothing is registered
-    return None if module is None else module.flop_registry.get(func.overloadpacket)
+    module = "torch.utils.flop_counter"
+    if module not in sys.modules and not _may_multiply(qualified(func)):
+        return None  # nothing of a user's is registered, and the import takes most of a second
+    formula: Callable[..., float] | None = importlib.import_module(module).flop_registry.get(func.overloadpacket)
+    return formula
 
 
 @functools.cache

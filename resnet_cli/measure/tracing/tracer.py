@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.ops import receptive_field
 from resnet_cli.measure.ops.attention_on_meta import as_on_devices
 from resnet_cli.measure.ops.cost import in_place, op_cost
@@ -135,6 +136,8 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
             for context in contexts:
                 stack.enter_context(context)
             output = call()
+    except ResnetCliError:
+        raise  # it is no fault of the network
     except (Exception, SystemExit) as error:  # a network of the user's may call sys.exit()
         reached = recorder.reached if recorder.raised is error else recorder.stack
         raise ForwardFailedError(reached, recorder.root, error) from error
