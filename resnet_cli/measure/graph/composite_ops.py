@@ -103,6 +103,9 @@ def _norm(
         "affine": "weight" in leaves,
         "track_running_stats": "running_mean" in leaves,
     }
+    attributes = [value for value in vars(module).values() if isinstance(value, Tensor)]
+    if "running_mean" not in leaves and any(tensor.numel() == input_shape[1] for tensor in attributes):
+        settings |= {"track_running_stats": True, "statistics": "plain attributes"}
     for name, words in (("eps", ("eps", "epsilon")), ("momentum", ("momentum",))):
         for word in words:
             value = getattr(module, word, None)
@@ -122,7 +125,7 @@ def _by_word(owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict
 
 
 def composite_functions(nodes: dict[int, Node]) -> dict[int, Node]:
-    """Dropout and global pooling as functions: one operator each, however they are written."""
+    """Dropout, global pooling and instance norm as functions: one operator each, however they are written."""
     composed = dict(nodes)
     pooled: set[int] = set()
     for number in sorted(composed):
@@ -131,6 +134,8 @@ def composite_functions(nodes: dict[int, Node]) -> dict[int, Node]:
         if node.operator == "mul" and (settings := _dropped(node, composed)) is not None:
             kept = tuple(i for i in node.inputs if _mask(i, composed) is None)
             composed[number] = node = replace(node, operator="dropout", settings=settings, inputs=kept)
+        elif node.operator == "batch_norm" and (norm := _instance_norm(node, sources)) is not None:
+            composed[number] = node = norm
         elif node.operator == "mean" and _is_second_half(node, sources):
             composed[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
         elif node.operator == "conv" and node.settings["kernel"] == (1, 1) and set(node.inputs) <= pooled:
@@ -139,6 +144,21 @@ def composite_functions(nodes: dict[int, Node]) -> dict[int, Node]:
         if node.settings.get("dims") == "spatial" or (node.inputs and set(node.inputs) <= pooled):
             pooled.add(number)
     return composed
+
+
+def _instance_norm(node: Node, sources: Sequence[Node]) -> Node | None:
+    """An instance norm, which torch computes as a batch norm of one image with the channels of all images."""
+    if len(sources) != 1 or not 2 < len(node.shape) == len(sources[0].shape):
+        return None
+    batch, channels = sources[0].shape[:2]
+    if batch < 2 or node.shape[:2] != (1, batch * channels):
+        return None
+    leaves = {
+        role: replace(leaf, shape=(channels,), computed=leaf.computed[:-1])  # without the repetition for each image
+        for role, leaf in node.leaves.items()
+    }
+    settings = node.settings | {"channels": channels}
+    return replace(node, operator="instance_norm", settings=settings, leaves=leaves, shape=sources[0].shape)
 
 
 def _is_second_half(node: Node, sources: Sequence[Node]) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from resnet_cli.measure.graph import sharing
 from resnet_cli.measure.graph.alignment import Pair
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
 from resnet_cli.measure.graph.settings_text import settings_text, show_setting
@@ -75,7 +76,17 @@ def diff_graphs(model: Graph, reference_graph: Graph, pairs: list[Pair], referen
         elif reference_node:
             structure.status[place] = "missing"
             structure.differences.append(_missing(structure, reference_node))
+    for path, uses in sharing.shared_modules(pairs).items():
+        structure.differences.append(_shared(structure, path, uses))
     return structure
+
+
+def _shared(structure: GraphDiff, path: str, uses: Sequence[sharing.Use]) -> GraphDifference:
+    names = sharing.counterparts(path, uses)
+    text = f"{path} is one module used {len(names)} times; {structure.reference} has {' and '.join(names)}"
+    model_node, reference_node = uses[0]
+    difference = _difference("shared", "module", model_node, reference_node, path, ", ".join(names), text)
+    return replace(difference, finding=replace(difference.finding, model_path=path, reference_path=names[0]))
 
 
 def _moved(pairs: Sequence[Pair]) -> dict[int, int]:
@@ -100,7 +111,9 @@ def where(node: Node | None, name: str = "the network") -> str:
 def _settings(structure: GraphDiff, model_node: Node, reference_node: Node) -> list[GraphDifference]:
     differences = []
     for key in model_node.settings.keys() | reference_node.settings.keys():
-        if key in model_node.settings and key in reference_node.settings:
+        if key == "statistics":
+            a, b = (node.settings.get(key, "buffers") for node in (model_node, reference_node))
+        elif key in model_node.settings and key in reference_node.settings:
             a, b = model_node.settings[key], reference_node.settings[key]
         elif model_node.composite is not None or reference_node.composite is not None:
             continue  # written by hand: settings that it does not name show in the values

@@ -64,12 +64,12 @@ class ParityRun:
     @property
     def unused(self) -> tuple[str, ...]:
         """Tensors of the model that no forward reads, except the batch counters of batch norms that run."""
+        tensors = random_init.tensors(self.model)
         owners = {name.rpartition(".")[0] for name in self.used[0]}
-        return tuple(
-            name
-            for name, tensor in random_init.tensors(self.model).items()
-            if name not in self.used[0] and not (tensor.dim() == 0 and name.rpartition(".")[0] in owners)
-        )
+        used = [tensors[name] for name in self.used[0]]  # also under other names, where a module has several
+        used += [tensor for name, tensor in tensors.items() if not tensor.dim() and name.rpartition(".")[0] in owners]
+        kept = {id(tensor) for tensor in used}
+        return tuple(name for name, tensor in tensors.items() if id(tensor) not in kept)
 
 
 def graph_of(model: nn.Module, shape: Shape, *, training: bool, name: str, real: bool = False) -> Graph:

@@ -9,7 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.measure.parity.test_diagnosis import IDENTITY, STRIDE, Block, basic, changed, conv, keys, named, network
+from tests.measure.parity.test_diagnosis import (
+    IDENTITY,
+    STRIDE,
+    Block,
+    basic,
+    changed,
+    conv,
+    every,
+    keys,
+    named,
+    network,
+)
 
 
 def test_a_relu_missing_behind_every_addition_is_one_row() -> None:
@@ -205,3 +216,78 @@ def test_hardly_a_counterpart_is_another_architecture_and_nothing_else() -> None
     said = named(model)
     assert set(said) == {"other-architecture"}
     assert "of 7 layers with weights, 0 have a counterpart of the same size" in said["other-architecture"][0]
+
+
+def test_one_block_in_place_of_several_is_named_at_its_place() -> None:
+    block = basic(8, 8)
+    ((key, (text, explained)),) = named(
+        network(None, *[block] * 3), network(None, *(basic(8, 8) for _ in range(3)))
+    ).items()
+    assert (key, explained) == ("shared-module", [("shared", "module")])
+    assert text.startswith("more0.body is one module used 3 times; torchvision has more0.body and more1.body and ")
+    assert "`[block] * n`" in text
+
+
+def test_one_norm_in_place_of_two_is_named_at_its_place() -> None:
+    model = network()
+    for path in ("one.body", "two.body"):
+        body = model.get_submodule(path)
+        body[1] = body[4]  # type: ignore[index,operator]
+    ((key, (text, explained)),) = named(model).items()
+    assert (key, explained) == ("shared-module", [("shared", "module")] * 2)
+    assert text == (
+        "one.body.1 is one module used 2 times; torchvision has one.body.1 and one.body.4; likewise two.body.1"
+    )
+    assert not named(model, model)
+
+
+class Half(nn.Module):
+    """An instance norm on the first half of the channels and a batch norm on the second."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.instance, self.batch = nn.InstanceNorm2d(channels // 2, affine=True), nn.BatchNorm2d(channels // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, 1)
+        return torch.cat([self.instance(first), self.batch(second)], 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda n: nn.InstanceNorm2d(n, affine=True), "6 instance norms are used where torchvision has batch norm"),
+        (nn.InstanceNorm2d, "6 instance norms are used where torchvision has batch norm"),
+        (lambda n: nn.GroupNorm(2, n), "6 group norms are used where torchvision has batch norm"),
+        (Half, "6 norms are an instance norm on some channels and a batch norm on the others (IBN); "
+               "torchvision has batch norm on all"),
+    ],
+)  # fmt: skip
+def test_norms_of_another_kind_are_one_row(make: Callable[[int], nn.Module], text: str) -> None:
+    model = every(nn.BatchNorm2d, lambda norm: make(norm.num_features))  # type: ignore[arg-type]
+    ((_, (said, explained)),) = named(model).items()
+    assert said == text
+    assert not any(subject.endswith("track_running_stats") for _, subject in explained)
+
+
+class Kept(nn.Module):
+    """A batch norm whose running statistics are plain attributes, which no state dict has."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        shape = 1, channels, 1, 1
+        self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+        self.mean, self.var = torch.zeros(shape), torch.ones(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var = self.mean, self.var
+        if self.training:
+            mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), unbiased=False, keepdim=True)
+            self.mean, self.var = 0.9 * self.mean + 0.1 * mean.detach(), 0.9 * self.var + 0.1 * var.detach()
+        return (x - mean) / (var + 1e-5).sqrt() * self.weight + self.bias
+
+
+def test_statistics_that_are_no_buffers_are_told() -> None:
+    ((key, (text, explained)),) = named(every(nn.BatchNorm2d, lambda norm: Kept(norm.num_features))).items()  # type: ignore[arg-type]
+    assert (key, explained) == ("plain-statistics", [("setting", "batch_norm.statistics")] * 6)
+    assert "plain attributes, no buffers" in text

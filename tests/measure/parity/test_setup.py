@@ -244,3 +244,10 @@ def test_what_is_asked_unless_something_else_is_said() -> None:
     assert question.checks == ("parameters", "settings", "eval", "train", "statistics", "gradients", "step", "shapes")
     assert question.transfer == "to model"
     assert copy.copy(question) == question
+
+
+def test_another_name_of_what_is_read_is_not_unused() -> None:
+    ours = Net(spare=True)
+    ours.alias = ours.norm
+    made = prepared(ours, Net())
+    assert {name.partition(".")[0] for name in made.unused} == {"spare"}

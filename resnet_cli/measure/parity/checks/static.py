@@ -144,6 +144,8 @@ def settings(run: ParityRun) -> CheckOutcome:
 
 def _plural(category: str, count: int) -> str:
     nouns = {"setting": "setting", "wiring": "connection"}
+    if category == "shared":
+        return "shared module" + ("s" if count > 1 else "")
     if category in nouns:
         return nouns[category] + ("s differ" if count > 1 else " differs")
     return category

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match
+from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, places
 
 _KEYS = {
     ("value", "nan"): "nan",
@@ -17,9 +17,17 @@ _KEYS = {
 
 def shared_modules(context: DiffContext) -> Iterator[Match]:
     """One module of the model in place of several of the reference."""
-    for difference in context.structure.differences:
-        if difference.finding.category == "shared":
-            yield Match("shared-module", difference.finding.text, [difference.finding])
+    shared = context.of("shared")
+    if shared:
+        nodes = [difference.model_node for difference in shared if difference.model_node is not None]
+        is_whole = any(
+            node.label != difference.finding.model_path for node, difference in zip(nodes, shared, strict=True)
+        )
+        cause = " (`[block] * n` repeats one object)" if is_whole else ""
+        more = (
+            f"; likewise {places([str(row.finding.model_path) for row in shared[1:]])[3:]}" if len(shared) > 1 else ""
+        )
+        yield match("shared-module", f"{shared[0].finding.text}{cause}{more}", shared)
 
 
 def wiring(context: DiffContext) -> Iterator[Match]:
