@@ -336,10 +336,14 @@ class _Recorder(TorchDispatchMode):
             self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)
         results = list(tensors_in(out))
         read = list(tensors_in(args))
-        activations = [tensor for tensor in read if not self._constants.issuperset(addresses_of(tensor))]
+        given = [addresses_of(tensor) for tensor in read]
+        activations = [tensor for tensor, held in zip(read, given, strict=True) if not self._constants.issuperset(held)]
         if read and not activations and (func.is_view or in_place(func)):
             return out  # bookkeeping on parameters and buffers: a transposed weight, num_batches_tracked
-        allocated = sum(self._born(storage) for tensor in results for storage in storages_of(tensor))
+        # A view, and what is written in place, has the storage of an argument, which may be older than the trace.
+        before = set().union(*given)
+        made = (storage for tensor in results for storage in storages_of(tensor) if storage._cdata not in before)
+        allocated = sum(map(self._born, made))
         if allocated:
             self._rose()
         op = qualified(func)
