@@ -14,27 +14,27 @@ from resnet_cli.network.architectures import ARCHITECTURES, Block, ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import to_torchvision, torchvision_names
 
-stages = st.tuples(*[st.integers(1, 40)] * 4)
+stages = st.tuples(*[st.integers(1, 20)] * 4)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["resnet34", "resnext50_32x4d", "resnet101"])
 def test_names_and_shapes_of_both_networks(name: str) -> None:
     import torchvision
 
     models: Any = torchvision.models
     with torch.device("meta"):
-        ours = build(name).state_dict()
-        theirs = models.get_model(name).state_dict()
+        state = build(name).state_dict()
+        expected = models.get_model(name).state_dict()
     names = torchvision_names(ARCHITECTURES[name])
 
-    assert list(names) == list(ours)
-    assert list(names.values()) == list(theirs)
-    assert {names[key]: value.shape for key, value in ours.items()} == {
-        key: value.shape for key, value in theirs.items()
+    assert list(names) == list(state)
+    assert list(names.values()) == list(expected)
+    assert {names[key]: value.shape for key, value in state.items()} == {
+        key: value.shape for key, value in expected.items()
     }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=10)
 @given(st.sampled_from(["basic", "bottleneck"]), stages)
 def test_every_name_goes_there_and_back(block: Block, repeat: tuple[int, int, int, int]) -> None:
     names = torchvision_names(ModelSpec("any", block, repeat))
@@ -79,6 +79,6 @@ def test_names_written_out(ours: str, theirs: str, block: Block) -> None:
         ("l1.block.ResIdentity0.conv1.weight\n", "basic"),
     ],
 )
-def test_no_names_of_ours(name: str, block: Block) -> None:
+def test_names_that_are_not_of_the_built_in_network(name: str, block: Block) -> None:
     with pytest.raises(ResnetCliError, match="is not a parameter of a ResNet"):
         to_torchvision(name, block)

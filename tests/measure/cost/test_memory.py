@@ -16,6 +16,7 @@ from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build
 from resnet_cli.results.summary import Memory
 from tests.helpers.models import CPU, Scale, subject
+from tests.helpers.tiny_resnet import TinyResNet
 
 
 class Wide(nn.Module):
@@ -52,10 +53,10 @@ class Pool(nn.Module):
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "wide": Wide,
     "heavy": Heavy,
-    "resnet18": lambda: build(18),
+    "resnet": TinyResNet,
     "scale": Scale,
 }
-SIZES = {"wide": 16, "heavy": 8, "resnet18": 32, "scale": 4}
+SIZES = {"wide": 16, "heavy": 8, "resnet": 32, "scale": 4}
 
 
 def measured(name: str, batch: int, dtype: torch.dtype = torch.float32) -> Memory:
