@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 from resnet_cli.commands import options
 from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
-from resnet_cli.commands.options.model_selection import check_alone, parse_model_args
+from resnet_cli.commands.options.model_selection import (
+    DEFAULT_CLASSES,
+    DEFAULT_STEM,
+    check_alone,
+    parse_model_args,
+)
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
 from resnet_cli.measure.parity.checks import CHECKS
@@ -38,7 +43,9 @@ def compare_torchvision(
     repeat: options.Repeat = None,
     model: options.Model = None,
     model_args: options.ModelArgs = None,
-    num_classes: options.NumClasses = 1000,
+    in_channels: options.InChannels = 3,
+    num_classes: options.ModelClasses = None,
+    stem: options.Stem = "imagenet",
     weights: options.Weights = None,
     every: Annotated[
         bool, options.option(options.NETWORK, "Compare all ten built-in architectures, one row each.", "--all")
@@ -139,17 +146,20 @@ def compare_torchvision(
     Exit code 0: equivalent. 1: not equivalent. 2: could not be compared. 130: interrupted; what was compared is shown.
     """
     arguments = parse_model_args(model, model_args)
-    shape = parsing.input_shape(batch_size, 3, image_size)
+    shape = parsing.input_shape(batch_size, in_channels, image_size)
     one_network = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--model": model, "--against": against}
+    other_stem = None if stem == DEFAULT_STEM else stem
+    other_input = {"--in-channels": None if in_channels == 3 else in_channels, "--stem": other_stem}
     one_run = {"--image": image, "--save-map": save_map, "--expect": expect, "--save-expect": save_expect}
     if every:
         check_alone(
-            "--all", {**one_network, "--weights": weights, "--map": key_map, **one_run, "--self-test": self_test}
+            "--all",
+            {**one_network, **other_input, "--weights": weights, "--map": key_map, **one_run, "--self-test": self_test},
         )
     if self_test:
         check_alone("--self-test", one_run)
     if against is not None and model is not None:
-        check_alone("--against", {"--depth": depth, "--arch": arch, "--repeat": repeat})
+        check_alone("--against", {"--depth": depth, "--arch": arch, "--repeat": repeat, "--stem": other_stem})
     if image is not None and weights is None:
         raise ResnetCliError("--image requires --weights", "an untrained network makes no useful predictions")
     for option, value in (("--rtol", rtol), ("--atol", atol)):
@@ -159,7 +169,14 @@ def compare_torchvision(
     drawing = execution.drawing(kind, output_format, output, levels=levels, collapse=collapse, sections=show)
     chosen = parsing.chosen("check", checks, CHECKS)
     classes = arguments.get("num_classes", num_classes)
-    spec = resolve(depth, arch, repeat=repeat, num_classes=classes if type(classes) is int else num_classes)
+    spec = resolve(
+        depth,
+        arch,
+        repeat=repeat,
+        in_channels=in_channels,
+        num_classes=classes if type(classes) is int else num_classes or DEFAULT_CLASSES,
+        stem=stem,
+    )
     for path in (save_map, save_expect):
         if path is not None:
             check_file(path)
@@ -174,7 +191,7 @@ def compare_torchvision(
 
     config = ParityConfig(shape=shape, seed=seed, device=machine.device, checks=chosen, rtol=rtol, atol=atol)
     if every:
-        _compare_all(config, num_classes, drawing)
+        _compare_all(config, spec.num_classes, drawing)
         return
     with progress() as update:
         update("building both networks")
@@ -185,6 +202,7 @@ def compare_torchvision(
             is_default=depth is None and arch is None and repeat is None,
             arguments=arguments,
             seed=seed,
+            shape=shape if classes is None else None,
         )
     config = _configure(pair, config, weights, key_map)
     if self_test:

@@ -83,13 +83,11 @@ def names() -> list[str]:
 def build_member(spec: ModelSpec) -> nn.Module:
     """torchvision's network for a built-in architecture, without weights.
 
-    It is built from torchvision's class, so that any `repeat` works.
+    It is built from torchvision's class, so that any `repeat` works; another stem takes the place of its own.
 
     Raises:
-        ResnetCliError: torchvision does not work, or has no such network.
+        ResnetCliError: torchvision does not work.
     """
-    if (spec.stem, spec.in_channels) != ("imagenet", 3):
-        raise ResnetCliError("torchvision's networks have the imagenet stem and 3 channels", "leave out `stem`")
     module = _torchvision().models.resnet
     block = module.BasicBlock if spec.block == "basic" else module.Bottleneck
 
@@ -101,13 +99,31 @@ def build_member(spec: ModelSpec) -> nn.Module:
             width_per_group=spec.width_per_group,
             num_classes=spec.num_classes,
         )
+        if spec.stem == "cifar":
+            made.conv1, made.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+        _take_channels(made, spec.in_channels)
         return made
 
     return _materialised(build)
 
 
-def build_named(name: str, num_classes: int) -> nn.Module:
+def _take_channels(model: nn.Module, in_channels: int) -> None:
+    """Replace the first convolution of images, if they have another number of channels than it reads."""
+    convs = ((path, module) for path, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    path, conv = next(convs)
+    if conv.in_channels != in_channels:
+        names = ("out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+        settings: dict[str, Any] = {name: getattr(conv, name) for name in names}
+        model.set_submodule(path, nn.Conv2d(in_channels, bias=conv.bias is not None, **settings))
+
+
+def build_named(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
     """A classification network of torchvision by name, without weights.
+
+    Args:
+        name: as torchvision has it.
+        num_classes: of its classifier.
+        in_channels: of its images.
 
     Raises:
         ResnetCliError: torchvision does not work, or has none of that name.
@@ -121,13 +137,14 @@ def build_named(name: str, num_classes: int) -> nn.Module:
             f"did you mean {near}?" if near else f"it has {', '.join(known[:6])} and {len(known) - 6} more",
         )
     if plain in ARCHITECTURES:
-        return _materialised(lambda: _named(plain, num_classes))
-    return _named(plain, num_classes)
+        return _materialised(lambda: _named(plain, num_classes, in_channels))
+    return _named(plain, num_classes, in_channels)
 
 
-def _named(name: str, num_classes: int) -> nn.Module:
+def _named(name: str, num_classes: int, in_channels: int) -> nn.Module:
     with silenced():  # of initialisations that will change
         made: nn.Module = _torchvision().models.get_model(name, weights=None, num_classes=num_classes)
+    _take_channels(made, in_channels)
     return made
 
 

@@ -9,19 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
-from resnet_cli.measure.parity.setup import shapes
+from resnet_cli.measure.parity.setup import graph_of, shapes
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
 from resnet_cli.measure.weights.key_matching import KeyMatch, describe_mismatch, load_weights, match_keys
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.network.resnet import build
-from resnet_cli.results.common import Note
+from resnet_cli.results.common import Note, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ def model_pair(
     is_default: bool = False,
     arguments: Mapping[str, Any] = {},
     seed: int = 0,
+    shape: Shape | None = None,
 ) -> ModelPair:
     """Build both networks.
 
@@ -53,16 +55,23 @@ def model_pair(
         is_default: no architecture was named: the reference is then the one closest to the user's network.
         arguments: keyword arguments of the user's class or function.
         seed: of the initial weights.
+        shape: of an input, (N, C, H, W): the reference gets as many classes as the user's network has for it; None:
+            as many as the spec says.
 
     Raises:
         ResnetCliError: no working torchvision, no such network, or the user's code fails.
     """
     with random_init.seeded(seed):
-        return _model_pair(spec, model, against, is_default, arguments)
+        return _model_pair(spec, model, against, is_default, arguments, shape)
 
 
 def _model_pair(
-    spec: ModelSpec, path: str | None, against: str | None, is_default: bool, arguments: Mapping[str, Any]
+    spec: ModelSpec,
+    path: str | None,
+    against: str | None,
+    is_default: bool,
+    arguments: Mapping[str, Any],
+    shape: Shape | None,
 ) -> ModelPair:
     notes: list[Note] = []
     if path is None:
@@ -70,16 +79,35 @@ def _model_pair(
     else:
         network, name = load_model(path, {"num_classes": spec.num_classes}, arguments)
         model = ModelUnderTest(_on_cpu(network), name)
+        if shape is not None and (classes := _classes(model, shape)) not in (None, spec.num_classes):
+            spec = replace(spec, num_classes=classes)
+            text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"
+            notes.append(Note("note", text, "classes-of-model"))
         if is_default and against is None:
-            spec = replace(_closest(model.model, spec), num_classes=spec.num_classes)
+            spec = replace(
+                _closest(model.model, spec),
+                num_classes=spec.num_classes,
+                in_channels=spec.in_channels,
+                stem=spec.stem,
+            )
             text = f"compared with {spec.name}, the closest by parameter count; choose another by depth or name"
             notes.append(Note("note", text, "closest-reference"))
     if against is not None:
         name = against.strip().lower()
-        reference = ModelUnderTest(torchvision_models.build_named(against, spec.num_classes), f"torchvision {name}")
-        return ModelPair(model, reference, name, tuple(notes))
-    reference = ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}")
+        network = torchvision_models.build_named(against, spec.num_classes, spec.in_channels)
+        return ModelPair(model, ModelUnderTest(network, f"torchvision {name}"), name, tuple(notes))
+    stem = "" if spec.stem == "imagenet" else f" with the {spec.stem} stem"
+    reference = ModelUnderTest(torchvision_models.build_member(spec), f"torchvision {spec.name}{stem}")
     return ModelPair(model, reference, spec.name, tuple(notes), spec)
+
+
+def _classes(model: ModelUnderTest, shape: Shape) -> int | None:
+    """Values per image of a network's only output; None where it has none, or fails."""
+    try:
+        outputs = graph_of(model.model, shape, training=False, name=model.name).outputs
+    except ResnetCliError:  # which the comparison reports
+        return None
+    return outputs[0][1] if len(outputs) == 1 and len(outputs[0]) == 2 else None
 
 
 def _on_cpu(network: nn.Module) -> nn.Module:

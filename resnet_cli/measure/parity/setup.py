@@ -15,6 +15,7 @@ from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.errors import USUAL_SIZES, image_channels
 from resnet_cli.measure.models.substitutes import on_device, on_meta
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
@@ -95,7 +96,22 @@ def _record(
     except ResnetCliError:
         raise
     except Exception as error:
-        raise user_error(error, f"the forward of {name}") from error
+        failure = user_error(error, f"the forward of {name}")
+        hint = failure.hint or _working_image(model, shape, training)
+        raise ResnetCliError(failure.message, hint, detail=failure.detail) from error
+
+
+def _working_image(model: nn.Module, shape: Shape, training: bool) -> str | None:
+    """The arguments of an image that a network takes, as a hint; None where none is known."""
+    channels = image_channels(model) or shape[1]
+    sizes = dict.fromkeys([shape[2:], *((size, size) for size in USUAL_SIZES)])
+    for size in sizes:
+        with contextlib.suppress(Exception), random_init.seeded(0), on_meta(model):  # another that it does not take
+            record(model, (torch.empty((shape[0], channels, *size), device="meta"),), training=training)
+            arguments = [f"`in_channels={channels}`"] if channels != shape[1] else []
+            arguments += [f"`image_size={size[0]}`"] if size != shape[2:] else []
+            return f"{' with '.join(arguments)} works" if arguments else None
+    return None
 
 
 def _training_graph(model: nn.Module, shape: Shape, name: str) -> Graph | None:

@@ -17,6 +17,7 @@ from torch import nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import torchvision_models
 from resnet_cli.network.architectures import ModelSpec
+from resnet_cli.network.resnet import build
 
 TINY = ModelSpec("tiny", "bottleneck", (1, 1, 1, 1), groups=4, width_per_group=2, num_classes=3)
 
@@ -47,10 +48,22 @@ def test_a_network_of_a_spec_is_torchvisions_class() -> None:
     assert sizes(basic) == sizes(resnet.ResNet(resnet.BasicBlock, [1, 1, 2, 1], num_classes=2))
 
 
-@pytest.mark.parametrize("changes", [{"stem": "cifar"}, {"in_channels": 1}, {"stem": "cifar", "in_channels": 1}])
-def test_other_stems_and_channels_have_no_reference(changes: dict[str, Any]) -> None:
-    with pytest.raises(ResnetCliError, match="the imagenet stem and 3 channels"):
-        torchvision_models.build_member(replace(TINY, **changes))
+@pytest.mark.parametrize("changes", [{"stem": "cifar"}, {"in_channels": 1}, {"stem": "cifar", "in_channels": 5}])
+def test_another_stem_and_other_channels_take_the_place_of_its_own(changes: dict[str, Any]) -> None:
+    spec = replace(TINY, **changes)
+    made = torchvision_models.build_member(spec)
+    assert sorted(sizes(made).values()) == sorted(sizes(build(spec)).values())
+    assert fresh(made)
+    images = torch.zeros(1, spec.in_channels, 32, 32)
+    assert made.eval()(images).shape == (1, 3)
+    assert made.get_submodule("conv1")(images).shape[-1] == (32 if spec.stem == "cifar" else 16)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
+def test_any_network_reads_images_of_other_channels(name: str) -> None:
+    first = next(iter(torchvision_models.build_named(name, 7, 2).parameters()))
+    assert first.shape[:2] == (64, 2)
+    assert not first.is_meta
 
 
 def test_any_network_by_its_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import model_pair as module
+from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import ModelPair, model_pair, with_map, with_weights
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
@@ -29,6 +31,9 @@ class Net(nn.Sequential):
 
 def on_meta():
     return Net().to("meta")
+
+def of_seven():
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 7))
 """
 
 
@@ -69,6 +74,26 @@ def test_any_network_of_torchvision_may_be_named() -> None:
     assert [tuple(one.shape) for one in pair.model.model.parameters()] == [(4, 3, 1, 1), (4,), (4,), (4,), (3, 4), (3,)]
     assert type(pair.reference.model).__name__ == "SqueezeNet"
     assert [tuple(one.shape) for one in pair.reference.model.parameters()][-1] == (3,)  # as many classes as ours
+
+
+@pytest.mark.parametrize("against", [None, "squeezenet1_1"])
+def test_the_reference_has_the_classes_of_the_model_where_nobody_says_how_many(against: str | None) -> None:
+    spec = replace(TINY, in_channels=1)
+    pair = model_pair(spec, "nets.py:of_seven", against, shape=(2, 1, 32, 32))
+    assert pair.reference.model.eval()(torch.zeros(1, 1, 32, 32)).shape == (1, 7)
+    assert [note.key for note in pair.notes] == ["classes-of-model"]
+    assert not model_pair(spec, "nets.py:of_seven", against).notes
+    assert not model_pair(spec, "nets.py:of_seven", against, shape=(2, 3, 32, 32)).notes  # it does not take that
+
+
+@pytest.mark.parametrize("changes", [{"stem": "cifar"}, {"in_channels": 1}, {"stem": "cifar", "in_channels": 4}])
+def test_the_built_in_network_equals_the_reference_with_other_channels_and_stem(changes: dict[str, Any]) -> None:
+    spec = replace(TINY, **changes)
+    pair = model_pair(spec)
+    config = ParityConfig(shape=(2, spec.in_channels, 16, 16), checks=("parameters", "settings", "eval"))
+    result = compare(pair.model, pair.reference, config)
+    assert result.same
+    assert not result.diagnoses
 
 
 @pytest.fixture

@@ -251,3 +251,19 @@ def test_another_name_of_what_is_read_is_not_unused() -> None:
     ours.alias = ours.norm
     made = prepared(ours, Net())
     assert {name.partition(".")[0] for name in made.unused} == {"spare"}
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "hint"),
+    [
+        (nn.Conv2d(1, 4, 3), (2, 3, 16, 16), "`in_channels=1` works"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(3600, 5)), (2, 3, 224, 224), "`image_size=32` works"),
+        (nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(784, 5)), (2, 3, 224, 224),
+         "`in_channels=1` with `image_size=28` works"),
+        (Broken(lambda: ValueError("no")), SHAPE, None),
+    ],
+)  # fmt: skip
+def test_an_image_that_works_is_a_hint(model: nn.Module, shape: Any, hint: str | None) -> None:
+    with pytest.raises(ResnetCliError) as raised:
+        graph_of(model, shape, training=True, name="net")
+    assert raised.value.hint == hint

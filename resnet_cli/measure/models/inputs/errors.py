@@ -18,7 +18,7 @@ from resnet_cli.measure.tracing.tracer import ForwardFailedError
 from resnet_cli.results.common import Shape
 
 _LARGEST_SIZE_TRIED = 1024
-_USUAL_SIZES = (28, 96, 224, 227, 299, 331, 384)  # for networks that accept one size only
+USUAL_SIZES = (224, 32, 28, 64, 96, 227, 299, 331, 384)  # of data sets, and of networks that accept one size only
 _NONE = f"no square image up to {_LARGEST_SIZE_TRIED} pixels works"
 
 # Torch's errors about anything but a shape: the dtype of a tensor, or a device that is not there.
@@ -87,10 +87,13 @@ def _what_works(failure: ForwardFailedError, inputs: ModelInputs, passes: Passes
         return adapt(inputs)
     shape: Shape = inputs.args[0].shape
     model = failure.root.module
-    channels = _image_channels(model)
+    channels = image_channels(model)
     if channels not in (None, shape[1]) and (found := _image_of(shape, channels, passes)) is not None:
         return found
     smallest = _smallest_size(shape, passes)
+    if smallest is not None and smallest <= min(shape[2:]):  # too large an image: one that is usual says more
+        usual = (size for size in USUAL_SIZES if passes(images((*shape[:2], size, size))))
+        return f"`image_size={next(usual, smallest)}` works"
     if smallest is None:
         example = _example(model, passes)
         return None if example is None else f"`inputs={example}` works; {adapt(inputs)}"
@@ -99,7 +102,7 @@ def _what_works(failure: ForwardFailedError, inputs: ModelInputs, passes: Passes
     return f"`image_size={smallest}` works"
 
 
-def _image_channels(model: nn.Module) -> int | None:
+def image_channels(model: nn.Module) -> int | None:
     """Channels of the first convolution, if it is one of images."""
     first = next((module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)), None)
     return first.in_channels if isinstance(first, nn.Conv2d) else None
@@ -145,7 +148,7 @@ def _smallest_size(shape: Shape, passes: Passes) -> int | None:
     while not works(high):
         low, high = high, 2 * high
         if high > _LARGEST_SIZE_TRIED:
-            return next((size for size in _USUAL_SIZES if works(size)), None)
+            return next((size for size in USUAL_SIZES if works(size)), None)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)
