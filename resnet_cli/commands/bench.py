@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from resnet_cli.commands import options
 from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
+from resnet_cli.commands.options.input_selection import InputSelection, choose_inputs
 from resnet_cli.commands.options.model_selection import NetworkSelection, check_alone, choose_network
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file, write_file
@@ -44,12 +46,14 @@ def bench(
     repeat: options.Repeat = None,
     model: options.Model = None,
     model_args: options.ModelArgs = None,
-    in_channels: options.InChannels = 3,
+    in_channels: options.InChannels = None,
     num_classes: options.ModelClasses = None,
     stem: options.Stem = "imagenet",
     weights: options.Weights = None,
-    batch_size: options.BatchSizes = "1",
-    image_size: options.ImageSize = "224",
+    batch_size: options.BatchSizes = None,
+    image_size: options.ImageSize = None,
+    inputs: options.Inputs = None,
+    input_file: options.InputFile = None,
     dtype: options.Dtype = "float32",
     device: options.RunDevice = "auto",
     op_flops: options.OpFlops = None,
@@ -144,8 +148,14 @@ def bench(
         stem=stem,
         op_flops=op_flops,
     )
-    batch_sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
-    image = parsing.input_shape(1, in_channels, image_size)[1:]
+    chosen_inputs = choose_inputs(
+        inputs,
+        input_file,
+        batch_size=batch_size,
+        image_size=image_size,
+        in_channels=in_channels,
+        is_built_in=model is None,
+    )
     width = parsing.fraction("--ci-width", ci_width)
     slowdown = None if fail_above is None else parsing.fraction("--fail-above", fail_above, limit=100.0)
     chosen = None if optimizations is None else parsing.chosen("optimization", optimizations, tuple(OPTIMIZATIONS))
@@ -173,11 +183,10 @@ def bench(
 
     from resnet_cli.measure.bench.config import BenchmarkConfig
     from resnet_cli.measure.bench.sampling import Limits
-    from resnet_cli.measure.models.inputs.model_inputs import images
 
     config = BenchmarkConfig(
-        inputs=images(image),
-        batch_sizes=batch_sizes,
+        inputs=chosen_inputs.image_input(),
+        batch_sizes=(1,),
         device=machine.device,
         dtype=machine.dtype,
         mode=mode,
@@ -190,11 +199,11 @@ def bench(
         fresh=weights is None,
     )
     if is_distributed:
-        result = _bench_processes(network, config, nproc)
+        result = _bench_processes(network, config, chosen_inputs, nproc)
         if result is None:  # the first process writes the result of all
             return
     else:
-        result = _bench(network, config, weights, against, saved, slowdown)
+        result = _bench(network, config, chosen_inputs, weights, against, saved, slowdown)
     if save is not None:
         from resnet_cli.results.serialization import to_json
 
@@ -223,6 +232,7 @@ def _is_distributed(nproc: int | None, one_process: Mapping[str, Any]) -> bool:
 def _bench(
     network: NetworkSelection,
     config: "BenchmarkConfig",
+    inputs: InputSelection,
     weights: str | None,
     against: str | None,
     baseline: BenchResult | None,
@@ -233,7 +243,7 @@ def _bench(
     from resnet_cli.measure.bench.models import give_weights
 
     if baseline is not None:
-        _check_baseline(baseline, network, config)
+        _check_baseline(baseline, network, config, inputs)
     with progress() as update:
         update("building")
         model = _build(network, config.seed)
@@ -241,7 +251,7 @@ def _bench(
             give_weights(model, _weights_file(weights, network))
         return benchmark.bench(
             model,
-            config,
+            _for_model(config, inputs, model),
             reference=None if against is None else _other_model(against, network, config.seed),
             baseline=baseline,
             fail_above=fail_above,
@@ -249,13 +259,23 @@ def _bench(
         )
 
 
-def _bench_processes(network: NetworkSelection, config: "BenchmarkConfig", nproc: int | None) -> BenchResult | None:
+def _for_model(config: "BenchmarkConfig", inputs: InputSelection, model: "ModelUnderTest") -> "BenchmarkConfig":
+    """The configuration with the inputs of this network."""
+    chosen, batch_sizes = inputs.for_model(model)
+    return replace(config, inputs=chosen, batch_sizes=batch_sizes)
+
+
+def _bench_processes(
+    network: NetworkSelection, config: "BenchmarkConfig", inputs: InputSelection, nproc: int | None
+) -> BenchResult | None:
     """Benchmark replicas in several processes; None in all but the first."""
     from resnet_cli.measure.distributed.run import bench_multi_process
 
     with progress() as update:
+        model = network.load()
+        config = _for_model(config, inputs, model)
         return bench_multi_process(
-            network.load(), config, nproc, model=network.model, arguments=network.arguments, progress=update
+            model, config, nproc, model=network.model, arguments=network.arguments, progress=update
         )
 
 
@@ -307,10 +327,13 @@ def _read_baseline(path: str) -> BenchResult:
     return result
 
 
-def _check_baseline(saved: BenchResult, network: NetworkSelection, config: "BenchmarkConfig") -> None:
+def _check_baseline(
+    saved: BenchResult, network: NetworkSelection, config: "BenchmarkConfig", inputs: InputSelection
+) -> None:
     """Check, before anything is measured, that two runs can be compared."""
     from resnet_cli.measure.bench import baseline
 
     model = network.load()
-    inputs = config.inputs.for_model(model.model).describe(config.dtype)
-    baseline.check(saved, model.description, inputs, config.mode, config.batch_sizes)
+    config = _for_model(config, inputs, model)
+    described = config.inputs.for_model(model.model).describe(config.dtype)
+    baseline.check(saved, model.description, described, config.mode, config.batch_sizes)

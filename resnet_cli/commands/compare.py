@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from resnet_cli.commands import options
 from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
+from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import (
     DEFAULT_CLASSES,
     DEFAULT_STEM,
@@ -35,6 +36,7 @@ Examples:
 """
 
 _REFERENCE = "Reference"
+_BATCH_SIZE = 2  # a batch norm in train mode needs two values
 
 
 def compare_torchvision(
@@ -43,7 +45,7 @@ def compare_torchvision(
     repeat: options.Repeat = None,
     model: options.Model = None,
     model_args: options.ModelArgs = None,
-    in_channels: options.InChannels = 3,
+    in_channels: options.InChannels = None,
     num_classes: options.ModelClasses = None,
     stem: options.Stem = "imagenet",
     weights: options.Weights = None,
@@ -85,9 +87,14 @@ def compare_torchvision(
         ),
     ] = None,
     batch_size: Annotated[
-        int, options.option(options.INPUT, "Number of images in a batch.", metavar="N", min=2, max=options.MAX_IMAGES)
-    ] = 2,
-    image_size: options.ImageSize = "224",
+        int | None,
+        options.option(
+            options.INPUT, "Number of images in a batch.", metavar="N", default="2", min=2, max=options.MAX_IMAGES
+        ),
+    ] = None,
+    image_size: options.ImageSize = None,
+    inputs: options.Inputs = None,
+    input_file: options.InputFile = None,
     image: Annotated[
         str | None,
         options.option(
@@ -146,15 +153,29 @@ def compare_torchvision(
     Exit code 0: equivalent. 1: not equivalent. 2: could not be compared. 130: interrupted; what was compared is shown.
     """
     arguments = parse_model_args(model, model_args)
-    shape = parsing.input_shape(batch_size, in_channels, image_size)
+    chosen_inputs = choose_inputs(
+        inputs, input_file, batch_size=batch_size, image_size=image_size, in_channels=in_channels, is_built_in=True
+    )
     one_network = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--model": model, "--against": against}
     other_stem = None if stem == DEFAULT_STEM else stem
-    other_input = {"--in-channels": None if in_channels == 3 else in_channels, "--stem": other_stem}
+    other_inputs = {
+        "--in-channels": None if in_channels == 3 else in_channels,
+        "--input": inputs,
+        "--input-file": input_file,
+        "--stem": other_stem,
+    }
     one_run = {"--image": image, "--save-map": save_map, "--expect": expect, "--save-expect": save_expect}
     if every:
         check_alone(
             "--all",
-            {**one_network, **other_input, "--weights": weights, "--map": key_map, **one_run, "--self-test": self_test},
+            {
+                **one_network,
+                **other_inputs,
+                "--weights": weights,
+                "--map": key_map,
+                **one_run,
+                "--self-test": self_test,
+            },
         )
     if self_test:
         check_alone("--self-test", one_run)
@@ -173,7 +194,7 @@ def compare_torchvision(
         depth,
         arch,
         repeat=repeat,
-        in_channels=in_channels,
+        in_channels=in_channels or 3,
         num_classes=classes if type(classes) is int else num_classes or DEFAULT_CLASSES,
         stem=stem,
     )
@@ -189,6 +210,7 @@ def compare_torchvision(
     from resnet_cli.measure.parity import model_pair
     from resnet_cli.measure.parity.config import ParityConfig
 
+    shape = (batch_size or _BATCH_SIZE, *chosen_inputs.image)
     config = ParityConfig(shape=shape, seed=seed, device=machine.device, checks=chosen, rtol=rtol, atol=atol)
     if every:
         _compare_all(config, spec.num_classes, drawing)
@@ -204,6 +226,8 @@ def compare_torchvision(
             seed=seed,
             shape=shape if classes is None else None,
         )
+    loaded = chosen_inputs.load(pair.model)
+    config = config.for_inputs(loaded.at_batch(max(_BATCH_SIZE, loaded.batch_size or 1)))
     config = _configure(pair, config, weights, key_map)
     if self_test:
         _run_self_test(pair, config, drawing)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from resnet_cli.assertions import evaluate, parse_assertions
 from resnet_cli.commands import options
-from resnet_cli.commands.options import execution, parsing
+from resnet_cli.commands.options import execution
 from resnet_cli.commands.options.completion import pair_of
+from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import choose_network
 from resnet_cli.measure.cost.conventions import DEFAULT_RECONCILIATIONS, keys, parse_reconciliation
 
@@ -25,11 +26,13 @@ def flops(
     repeat: options.Repeat = None,
     model: options.Model = None,
     model_args: options.ModelArgs = None,
-    in_channels: options.InChannels = 3,
+    in_channels: options.InChannels = None,
     num_classes: options.ModelClasses = None,
     stem: options.Stem = "imagenet",
-    batch_size: options.BatchSize = 1,
-    image_size: options.ImageSize = "224",
+    batch_size: options.BatchSize = None,
+    image_size: options.ImageSize = None,
+    inputs: options.Inputs = None,
+    input_file: options.InputFile = None,
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
     op_flops: options.OpFlops = None,
@@ -68,18 +71,25 @@ def flops(
         stem=stem,
         op_flops=op_flops,
     )
-    shape = parsing.input_shape(batch_size, in_channels, image_size)
+    chosen_inputs = choose_inputs(
+        inputs,
+        input_file,
+        batch_size=batch_size,
+        image_size=image_size,
+        in_channels=in_channels,
+        is_built_in=model is None,
+    )
     drawing = execution.drawing("flops", output_format, output, levels=levels, sections=show)
     parsed = parse_assertions(assertions or (), "flops")
     pairs = [parse_reconciliation(text) for text in reconcile or ()]
     machine = execution.machine(device, dtype)
 
     from resnet_cli.measure.cost.flops import count_flops
-    from resnet_cli.measure.models.inputs.model_inputs import images
 
+    loaded = network.load()
     result = count_flops(
-        network.load(),
-        inputs=images(shape),
+        loaded,
+        inputs=chosen_inputs.load(loaded),
         dtype=machine.dtype,
         device=machine.device,
         backward=backward,

@@ -8,6 +8,7 @@ import typer
 from resnet_cli.commands import options
 from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
+from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import DEFAULT_STEM, NetworkSelection, choose_network
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.network.architectures import ARCHITECTURES, DEPTHS
@@ -74,11 +75,13 @@ def report(
         ),
     ] = None,
     model_args: options.ModelArgs = None,
-    in_channels: options.InChannels = 3,
+    in_channels: options.InChannels = None,
     num_classes: options.ModelClasses = None,
     stem: options.Stem = "imagenet",
-    batch_size: options.BatchSizes = "1",
-    image_size: options.ImageSize = "224",
+    batch_size: options.BatchSizes = None,
+    image_size: options.ImageSize = None,
+    inputs: options.Inputs = None,
+    input_file: options.InputFile = None,
     dtype: options.Dtype = "float32",
     measure: Annotated[
         str | None,
@@ -127,22 +130,27 @@ def report(
     if measure is not None and not networks:
         raise ResnetCliError("--measure requires a network", "name one with --depth, --arch or --model")
     measurements = _measurements(measure, chart, format_.key)
-    batch_sizes = parsing.batch_sizes(batch_size, in_channels, image_size)
-    image = parsing.input_shape(1, in_channels, image_size)[1:]
-    if chart is not None and not files and len(batch_sizes) < CHARTS[chart].batch_sizes:
+    chosen_inputs = choose_inputs(
+        inputs,
+        input_file,
+        batch_size=batch_size,
+        image_size=image_size,
+        in_channels=in_channels,
+        is_built_in=not model,
+    )
+    batches = len(chosen_inputs.batch_sizes or (1,))
+    if chart is not None and not files and batches < CHARTS[chart].batch_sizes:
         raise ResnetCliError(f"--chart {chart} requires several batch sizes", "use e.g. --batch-size 1,8,32")
     results, notes = flattened(read_result("FILE", path) for path in files or ())
     measured = None
     if networks:
         machine = execution.machine(device, dtype)
 
-        from resnet_cli.measure.models.inputs.model_inputs import images
         from resnet_cli.measure.report import ReportConfig
 
         config = ReportConfig(
             measurements,
-            images(image),
-            batch_sizes,
+            chosen_inputs.for_model,
             machine.device,
             machine.dtype,
             max_time,
@@ -173,7 +181,7 @@ def _networks(
     archs: list[str] | None,
     models: list[str] | None,
     model_args: str | None,
-    in_channels: int,
+    in_channels: int | None,
     num_classes: int | None,
     stem: str,
 ) -> list[NetworkSelection]:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from resnet_cli.assertions import ParsedAssertion, evaluate, parse_assertions
 from resnet_cli.commands import options
-from resnet_cli.commands.options import execution, parsing
+from resnet_cli.commands.options import execution
 from resnet_cli.commands.options.completion import file_or
+from resnet_cli.commands.options.input_selection import InputSelection, choose_inputs
 from resnet_cli.commands.options.model_selection import NetworkSelection, choose_network
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import exists
@@ -34,7 +35,7 @@ def summary(
     repeat: options.Repeat = None,
     model: options.Model = None,
     model_args: options.ModelArgs = None,
-    in_channels: options.InChannels = 3,
+    in_channels: options.InChannels = None,
     num_classes: options.ModelClasses = None,
     stem: options.Stem = "imagenet",
     weights: Annotated[
@@ -49,8 +50,10 @@ def summary(
             complete=file_or(options.TORCHVISION_WEIGHTS),
         ),
     ] = None,
-    batch_size: options.BatchSize = 1,
-    image_size: options.ImageSize = "224",
+    batch_size: options.BatchSize = None,
+    image_size: options.ImageSize = None,
+    inputs: options.Inputs = None,
+    input_file: options.InputFile = None,
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
     op_flops: options.OpFlops = None,
@@ -76,19 +79,26 @@ def summary(
         stem=stem,
         op_flops=op_flops,
     )
-    shape = parsing.input_shape(batch_size, in_channels, image_size)
+    chosen_inputs = choose_inputs(
+        inputs,
+        input_file,
+        batch_size=batch_size,
+        image_size=image_size,
+        in_channels=in_channels,
+        is_built_in=model is None,
+    )
     kind = "summary" if weights is None else "checkpoint"
     drawing = execution.drawing(kind, output_format, output, levels=levels, columns=columns, collapse=collapse)
     parsed = parse_assertions(assertions or (), "summary")
     machine = execution.machine(device, dtype)
     if weights is not None:
-        _show_weights(weights, network, shape, machine, parsed, drawing)
+        _show_weights(weights, network, chosen_inputs, machine, parsed, drawing)
         return
 
     from resnet_cli.measure.cost.summary import summarize
-    from resnet_cli.measure.models.inputs.model_inputs import images
 
-    result = summarize(network.load(), inputs=images(shape), dtype=machine.dtype, device=machine.device)
+    loaded = network.load()
+    result = summarize(loaded, inputs=chosen_inputs.load(loaded), dtype=machine.dtype, device=machine.device)
     result = evaluate(result, parsed)
     execution.finish_assertions(drawing, result, result.assertions)
 
@@ -96,14 +106,13 @@ def summary(
 def _show_weights(
     weights: str,
     network: NetworkSelection,
-    shape: tuple[int, int, int, int],
+    inputs: InputSelection,
     machine: execution.Machine,
     assertions: tuple[ParsedAssertion, ...],
     drawing: execution.Drawing,
 ) -> None:
     """Show the tensors of a file, and the summary of the network that they fit."""
     from resnet_cli.measure.cost.summary import summarize
-    from resnet_cli.measure.models.inputs.model_inputs import images
 
     checkpoint, model = _read_weights(weights, network)
     if model is None:
@@ -114,8 +123,9 @@ def _show_weights(
         drawing.finish(checkpoint)
         return
     if not network.is_named and model.spec is not None:
-        shape = parsing.input_shape(shape[0], model.spec.in_channels, f"{shape[2]}x{shape[3]}")
-    result = evaluate(summarize(model, inputs=images(shape), dtype=machine.dtype, device=machine.device), assertions)
+        inputs = replace(inputs, image=(model.spec.in_channels, *inputs.image[1:]))
+    result = summarize(model, inputs=inputs.load(model), dtype=machine.dtype, device=machine.device)
+    result = evaluate(result, assertions)
     execution.finish_assertions(drawing, replace(checkpoint, summary=result), result.assertions)
 
 

@@ -60,8 +60,7 @@ class ReportConfig:
 
     Args:
         measurements: "summary", "flops", "compare", "bench", and of the benchmark "layers" and "optimizations".
-        inputs: of a forward, at any batch size.
-        batch_sizes: of the benchmark; the first one is that of summary and FLOPs.
+        inputs_of: the inputs of a network, and the batch sizes of its benchmark; the first one is that of the others.
         device: of the benchmark and the comparison.
         dtype: of weights and input; the comparison always uses float32 and float64.
         max_time_s: of sampling, for each batch size, the layers and the optimizations.
@@ -71,19 +70,13 @@ class ReportConfig:
     """
 
     measurements: Sequence[str]
-    inputs: ModelInputs
-    batch_sizes: tuple[int, ...]
+    inputs_of: Callable[[ModelUnderTest], tuple[ModelInputs, tuple[int, ...]]]
     device: torch.device
     dtype: torch.dtype
     max_time_s: float
     seed: int
     threads: int | None = None
     ceiling: bool = True
-
-    @property
-    def counted_inputs(self) -> ModelInputs:
-        """Inputs of summary and FLOPs."""
-        return self.inputs.at_batch(self.batch_sizes[0])
 
 
 Result = SummaryResult | FlopsResult | CompareResult | BenchResult
@@ -159,13 +152,15 @@ def _shape_model(source: ModelSource) -> ModelUnderTest:
 
 
 def _summary(source: ModelSource, settings: ReportConfig, progress: Progress) -> SummaryResult:
-    model, inputs = _shape_model(source), settings.counted_inputs
-    return summarize(model, inputs=inputs, dtype=settings.dtype, device=settings.device)
+    model = _shape_model(source)
+    inputs, batch_sizes = settings.inputs_of(model)
+    return summarize(model, inputs=inputs.at_batch(batch_sizes[0]), dtype=settings.dtype, device=settings.device)
 
 
 def _flops(source: ModelSource, settings: ReportConfig, progress: Progress) -> FlopsResult:
-    model, inputs = _shape_model(source), settings.counted_inputs
-    return count_flops(model, inputs=inputs, dtype=settings.dtype, device=settings.device)
+    model = _shape_model(source)
+    inputs, batch_sizes = settings.inputs_of(model)
+    return count_flops(model, inputs=inputs.at_batch(batch_sizes[0]), dtype=settings.dtype, device=settings.device)
 
 
 def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) -> CompareResult:
@@ -181,13 +176,13 @@ def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) ->
         arguments=dict(source.arguments),
         seed=settings.seed,
     )
+    inputs, batch_sizes = settings.inputs_of(pair.model)
     parity_config = ParityConfig(
-        shape=settings.inputs.at_batch(max(2, settings.batch_sizes[0])).image_only().tensors["0"].shape,
         seed=settings.seed,
         device=settings.device,
         checks=CHECKS,
         keep=False,
-    )
+    ).for_inputs(inputs.at_batch(max(2, batch_sizes[0])))
     result = compare.compare(pair.model, pair.reference, parity_config, progress=progress)
     return replace(result, notes=(*pair.notes, *result.notes))
 
@@ -198,9 +193,10 @@ def _bench(source: ModelSource, settings: ReportConfig, progress: Progress) -> B
         if source.model is None
         else models.users_own(source.model, source.arguments, settings.seed)
     )
+    inputs, batch_sizes = settings.inputs_of(model)
     bench_config = config.BenchmarkConfig(
-        inputs=settings.inputs,
-        batch_sizes=settings.batch_sizes,
+        inputs=inputs,
+        batch_sizes=batch_sizes,
         device=settings.device,
         dtype=settings.dtype,
         limits=Limits(max_time_s=settings.max_time_s, min_time_s=min(2.0, settings.max_time_s)),

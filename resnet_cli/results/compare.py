@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resnet_cli.results.common import Environment, Network, Note, Shape
+from resnet_cli.results.common import Environment, Input, Network, Note, Shape
 
 # The verdicts, best first. "skipped": the user left the check out.
 BITWISE, ROUNDING, DIFFERENT, NOT_COMPARABLE, SKIPPED = "bitwise", "rounding", "different", "not comparable", "skipped"
@@ -94,6 +94,7 @@ class CompareInputs:
     training_shape: Shape
     other_shapes: tuple[Shape, ...]
     noise_floor: float | None  # float32 against float64 on the reference itself; None: all was equal, none was needed
+    inputs: Input | None = None  # of the model, where it takes more than the image of this shape
 
 
 @dataclass(frozen=True, slots=True)

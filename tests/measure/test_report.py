@@ -16,7 +16,7 @@ from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.measure.report import MEASUREMENTS, NOT_APPLICABLE, ModelSource, ReportConfig, measure_all
 from resnet_cli.network.architectures import ARCHITECTURES
-from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR
+from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR, Shape
 from tests.helpers import results_bench, results_summary_flops
 from tests.helpers import results_compare as compare_results
 from tests.helpers.models import CPU
@@ -31,10 +31,11 @@ RESULTS = {
 }
 
 
-def config(*measurements: str, **changes: Any) -> ReportConfig:
+def config(
+    *measurements: str, batch_sizes: tuple[int, ...] = (1, 8), image: Shape = (3, 32, 48), **changes: Any
+) -> ReportConfig:
     usual: dict[str, Any] = {
-        "inputs": images((3, 32, 48)),
-        "batch_sizes": (1, 8),
+        "inputs_of": lambda model: (images(image), batch_sizes),
         "device": CPU,
         "dtype": torch.bfloat16,
         "max_time_s": 5.0,
@@ -111,9 +112,7 @@ def test_an_interrupted_measurement_is_the_last(name: str, outcomes: dict[str, A
 @pytest.mark.parametrize("changed", [{"stem": "cifar"}, {"in_channels": 1}])
 def test_a_network_that_torchvision_does_not_have_is_not_compared(changed: dict[str, Any]) -> None:
     source = ModelSource(replace(ARCHITECTURES["resnet18"], **changed))
-    result = measure_all(
-        [source], config("summary", "compare", inputs=images((source.spec.in_channels, 32, 32))), silent
-    )
+    result = measure_all([source], config("summary", "compare", image=(source.spec.in_channels, 32, 32)), silent)
     assert [(note.level, note.key) for note in result.notes] == [("note", NOT_APPLICABLE)]
     assert len(result.summaries) == 1
 

@@ -162,7 +162,10 @@ ModelArgs = Annotated[
         default="none",
     ),
 ]
-InChannels = Annotated[int, option(NETWORK, "Number of channels of the image.", metavar="N", min=1, max=MOST_CHANNELS)]
+InChannels = Annotated[
+    int | None,
+    option(NETWORK, "Number of channels of the image.", metavar="N", default="3", min=1, max=MOST_CHANNELS),
+]
 ModelClasses = Annotated[
     int | None,
     option(
@@ -193,9 +196,46 @@ Weights = Annotated[
 ]
 Seed = Annotated[int, option(MEASUREMENT, "Random seed for weights and inputs.", metavar="N", min=0, max=MAX_SEED)]
 
-BatchSize = Annotated[int, option(INPUT, "Number of images in a batch.", metavar="N", min=1, max=MAX_IMAGES)]
-BatchSizes = Annotated[str, option(INPUT, "Batch sizes, comma-separated; one row each.", metavar="N,N,N")]
-ImageSize = Annotated[str, option(INPUT, "Height and width in pixels: 224, or 320x240.", metavar="N|HxW")]
+BatchSize = Annotated[
+    int | None,
+    option(
+        INPUT,
+        "Number of images in a batch.",
+        metavar="N",
+        default="1, or that of --input",
+        min=1,
+        max=MAX_IMAGES,
+    ),
+]
+BatchSizes = Annotated[
+    str | None,
+    option(INPUT, "Batch sizes, comma-separated; one row each.", metavar="N,N,N", default="1, or that of --input"),
+]
+ImageSize = Annotated[
+    str | None,
+    option(INPUT, "Height and width in pixels: 224, or 320x240.", metavar="N|HxW", default="224"),
+]
+Inputs = Annotated[
+    list[str] | None,
+    option(
+        INPUT,
+        "A tensor that the network is called with instead of an image: 'NAME=DTYPE[SIZES]', or without NAME= by "
+        "position, e.g. 'x=float32[1,3,224,224]', 'mask=bool[1,196]', 'int64[1,16]<1000' (values below 1000). "
+        "Repeatable.",
+        "--input",
+        metavar="TENSOR",
+        default="an image, or example_inputs() in the file of --model",
+    ),
+]
+InputFile = Annotated[
+    str | None,
+    option(
+        INPUT,
+        "File with the inputs: .pt (tensors in tuples, lists, dictionaries), .npy or .json.",
+        metavar="FILE",
+        default="none",
+    ),
+]
 Dtype = Annotated[Dtypes, choice(INPUT, "Data type of weights and input.")]
 
 Device = Annotated[

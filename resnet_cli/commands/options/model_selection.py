@@ -59,7 +59,7 @@ def choose_network(
     model: str | None = None,
     model_args: str | None = None,
     *,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     num_classes: int | None = None,
     stem: str = DEFAULT_STEM,
     op_flops: Sequence[str] | None = None,
@@ -75,13 +75,13 @@ def choose_network(
         depth,
         arch,
         repeat=repeat,
-        in_channels=in_channels,
+        in_channels=in_channels or 3,
         num_classes=DEFAULT_CLASSES if num_classes is None else num_classes,
         stem=stem,
     )
     arguments, formulas = parse_model_args(model, model_args), tuple(op_flops or ())
     if model is None:
-        is_named = (depth, arch, repeat, num_classes) != (None,) * 4 or in_channels != 3 or stem != DEFAULT_STEM
+        is_named = (depth, arch, repeat, num_classes) != (None,) * 4 or spec.in_channels != 3 or stem != DEFAULT_STEM
         return NetworkSelection(spec, is_named=is_named, op_flops=formulas)
     built_in = {"--depth": depth, "--arch": arch, "--repeat": repeat, "--stem": None if stem == DEFAULT_STEM else stem}
     check_alone("--model", built_in)

@@ -12,7 +12,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.user_model import load_model
+from resnet_cli.measure.models.user_model import load_model, load_with_examples
 from resnet_cli.measure.weights.key_matching import describe_mismatch, load_weights, match_keys
 from resnet_cli.network import resnet
 from resnet_cli.network.architectures import ModelSpec
@@ -60,10 +60,12 @@ def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> ModelUnder
         ResnetCliError: the name does not lead to a network, or the user's code fails.
     """
     with random_init.seeded(seed):
-        network, name = load_model(model, given=arguments)
+        network, name, examples = load_with_examples(model, given=arguments)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
         raise ResnetCliError(f"{name} is on the meta device and has no weights", "build it on the CPU")
-    return ModelUnderTest(network.to("cpu"), name, rebuilt=lambda: load_model(model, given=arguments)[0])
+    return ModelUnderTest(
+        network.to("cpu"), name, rebuilt=lambda: load_model(model, given=arguments)[0], example_inputs=examples
+    )
 
 
 def give_weights(subject: ModelUnderTest, path: str) -> None:

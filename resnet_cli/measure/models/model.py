@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from resnet_cli.measure.models.copies import build_on_meta
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.network.resnet import build
 from resnet_cli.results.common import Network
@@ -22,12 +23,14 @@ class ModelUnderTest:
         name: shown in results.
         spec: configuration of a built-in network; None for any other.
         rebuilt: builds it again with real tensors; None if that is not possible.
+        example_inputs: calls the user's function of that name beside the network, if there is one.
     """
 
     model: nn.Module
     name: str
     spec: ModelSpec | None = None
     rebuilt: Callable[[], nn.Module] | None = None
+    example_inputs: Callable[[], ModelInputs] | None = None
 
     def with_values(self) -> nn.Module:
         """The network with the values that its constructor gives it, built anew if this one is on `meta`."""

@@ -8,13 +8,16 @@ import types
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import build_on_meta
+from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE, ModelInputs
+from resnet_cli.measure.models.inputs.model_inputs import given as given_inputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
 from resnet_cli.measure.models.user_imports import imported, is_file, listed
@@ -40,10 +43,38 @@ def load_model(
     Raises:
         ResnetCliError: it does not name a network, or the user's code raises.
     """
+    loaded = load_with_examples(reference, offered, given, on_meta=on_meta)
+    return loaded.network, loaded.name
+
+
+class LoadedModel(NamedTuple):
+    """A network of the user's, its name, and the function of example inputs beside it."""
+
+    network: nn.Module
+    name: str
+    example_inputs: Callable[[], ModelInputs] | None
+
+
+def load_with_examples(
+    reference: str, offered: Mapping[str, Any] = {}, given: Mapping[str, Any] = {}, *, on_meta: bool = False
+) -> LoadedModel:
+    """The network as `load_model` gives it, and the inputs of a function `example_inputs()` beside it."""
     with prints_to_stderr(), imported(reference) as (module, name, where):
         target = _attribute(module, name, where)
         network = _network(target, name, where, _Arguments(offered, given), on_meta)
-        return _uncompiled(network), name.rpartition(".")[2]
+        examples = vars(module).get(EXAMPLE)
+        read = partial(_example_inputs, examples, where) if callable(examples) else None
+        return LoadedModel(_uncompiled(network), name.rpartition(".")[2], read)
+
+
+def _example_inputs(examples: Callable[[], Any], where: str) -> ModelInputs:
+    """What the user's function returns.
+
+    Raises:
+        ResnetCliError: it raises, or returns no tensor.
+    """
+    with prints_to_stderr(), users_code(f"calling {EXAMPLE}() of {where}"):
+        return given_inputs(examples(), EXAMPLE)
 
 
 def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping[str, Any] = {}) -> ModelUnderTest:
@@ -57,8 +88,10 @@ def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping
     Raises:
         ResnetCliError: it does not name a network, or the user's code raises.
     """
-    network, name = load_model(reference, offered, given, on_meta=True)
-    return ModelUnderTest(network, name, rebuilt=lambda: load_model(reference, offered, given)[0])
+    network, name, examples = load_with_examples(reference, offered, given, on_meta=True)
+    return ModelUnderTest(
+        network, name, rebuilt=lambda: load_model(reference, offered, given)[0], example_inputs=examples
+    )
 
 
 def _uncompiled(network: nn.Module) -> nn.Module:

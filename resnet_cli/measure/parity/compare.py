@@ -13,6 +13,7 @@ from torch import nn
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import torchvision_models
+from resnet_cli.measure.models.inputs.model_inputs import called_with_image
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
@@ -61,7 +62,9 @@ def compare(
         KeyboardInterrupt: before the first check was made; later the result has the checks that were made.
     """
     unchanged = on_device(model.model) if config.keep else nullcontext()
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), full_precision(config.device), unchanged:
+    others = nullcontext() if config.inputs is None else called_with_image(model.model, config.inputs, config.seed)
+    quiet = warnings.catch_warnings()
+    with quiet, torch.random.fork_rng(devices=[]), full_precision(config.device), unchanged, others:
         warnings.simplefilter("ignore")  # of libraries, about what the user cannot change here
         stds = static.weight_stds(model.model) if config.weights is None else {}
         run = prepare(model.model, reference.model, config, names=(model.name, reference.name), progress=progress)
@@ -134,12 +137,13 @@ def _result(
             shape=run.config.shape,
             training_shape=_training_shape(run),
             other_shapes=run.config.other_shapes,
+            inputs=None if run.config.inputs is None else run.config.inputs.describe(torch.float32),
             noise_floor=None if run.forward is None else run.forward.floor,
         ),
         image=None,
         predictions=(),
         environment=environment(run.config.device),
-        notes=tuple(notes),
+        notes=(*(() if run.config.inputs is None else run.config.inputs.notes), *notes),
         interrupted=interrupted,
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.results.common import Shape
 
@@ -18,7 +19,7 @@ class ParityConfig:
     """How two networks are compared.
 
     Args:
-        shape: of the input in eval mode, (N, C, H, W).
+        shape: of the image in eval mode, (N, C, H, W); the only input of the reference.
         seed: of random weights and inputs.
         device: where the forward in eval mode runs.
         checks: keys of the checks that are made.
@@ -30,6 +31,7 @@ class ParityConfig:
         transfer: "to model": copy the reference's values into the model; "to reference": the other way round;
             "none": each network keeps its own.
         keep: the model is as it was afterwards, at the cost of memory for a second set of weights.
+        inputs: of the model, the image among others or under a name; None: the image alone.
     """
 
     shape: Shape = (2, 3, 224, 224)
@@ -43,6 +45,16 @@ class ParityConfig:
     weights: str | None = None
     transfer: str = "to model"
     keep: bool = True
+    inputs: ModelInputs | None = None
+
+    def for_inputs(self, inputs: ModelInputs) -> ParityConfig:
+        """The same with the inputs of the model.
+
+        Raises:
+            ResnetCliError: there is no image among them, or several are.
+        """
+        image = inputs.image_only().args[0]
+        return replace(self, shape=tuple(image.shape), inputs=None if inputs.is_image else inputs)
 
     @property
     def calibration_shape(self) -> Shape:
@@ -59,4 +71,6 @@ class ParityConfig:
     def other_shapes(self) -> tuple[Shape, ...]:
         """An odd and oblong image, which shows how sizes are rounded, a small one, and a single one."""
         channels = self.shape[1]
+        if self.inputs is not None and self.inputs.image_shape is None:
+            return ((1, *self.shape[1:]),)  # sizes of the others may have to fit the image's
         return (self.shape[0], channels, 97, 161), (self.shape[0], channels, 32, 32), (1, *self.shape[1:])

@@ -13,7 +13,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.user_model import load_model
+from resnet_cli.measure.models.user_model import load_with_examples
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import graph_of, shapes
@@ -77,8 +77,8 @@ def _model_pair(
     if path is None:
         model = ModelUnderTest(build(spec), spec.name, spec)
     else:
-        network, name = load_model(path, {"num_classes": spec.num_classes}, arguments)
-        model = ModelUnderTest(_on_cpu(network), name)
+        network, name, examples = load_with_examples(path, {"num_classes": spec.num_classes}, arguments)
+        model = ModelUnderTest(_on_cpu(network), name, example_inputs=examples)
         if shape is not None and (classes := _classes(model, shape)) not in (None, spec.num_classes):
             spec = replace(spec, num_classes=classes)
             text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"

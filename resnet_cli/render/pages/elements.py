@@ -44,8 +44,8 @@ def compute_fields(result: SummaryResult | FlopsResult, label: str, *others: tup
 
 
 def input_text(inputs: Input) -> str:
-    """Shape and dtype of the tensors of an input, with their names where there are several."""
-    if len(inputs.tensors) < 2:
+    """Shape and dtype of an image, or of each tensor of other inputs with its name."""
+    if inputs.source == "image" or not inputs.tensors:
         return f"{formatting.dimensions(inputs.shape)} {inputs.dtype}"
     return ", ".join(f"{row.name} {formatting.dimensions(row.shape)} {row.dtype}" for row in inputs.tensors)
 

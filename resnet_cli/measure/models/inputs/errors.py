@@ -21,8 +21,9 @@ _LARGEST_SIZE_TRIED = 1024
 USUAL_SIZES = (224, 32, 28, 64, 96, 227, 299, 331, 384)  # of data sets, and of networks that accept one size only
 _NONE = f"no square image up to {_LARGEST_SIZE_TRIED} pixels works"
 
-# Torch's errors about anything but a shape: the dtype of a tensor, or a device that is not there.
-_NOT_A_SHAPE = re.compile(r"dtype|scalar type|Input type|driver|CUDA|Torch not compiled|IntTensor|LongTensor")
+# Torch's errors about anything but a shape.
+_DTYPE = re.compile(r"dtype|scalar type|Input type|IntTensor|LongTensor")
+_NO_DEVICE = re.compile(r"NVIDIA|CUDA|not compiled with|driver")
 _BAD_INDEX = "index out of range"
 
 Passes = Callable[[ModelInputs], bool]
@@ -65,7 +66,9 @@ def user_shape_error(failure: ForwardFailedError, inputs: ModelInputs, name: str
     """
     where = "".join(f", at {call.path}," for call in failure.reached[-1:] if call.path)
     error = user_error(failure.cause, f"the forward of {name} with an input of {_described(inputs)}{where}")
-    hint = error.hint or _what_works(failure, inputs, passes) or adapt(inputs)
+    hint = error.hint or _what_works(failure, inputs, passes)
+    if hint is None and not _NO_DEVICE.search(str(failure.cause)):
+        hint = f"{_NONE}; see what the lines above expect"
     detail = "\n".join(part for part in (error.detail, _reached(failure, name)) if part)
     return ResnetCliError(error.message, hint, detail=detail)
 
@@ -76,30 +79,36 @@ def _described(inputs: ModelInputs) -> str:
 
 
 def _what_works(failure: ForwardFailedError, inputs: ModelInputs, passes: Passes) -> str | None:
-    """Inputs that the network takes, or a way to find them; None where there is nothing to say."""
-    if _BAD_INDEX in str(failure.cause):
-        return "bound the integers by the number of indices, such as `inputs=int64[1,16]<1000`"
+    """Inputs that the network takes, or a way to find them; None where the inputs are not the reason."""
+    cause, model = str(failure.cause), failure.root.module
+    if _NO_DEVICE.search(cause):
+        return None
+    if _BAD_INDEX in cause:
+        return "bound the integers by the number of indices, such as `inputs='int64[1,16]<1000'`"
     if not inputs.is_image:
         return adapt(inputs)
-    if not isinstance(failure.cause, (RuntimeError, ValueError, AssertionError, IndexError)):
-        return adapt(inputs)
-    if isinstance(failure.cause, NotImplementedError) or _NOT_A_SHAPE.search(str(failure.cause)):
-        return adapt(inputs)
+    is_shape = isinstance(failure.cause, (RuntimeError, ValueError, AssertionError, IndexError))
+    if not is_shape or isinstance(failure.cause, NotImplementedError) or _DTYPE.search(cause):
+        return _other_inputs(inputs, model, passes)
     shape: Shape = inputs.args[0].shape
-    model = failure.root.module
     channels = image_channels(model)
-    if channels not in (None, shape[1]) and (found := _image_of(shape, channels, passes)) is not None:
-        return found
+    if channels not in (None, shape[1]) and (image := _image_of(shape, channels, passes)) is not None:
+        return image
     smallest = _smallest_size(shape, passes)
     if smallest is not None and smallest <= min(shape[2:]):  # too large an image: one that is usual says more
         usual = (size for size in USUAL_SIZES if passes(images((*shape[:2], size, size))))
         return f"`image_size={next(usual, smallest)}` works"
     if smallest is None:
-        example = _example(model, passes)
-        return None if example is None else f"`inputs={example}` works; {adapt(inputs)}"
+        return None if channels is not None else _other_inputs(inputs, model, passes)
     if smallest > min(shape[2:]):
         return f"the smallest square image that works is `image_size={smallest}`"
     return f"`image_size={smallest}` works"
+
+
+def _other_inputs(inputs: ModelInputs, model: nn.Module, passes: Passes) -> str:
+    """What was given, and something else to give: what the first layer takes, where that is known."""
+    example = _example(model, passes)
+    return adapt(inputs) if example is None else f"`inputs='{example}'` works: {adapt(inputs)}"
 
 
 def image_channels(model: nn.Module) -> int | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.inputs.specs import TensorSpec
@@ -56,11 +58,13 @@ class ModelInputs:
         kwargs: keyword arguments, the same.
         source: where they come from: "image" (the default, one image), "inputs" (described by the user), the name of a
             file, or "example_inputs" (of the user's module).
+        names: of the positional arguments, as far as they are known.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     source: str = "inputs"
+    names: tuple[str, ...] = ()
 
     @property
     def is_image(self) -> bool:
@@ -70,7 +74,8 @@ class ModelInputs:
     @property
     def tensors(self) -> dict[str, TensorSpec | Tensor]:
         """The tensors by name: that of the argument, or its position, and with dots what is inside it."""
-        named = {**{str(index): value for index, value in enumerate(self.args)}, **self.kwargs}
+        names = (*self.names, *map(str, range(len(self.names), len(self.args))))
+        named = {**dict(zip(names, self.args, strict=False)), **self.kwargs}
         return {name: leaf for argument, value in named.items() for name, leaf in _leaves(argument, value)}
 
     @property
@@ -114,10 +119,12 @@ class ModelInputs:
         """
         inputs = self
         names = _parameter_names(model)
+        if not self.is_image and names is not None:
+            inputs = replace(self, names=tuple(names[: len(self.args)]))
         if len(self.args) == 1 and not self.kwargs and isinstance(self.args[0], dict) and names is not None:
             given = self.args[0]
             if given and all(isinstance(name, str) and name in names for name in given):
-                inputs = replace(self, args=(), kwargs=given)
+                inputs = replace(self, args=(), kwargs=given, names=())
         _check_arguments(inputs, model)
         limit = _indices(model)
 
@@ -134,7 +141,13 @@ class ModelInputs:
         Args:
             dtype: of floating-point tensors that have no dtype of their own.
         """
-        return self._built(lambda leaf: torch.empty(leaf.shape, dtype=_dtype(leaf, dtype), device="meta"))
+
+        def empty(leaf: TensorSpec | Tensor) -> Tensor:
+            if isinstance(leaf, Tensor) and leaf.is_meta:
+                return leaf
+            return torch.empty(leaf.shape, dtype=_dtype(leaf, dtype), device="meta")
+
+        return self._built(empty)
 
     def zeros(self, dtype: torch.dtype) -> Arguments:
         """Arguments with zeros on the CPU, which are valid indices too; floating-point tensors take the dtype."""
@@ -158,7 +171,7 @@ class ModelInputs:
 
         def drawn(leaf: TensorSpec | Tensor) -> Tensor:
             if isinstance(leaf, Tensor):
-                return leaf.detach().to(device)
+                return leaf.to(device)
             kind = _dtype(leaf, dtype)
             if kind == torch.bool or leaf.is_integer:
                 limit = 2 if kind == torch.bool else leaf.below or _FEWEST_INDICES
@@ -221,6 +234,39 @@ class ModelInputs:
         return Arguments(built.args, built.kwargs)
 
 
+@contextmanager
+def called_with_image(model: nn.Module, inputs: ModelInputs, seed: int) -> Iterator[None]:
+    """Inside, the network may be called with an image alone: its other arguments are added to it.
+
+    Args:
+        model: has a forward pre-hook meanwhile, and so have its copies.
+        inputs: the image among others or under a name.
+        seed: of the others' values.
+
+    Raises:
+        ResnetCliError: the forward takes other arguments, or there is no image among them.
+    """
+    inputs = inputs.for_model(model)
+    inputs.image_only()
+
+    def add_others(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        (image,) = args
+        with _disable_current_modes():  # the values of an input are no operators of the network
+            complete = inputs.with_image(image)
+            built = complete.on_meta(image.dtype) if image.is_meta else complete.random(seed, image.dtype, image.device)
+
+            def placed(tensor: Tensor) -> Tensor:
+                return tensor.to(image.dtype) if tensor.is_floating_point() and tensor is not image else tensor
+
+            return built.mapped(placed)
+
+    hook = model.register_forward_pre_hook(add_others, prepend=True, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def images(shape: Shape) -> ModelInputs:
     """The default input: one float image in the dtype of the weights.
 
@@ -239,6 +285,7 @@ def given(value: Any, source: str) -> ModelInputs:
         ResnetCliError: there is no tensor in it.
     """
     inputs = ModelInputs(tuple(value) if type(value) is tuple else (value,), source=source)
+    inputs = inputs._mapped(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
     if not inputs.tensors:
         hint = "give a tensor, a tuple of arguments or a dictionary of them"
         raise ResnetCliError(f"there is no tensor in {source}", hint)
@@ -276,7 +323,7 @@ def _parameter_names(model: nn.Module) -> list[str] | None:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):  # scripted, or implemented in C
         return None
-    return [item.name for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)]
+    return [item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
 
 
 def _check_arguments(inputs: ModelInputs, model: nn.Module) -> None:
@@ -310,6 +357,6 @@ def adapt(inputs: ModelInputs) -> str:
     )
     what = "one float image N×C×H×W as the first positional argument" if inputs.is_image else described
     return (
-        f"it was given {what}; describe other inputs with `inputs`, one for each tensor (such as mask=bool[1,196]), "
+        f"it was given {what}; describe other inputs with `inputs`, one for each tensor (such as 'mask=bool[1,196]'), "
         "or define example_inputs() beside the network, which returns a tuple of them"
     )

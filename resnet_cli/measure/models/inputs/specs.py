@@ -21,7 +21,7 @@ MAX_VALUES = 2**48  # in a tensor; beyond it sizes in bytes no longer fit torch'
 _FORM = re.compile(
     r"(?:(?P<name>[^=\[\]<]*)=)?\s*(?P<dtype>[^=\[\]<\s]+)\s*\[(?P<sizes>[^\[\]]*)\]\s*(?:<\s*(?P<below>\S+))?\s*"
 )
-_EXAMPLES = "write NAME=DTYPE[SIZES], such as x=float32[1,3,224,224], mask=bool[1,196] or int64[1,16]<1000"
+_EXAMPLES = "write 'NAME=DTYPE[SIZES]', such as 'x=float32[1,3,224,224]', 'mask=bool[1,196]' or 'int64[1,16]<1000'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from resnet_cli.render.pages.compare.differences import differences, groups_of
 from resnet_cli.render.pages.compare.mapping import mapping
 from resnet_cli.render.pages.compare.predictions import predictions
 from resnet_cli.render.pages.compare.verdicts import verdict_cell
-from resnet_cli.render.pages.elements import blocks, closing, interrupted
+from resnet_cli.render.pages.elements import blocks, closing, input_text, interrupted
 from resnet_cli.results.compare import (
     DIFFERENT,
     NOT_COMPARABLE,
@@ -134,7 +134,7 @@ def _test_inputs(inputs: CompareInputs) -> str:
     parts = [
         f"seed {inputs.seed}",
         f"weights {inputs.weights}",
-        f"eval {formatting.dimensions(inputs.shape)}",
+        f"eval {formatting.dimensions(inputs.shape) if inputs.inputs is None else input_text(inputs.inputs)}",
         f"train {formatting.dimensions(inputs.training_shape)}",
         *([f"also {', '.join(shapes)}"] if shapes else []),
         f"noise floor: {noise}",
