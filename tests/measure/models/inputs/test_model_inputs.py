@@ -146,7 +146,8 @@ def test_any_input_is_timed_at_any_batch_size(case: str, mode: str) -> None:
     with work.running():
         work.call(5)()
     cost = workload_cost(ModelUnderTest(network(), "net"), described(*texts), torch.float32, mode)
-    assert 0 < cost.flops_at(2) < cost.flops_at(4) == 2 * cost.flops_at(2)
+    assert cost.flops_at(2)
+    assert cost.flops_at(4) == 2 * (cost.flops_at(2) or 0)
 
 
 def _tensors(arguments: Any) -> list[Tensor]:
