@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from resnet_cli.measure.cost import other_counters
+from resnet_cli.measure.cost.device_kernels import kernel_notes, unlike_meta
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.memory import memory
 from resnet_cli.measure.cost.uncounted import uncounted_macs, uncounted_notes, uncounted_ops
@@ -40,6 +41,9 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
     subject = passes.subject
     batch_size = passes.inputs.batch_size
     inference, training = passes.infer_and_train()
+    reason = unlike_meta(inference)
+    if reason is not None and passes.run_on_cpu_if_cheap(reason):
+        inference, training = passes.infer_and_train()
     twice = None if batch_size is None else passes.training(2 * batch_size)
     notes = []
     if isinstance(training, str):
@@ -73,7 +77,13 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
         environment=where,
         uncounted=uncounted,
         uncounted_macs=products,
-        notes=(*passes.notes, *notes, *mode_notes(inference, trained), *uncounted_notes(uncounted, products)),
+        notes=(
+            *passes.notes,
+            *notes,
+            *mode_notes(inference, trained),
+            *kernel_notes(inference, trained, device, is_real=passes.is_real),
+            *uncounted_notes(uncounted, products),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from resnet_cli.results.common import Note
 # Above these sizes a forward with real tensors may take longer than a second.
 _CHEAP_WEIGHTS, _CHEAP_INPUT = 10**8, 2**20
 _MAX_NAMES = 4
+_NEEDS_VALUES = "the forward needs values"
 
 
 class ForwardRunner:
@@ -37,6 +38,7 @@ class ForwardRunner:
         inputs: of its forward, checked against its signature.
         model: the network that runs; the first pass materialises its lazy modules.
         is_real: whether it has real tensors.
+        real_because: why it has.
         training_failure: why the last training step failed, or None.
 
     Raises:
@@ -48,6 +50,7 @@ class ForwardRunner:
         self.inputs = inputs.for_model(subject.model)
         self.dtype = dtype
         self.is_real = False
+        self.real_because = ""
         self.training_failure: tracer.ForwardFailedError | None = None
         self.model = subject.model
         self._substitution = ExitStack()
@@ -89,7 +92,7 @@ class ForwardRunner:
         try:
             return self._run(self.inputs, tally)
         except tracer.ForwardFailedError as failure:
-            if not (self._retry_on_cpu(failure) or self._retry_on_cpu_if_cheap()):
+            if not (self._retry_on_cpu(failure) or self.run_on_cpu_if_cheap(_NEEDS_VALUES)):
                 raise self._user_error(failure) from failure
         try:
             return self._run(self.inputs, tally)
@@ -136,16 +139,20 @@ class ForwardRunner:
     def _retry_on_cpu(self, failure: tracer.ForwardFailedError) -> bool:
         """Switch to real tensors if the failure may be due to `meta`, which has no values and lacks some operators."""
         is_of_meta = "meta" in str(failure.cause).lower() or isinstance(failure.cause, NotImplementedError)
-        return is_of_meta and self._switch_to_cpu()
+        return is_of_meta and self._switch_to_cpu(_NEEDS_VALUES)
 
-    def _retry_on_cpu_if_cheap(self) -> bool:
-        """Switch to real tensors if that is cheap: torch's message about them is clearer than about `meta`."""
+    def run_on_cpu_if_cheap(self, reason: str) -> bool:
+        """Switch to real tensors if that is cheap.
+
+        Torch's messages about them are clearer than about `meta`, and some operators run otherwise there.
+        """
         weights = sum(0 if is_lazy(tensor) else tensor.numel() for tensor in self.model.parameters())
-        return weights <= _CHEAP_WEIGHTS and self.inputs.values <= _CHEAP_INPUT and self._switch_to_cpu()
+        return weights <= _CHEAP_WEIGHTS and self.inputs.values <= _CHEAP_INPUT and self._switch_to_cpu(reason)
 
-    def _switch_to_cpu(self) -> bool:
+    def _switch_to_cpu(self, reason: str) -> bool:
         if self.is_real or self.subject.spec is not None:
             return False
+        self.real_because = reason
         self._substitution.close()
         self.is_real = True
         self.model = self.subject.with_values()
@@ -174,7 +181,7 @@ class ForwardRunner:
         """Which inputs it had, if no option says so, and how it was run, if not on `meta`."""
         if not self.is_real:
             return self.inputs.notes
-        text = "the forward needs values, so it ran with real tensors on the CPU instead of the meta device"
+        text = f"{self.real_because}, so it ran with real tensors on the CPU instead of the meta device"
         return (*self.inputs.notes, Note("note", text, "ran-with-real-tensors"))
 
 

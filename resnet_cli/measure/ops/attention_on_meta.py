@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _ATTENTION: Any = nn.functional.scaled_dot_product_attention
+_AUTOCAST = ("cpu", "cuda")
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -26,18 +27,21 @@ _LIFTS = _lifts()
 
 
 @contextlib.contextmanager
-def as_on_devices() -> Iterator[None]:
+def as_on_devices(autocast: set[str]) -> Iterator[None]:
     """On `meta` too, attention is the one fused operator that runs on the CPU and on GPUs, wherever that can be.
 
     Left alone, `meta` takes the plain formula, which keeps the whole matrix of scores: no device needs that memory.
     And the shortcut of torch's own transformer layers in eval mode, one operator in which nobody sees, is not taken.
+
+    Args:
+        autocast: receives the types of devices whose autocast is on in a call; on `meta` it casts nothing.
     """
     shortcut = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     # nn.MultiheadAttention reaches it by its module, where the mode no longer sees it.
     nn.functional.scaled_dot_product_attention = _attention
     try:
-        with _Fused():
+        with _Fused(autocast):
             yield
     finally:
         nn.functional.scaled_dot_product_attention = _ATTENTION
@@ -45,12 +49,17 @@ def as_on_devices() -> Iterator[None]:
 
 
 class _Fused(TorchFunctionMode):
-    """Sees attention under whatever name the user's code has imported it."""
+    """Sees attention under whatever name the user's code has imported it, and where autocast is on."""
+
+    def __init__(self, autocast: set[str]) -> None:
+        super().__init__()
+        self._autocast = autocast
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """One function of torch."""
+        """One function of torch. Below it, in the dispatcher, autocast is off."""
+        self._autocast.update(kind for kind in _AUTOCAST if torch.is_autocast_enabled(kind))
         return (_attention if func is _ATTENTION else func)(*args, **(kwargs or {}))
 
 

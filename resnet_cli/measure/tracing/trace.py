@@ -94,7 +94,8 @@ class Dispatch:
 class Trace:
     """One pass through a network: what ran in which module, and what it allocated.
 
-    The last five fields are empty unless the dispatches were recorded (`tracer.run_dispatches`).
+    `autocast` are the types of devices whose autocast was on in it. The last five fields are empty unless the
+    dispatches were recorded (`tracer.run_dispatches`).
     """
 
     root: ModuleCall
@@ -104,6 +105,7 @@ class Trace:
     peak_at: str
     saved: int
     alive: list[int]  # bytes alive after each allocation, in order
+    autocast: frozenset[str] = frozenset()
     dispatches: list[Dispatch] = field(default_factory=list)
     left: list[ModuleCall] = field(default_factory=list)  # module calls in the order in which they ended
     parameters: dict[int, str] = field(default_factory=dict)  # name of each parameter and buffer, by TensorRef.number

@@ -91,7 +91,7 @@ def run(
         return output
 
     model.train(training)
-    return _traced(recorder, both_passes, grad, saving, as_on_devices())
+    return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.autocast))
 
 
 def _no_loss(output: Any) -> str:
@@ -149,6 +149,7 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
         recorder.peak_at,
         recorder.saved_total,
         recorder.alive,
+        frozenset(recorder.autocast),
     )
 
 
@@ -199,6 +200,7 @@ class _Recorder(TorchDispatchMode):
         self.peak = self.saved_total = self._live = 0
         self.peak_at = ""
         self.alive: list[int] = []
+        self.autocast: set[str] = set()
         self._backward_in: ModuleCall | None = None  # whose backward runs
         self._repeated: list[ModuleCall] = []
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address

@@ -154,3 +154,47 @@ def test_activation_checkpointing(case: str, shared: bool) -> None:
     first, first_of_plain = ([row for row in rows(each.root) if row.path == "blocks.0.0"] for each in (result, plain))
     for row, of_plain in zip(first, first_of_plain, strict=True):
         assert (row.backward_macs or 0) == (of_plain.backward_macs or 0) + row.macs  # and runs once more
+
+
+class Autocast(nn.Module):
+    """Two convolutions in half precision, and a classifier in single precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.body(x)
+        out: Tensor = self.head(x.float().mean((2, 3)))
+        return out
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer over the rows of an image, and a classifier of its last output."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.recurrent, self.head = kind(24, 4, batch_first=True), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.recurrent(x.transpose(1, 2).flatten(2))[0][:, -1])
+        return out
+
+
+UNLIKE_META: dict[str, Callable[[], nn.Module]] = {
+    "autocast": Autocast,
+    "GRU": lambda: Recurrent(nn.GRU),
+    "RNN": lambda: Recurrent(nn.RNN),
+}
+
+
+@pytest.mark.parametrize("case", UNLIKE_META)
+def test_what_meta_runs_otherwise_is_run_on_a_cpu(case: str) -> None:
+    result = check(UNLIKE_META[case], torch.ones(SHAPE))
+    assert [note.key for note in result.notes] == ["ran-with-real-tensors"]
+
+
+def test_an_lstm_is_the_one_operator_that_a_cpu_runs() -> None:
+    products, head = 2 * 8 * 4 * 4 * (24 + 4), 2 * 4 * 5  # torch's counter has no formula for it
+    check(lambda: Recurrent(nn.LSTM), torch.ones(SHAPE), macs=products + head, backward_macs=2 * (products + head))

@@ -81,7 +81,7 @@ def test_the_operator_is_the_one_of_a_processor(case: str) -> None:
     given, options = CASES[case]
     with Names() as real:
         expected = attend(*given, **options)
-    with as_on_devices(), Names() as found:
+    with as_on_devices(set()), Names() as found:
         output = attend(*map(hollow, given), **{name: hollow(one) for name, one in options.items()})
     assert (FUSED in found.seen) == (FUSED in real.seen)
     assert (output.shape, output.dtype) == (expected.shape, expected.dtype)
@@ -92,13 +92,13 @@ def test_what_torch_refuses_is_refused(case: str) -> None:
     given, options = REFUSED[case]
     with pytest.raises(RuntimeError):
         attend(*given, **options)
-    with as_on_devices(), pytest.raises(RuntimeError):
+    with as_on_devices(set()), pytest.raises(RuntimeError):
         attend(*map(hollow, given), **{name: hollow(one) for name, one in options.items()})
 
 
 def test_a_mask_that_is_causal_too_is_refused() -> None:
     """As torch's documentation says; some releases let it pass on a processor."""
-    with as_on_devices(), pytest.raises(RuntimeError, match="is_causal"):
+    with as_on_devices(set()), pytest.raises(RuntimeError, match="is_causal"):
         attend(*map(hollow, tensors(*SAME)), attn_mask=torch.zeros(5, 5, device="meta"), is_causal=True)
 
 
@@ -109,7 +109,7 @@ GROUPS = tensors((2, 4, 5, 8), (2, 2, 7, 8), (2, 2, 7, 8)), {"enable_gqa": True}
 def test_with_values_it_is_torchs_own(case: str) -> None:
     given, options = {**CASES, "heads in groups": GROUPS}[case]
     given = tuple(torch.randn_like(one) for one in given)
-    with as_on_devices():
+    with as_on_devices(set()):
         inside = attend(*given, **options)
     assert torch.equal(inside, attend(*given, **options))
 
@@ -133,7 +133,7 @@ def test_a_mask_of_bits_becomes_one_of_numbers() -> None:
 
 def test_torchs_attention_of_several_heads_keeps_no_matrix_of_scores() -> None:
     layer, x = nn.MultiheadAttention(8, 2, batch_first=True).to("meta"), torch.empty(2, 5, 8, device="meta")
-    with torch.no_grad(), as_on_devices(), Names() as inside:
+    with torch.no_grad(), as_on_devices(set()), Names() as inside:
         layer(x, x, x, need_weights=False)
     assert FUSED in inside.seen
     assert "_softmax" not in inside.seen
@@ -142,11 +142,11 @@ def test_torchs_attention_of_several_heads_keeps_no_matrix_of_scores() -> None:
 def test_a_layer_of_torchs_runs_operator_by_operator_inside_and_as_before_outside() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     x = torch.ones(2, 5, 8)
-    with torch.no_grad(), as_on_devices(), Names() as inside:
+    with torch.no_grad(), as_on_devices(set()), Names() as inside:
         layer(x)
     assert {"addmm", "native_layer_norm", FUSED} <= inside.seen
     assert not any("transformer" in name for name in inside.seen)
     assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (SHORTCUT, FUNCTION)
-    with pytest.raises(ValueError, match="within"), as_on_devices():
+    with pytest.raises(ValueError, match="within"), as_on_devices(set()):
         raise ValueError("within")
     assert (torch.backends.mha.get_fastpath_enabled(), functional.scaled_dot_product_attention) == (SHORTCUT, FUNCTION)
