@@ -96,6 +96,11 @@ def _as_reported(error: Exception) -> ResnetCliError:
     """An error that nobody expected, as a sentence."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResnetCliError("disk full", "free some space or choose another path")
+    if "torch" in sys.modules:
+        from resnet_cli.measure.models.user_errors import is_raised_by_user, user_error  # noqa: PLC0415
+
+        if is_raised_by_user(error):
+            return user_error(error, "the network's own code")
     text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
     hint = "please report this bug (re-run with --debug before the command for a traceback)"
     return ResnetCliError(text, hint, ExitCode.INTERNAL_ERROR)

@@ -225,6 +225,7 @@ def compare_torchvision(
             arguments=arguments,
             seed=seed,
             shape=shape if classes is None else None,
+            inputs_of=chosen_inputs.load,
         )
     loaded = chosen_inputs.load(pair.model)
     config = config.for_inputs(loaded.at_batch(max(_BATCH_SIZE, loaded.batch_size or 1)))

@@ -175,6 +175,7 @@ def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) ->
         is_default=source.model is not None,
         arguments=dict(source.arguments),
         seed=settings.seed,
+        inputs_of=lambda model: settings.inputs_of(model)[0],
     )
     inputs, batch_sizes = settings.inputs_of(pair.model)
     parity_config = ParityConfig(

@@ -54,10 +54,11 @@ class Workload:
     ) -> None:
         self.inputs = inputs.for_model(model)
         self.device, self.dtype, self.mode, self.seed = device, dtype, mode, seed
-        model = model.to(device)
+        self.model = model
+        model.to(device)  # a network's own may return anything
         if fresh:
             calibrate(model, self.inputs, seed)
-        self.model = model.to(dtype)
+        model.to(dtype)
         self.model.train(mode == TRAIN)
 
     def input(self, batch_size: int) -> Arguments:

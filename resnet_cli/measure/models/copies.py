@@ -25,6 +25,28 @@ def lazy_names(model: nn.Module) -> list[str]:
     return [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if is_lazy(tensor)]
 
 
+def materialize(model: nn.Module, name: str, run: Callable[[bool], object]) -> None:
+    """Run lazy modules once to find the shapes of their weights, in train mode if eval mode does not call them.
+
+    Args:
+        model: changed in place.
+        name: of the network.
+        run: runs the network in train mode or not.
+
+    Raises:
+        ResnetCliError: no forward calls one of them.
+    """
+    for training in (False, True):
+        if lazy_names(model):
+            run(training)
+    lazy = lazy_names(model)
+    if lazy:
+        raise ResnetCliError(
+            f"{lazy[0]} of {name} is a lazy module that no forward calls, so its shape is unknown",
+            "give it its shape, or remove it",
+        )
+
+
 def independent_copy(model: nn.Module) -> nn.Module:
     """A copy with tensors of its own.
 

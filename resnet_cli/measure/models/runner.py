@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 import torch
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.copies import lazy_names
+from resnet_cli.measure.models.copies import materialize
 from resnet_cli.measure.models.inputs import errors as input_errors
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
@@ -117,20 +117,9 @@ class ForwardRunner:
 
     def _run(self, inputs: ModelInputs, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> Trace:
         with self._redirected_prints():
-            self._materialise(inputs)
-            return tracer.run(self.model, *self.arguments(inputs), training=training, backward=training, tally=tally)
-
-    def _materialise(self, inputs: ModelInputs) -> None:
-        """Run lazy modules once to find the shapes of their weights, in train mode if eval mode does not call them."""
-        for training in (False, True):
-            if lazy_names(self.model):
-                tracer.run(self.model, *self.arguments(inputs), training=training)
-        lazy = lazy_names(self.model)
-        if lazy:
-            raise ResnetCliError(
-                f"{lazy[0]} of {self.subject.name} is a lazy module that no forward calls, so its shape is unknown",
-                "give it its shape, or remove it",
-            )
+            model, arguments = self.model, self.arguments(inputs)
+            materialize(model, self.subject.name, lambda training: tracer.run(model, *arguments, training=training))
+            return tracer.run(model, *arguments, training=training, backward=training, tally=tally)
 
     def _redirected_prints(self) -> AbstractContextManager[None]:
         """Sends what a user's network prints to standard error."""

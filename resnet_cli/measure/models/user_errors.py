@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.suggest import nearest
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _TORCH = Path(torch.__file__).resolve().parent
@@ -23,6 +25,8 @@ _PYTHON = tuple(
 _INSTALLED = ("site-packages", "dist-packages")
 _MAX_MESSAGE, _MAX_LINE = 300, 160
 _FIRST_FRAMES, _LAST_FRAMES = 3, 6
+# Of messages such as "Block.__init__() got …", "Block() takes no arguments" and "'Block' object has no attribute …".
+_OF_CLASS = re.compile(r"(\w+)\.__init__\(\)|^(\w+)\(\) takes no arguments|^'(\w+)' object has no attribute")
 
 
 def user_error(error: BaseException, what: str) -> ResnetCliError:
@@ -77,6 +81,13 @@ def users_code(what: str) -> Iterator[None]:
         raise user_error(error, what) from error
 
 
+def is_raised_by_user(error: BaseException) -> bool:
+    """Whether the user's own code was running when an exception was raised, not this package's."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [number for number, name in enumerate(files) if Path(name).resolve().is_relative_to(_PACKAGE)]
+    return any(is_users(name) for name in files[ours[-1] + 1 if ours else 0 :])
+
+
 def frames_of(error: BaseException) -> list[traceback.FrameSummary]:
     """Stack frames in the user's code, outermost first; if there are none, those of libraries other than torch."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.lineno]
@@ -119,6 +130,21 @@ def _advice(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return f"install {package} in the environment of resnet-cli, or put it beside the file"
+    return _mistyped_init(error)
+
+
+def _mistyped_init(error: BaseException) -> str | None:
+    """A hint where a class has a method like `__int__` in place of `__init__`."""
+    match = _OF_CLASS.search(str(error)) if isinstance(error, TypeError | AttributeError) else None
+    name = next(filter(None, match.groups()), "") if match else ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for values in (frame.f_locals, frame.f_globals):
+            kind = values.get(name, type(values.get("self")))
+            if not isinstance(kind, type) or kind.__name__ != name or "__init__" in vars(kind):
+                continue
+            mistyped = nearest("__init__", [method for method in vars(kind) if method not in vars(object)])
+            if mistyped is not None and mistyped.strip("_") != "call":
+                return f"{name} defines {mistyped}; did you mean __init__?"
     return None
 
 

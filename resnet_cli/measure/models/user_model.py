@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from resnet_cli.errors import ResnetCliError
@@ -19,6 +20,7 @@ from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE, ModelInputs
 from resnet_cli.measure.models.inputs.model_inputs import given as given_inputs
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.usable import usable
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
 from resnet_cli.measure.models.user_imports import imported, is_file, listed
 from resnet_cli.suggest import nearest
@@ -59,12 +61,15 @@ def load_with_examples(
     reference: str, offered: Mapping[str, Any] = {}, given: Mapping[str, Any] = {}, *, on_meta: bool = False
 ) -> LoadedModel:
     """The network as `load_model` gives it, and the inputs of a function `example_inputs()` beside it."""
+    # Last, so that the user's own filters come first: what torch deprecates is no matter of a measurement.
+    warnings.filterwarnings("ignore", module=r"torch\.(jit|ao)\b", append=True)
     with prints_to_stderr(), imported(reference) as (module, name, where):
         target = _attribute(module, name, where)
         network = _network(target, name, where, _Arguments(offered, given), on_meta)
         examples = vars(module).get(EXAMPLE)
         read = partial(_example_inputs, examples, where) if callable(examples) else None
-        return LoadedModel(_uncompiled(network), name.rpartition(".")[2], read)
+        short = name.rpartition(".")[2]
+        return LoadedModel(usable(network, short), short, read)
 
 
 def _example_inputs(examples: Callable[[], Any], where: str) -> ModelInputs:
@@ -92,12 +97,6 @@ def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping
     return ModelUnderTest(
         network, name, rebuilt=lambda: load_model(reference, offered, given)[0], example_inputs=examples
     )
-
-
-def _uncompiled(network: nn.Module) -> nn.Module:
-    """The network inside the wrapper of torch.compile, which computes the same and can be traced."""
-    inner = getattr(network, "_orig_mod", None)
-    return inner if isinstance(inner, nn.Module) and type(network).__name__ == "OptimizedModule" else network
 
 
 def _attribute(module: types.ModuleType, name: str, where: str) -> Any:
@@ -181,6 +180,7 @@ def _built(make: Callable[[], Any], on_meta: bool) -> Any:
         with contextlib.suppress(Exception), warnings.catch_warnings():
             # A constructor may load weights, which is a no-op on `meta`.
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # of code that runs in place of torch's
             return build_on_meta(make)
     return make()
 

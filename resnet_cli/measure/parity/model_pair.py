@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.copies import build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta, materialize
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.user_errors import users_code
 from resnet_cli.measure.models.user_model import load_with_examples
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
@@ -45,6 +47,7 @@ def model_pair(
     arguments: Mapping[str, Any] = {},
     seed: int = 0,
     shape: Shape | None = None,
+    inputs_of: Callable[[ModelUnderTest], ModelInputs] = lambda _: images((1, 3, 224, 224)),
 ) -> ModelPair:
     """Build both networks.
 
@@ -57,41 +60,49 @@ def model_pair(
         seed: of the initial weights.
         shape: of an input, (N, C, H, W): the reference gets as many classes as the user's network has for it; None:
             as many as the spec says.
+        inputs_of: the inputs of the user's network, which give its lazy modules their weights.
 
     Raises:
         ResnetCliError: no working torchvision, no such network, or the user's code fails.
     """
     with random_init.seeded(seed):
-        return _model_pair(spec, model, against, is_default, arguments, shape)
+        if model is None:
+            return _with_reference(ModelUnderTest(build(spec), spec.name, spec), spec, against, [])
+        return _users_pair(spec, model, against, is_default, arguments, shape, inputs_of)
 
 
-def _model_pair(
+def _users_pair(
     spec: ModelSpec,
-    path: str | None,
+    path: str,
     against: str | None,
     is_default: bool,
     arguments: Mapping[str, Any],
     shape: Shape | None,
+    inputs_of: Callable[[ModelUnderTest], ModelInputs],
 ) -> ModelPair:
     notes: list[Note] = []
-    if path is None:
-        model = ModelUnderTest(build(spec), spec.name, spec)
-    else:
-        network, name, examples = load_with_examples(path, {"num_classes": spec.num_classes}, arguments)
-        model = ModelUnderTest(_on_cpu(network), name, example_inputs=examples)
-        if shape is not None and (classes := _classes(model, shape)) not in (None, spec.num_classes):
-            spec = replace(spec, num_classes=classes)
-            text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"
-            notes.append(Note("note", text, "classes-of-model"))
-        if is_default and against is None:
-            spec = replace(
-                _closest(model.model, spec),
-                num_classes=spec.num_classes,
-                in_channels=spec.in_channels,
-                stem=spec.stem,
-            )
-            text = f"compared with {spec.name}, the closest by parameter count; choose another by depth or name"
-            notes.append(Note("note", text, "closest-reference"))
+    network, name, examples = load_with_examples(path, {"num_classes": spec.num_classes}, arguments)
+    _put_on_cpu(network)
+    model = ModelUnderTest(network, name, example_inputs=examples)
+    _materialize(model, inputs_of)
+    if shape is not None and (classes := _classes(model, shape)) not in (None, spec.num_classes):
+        spec = replace(spec, num_classes=classes)
+        text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"
+        notes.append(Note("note", text, "classes-of-model"))
+    if is_default and against is None:
+        spec = replace(
+            _closest(model.model, spec),
+            num_classes=spec.num_classes,
+            in_channels=spec.in_channels,
+            stem=spec.stem,
+        )
+        text = f"compared with {spec.name}, the closest by parameter count; choose another by depth or name"
+        notes.append(Note("note", text, "closest-reference"))
+    return _with_reference(model, spec, against, notes)
+
+
+def _with_reference(model: ModelUnderTest, spec: ModelSpec, against: str | None, notes: Sequence[Note]) -> ModelPair:
+    """The pair of a network and torchvision's."""
     if against is not None:
         name = against.strip().lower()
         network = torchvision_models.build_named(against, spec.num_classes, spec.in_channels)
@@ -110,16 +121,28 @@ def _classes(model: ModelUnderTest, shape: Shape) -> int | None:
     return outputs[0][1] if len(outputs) == 1 and len(outputs[0]) == 2 else None
 
 
-def _on_cpu(network: nn.Module) -> nn.Module:
+def _materialize(model: ModelUnderTest, inputs_of: Callable[[ModelUnderTest], ModelInputs]) -> None:
+    """Give lazy modules their weights."""
+    network, mode = model.model, model.model.training
+
+    def run(training: bool) -> None:
+        network.train(training)
+        with users_code(f"the forward of {model.name}"), torch.no_grad():
+            inputs_of(model).random(0, torch.float32).call(network)
+
+    materialize(network, model.name, run)
+    network.train(mode)
+
+
+def _put_on_cpu(network: nn.Module) -> None:
     """Where both sides are given their weights; a network on `meta` gets real ones, which the probe fills."""
     if any(tensor.is_meta for tensor in network.parameters()):
-        network = network.to_empty(device="cpu")
+        network.to_empty(device="cpu")
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.reset_running_stats()
     if any(tensor.device.type != "cpu" for tensor in (*network.parameters(), *network.buffers())):
-        network = network.to("cpu")
-    return network
+        network.to("cpu")
 
 
 def _closest(network: nn.Module, default: ModelSpec) -> ModelSpec:

@@ -332,7 +332,8 @@ def _check_arguments(inputs: ModelInputs, model: nn.Module) -> None:
     Raises:
         ResnetCliError: one is missing, unknown or too many.
     """
-    if type(model).forward is nn.Module.forward and "forward" not in vars(model):
+    # Static, because the class of a TorchScript module refuses to give the attribute.
+    if inspect.getattr_static(type(model), "forward") is nn.Module.forward and "forward" not in vars(model):
         raise ResnetCliError(f"{type(model).__name__} has no forward", "define forward, or name another network")
     if model._forward_pre_hooks:
         return  # which may change the arguments

@@ -1,0 +1,66 @@
+"""Makes what a user's code returns ready to be measured: without wrappers, and checked for what torch itself needs."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.substitutes import on_meta
+from resnet_cli.measure.models.user_errors import user_error
+
+# Wrapper class -> attribute of the network inside, which computes the same.
+_WRAPPERS = {"OptimizedModule": "_orig_mod", "DistributedDataParallel": "module"}
+_SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
+
+
+def usable(network: nn.Module, name: str) -> nn.Module:
+    """The network inside the wrappers of torch.compile and DistributedDataParallel.
+
+    Raises:
+        ResnetCliError: it is sharded, a module is registered inside itself, or its `train` fails.
+    """
+    network = _unwrapped(network)
+    if any(_SHARDED & {base.__name__ for base in type(module).__mro__} for module in network.modules()):
+        raise ResnetCliError(f"{name} is sharded by FSDP, so that no process has its weights", "name it unsharded")
+    inside_itself = _inside_itself(network)
+    if inside_itself is not None:
+        raise ResnetCliError(
+            f"{name} registers {inside_itself}, a module that it is inside of, so torch's train() and eval() never end",
+            "keep the reference where torch does not register it, such as in a tuple: self.parent = (parent,)",
+        )
+    _check_train(network)
+    return network
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    inner = getattr(network, _WRAPPERS.get(type(network).__name__, ""), None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else network
+
+
+def _inside_itself(network: nn.Module) -> str | None:
+    """Path of a module that contains itself."""
+    waiting: list[tuple[str, nn.Module, frozenset[int]]] = [("", network, frozenset())]
+    done: set[int] = set()
+    while waiting:
+        path, module, around = waiting.pop()
+        if id(module) in around:
+            return path
+        if id(module) in done:
+            continue
+        done.add(id(module))
+        around |= {id(module)}
+        waiting.extend((f"{path}.{name}".lstrip("."), child, around) for name, child in module.named_children())
+    return None
+
+
+def _check_train(network: nn.Module) -> None:
+    """Call `train` as torch's own `train` and `eval` do: a network may have a method of this name with another use."""
+    own = type(network).train is not nn.Module.train
+    with on_meta(network):
+        try:
+            network.train(network.training)
+        except Exception as error:
+            call = f"{type(network).__name__ if own else 'a module'}.train({network.training})"
+            wrapped = user_error(error, f"{call}, which torch's train() and eval() call,")
+            hint = "give the method another name, or let it take `mode` and call super().train(mode)"
+            raise ResnetCliError(wrapped.message, hint, detail=wrapped.detail) from error
