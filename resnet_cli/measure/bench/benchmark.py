@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -121,7 +120,7 @@ class _Run:
             self.report("counting")
             cost = workload_cost(self.model, config.inputs, config.dtype, config.mode)
             self.uncounted = cost.uncounted
-            original = copy.deepcopy(self.model.model) if config.optimizations is not None else None
+            original = self.model.duplicate() if config.optimizations is not None else None
             work = self._workload(self.model.model, config.inputs)
             try:
                 self._rows(work, cost)
@@ -215,6 +214,7 @@ class _Run:
                 chosen=self.config.optimizations or (),
                 progress=self.progress,
                 fresh=self.config.fresh,
+                duplicate=self.model.duplicate,
             )
             self.interrupted = self.optimizations.stopped == INTERRUPTED
         except Exception as error:

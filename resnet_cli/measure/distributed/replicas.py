@@ -6,7 +6,6 @@ DistributedDataParallel, so each step waits for the slowest; alone it is the sam
 
 from __future__ import annotations
 
-import copy
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from resnet_cli.measure.distributed.efficiency import DDP, REPLICAS, combined
 from resnet_cli.measure.distributed.process_group import DisconnectedError, RankInfo, Share, alone, process_group
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples, sample_synchronized
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.copies import duplicate
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_model
@@ -193,7 +193,7 @@ class _Replica:
 
     def _workload(self) -> Workload:
         return Workload(
-            copy.deepcopy(self.model),
+            duplicate(self.model, lambda: _build(self.config)),
             inputs=self.config.inputs,
             device=self.backend.device,
             dtype=dtype(self.config.dtype),

@@ -68,3 +68,31 @@ def independent_copy(model: nn.Module) -> nn.Module:
                 hint,
             )
     return duplicate
+
+
+def duplicate(model: nn.Module, rebuilt: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """Another network with the same values, devices, dtypes and modes.
+
+    Args:
+        model: left unchanged.
+        rebuilt: builds it again, for a network that has no independent copy.
+
+    Raises:
+        ResnetCliError: it has none, and is not built again either.
+    """
+    try:
+        return independent_copy(model)
+    except ResnetCliError:
+        if rebuilt is None:
+            raise
+    other = rebuilt()
+    for own, source in zip(_tensors(other), _tensors(model), strict=True):
+        own.data = source.detach().clone()
+        own.requires_grad_(source.requires_grad)
+    for module, original in zip(other.modules(), model.modules(), strict=True):
+        module.training = original.training
+    return other
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from resnet_cli.measure.models.copies import build_on_meta
+from resnet_cli.measure.models.copies import build_on_meta, duplicate
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.network.resnet import build
@@ -36,6 +36,14 @@ class ModelUnderTest:
         """The network with the values that its constructor gives it, built anew if this one is on `meta`."""
         is_on_meta = any(tensor.is_meta for tensor in (*self.model.parameters(), *self.model.buffers()))
         return self.rebuilt() if is_on_meta and self.rebuilt is not None else self.model
+
+    def duplicate(self, model: nn.Module | None = None) -> nn.Module:
+        """A network of its own with the values of this one, or of `model`, which was built in the same way.
+
+        Raises:
+            ResnetCliError: it cannot be copied, and is not built again either.
+        """
+        return duplicate(self.model if model is None else model, self.rebuilt)
 
     @property
     def description(self) -> Network:

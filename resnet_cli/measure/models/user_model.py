@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
+from torch.jit._trace import TracerWarning
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import build_on_meta
@@ -180,7 +180,7 @@ def _built(make: Callable[[], Any], on_meta: bool) -> Any:
         with contextlib.suppress(Exception), warnings.catch_warnings():
             # A constructor may load weights, which is a no-op on `meta`.
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # of code that runs in place of torch's
+            warnings.filterwarnings("ignore", category=TracerWarning)  # of code that runs in place of torch's
             return build_on_meta(make)
     return make()
 

@@ -50,7 +50,7 @@ _FREE = aten(
     randint_like empty_permuted new_empty_strided tril_indices triu_indices range hann_window hamming_window
     blackman_window bartlett_window kaiser_window exponential random geometric cauchy log_normal complex
     _unsafe_index _unsafe_masked_index resize_as is_same_size _assert_async _assert_scalar _assert_tensor_metadata
-    _functional_assert_async _functional_assert_scalar _is_all_true _is_any_true int_repr q_scale q_zero_point
+    _functional_assert_async _functional_assert_scalar equal _is_all_true _is_any_true int_repr q_scale q_zero_point
     _coalesced _indices _values _nnz _linalg_check_errors _to_dense _to_sparse
     _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc _coalesce _convert_indices_from_coo_to_csr
     _convert_indices_from_csr_to_coo sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors

@@ -19,6 +19,7 @@ from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import paired_ratio
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS, Optimization
@@ -53,6 +54,7 @@ def compare_optimizations(
     chosen: Sequence[str] = tuple(OPTIMIZATIONS),
     progress: Progress = _silent,
     fresh: bool = True,
+    duplicate: Callable[[nn.Module], nn.Module] = independent_copy,
 ) -> OptimizationsResult:
     """Build a variant of the network for each optimization, and time all of them interleaved.
 
@@ -70,6 +72,7 @@ def compare_optimizations(
         chosen: keys of `OPTIMIZATIONS`.
         progress: called with a line of text, never while a sample is taken.
         fresh: the model is untrained, so that its norms need statistics first.
+        duplicate: makes the copy of it that an optimization changes.
 
     Raises:
         ResnetCliError: plain eager itself does not run.
@@ -80,7 +83,8 @@ def compare_optimizations(
         raise ResnetCliError("optimizations are compared on one image, and this network takes other inputs")
     work = Workload(model, inputs=inputs, device=backend.device, seed=seed, fresh=fresh)
     attempts = [
-        _Attempt(row, backend) for row in (EAGER, *(OPTIMIZATIONS[key] for key in OPTIMIZATIONS if key in chosen))
+        _Attempt(row, backend, duplicate)
+        for row in (EAGER, *(OPTIMIZATIONS[key] for key in OPTIMIZATIONS if key in chosen))
     ]
     with work.running():
         batches = _batches(shape[1:], batch_size, seed, backend.device)
@@ -98,14 +102,14 @@ def compare_optimizations(
             if attempt.optimization is EAGER:
                 limit = max(_MAX_LOGIT_DIFFERENCE, _OF_EAGERS_OWN * (attempt.logit_difference or 0.0))
         sampled = _sample(attempts, backend, limits, progress)
-    rows = _rows(attempts, sampled, limits.confidence, backend.precision(torch.float32))
+    results = _rows(attempts, sampled, limits.confidence, backend.precision(torch.float32))
     keeping = {attempt.optimization.key for attempt in attempts if attempt.optimization.keeps_precision}
-    best = best_optimization(rows, keeping, limits.ci_width)
+    best = best_optimization(results, keeping, limits.ci_width)
     return OptimizationsResult(
         batch_size=batch_size,
-        rows=rows,
+        rows=results,
         best=None if best is None else best.key,
-        recommendation=recommendation(rows, best, keeping, 0 if fresh else len(expected), limits.ci_width),
+        recommendation=recommendation(results, best, keeping, 0 if fresh else len(expected), limits.ci_width),
         stopped=sampled.stopped,
     )
 
@@ -116,6 +120,7 @@ class _Attempt:
 
     optimization: Optimization
     backend: DeviceBackend
+    duplicate: Callable[[nn.Module], nn.Module]
     status: str = MEASURED
     reason: str | None = None
     variant: Variant | None = None  # None: unavailable or failed
@@ -126,7 +131,8 @@ class _Attempt:
     def build(self, work: Workload, batch_size: int, batches: Sequence[Tensor], expected: Tensor, limit: float) -> None:
         """Build the variant, and compare its logits; it fails where it keeps the precision and exceeds the limit."""
         try:
-            built = build_variant(self.optimization, work.model, work.input(batch_size).args[0], self.backend)
+            image = work.input(batch_size).args[0]
+            built = build_variant(self.optimization, work.model, image, self.backend, self.duplicate)
             logits = _logits(built.variant, batches)
         except UnavailableError as error:
             self.status, self.reason = UNAVAILABLE, str(error)

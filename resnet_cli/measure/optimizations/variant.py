@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.optimizations.registry import Optimization
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 
@@ -47,7 +47,13 @@ class BuiltVariant:
     setup_s: float
 
 
-def build_variant(optimization: Optimization, model: nn.Module, image: Tensor, backend: DeviceBackend) -> BuiltVariant:
+def build_variant(
+    optimization: Optimization,
+    model: nn.Module,
+    image: Tensor,
+    backend: DeviceBackend,
+    duplicate: Callable[[nn.Module], nn.Module] = independent_copy,
+) -> BuiltVariant:
     """Apply an optimization to a copy of a network, and call it once. Use it inside `torch.inference_mode`.
 
     Args:
@@ -55,6 +61,7 @@ def build_variant(optimization: Optimization, model: nn.Module, image: Tensor, b
         model: calibrated, in eval mode and float32, on its device; copying it is not timed.
         image: a batch, (N, C, H, W), on the same device, in float32.
         backend: of that device.
+        duplicate: makes the copy.
 
     Raises:
         UnavailableError: it cannot be made here.
@@ -62,7 +69,7 @@ def build_variant(optimization: Optimization, model: nn.Module, image: Tensor, b
     """
     if optimization.needs not in (None, backend.device.type):
         raise UnavailableError(f"needs a {str(optimization.needs).upper()} device")
-    model = copy.deepcopy(model)
+    model = duplicate(model)
     backend.synchronize()
     begin = backend.now()
     variant = optimization.load()(model, image, backend)

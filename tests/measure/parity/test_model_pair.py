@@ -136,10 +136,11 @@ def test_a_network_on_meta_gets_real_tensors() -> None:
     assert torch.equal(pair.model.model.get_buffer("1.running_var"), torch.ones(2))
     assert int(pair.model.model.get_buffer("1.num_batches_tracked")) == 0
     half = nn.Sequential(nn.Conv2d(3, 2, 1).to("meta"), nn.Conv2d(2, 2, 1))
-    assert not any(one.is_meta for one in module._on_cpu(half).parameters())
+    module._put_on_cpu(half)
+    assert not any(one.is_meta for one in half.parameters())
     model = nn.BatchNorm2d(2)
     model.running_var.fill_(7.0)  # type: ignore[union-attr]
-    assert module._on_cpu(model) is model
+    module._put_on_cpu(model)
     assert torch.equal(model.running_var, torch.full((2,), 7.0))  # type: ignore[arg-type]
 
 
