@@ -112,6 +112,22 @@ def torchvision_models() -> Any:
     return torchvision.models
 
 
+def mobilenet() -> nn.Module:
+    """Two blocks of MobileNetV3: grouped convolutions, squeeze and excitation, hard swish."""
+    block = torchvision_models().mobilenetv3.InvertedResidualConfig
+    blocks = [block(16, 3, 16, 16, True, "RE", 2, 1, 1), block(16, 5, 48, 24, True, "HS", 2, 1, 1)]
+    made: nn.Module = torchvision_models().MobileNetV3(blocks, 64)
+    return made
+
+
+def inception() -> nn.Module:
+    """Branches that are concatenated, as in GoogLeNet."""
+    from torchvision.models.googlenet import BasicConv2d, Inception
+
+    stem = BasicConv2d(3, 16, kernel_size=3, stride=2)
+    return nn.Sequential(stem, Inception(16, 8, 8, 16, 4, 8, 8), nn.MaxPool2d(2), nn.Flatten())
+
+
 @cache
 def torchvision_network(name: str) -> nn.Module:
     with torch.device("meta"):

@@ -17,25 +17,9 @@ from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import Shape
 from resnet_cli.results.flops import FlopsResult, ModuleFlops
 from resnet_cli.results.summary import SummaryResult
-from tests.helpers.models import flops_of, row, rows, summary_of, torchvision_models
+from tests.helpers.models import flops_of, inception, mobilenet, row, rows, summary_of, torchvision_models
 
 SHAPE: Shape = (2, 3, 32, 32)
-
-
-def mobilenet() -> nn.Module:
-    """Two blocks of MobileNetV3: grouped convolutions, squeeze and excitation, hard swish."""
-    block = torchvision_models().mobilenetv3.InvertedResidualConfig
-    blocks = [block(16, 3, 16, 16, True, "RE", 2, 1, 1), block(16, 5, 48, 24, True, "HS", 2, 1, 1)]
-    made: nn.Module = torchvision_models().MobileNetV3(blocks, 64)
-    return made
-
-
-def inception() -> nn.Module:
-    """Branches that are concatenated, as in GoogLeNet."""
-    from torchvision.models.googlenet import BasicConv2d, Inception
-
-    stem = BasicConv2d(3, 16, kernel_size=3, stride=2)
-    return nn.Sequential(stem, Inception(16, 8, 8, 16, 4, 8, 8), nn.MaxPool2d(2), nn.Flatten())
 
 
 def of_timm(name: str, **options: Any) -> nn.Module:

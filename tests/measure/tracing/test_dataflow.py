@@ -1,17 +1,19 @@
-"""Who reads whose output, held against the graph that torch.fx finds by other means (it runs Python on proxies)."""
+"""Which operator reads whose output, compared with the graph that torch.fx makes by running Python on proxies."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.network.resnet import BottleneckIdentity, BottleneckSkip, ResIdentity, ResSkip, build
 from resnet_cli.results.summary import Layer
-from tests.helpers.models import summary_of, torchvision_models
+from tests.helpers.models import inception, mobilenet, summary_of, torchvision_models
 
 VIEWS = ("flatten", "view", "size", "getitem", "chunk")
 
@@ -26,19 +28,19 @@ class _Children(fx.Tracer):
 def edges_by_fx(module: nn.Module) -> list[tuple[int, ...]]:
     """What each call of the forward reads, in the order of the calls; views stand for what they look at."""
     number: dict[fx.Node, int] = {}
-    found: list[tuple[int, ...]] = []
+    edges: list[tuple[int, ...]] = []
     alias: dict[fx.Node, list[int]] = {}
     for node in _Children().trace(module).nodes:
-        read = [one for source in node.all_input_nodes for one in alias.get(source, [number.get(source, -1)])]
+        read = [index for source in node.all_input_nodes for index in alias.get(source, [number.get(source, -1)])]
         if node.op in ("placeholder", "output"):
             continue
         name = node.target if isinstance(node.target, str) else node.target.__name__
         if node.op != "call_module" and name in VIEWS:
             alias[node] = read
             continue
-        number[node] = len(found)
-        found.append(tuple(sorted(set(read))))
-    return found
+        number[node] = len(edges)
+        edges.append(tuple(sorted(set(read))))
+    return edges
 
 
 def edges(layer: Layer) -> list[tuple[int, ...] | None]:
@@ -51,38 +53,40 @@ def layers(layer: Layer) -> Iterator[Layer]:
         yield from layers(child)
 
 
-def blocks_of(name: str) -> list[tuple[str, nn.Module]]:
-    with torch.device("meta"):
-        network = torchvision_models().get_model(name, **({"init_weights": False} if name == "googlenet" else {}))
-    kinds = ("BasicBlock", "Bottleneck", "SqueezeExcitation", "InvertedResidual", "Inception")
-    return [(path, module) for path, module in network.named_modules() if type(module).__name__ in kinds]
+def resnet(kind: str) -> nn.Module:
+    module = torchvision_models().resnet
+    made: nn.Module = module.ResNet(getattr(module, kind), [1, 2, 1, 1])
+    return made
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v3_small", "googlenet"])
-def test_edges_of_torchvisions_blocks_are_those_of_fx(name: str) -> None:
+THIRD_PARTY: dict[str, Callable[[], nn.Module]] = {
+    "BasicBlock": partial(resnet, "BasicBlock"),
+    "Bottleneck": partial(resnet, "Bottleneck"),
+    "InvertedResidual": mobilenet,
+    "SqueezeExcitation": mobilenet,
+    "Inception": inception,
+}
+BUILT_IN: dict[str, Callable[[], nn.Module]] = {
+    kind.__name__: partial(build, ModelSpec("small", block, (1, 2, 1, 1)))
+    for block, kinds in (("basic", (ResIdentity, ResSkip)), ("bottleneck", (BottleneckIdentity, BottleneckSkip)))
+    for kind in kinds
+}
+
+
+@pytest.mark.parametrize(("kind", "make"), [*THIRD_PARTY.items(), *BUILT_IN.items()])
+def test_edges_within_blocks_are_those_of_fx(kind: str, make: Callable[[], nn.Module]) -> None:
     with torch.device("meta"):
-        network = torchvision_models().get_model(name, **({"init_weights": False} if name == "googlenet" else {}))
-    network.eval()
-    found = {layer.path: layer for layer in layers(summary_of(network, (2, 3, 224, 224)).root)}
-    blocks = blocks_of(name)
-    assert len(blocks) > 7
+        network = make().eval()
+    by_path = {layer.path: layer for layer in layers(summary_of(network, (2, 3, 64, 64)).root)}
+    blocks = [(path, module) for path, module in network.named_modules() if type(module).__name__ == kind]
+    assert blocks
     for path, module in blocks:
-        assert edges(found[path]) == edges_by_fx(module.eval()), path
+        assert edges(by_path[path]) == edges_by_fx(module), path
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-def test_edges_of_our_blocks_are_those_of_fx(depth: int) -> None:
-    with torch.device("meta"):
-        network = build(depth)
-    found = {layer.path: layer for layer in layers(summary_of(network, (2, 3, 64, 64)).root)}
-    blocks = (ResIdentity, ResSkip, BottleneckIdentity, BottleneckSkip)
-    seen = 0
-    for path, module in network.named_modules():
-        if isinstance(module, blocks):
-            seen += 1
-            assert edges(found[path]) == edges_by_fx(module), path
-    assert seen == {18: 8, 50: 16}[depth]
-    assert edges(found[""]) == [(-1,), (0,), (1,), (2,), (3,), (4,)]
+def test_edges_between_stages_form_a_chain() -> None:
+    root = summary_of(ModelSpec("small", "basic", (1, 1, 1, 1)), (2, 3, 64, 64)).root
+    assert edges(root) == [(-1,), (0,), (1,), (2,), (3,), (4,)]
 
 
 class Shares(nn.Module):
@@ -135,5 +139,4 @@ class Overwrites(nn.Module):
 
 def test_what_has_no_row_stands_for_what_it_reads() -> None:
     result = summary_of(Overwrites(), (2, 3, 8, 8))
-    found = {row.name: row.sources for row in result.root.children}
-    assert found == {"a": (-1,), "b": (-1,), "add": (-1, 0, 1)}
+    assert {row.name: row.sources for row in result.root.children} == {"a": (-1,), "b": (-1,), "add": (-1, 0, 1)}

@@ -150,7 +150,7 @@ def test_what_to_ask_for_says_the_classes_only_where_they_are_not_the_usual(
     assert hint == "it looks like resnet34: use `depth=34`" + (" and `num_classes=10`" if classes == 10 else "")
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
 def test_the_architecture_of_a_file_is_recognised(name: str) -> None:
     with torch.device("meta"):
         state: dict[str, Tensor] = getattr(torchvision.models, name)(num_classes=10).state_dict()
