@@ -81,7 +81,7 @@ LINES = [
     ("bench --batch-size 1,,8", "--batch-size '1,,8'"),
     ("bench --batch-size 8,8", "twice"),
     ("bench --batch-size 99999999999", "--batch-size"),
-    ("bench --batch-size 1000000000 --image-size 64", "memory"),
+    ("bench --no-ceiling --repeat 1,1,1,1 --batch-size 1000000000", "memory"),
     ("bench --ci-width 0%", "--ci-width '0%'"),
     ("bench --ci-width nan", "--ci-width 'nan'"),
     ("bench --ci-width 200%", "--ci-width '200%'"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,15 @@ import pytest
 import torch
 
 from resnet_cli.cli import main
+from resnet_cli.measure.bench import sampling
+from resnet_cli.measure.bench.device_timer import Sample
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.load import read_result
 from resnet_cli.results.serialization import to_json
+from tests.helpers.results_bench import CEILING
 
 TINY = ["--repeat", "1,1,1,1", "--image-size", "32", "--num-classes", "10"]
-QUICK = ["bench", *TINY, "--max-time", "0.3", "--no-ceiling", "--threads", "1"]
+QUICK = ["bench", *TINY, "--max-time", "0.1", "--no-ceiling", "--threads", "1"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +37,30 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def measured(*arguments: str) -> dict[str, Any]:
     """The JSON of a run."""
     assert main([*QUICK, *arguments, "-o", "result.json"]) == 0
-    found: dict[str, Any] = json.loads(Path("result.json").read_text(encoding="utf-8"))
-    return found
+    result: dict[str, Any] = json.loads(Path("result.json").read_text(encoding="utf-8"))
+    return result
 
 
-def test_a_row_for_each_batch_size() -> None:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> BenchResult:
+    """A run of one image."""
+    path = tmp_path_factory.mktemp("saved") / "before.json"
+    threads = torch.get_num_threads()
+    assert main([*QUICK, "--save", str(path), "-o", str(path.with_name("before.txt"))]) == 0
+    torch.set_num_threads(threads)
+    result = read_result("--baseline", str(path))
+    assert isinstance(result, BenchResult)
+    return result
+
+
+def write_baseline(result: BenchResult) -> list[str]:
+    """The option that names it."""
+    Path("before.json").write_text(to_json(result), encoding="utf-8")
+    return ["--baseline", "before.json"]
+
+
+def test_a_row_for_each_batch_size_and_threads_as_before() -> None:
+    torch.set_num_threads(2)
     result = measured("--batch-size", "1,4")
     assert result["schema"] == "resnet-cli/bench/2"
     assert [row["batch_size"] for row in result["timings"]] == [1, 4]
@@ -58,18 +79,12 @@ def test_a_row_for_each_batch_size() -> None:
     assert result["conditions"]["threads"] == 1
     assert result["conditions"]["mode"] == "inference"
     assert result["ceiling"] is None
+    assert torch.get_num_threads() == 2
 
 
-def test_threads_are_as_before_afterwards() -> None:
-    before = torch.get_num_threads()
-    measured()
-    assert torch.get_num_threads() == before
-
-
-def test_training() -> None:
-    inference = measured("--batch-size", "4")["timings"][0]
-    training = measured("--batch-size", "4", "--mode", "train")["timings"][0]
-    assert training["flops"] > 2.5 * inference["flops"]
+def test_training(saved: BenchResult) -> None:
+    (training,) = measured("--batch-size", "4", "--mode", "train")["timings"]
+    assert training["flops"] > 2.5 * 4 * saved.timings[0].flops
     assert training["status"] == "measured"
 
 
@@ -85,7 +100,9 @@ def test_a_batch_that_cannot_be_trained_is_an_error(capsys: pytest.CaptureFixtur
     assert "failed: Expected more than 1 value per channel" in capsys.readouterr().err
 
 
-def test_the_ceiling_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ceiling_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # Seconds of kernels, which tests of the ceiling measure.
+    monkeypatch.setattr("resnet_cli.measure.bench.benchmark.measure_ceiling", lambda *_, **__: CEILING)
     assert main(["bench", *TINY, "--max-time", "0.3", "--format", "json"]) == 0
     result = json.loads(capsys.readouterr().out)
     ceiling = result["ceiling"]
@@ -99,9 +116,9 @@ def test_against_torchvision_both_are_measured_in_turn() -> None:
     result = measured("--against", "torchvision")
     (compared,) = result["versus"]
     assert (compared["method"], compared["reference"]) == ("interleaved", "torchvision resnet18 with repeat 1,1,1,1")
-    ours, theirs = compared["model_time"]["samples_s"], compared["reference_time"]["samples_s"]
-    assert len(ours) == len(theirs)
-    assert result["timings"][0]["wall"]["samples_s"] == ours
+    model_samples, reference_samples = compared["model_time"]["samples_s"], compared["reference_time"]["samples_s"]
+    assert len(model_samples) == len(reference_samples)
+    assert result["timings"][0]["wall"]["samples_s"] == model_samples
     assert compared["ci_low"] <= compared["ratio"] <= compared["ci_high"]
 
 
@@ -114,56 +131,33 @@ def test_against_others(name: str) -> None:
     )
 
 
-def slower(path: str, by: float) -> None:
-    """Make a saved run by so much slower, all else equal."""
-    saved = read_result("--baseline", path)
-    assert isinstance(saved, BenchResult)
-    rows = []
-    for row in saved.timings:
-        assert row.wall is not None
-        rows.append(replace(row, wall=replace(row.wall, samples_s=tuple(by * one for one in row.wall.samples_s))))
-    Path(path).write_text(to_json(replace(saved, timings=tuple(rows))), encoding="utf-8")
+def scaled(saved: BenchResult, factor: float) -> BenchResult:
+    """The run with each sample's time multiplied."""
+    (row,) = saved.timings
+    assert row.wall is not None
+    samples = tuple(factor * sample for sample in row.wall.samples_s)
+    return replace(saved, timings=(replace(row, wall=replace(row.wall, samples_s=samples)),))
 
 
-@pytest.mark.parametrize(("by", "code", "verdict"), [(0.01, 1, "SLOWER"), (100.0, 0, "FASTER")])
-def test_a_slowdown_fails_only_when_it_is_sure(by: float, code: int, verdict: str) -> None:
-    assert main([*QUICK, "--save", "before.json", "-o", "first.txt"]) == 0
-    slower("before.json", by)
-    arguments = ["--baseline", "before.json", "--fail-above", "5%", "-o", "second.json"]
-    assert main([*QUICK, *arguments]) == code
+@pytest.mark.parametrize(("factor", "code", "verdict"), [(0.01, 1, "SLOWER"), (100.0, 0, "FASTER")])
+def test_a_significant_slowdown_fails(factor: float, code: int, verdict: str, saved: BenchResult) -> None:
+    baseline = write_baseline(scaled(saved, factor))
+    assert main([*QUICK, *baseline, "--fail-above", "5%", "-o", "second.json"]) == code
     result = json.loads(Path("second.json").read_text(encoding="utf-8"))
     assert result["failed"] is (code == 1)
-    assert [one["verdict"] for one in result["versus"]] == [verdict]
+    assert [comparison["verdict"] for comparison in result["versus"]] == [verdict]
     assert result["fail_above"] == 0.05
 
 
-def test_a_baseline_of_another_machine_is_told() -> None:
-    assert main([*QUICK, "--save", "before.json", "-o", "first.txt"]) == 0
-    text = Path("before.json").read_text(encoding="utf-8")
-    saved = json.loads(text)
-    saved["environment"]["device_name"] = "Abacus 3000"
-    Path("before.json").write_text(json.dumps(saved), encoding="utf-8")
-    result = measured("--baseline", "before.json")
+def test_a_baseline_of_another_machine_is_noted(saved: BenchResult) -> None:
+    other = replace(saved, environment=replace(saved.environment, device_name="Abacus 3000"))
+    result = measured(*write_baseline(other))
     assert any("Abacus 3000" in note["text"] for note in result["notes"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--depth", "18"], "the baseline is of resnet18 with repeat 1,1,1,1, and this is resnet18"),
-        ([*TINY, "--mode", "train"], "another mode: inference"),
-        ([*TINY, "--dtype", "bfloat16"], "another dtype: float32"),
-        (["--repeat", "1,1,1,1", "--num-classes", "10", "--image-size", "40"], "another image size: 3×32×32"),
-        ([*TINY, "--batch-size", "2,3"], "no batch of 2, 3"),
-    ],
-)
-def test_a_baseline_of_something_else_is_an_error(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*QUICK, "--save", "before.json", "-o", "first.txt"]) == 0
-    capsys.readouterr()
-    assert main(["bench", *arguments, "--max-time", "0.3", "--no-ceiling", "--baseline", "before.json"]) == 2
-    assert says in capsys.readouterr().err
+def test_a_baseline_of_something_else_is_an_error(saved: BenchResult, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--mode", "train", *write_baseline(saved)]) == 2
+    assert "another mode: inference" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -182,7 +176,7 @@ def test_a_result_of_another_command_is_no_baseline(capsys: pytest.CaptureFixtur
 
 
 def test_layers() -> None:
-    result = measured("--layers")
+    result = measured("--layers", "--max-time", "0.3")
     layers = result["layers"]
     leaves = [layer for layer in layers["layers"] if layer["is_leaf"]]
     total = sum(layer["share"] for layer in leaves) + layers["other_s"] / layers["instrumented_s"]
@@ -202,36 +196,39 @@ def test_optimizations() -> None:
     assert result["optimizations"]["recommendation"]
 
 
-def interrupted(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A run that gets a SIGINT from the inside, when it has taken more than twenty samples."""
-    code = f"""
-import os, signal, sys
-from resnet_cli.measure.bench import sampling
-from resnet_cli import cli
-look = sampling._width
-def width(taken, confidence):
-    if len(taken[0]) > 20:
-        os.kill(os.getpid(), signal.SIGINT)
-    return look(taken, confidence)
-sampling._width = width
-sys.exit(cli.main({[*arguments]!r}))
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment, check=False
-    )
+def test_ctrl_c_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    width = sampling._width
 
+    def interrupted(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
+        if len(taken[0]) > 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return width(taken, confidence)
 
-def test_ctrl_c_shows_what_was_measured() -> None:
+    monkeypatch.setattr(sampling, "_width", interrupted)
     arguments = [*QUICK, "--max-time", "60", "--ci-width", "0.0001%", "--batch-size", "1,2"]
-    done = interrupted(*arguments, "--format", "json")
-    assert done.returncode == 130, done.stderr
-    result = json.loads(done.stdout)
+    assert main([*arguments, "--format", "json"]) == 130
+    out, err = capsys.readouterr()
+    result = json.loads(out)
     assert result["interrupted"] is True
     assert [row["batch_size"] for row in result["timings"]] == [1]
     assert result["timings"][0]["stopped"] == "interrupted"
     assert len(result["timings"][0]["wall"]["samples_s"]) > 20
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in err
+
+
+def test_processes_of_torchrun_are_one_result_on_rank_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    (row,) = measured()["replicas"]
+    assert (row["wrapper"], len(row["ranks"])) == ("replicas", 1)
+    # Another rank gets no rows.
+    monkeypatch.setattr("resnet_cli.measure.distributed.run.measure_replicas", lambda *_: None)
+    monkeypatch.setenv("RANK", "1")
+    capsys.readouterr()
+    assert main([*QUICK, "--format", "json"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.gpu
@@ -282,7 +279,7 @@ class Broken(Net):
     def forward(self, x):
         raise ValueError("not today")
 """
-MODEL = ["bench", "--image-size", "16", "--max-time", "0.3", "--no-ceiling", "--threads", "1"]
+MODEL = ["bench", "--image-size", "16", "--max-time", "0.1", "--no-ceiling", "--threads", "1"]
 
 
 def test_a_network_of_the_user() -> None:
@@ -303,8 +300,8 @@ def test_an_error_of_a_users_network_names_its_line(capsys: pytest.CaptureFixtur
     assert "net.py:18: ValueError: not today" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("whose", ["ours", "torchvision"])
-def test_weights_of_a_file_are_loaded(whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("naming", ["resnet-cli", "torchvision"])
+def test_weights_of_a_file_are_loaded(naming: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from resnet_cli.measure.bench import models
     from resnet_cli.network.architectures import resolve
     from resnet_cli.network.resnet import build
@@ -313,17 +310,19 @@ def test_weights_of_a_file_are_loaded(whose: str, monkeypatch: pytest.MonkeyPatc
     spec = resolve(repeat="1,1,1,1", num_classes=10)
     state = build(spec).state_dict()
     names = torchvision_names(spec)
-    torch.save({(name if whose == "ours" else names[name]): tensor for name, tensor in state.items()}, "weights.pth")
-    seen = []
-    give = models.give_weights
+    torch.save(
+        {(name if naming == "resnet-cli" else names[name]): tensor for name, tensor in state.items()}, "weights.pth"
+    )
+    loaded = []
+    give_weights = models.give_weights
 
-    def giving(subject: Any, path: str) -> None:
-        give(subject, path)
-        seen.append(subject.model.state_dict())
+    def recorded(subject: Any, path: str) -> None:
+        give_weights(subject, path)
+        loaded.append(subject.model.state_dict())
 
-    monkeypatch.setattr(models, "give_weights", giving)
+    monkeypatch.setattr(models, "give_weights", recorded)
     assert main([*QUICK, "--weights", "weights.pth", "-o", "result.txt"]) == 0
-    assert all(torch.equal(state[name], seen[0][name]) for name in state)
+    assert all(torch.equal(state[name], loaded[0][name]) for name in state)
 
 
 def test_weights_of_another_network_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

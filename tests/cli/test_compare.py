@@ -13,11 +13,12 @@ import torch
 import torchvision
 
 from resnet_cli.cli import main
-from resnet_cli.network.architectures import ARCHITECTURES
+from resnet_cli.network.architectures import resolve
 from resnet_cli.network.resnet import build
 from resnet_cli.network.torchvision_names import torchvision_names
 
 QUICK = ["compare-torchvision", "--image-size", "64"]
+TINY = ["--repeat", "1,1,1,1", "--num-classes", "10"]
 STATIC = [*QUICK, "--checks", "parameters,settings"]
 
 
@@ -35,7 +36,7 @@ def written(name: str, text: str) -> str:
     return name
 
 
-V1 = """
+MODELS = """
 import torchvision
 
 def v1():
@@ -44,9 +45,14 @@ def v1():
         stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
     return net
 
+def changed():
+    net = torchvision.models.squeezenet1_1()
+    net.features[0].stride = (1, 1)
+    return net
+
 def same():
     print("on standard output")
-    return torchvision.models.resnet18()
+    return torchvision.models.squeezenet1_1()
 
 class Broken(torchvision.models.ResNet):
     def __init__(self):
@@ -58,77 +64,79 @@ class Broken(torchvision.models.ResNet):
 
 
 def test_the_same_network(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(QUICK) == 0
+    assert main([*QUICK, *TINY]) == 0
     out, err = capsys.readouterr()
     assert "✓" in out
     assert err == ""
 
 
 def test_another_network_is_not_the_same_and_json_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    model = written("mine.py", V1) + ":v1"
+    model = written("mine.py", MODELS) + ":v1"
     assert main([*STATIC, "--model", model, "--format", "json"]) == 1
     result = json.loads(capsys.readouterr().out)
     assert result["schema"] == "resnet-cli/compare-torchvision/2"
     assert result["verdict"] == "different"
-    assert [one["key"] for one in result["diagnoses"]] == ["resnet-v1"]
-    assert {"conv.stride"} <= {one["subject"] for one in result["differences"]}
+    assert [diagnosis["key"] for diagnosis in result["diagnoses"]] == ["resnet-v1"]
+    assert {"conv.stride"} <= {difference["subject"] for difference in result["differences"]}
     assert result["reference"] == "torchvision resnet50"  # the nearest by its parameters
 
 
 def test_what_a_model_prints_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*STATIC, "--model", written("mine.py", V1) + ":same", "--format", "json"]) == 0
+    model = ["--model", written("mine.py", MODELS) + ":same", "--against", "squeezenet1_1"]
+    assert main([*STATIC, *model, "--format", "json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["same"] is True
     assert "on standard output" in err
 
 
 def test_a_model_that_fails_is_shown_in_its_own_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*STATIC, "--model", written("mine.py", V1) + ":Broken"]) == 2
+    assert main([*STATIC, "--model", written("mine.py", MODELS) + ":Broken"]) == 2
     err = capsys.readouterr().err
-    assert "mine.py:19" in err
+    assert "mine.py:24" in err
     assert "return x.reshape(7, 7)" in err
     assert "resnet_cli" not in err
 
 
 def test_intended_changes_are_written_and_read(capsys: pytest.CaptureFixture[str]) -> None:
-    model = ["--model", written("mine.py", V1) + ":v1"]
-    assert main([*STATIC, *model, "--save-expect", "intended.toml"]) == 1
-    assert main([*STATIC, *model, "--expect", "intended.toml"]) == 0
-    capsys.readouterr()
-    assert main([*STATIC, "--depth", "50", "--expect", "intended.toml"]) == 0
-    capsys.readouterr()
+    written("mine.py", MODELS)
+    same, changed = (
+        [*STATIC, "--model", f"mine.py:{name}", "--against", "squeezenet1_1"] for name in ("same", "changed")
+    )
+    assert main([*changed, "--save-expect", "intended.toml"]) == 1
+    assert main([*changed, "--expect", "intended.toml"]) == 0
+    assert main([*same, "--expect", "intended.toml"]) == 0
     written("other.toml", "expected = []\n")
-    assert main([*STATIC, *model, "--expect", "other.toml"]) == 1
+    assert main([*changed, "--expect", "other.toml"]) == 1
+    capsys.readouterr()
 
 
 def test_a_map_is_written_and_read(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*STATIC, "--save-map", "map.toml"]) == 0
+    static, evaluated = [*STATIC, *TINY], [*QUICK, *TINY, "--checks", "eval"]
+    assert main([*static, "--save-map", "map.toml"]) == 0
     text = Path("map.toml").read_text(encoding="utf-8")
     assert '"head.conv.weight" = "conv1.weight"' in text
-    assert main([*STATIC, "--map", "map.toml"]) == 0
+    assert main([*static, "--map", "map.toml"]) == 0
     # A wrong map is followed, and the networks are then not the same.
-    a, b = "l3.block.ResIdentity0.conv1.weight", "l3.block.ResIdentity0.conv2.weight"
-    written("wrong.toml", f'[parameters]\n"{a}" = "layer4.1.conv2.weight"\n"{b}" = "layer4.1.conv1.weight"\n')
-    assert main([*QUICK, "--checks", "eval", "--map", "wrong.toml"]) == 1
+    first, second = "l0.block.ResIdentity0.conv1.weight", "l0.block.ResIdentity0.conv2.weight"
+    written("wrong.toml", f'[parameters]\n"{first}" = "layer1.0.conv2.weight"\n"{second}" = "layer1.0.conv1.weight"\n')
+    assert main([*evaluated, "--map", "wrong.toml"]) == 1
     written("unknown.toml", '[parameters]\n"head.conv.weigth" = "conv1.weight"\n')
-    assert main([*STATIC, "--map", "unknown.toml"]) == 2
+    assert main([*static, "--map", "unknown.toml"]) == 2
     assert "did you mean head.conv.weight" in capsys.readouterr().err
 
 
 def test_weights_are_loaded_under_either_name(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(3)
-    theirs = torchvision.models.resnet18()
-    torch.save(theirs.state_dict(), "theirs.pth")
-    ours = build("resnet18")
-    names = torchvision_names(ARCHITECTURES["resnet18"])
-    ours.load_state_dict({mine: theirs.state_dict()[other] for mine, other in names.items()})
-    torch.save({"state_dict": {f"module.{key}": value for key, value in ours.state_dict().items()}}, "ours.pth")
+    spec = resolve(repeat="1,1,1,1")
+    names, state = torchvision_names(spec), build(spec).state_dict()
+    torch.save({names[name]: tensor for name, tensor in state.items()}, "torchvision.pth")
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, "resnet_cli.pth")
     photograph = torchvision.transforms.functional.to_pil_image(torch.rand(3, 300, 400))
     photograph.save("photo.png")
-    seen = []
-    for name in ("theirs.pth", "ours.pth"):
-        arguments = [*QUICK, "--checks", "parameters,eval", "--weights", name, "--image", "photo.png", "-f", "json"]
-        assert main(arguments) == 0
+    predictions = []
+    arguments = [*QUICK, "--repeat", "1,1,1,1", "--checks", "parameters,eval", "--image", "photo.png", "-f", "json"]
+    for name in ("torchvision.pth", "resnet_cli.pth"):
+        assert main([*arguments, "--weights", name]) == 0
         result = json.loads(capsys.readouterr().out)
         assert result["verdict"] == "bitwise"
         assert name in json.dumps(result)
@@ -136,8 +144,8 @@ def test_weights_are_loaded_under_either_name(capsys: pytest.CaptureFixture[str]
         for row in result["predictions"]:
             assert row["model_label"] == row["reference_label"]
             assert row["model_probability"] == row["reference_probability"]
-        seen.append(result["predictions"])
-    assert seen[0] == seen[1]
+        predictions.append(result["predictions"])
+    assert predictions[0] == predictions[1]
 
 
 def test_weights_of_another_architecture(capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,9 +182,8 @@ def test_a_torchvision_that_does_not_work(
 
 
 def test_any_classification_network_can_be_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
-    model = written("mine.py", "import torchvision\nnet = torchvision.models.mobilenet_v2()\n") + ":net"
-    assert main([*QUICK, "--checks", "parameters,settings,eval", "--model", model, "--against", "mobilenet_v2"]) == 0
-    assert main([*STATIC, "--against", "resnet34"]) == 1
+    model = written("mine.py", "import torchvision\nnet = torchvision.models.squeezenet1_1()\n") + ":net"
+    assert main([*QUICK, "--checks", "parameters,settings,eval", "--model", model, "--against", "squeezenet1_1"]) == 0
     capsys.readouterr()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +17,6 @@ from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.render.pages import PAGES
 
 SHELLS = ("bash", "zsh", "fish")
-HEAVY = "{'torch', 'torchvision', 'numpy'}"
 
 
 def question(shell: str, line: str, action: str = "get-args") -> dict[str, str]:
@@ -31,22 +31,24 @@ def question(shell: str, line: str, action: str = "get-args") -> dict[str, str]:
     }
 
 
-def answer(shell: str, line: str, action: str = "get-args") -> tuple[int, str]:
-    """Exit code and answer of a process of its own."""
-    code = (
-        "import sys; sys.argv[0] = 'resnet-cli'\nfrom resnet_cli.__main__ import run\n"
-        f"try: run()\nfinally: print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **question(shell, line, action)},
-        capture_output=True,
-        text=True,
-        check=False,
-        encoding="utf-8",
-    )
-    assert done.stderr.splitlines() == ["[]"]  # nothing heavy is imported, and nothing said
-    return done.returncode, done.stdout
+Ask = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Ask in this process; exit code and answer."""
+
+    def run(shell: str, line: str, action: str = "get-args") -> tuple[int, str]:
+        with monkeypatch.context() as patch:
+            for name, value in question(shell, line, action).items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as exited:
+                app(prog_name="resnet-cli")
+        out, err = capsys.readouterr()
+        assert err == ""
+        return int(exited.value.code or 0), out
+
+    return run
 
 
 def words(shell: str, text: str) -> list[str]:
@@ -57,35 +59,35 @@ def words(shell: str, text: str) -> list[str]:
     return [line.strip('"') for line in inner.split("\n")]
 
 
+def test_a_process_that_completes_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv[0] = 'resnet-cli'\nfrom resnet_cli.__main__ import run\n"
+        "try: run()\nfinally: print(sorted({'torch', 'torchvision', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **question("bash", "resnet-cli summary --columns call,flo")},
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["call,flops"], "[]\n")
+
+
 @pytest.mark.parametrize("shell", SHELLS)
-def test_each_shell_completes_a_list(shell: str) -> None:
-    code, text = answer(shell, "resnet-cli summary --columns call,flo")
+def test_each_shell_completes_a_list(shell: str, ask: Ask) -> None:
+    code, text = ask(shell, "resnet-cli summary --columns call,flo")
     assert (code, words(shell, text)) == (0, ["call,flops"])
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_each_shell_completes_files_where_one_is_expected(shell: str) -> None:
-    code, text = answer(shell, "resnet-cli bench --save ", "is-args")
+def test_each_shell_completes_files_where_one_is_expected(shell: str, ask: Ask) -> None:
+    code, text = ask(shell, "resnet-cli bench --save ", "is-args")
     if shell == "fish":
         assert code == 1  # no words of ours: its own files
     else:  # bash is told `-o default`
         assert (code, text.strip()) == (0, "_files" if shell == "zsh" else "")
-
-
-@pytest.fixture
-def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    """What is offered behind a line, asked in this process."""
-
-    def ask(line: str) -> list[str]:
-        with monkeypatch.context() as patch:
-            for name, value in question("bash", f"resnet-cli {line}").items():
-                patch.setenv(name, value)
-            with pytest.raises(SystemExit) as left:
-                app(prog_name="resnet-cli")
-        assert left.value.code == 0
-        return capsys.readouterr().out.split()
-
-    return ask
 
 
 DTYPES = ["float32", "bfloat16", "float16", "float64"]
@@ -131,8 +133,9 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("line", KNOWN)
-def test_what_is_known_is_offered(line: str, offered) -> None:  # type: ignore[no-untyped-def]
-    assert offered(line) == KNOWN[line]
+def test_known_values_are_offered(line: str, ask: Ask) -> None:
+    code, text = ask("bash", f"resnet-cli {line}")
+    assert (code, text.split()) == (0, KNOWN[line])
 
 
 @pytest.mark.parametrize(
@@ -151,6 +154,6 @@ def test_what_is_known_is_offered(line: str, offered) -> None:  # type: ignore[n
         "convert a.pth -o",
     ],
 )
-def test_files_are_left_to_the_shell(option: str, offered) -> None:  # type: ignore[no-untyped-def]
-    assert offered(f"{option} ") == []
-    assert offered(f"{option} ou") == []
+def test_files_are_left_to_the_shell(option: str, ask: Ask) -> None:
+    code, text = ask("bash", f"resnet-cli {option} ou")
+    assert (code, text.split()) == (0, [])

@@ -39,7 +39,7 @@ def surroundings(before: Path | None, **environment: str) -> dict[str, str]:
 
 
 def rows(text: str) -> dict[str, dict[str, Any]]:
-    return {one["key"]: one for one in json.loads(text)["capabilities"]}
+    return {row["key"]: row for row in json.loads(text)["capabilities"]}
 
 
 @pytest.fixture(scope="module")
@@ -64,28 +64,21 @@ def test_an_installation_that_works(healthy: subprocess.CompletedProcess[str]) -
     assert document["torch"]["git_version"] == torch.version.git_version
     assert document["host"]["logical_cores"] == os.cpu_count()
     assert document["python"]["version"] == platform.python_version()
-    told = rows(healthy.stdout)
-    assert all(told[key]["status"] == "yes" for key in ("torch", "torchvision", "safetensors", "cpu-bfloat16"))
-    assert told["cuda"]["status"] == ("yes" if torch.cuda.is_available() else "no")
-    assert told["compile-cpu"]["status"] in ("not tried", "no")
-    assert told["weights"]["reason"] == "~/weights/hub/checkpoints"
+    by_key = rows(healthy.stdout)
+    assert all(by_key[key]["status"] == "yes" for key in ("torch", "torchvision", "safetensors", "cpu-bfloat16"))
+    assert by_key["cuda"]["status"] == ("yes" if torch.cuda.is_available() else "no")
+    assert by_key["compile-cpu"]["status"] in ("not tried", "no")
+    assert by_key["weights"]["reason"] == "~/weights/hub/checkpoints"
 
 
 def test_nothing_personal_is_in_it(healthy: subprocess.CompletedProcess[str]) -> None:
     document = json.loads(healthy.stdout)
-    texts = [one["value"] for one in document["variables"]]
-    texts += [f"{one['reason']} {one['fix']}" for one in document["capabilities"]]
+    texts = [variable["value"] for variable in document["variables"]]
+    texts += [f"{row['reason']} {row['fix']}" for row in document["capabilities"]]
     for text in texts:
         assert str(Path.home()) + "/" not in text
         assert f"/{getpass.getuser()}/" not in text
         assert platform.node() == "localhost" or platform.node() not in text.split()
-
-
-def test_the_same_machine_gives_the_same_bytes(
-    healthy: subprocess.CompletedProcess[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    again = run("--format", "json", HOME=str(tmp_path), TORCH_HOME=str(tmp_path / "weights"))
-    assert again.stdout == healthy.stdout
 
 
 def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
@@ -94,46 +87,44 @@ def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
     )
     done = run("--format", "json", before=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
-    document, told = json.loads(done.stdout), rows(done.stdout)
+    document, by_key = json.loads(done.stdout), rows(done.stdout)
     assert document["torch"] is None
-    assert (told["torch"]["status"], told["torch"]["required"]) == ("no", True)
-    assert "ImportError: libcudart.so.13: cannot open shared object file" in told["torch"]["reason"]
-    assert "rename or remove it" in told["torch"]["fix"]
-    assert {told[key]["status"] for key in ("cuda", "fvcore", "torchvision")} == {"not tried"}
-    assert told["compile-cpu"]["status"] in ("not tried", "no")  # no: there is no compiler
-    assert told["safetensors"]["status"] == "yes"
+    assert (by_key["torch"]["status"], by_key["torch"]["required"]) == ("no", True)
+    assert "ImportError: libcudart.so.13: cannot open shared object file" in by_key["torch"]["reason"]
+    assert "rename or remove it" in by_key["torch"]["fix"]
+    assert {by_key[key]["status"] for key in ("cuda", "fvcore", "torchvision")} == {"not tried"}
+    assert by_key["compile-cpu"]["status"] in ("not tried", "no")  # no: there is no compiler
+    assert by_key["safetensors"]["status"] == "yes"
     assert document["host"]["memory_bytes"] > 2**28
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("raise RuntimeError('operator torchvision::nms does not exist')", "operator torchvision::nms does not exist"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", "crashed (SIGABRT)"),
-    ],
-)
-def test_a_torchvision_that_does_not_fit_or_crashes(text: str, reason: str, tmp_path: Path) -> None:
-    (tmp_path / "torchvision.py").write_text(text, encoding="ascii")
+def test_a_torchvision_that_crashes(tmp_path: Path) -> None:
+    (tmp_path / "torchvision.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGABRT)", encoding="ascii"
+    )
     done = run("--format", "markdown", before=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("# resnet-cli ")
     line = next(line for line in done.stdout.splitlines() if line.startswith("| torchvision | ✗ broken"))
-    assert reason in line
+    assert "crashed (SIGABRT)" in line
     assert "rename or remove it" in line
     assert "| torch | ✓ yes" in done.stdout
 
 
-def test_a_pair_from_two_places(tmp_path: Path) -> None:
-    """P15: a torch for the CPU, and PyPI's torchvision, whose binary needs CUDA's libraries."""
+def test_a_pair_from_two_places(healthy: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
+    """A torch for the CPU, and PyPI's torchvision, whose binary needs CUDA's libraries."""
     package = tmp_path / "torchvision"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')", "ascii")
     (package / "version.py").write_text("__version__ = '0.29.2+cu10'\n", "ascii")  # no torch of today is for CUDA 1.0
     done = run("--format", "json", before=tmp_path)
     assert done.returncode == 1
-    told = rows(done.stdout)["torchvision"]
-    assert "torchvision 0.29.2+cu10 was built for CUDA 1.0, and torch" in told["reason"]
-    assert "pip install --force-reinstall torch torchvision" in told["fix"]
+    row = rows(done.stdout)["torchvision"]
+    assert "torchvision 0.29.2+cu10 was built for CUDA 1.0, and torch" in row["reason"]
+    assert "pip install --force-reinstall torch torchvision" in row["fix"]
+    # What has not changed is the same in every run.
+    again, before = json.loads(done.stdout), json.loads(healthy.stdout)
+    assert all(again[key] == before[key] for key in ("host", "python", "torch"))
 
 
 HANGING = "import threading\nthreading.Event().wait()\n"
@@ -179,18 +170,17 @@ def test_interrupted_while_torch_hangs(number: int, code: int, tmp_path: Path) -
 
 
 @needs_linux
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_while_the_other_process_starts(number: int, code: int, tmp_path: Path) -> None:
+def test_interrupted_while_the_other_process_starts(tmp_path: Path) -> None:
     letterbox = Letterbox(tmp_path / "letterbox")
     (tmp_path / "torch.py").write_text(HANGING, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", STARTING, "doctor", str(int(number))],
+        [sys.executable, "-c", STARTING, "doctor", str(int(signal.SIGINT))],
         cwd=tmp_path,
         check=False,
         env=surroundings(tmp_path),
         timeout=LONGEST_S,
     )
-    assert done.returncode == code
+    assert done.returncode == 130
     wait_for_end(int(letterbox.read()))
     letterbox.close()
 
@@ -205,43 +195,17 @@ def test_this_process_imports_no_torch() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("suffix", ["json", "csv", "md", "svg", "txt"])
-def test_every_format(
-    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tests.helpers.results_doctor import broken_result
-
-    monkeypatch.setattr("resnet_cli.measure.doctor.run.examine", lambda **_: broken_result())
-    target = tmp_path / f"doctor.{suffix}"
-    assert main(["doctor", "-o", str(target)]) == 1
-    text = target.read_text(encoding="utf-8")
-    start = {"json": "{", "csv": "key,name,", "md": "# resnet-cli", "svg": "<svg", "txt": "resnet-cli 0.1.0"}[suffix]
-    assert text.startswith(start)
-    assert capsys.readouterr().out == ""
-
-
-def test_bad_input_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--format", "yaml"]) == 2
-    assert main(["doctor", "--output", "/no/such/folder/x.json"]) == 2
-    capsys.readouterr()
-    assert main(["doctor", "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert "Examples:" in shown
-    for option in ("--compile", "--format", "--output"):
-        assert option in shown
-
-
 def test_compile_is_handed_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from resnet_cli.measure.doctor.run import summarize_evidence
     from tests.helpers.results_doctor import GOOD
 
-    asked: list[bool] = []
+    tries: list[bool] = []
 
     def examine(*, try_compile: bool, progress: object) -> Any:
-        asked.append(try_compile)
+        tries.append(try_compile)
         return summarize_evidence(GOOD, ())
 
     monkeypatch.setattr("resnet_cli.measure.doctor.run.examine", examine)
     assert main(["doctor", "--compile"]) == 0
     assert main(["doctor"]) == 0
-    assert asked == [True, False]
+    assert tries == [True, False]

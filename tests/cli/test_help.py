@@ -73,7 +73,7 @@ RESULTS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_default_that_is_shown_is_what_happens_without_the_option(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     calls: list[Any] = []
@@ -91,7 +91,7 @@ def test_a_default_that_is_shown_is_what_happens_without_the_option(
         monkeypatch.setattr(f"resnet_cli.measure.{seam}", measured(seam))
     base = {"convert": ["weights.pth", "-o", "new.pth"]}.get(command, [])
     if command == "convert":
-        torch.save(build("resnet18", num_classes=1).state_dict(), "weights.pth")
+        Path("weights.pth").symlink_to(weights / "plain.pth")
 
     def run(*more: str) -> tuple[int, Any, str]:
         calls.clear()
@@ -120,22 +120,28 @@ def examples(command: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def weights() -> dict[str, torch.Tensor]:
-    return build("resnet18").state_dict()
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights in each kind of file."""
+    folder = tmp_path_factory.mktemp("weights")
+    state = build("resnet18", repeat=(1, 1, 1, 1)).state_dict()
+    for suffix in (".pth", ".safetensors"):
+        make_file(folder / f"plain{suffix}", state)
+    torch.save({"state_dict": state, "state_dict_ema": state}, folder / "ema.pth")
+    return folder
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: dict[str, torch.Tensor]) -> Callable[[str], None]:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path) -> Callable[[str], None]:
     """Make those files that a command line names, in the current folder."""
     monkeypatch.chdir(tmp_path)
 
     def make(line: str) -> None:
         for word in shlex.split(line.partition(" -o ")[0], comments=True):
-            name = word.partition(":")[0]
-            if name.endswith((".py", ".toml", ".json", ".pth", ".safetensors")):
-                make_file(Path(name), weights)
-            if "--ema" in line and name.endswith(".pth"):
-                torch.save({"state_dict": weights, "state_dict_ema": weights}, name)
+            path = Path(word.partition(":")[0])
+            if path.suffix in (".pth", ".safetensors"):
+                path.symlink_to(weights / ("ema.pth" if "--ema" in line else f"plain{path.suffix}"))
+            elif path.suffix in (".py", ".toml", ".json"):
+                make_file(path, {})
 
     return make
 

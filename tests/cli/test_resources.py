@@ -1,4 +1,4 @@
-"""The same bytes again, memory within bounds, and no temporary file left: seen from outside, in whole processes."""
+"""The same bytes again, memory within bounds, and no temporary file left: seen from outside, in a whole process."""
 
 from __future__ import annotations
 
@@ -6,75 +6,95 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-MOST_MEMORY = 1.3  # times that of `import torch`
-PATIENT = {"OMP_WAIT_POLICY": "passive"}  # threads that spin while others compute make all of it slow
-
-RUN = """
-import json, sys
 from resnet_cli.cli import main
-codes = [main(arguments) for arguments in json.loads(sys.argv[1])]
-print(codes, file=sys.stderr)
-"""
-PEAK = """
-import re
-text = open("/proc/self/status", encoding="utf-8").read()
-print("peak", re.search(r"VmHWM:\\s*(\\d+) kB", text)[1], file=sys.stderr)
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--repeat", "1,1,1,1", "--num-classes", "10", "--image-size", "32"]
+LARGE = [
+    ["summary", "--arch", name, "--batch-size", "100000", "--levels", "1"] for name in ("resnet152", "wide_resnet101_2")
+]
+COMMANDS = {
+    "summary.json": ["summary", *TINY],
+    "flops.json": ["flops", *TINY, "--backward", "--batch-size", "2"],
+    "compare.json": ["compare-torchvision", *TINY],
+    "changed.json": ["compare-torchvision", *TINY, "--against", "resnet18", "--checks", "settings,eval"],
+}
+CODES = [0, 0, 0, 1]
+FAILING = [
+    [*command, "--model", "net.py:broken"]
+    for command in (["summary"], ["compare-torchvision"], ["bench", "--nproc", "2"])
+]
+CODE = """
+import json, re, sys
+from pathlib import Path
+import torch
+
+def peak():
+    match = re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return int(match[1])
+
+has_peak = Path("/proc/self/status").exists()
+peaks = [peak()] if has_peak else []
+from resnet_cli.cli import main
+large, lines = json.loads(sys.argv[1])
+codes = [main(arguments) for arguments in large]
+peaks += [peak()] if has_peak else []
+codes += [main(arguments) for arguments in lines]
+print(json.dumps([codes, peaks]), file=sys.stderr)
 """
 
 
-def process(code: str, folder: Path, *arguments: str, hash_seed: str = "0") -> list[str]:
-    """What a process wrote to standard error; its temporary files go to a folder that it has to leave empty."""
-    scratch = folder / "tmp"
-    scratch.mkdir(parents=True)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+def with_outputs(folder: Path) -> list[list[str]]:
+    return [[*arguments, "-o", str(folder / name)] for name, arguments in COMMANDS.items()]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that ran every command: their exit codes, its peaks of memory, and the folder of its files."""
+
+    codes: list[int]
+    peaks_kb: list[int]  # after `import torch`, and after the large networks
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("process")
+    (folder / "tmp").mkdir()
+    (folder / "net.py").write_text("def broken(): raise OSError()\n", encoding="utf-8")
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE, json.dumps([LARGE, [*with_outputs(folder), *FAILING]])],
         capture_output=True,
         text=True,
         check=True,
         encoding="utf-8",
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed, "TMPDIR": str(scratch), **PATIENT},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1", "TMPDIR": str(folder / "tmp")},
     )
-    assert not list(scratch.iterdir())
-    return done.stderr.splitlines()
+    codes, peaks = json.loads(process.stderr.splitlines()[-1])
+    return Finished(codes, peaks, folder)
 
 
-COMMANDS = {
-    "summary.json": ["summary", "--depth", "18"],
-    "flops.json": ["flops", "--depth", "18", "--backward", "--batch-size", "2"],
-    "compare.json": ["compare-torchvision", "--image-size", "32"],
-    "changed.json": ["compare-torchvision", "--against", "resnet34", "--image-size", "32", "--checks", "settings,eval"],
-}
-
-
-def test_the_same_command_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
-    lines = json.dumps([[*arguments, "-o", name] for name, arguments in COMMANDS.items()])
-    for seed in ("1", "2"):
-        assert process(RUN, tmp_path / seed, lines, hash_seed=seed)[-1] == "[0, 0, 0, 1]"
+def test_the_same_command_gives_the_same_bytes_in_another_process(finished: Finished, tmp_path: Path) -> None:
+    assert [main(arguments) for arguments in with_outputs(tmp_path)] == CODES
     for name in COMMANDS:
-        first, second = ((tmp_path / seed / name).read_text(encoding="utf-8") for seed in ("1", "2"))
-        assert first == second, name
+        assert (finished.folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-def test_memory_does_not_grow_with_the_batch(tmp_path: Path) -> None:
-    def peak(name: str, code: str, *arguments: str) -> int:
-        return int(process(f"{code}\nimport sys\n{PEAK}", tmp_path / name, *arguments)[-1].removeprefix("peak "))
-
-    torch = peak("torch", "import torch")
-    members = ("resnet152", "wide_resnet101_2")
-    lines = [["summary", "--arch", member, "--batch-size", "100000", "--levels", "1"] for member in members]
-    assert peak("largest", RUN, json.dumps(lines)) <= MOST_MEMORY * torch
+def test_memory_does_not_grow_with_the_batch(finished: Finished) -> None:
+    torch, large = finished.peaks_kb
+    assert large <= 1.3 * torch
 
 
-def test_a_failure_leaves_no_temporary_file(tmp_path: Path) -> None:
-    code = f"from pathlib import Path\nPath('net.py').write_text('def broken(): raise OSError()')\n{RUN}"
-    commands = (["summary"], ["compare-torchvision"], ["bench", "--nproc", "2"])
-    said = process(code, tmp_path, json.dumps([[*command, "--model", "net.py:broken"] for command in commands]))
-    assert said[-1] == "[2, 2, 2]"
-    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"net.py", "tmp"}
+def test_no_command_leaves_a_temporary_file_even_where_it_fails(finished: Finished) -> None:
+    assert finished.codes == [0, 0, *CODES, 2, 2, 2]
+    left = [path.name for path in (finished.folder / "tmp").iterdir()]
+    assert [name for name in left if not name.startswith("torchinductor_")] == []  # `import torchvision` makes that one
+    names = {path.name for path in finished.folder.iterdir()} - {"__pycache__"}
+    assert names == {"net.py", "tmp", *COMMANDS}

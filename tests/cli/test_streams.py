@@ -15,6 +15,7 @@ import torch
 from resnet_cli import build
 from resnet_cli.cli import main
 from resnet_cli.results.flops import FlopsResult
+from resnet_cli.results.serialization import to_json
 from resnet_cli.results.summary import SummaryResult
 from tests.helpers.results_bench import one_batch
 
@@ -61,16 +62,41 @@ def blocked(folder: Path) -> Path:
     return there
 
 
-def test_a_closed_standard_error_changes_nothing() -> None:
-    done = shell("resnet-cli summary --levels 1 2>&-")
+@pytest.fixture
+def report(tmp_path: Path, summary: SummaryResult) -> str:
+    """A command line that draws a saved result, which needs no torch."""
+    (tmp_path / "saved.json").write_text(to_json(summary), encoding="utf-8")
+    return f"resnet-cli report {tmp_path}/saved.json"
+
+
+def test_a_closed_standard_error_changes_nothing(report: str) -> None:
+    done = shell(f"{report} 2>&-")
     assert done.returncode == 0
-    assert "11,689,512" in done.stdout
+    assert done.stdout.endswith("</html>\n")
     assert shell("resnet-cli summary --depth 19 2>&-").returncode == 2
 
 
-@pytest.mark.parametrize("arguments", ["--help", "--version", "summary --help", "summary --levels 1"])
-def test_a_full_disk_under_standard_output(arguments: str) -> None:
-    assert error(shell(f"resnet-cli {arguments} >/dev/full"))
+def test_a_full_disk_under_standard_output(report: str) -> None:
+    assert error(shell(f"{report} >/dev/full"))
+    assert error(shell("resnet-cli summary --help >/dev/full"))
+
+
+def test_a_full_disk_under_a_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], summary: SummaryResult
+) -> None:
+    monkeypatch.setattr("resnet_cli.measure.cost.summary.summarize", lambda *_, **__: summary)
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", full)
+            assert main(["summary"]) == 2
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "w.pth"
+    torch.save(build("resnet18", repeat=(1, 1, 1, 1), num_classes=1).state_dict(), path)
+    return str(path)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -80,19 +106,18 @@ def test_a_reader_that_has_gone_away_is_no_error(
     capsys: pytest.CaptureFixture[str],
     summary: SummaryResult,
     flops: FlopsResult,
+    weights_file: str,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("resnet_cli.measure.cost.summary.summarize", lambda *_, **__: summary)
     monkeypatch.setattr("resnet_cli.measure.cost.flops.count_flops", lambda *_, **__: flops)
     monkeypatch.setattr("resnet_cli.measure.bench.benchmark.bench", lambda *_, **__: one_batch())
-    weights, copy = str(tmp_path / "w.pth"), str(tmp_path / "o.pth")
-    torch.save(build("resnet18", num_classes=1).state_dict(), weights)
+    copy = str(tmp_path / "o.pth")
     for arguments in (
         ["summary"],
         ["flops"],
         ["bench"],
-        ["convert", weights, "-o", copy],
-        *([["compare-torchvision", "--checks", "parameters", "--image-size", "32"]] if kind == "terminal" else []),
+        ["convert", weights_file, "-o", copy],
     ):
         reading, writing = os.pipe()
         os.close(reading)
@@ -140,12 +165,13 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
     return run
 
 
-def test_a_disk_that_becomes_full_keeps_what_was_there(tmp_path: Path, refused: Callable[[list[str]], str]) -> None:
-    torch.save(build("resnet18", num_classes=1).state_dict(), tmp_path / "w.pth")
+def test_a_disk_that_becomes_full_keeps_what_was_there(
+    tmp_path: Path, weights_file: str, refused: Callable[[list[str]], str]
+) -> None:
     with mounted(tmp_path / "small", "size=64k") as small:
         for name, arguments in {
             "out.json": ["summary", "--depth", "50"],
-            "out.safetensors": ["convert", str(tmp_path / "w.pth")],
+            "out.safetensors": ["convert", weights_file],
         }.items():
             (small / name).write_text("old", encoding="utf-8")
             assert "no space left" in refused([*arguments, "-o", str(small / name)])
@@ -161,5 +187,5 @@ def test_a_folder_that_is_read_only_is_known_before(
 
     monkeypatch.setattr("resnet_cli.measure.cost.summary.summarize", measured)
     with mounted(tmp_path / "fixed", "ro") as fixed:
-        said = refused(["summary", "-o", str(fixed / "out.json")])
-    assert said == f"error: cannot write {fixed / 'out.json'}: read-only file system"
+        message = refused(["summary", "-o", str(fixed / "out.json")])
+    assert message == f"error: cannot write {fixed / 'out.json'}: read-only file system"

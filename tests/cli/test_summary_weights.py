@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -29,10 +29,8 @@ from resnet_cli.network.torchvision_names import torchvision_names
 from resnet_cli.render.document import Table, ViewOptions
 from resnet_cli.render.pages import page
 from resnet_cli.results.checkpoint import CheckpointResult, TensorStatistics
-from resnet_cli.results.serialization import from_json, to_json
 from tests.helpers.models import written
 
-FORMATS = ["x.safetensors", "x.pth"]
 SMALL: ModelSpec = replace(
     ARCHITECTURES["resnet18"], name="resnet18 with repeat 1,1,1,1", repeat=(1, 1, 1, 1), num_classes=3
 )
@@ -48,17 +46,21 @@ def weights_of(spec: ModelSpec, *, theirs: bool = False) -> dict[str, Tensor]:
     }
 
 
-@pytest.fixture(params=FORMATS)
-def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture(params=["x.safetensors", "x.pth"])
+def any_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / str(request.param)
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "x.pth"
+
+
 def statistics(path: str, name: str) -> TensorStatistics:
-    (found,) = (one for one in view_weights(path)[0].tensors if one.name == name)
-    return found
+    (row,) = (tensor for tensor in view_weights(path)[0].tensors if tensor.name == name)
+    return row
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     values=st.lists(st.floats(width=32), min_size=1, max_size=40),
     size=st.integers(1, 50),
@@ -67,49 +69,53 @@ def test_statistics_are_those_of_the_finite_values(values: list[float], size: in
     tensor = torch.tensor(values, dtype=torch.float32)
     chunk, tensor_statistics._CHUNK = tensor_statistics._CHUNK, size
     try:
-        found = tensor_statistics._statistics("x", tensor, is_batch_norm=True)
+        measured = tensor_statistics._statistics("x", tensor, is_batch_norm=True)
     finally:
         tensor_statistics._CHUNK = chunk
     finite = tensor.double()[tensor.isfinite()]
-    assert found.nan == sum(map(math.isnan, values))
-    assert found.infinite == sum(map(math.isinf, values))
-    assert found.dead_channels == values.count(0.0)
+    assert measured.nan == sum(map(math.isnan, values))
+    assert measured.infinite == sum(map(math.isinf, values))
+    assert measured.dead_channels == values.count(0.0)
     if not finite.numel():
-        assert (found.minimum, found.maximum, found.mean, found.standard_deviation) == (None,) * 4
+        assert (measured.minimum, measured.maximum, measured.mean, measured.standard_deviation) == (None,) * 4
         return
     largest = finite.abs().max().item()
-    assert (found.minimum, found.maximum) == (finite.min().item(), finite.max().item())
-    assert found.mean == pytest.approx(finite.mean().item(), rel=1e-9, abs=1e-12 * largest)
+    assert (measured.minimum, measured.maximum) == (finite.min().item(), finite.max().item())
+    assert measured.mean == pytest.approx(finite.mean().item(), rel=1e-9, abs=1e-12 * largest)
     spread = finite.std(correction=0).item()
-    assert found.standard_deviation == pytest.approx(spread, rel=1e-6, abs=1e-9 * largest)
+    assert measured.standard_deviation == pytest.approx(spread, rel=1e-6, abs=1e-9 * largest)
 
 
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool]
 )
-def test_every_dtype_is_read(path: Path, dtype: torch.dtype) -> None:
-    found = statistics(written({"a": torch.tensor([[0, 1], [1, 0]]).to(dtype)}, path), "a")
-    assert (found.shape, found.elements, found.bytes) == ((2, 2), 4, 4 * torch.empty((), dtype=dtype).element_size())
-    assert found.dtype == str(dtype).removeprefix("torch.")
-    assert (found.minimum, found.maximum, found.mean, found.standard_deviation) == (0, 1, 0.5, 0.5)
+def test_every_dtype_is_read(any_path: Path, dtype: torch.dtype) -> None:
+    measured = statistics(written({"a": torch.tensor([[0, 1], [1, 0]]).to(dtype)}, any_path), "a")
+    assert (measured.shape, measured.elements, measured.bytes) == (
+        (2, 2),
+        4,
+        4 * torch.empty((), dtype=dtype).element_size(),
+    )
+    assert measured.dtype == str(dtype).removeprefix("torch.")
+    assert (measured.minimum, measured.maximum, measured.mean, measured.standard_deviation) == (0, 1, 0.5, 0.5)
 
 
 @pytest.mark.parametrize("tensor", [torch.ones(2, dtype=torch.complex64), torch.eye(2).to_sparse(), torch.ones(0)])
 def test_what_has_no_numbers_has_no_statistics(tensor: Tensor) -> None:
-    one = tensor_statistics._statistics("x", tensor, is_batch_norm=False)
-    assert (one.minimum, one.maximum, one.mean, one.standard_deviation) == (None,) * 4
-    assert (one.elements, one.nan, one.infinite) == (tensor.numel(), 0, 0)
+    row = tensor_statistics._statistics("x", tensor, is_batch_norm=False)
+    assert (row.minimum, row.maximum, row.mean, row.standard_deviation) == (None,) * 4
+    assert (row.elements, row.nan, row.infinite) == (tensor.numel(), 0, 0)
 
 
-def test_dead_channels_are_those_of_batch_norms(path: Path) -> None:
+def test_dead_channels_are_those_of_batch_norms(any_path: Path) -> None:
     state = weights_of(SMALL, theirs=True)
     state["layer1.0.bn2.weight"][:5] = 0
     state["layer1.0.conv2.weight"][:] = 0  # no batch norm's
     state["bn1.running_mean"][0] = math.nan
     state["fc.bias"][1] = -math.inf
-    view, subject = view_weights(written(state, path))
+    view, subject = view_weights(written(state, any_path))
     assert (view.dead_channels, view.nan, view.infinite) == (5, 1, 1)
-    assert {one.name for one in view.tensors if one.dead_channels} == {"layer1.0.bn2.weight"}
+    assert {tensor.name for tensor in view.tensors if tensor.dead_channels} == {"layer1.0.bn2.weight"}
     assert subject is not None
     assert view.parameters == sum(parameter.numel() for parameter in subject.model.parameters())
     assert view.buffers == sum(buffer.numel() for buffer in subject.model.buffers())
@@ -117,7 +123,7 @@ def test_dead_channels_are_those_of_batch_norms(path: Path) -> None:
 
 
 @pytest.mark.parametrize("theirs", [False, True])
-def test_the_network_is_found_and_gives_the_order(path: Path, theirs: bool) -> None:
+def test_the_network_is_measured_and_gives_the_order(path: Path, theirs: bool) -> None:
     spec = replace(SMALL, in_channels=1, stem="cifar")
     state = weights_of(spec, theirs=theirs)
     wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
@@ -125,13 +131,13 @@ def test_the_network_is_found_and_gives_the_order(path: Path, theirs: bool) -> N
     assert subject is not None
     assert subject.spec == spec
     assert (view.naming, view.prefix) == ("torchvision" if theirs else "resnet-cli", "module.")
-    assert [one.name for one in view.tensors] == list(state)
+    assert [tensor.name for tensor in view.tensors] == list(state)
 
 
 def test_a_file_that_fits_nothing_is_shown_alone(path: Path) -> None:
     view, subject = view_weights(written({"a.weight": torch.ones(2)}, path))
     assert (subject, view.network) == (None, None)
-    assert [one.name for one in view.tensors] == ["a.weight"]
+    assert [tensor.name for tensor in view.tensors] == ["a.weight"]
     assert "no layer tree" in view.notes[0].text
 
 
@@ -193,11 +199,6 @@ def view_of(spec: ModelSpec, path: Path) -> CheckpointResult:
     return view_weights(written(weights_of(spec, theirs=True), path))[0]
 
 
-def test_the_result_survives_json(path: Path) -> None:
-    result = view_of(SMALL, path)
-    assert from_json(to_json(result)) == result
-
-
 def test_counters_are_folded(path: Path) -> None:
     result = view_of(SMALL, path)
 
@@ -205,8 +206,10 @@ def test_counters_are_folded(path: Path) -> None:
         (table,) = (part for part in page(result, view).elements if isinstance(part, Table) and part.key == "tensors")
         return [row.cells["name"].text for row in table.rows]
 
-    assert names(ViewOptions(collapse=False)) == [one.name for one in result.tensors]
-    assert names(ViewOptions()) == [one.name for one in result.tensors if not one.name.endswith("num_batches_tracked")]
+    assert names(ViewOptions(collapse=False)) == [tensor.name for tensor in result.tensors]
+    assert names(ViewOptions()) == [
+        tensor.name for tensor in result.tensors if not tensor.name.endswith("num_batches_tracked")
+    ]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -215,16 +218,16 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, out, err
 
 
-def test_the_architecture_is_found_from_the_shapes(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_architecture_is_measured_from_the_shapes(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = replace(SMALL, in_channels=1)
     file = written(weights_of(spec), path)
     code, out, err = run(capsys, "--weights", file, "--image-size", "32", "--format", "json")
     assert code == 0, err
-    found = json.loads(out)
-    assert found["schema"] == "resnet-cli/checkpoint/2"
-    assert found["summary"]["input"]["shape"] == [1, 1, 32, 32]
-    assert found["summary"]["parameters"] == found["parameters"]
-    assert found["network"]["num_classes"] == 3
+    measured = json.loads(out)
+    assert measured["schema"] == "resnet-cli/checkpoint/2"
+    assert measured["summary"]["input"]["shape"] == [1, 1, 32, 32]
+    assert measured["summary"]["parameters"] == measured["parameters"]
+    assert measured["network"]["num_classes"] == 3
 
 
 def test_the_page_has_the_tree_and_the_weights(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,20 +247,12 @@ def test_csv_is_the_weights(path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert table[0]["maximum"] == "0.5"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named", "advice"),
-    [
-        (["--depth", "18"], "does not fit", ""),
-        (["--num-classes", "10"], "does not fit", ""),
-    ],
-)
-def test_what_does_not_go_together(
-    arguments: list[str], named: str, advice: str, path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = run(capsys, "--weights", written(weights_of(SMALL), path), *arguments)
-    assert (code, out) == (2, "")
-    assert named in err
-    assert advice in err
+def test_weights_that_do_not_fit_the_chosen_network(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(weights_of(SMALL), path)
+    for arguments in (["--depth", "18"], ["--num-classes", "10"]):
+        code, out, err = run(capsys, "--weights", file, *arguments)
+        assert (code, out) == (2, "")
+        assert "does not fit" in err
 
 
 def test_a_missing_file_and_a_budget_without_a_network(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,12 +262,6 @@ def test_a_missing_file_and_a_budget_without_a_network(path: Path, capsys: pytes
     code, out, err = run(capsys, "--weights", file, "--assert", "parameters<3")
     assert (code, out) == (2, "")
     assert "--model" in err
-
-
-def test_names_from_the_file_cannot_reach_the_terminal(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "--weights", written({"a\x1b[2Jb": torch.ones(2)}, path))
-    assert code == 0
-    assert "\x1b" not in out
 
 
 def test_the_users_own_network_takes_its_weights(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

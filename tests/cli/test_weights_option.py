@@ -72,7 +72,7 @@ def test_a_name_for_a_network_that_has_none(cache: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("cache")
-@pytest.mark.parametrize("prefix", ["backbone.", "module.model.", ""])
+@pytest.mark.parametrize("prefix", ["module.model.", ""])
 def test_weights_in_the_field_of_a_training_loop(prefix: str, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tensors = torch.load(state, weights_only=True)
     torch.save({"state_dict": {prefix + name: tensor for name, tensor in tensors.items()}}, "run.ckpt")
@@ -87,7 +87,7 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.net = torchvision.models.mobilenet_v3_small(num_classes=1000)
+        self.net = torchvision.models.squeezenet1_1(num_classes=1000)
 
     def forward(self, x):
         return self.net(x)
@@ -98,8 +98,8 @@ class Net(nn.Module):
 def test_a_network_that_keeps_its_layers_in_a_field(capsys: pytest.CaptureFixture[str]) -> None:
     """Weights of the user's network itself, and those of the reference inside it, which have no such name."""
     Path("mine.py").write_text(NETWORK, encoding="utf-8")
-    inside = torchvision_models.build_named("mobilenet_v3_small", 1000).state_dict()
-    arguments = [*COMPARE, "--model", "mine.py:Net", "--against", "mobilenet_v3_small"]
+    inside = torchvision_models.build_named("squeezenet1_1", 1000).state_dict()
+    arguments = [*COMPARE, "--model", "mine.py:Net", "--against", "squeezenet1_1"]
     for prefix in ("net.", "", "module.net."):
         torch.save({prefix + name: tensor for name, tensor in inside.items()}, "mine.pth")
         assert main([*arguments, "--weights", "mine.pth"]) in (0, 1)

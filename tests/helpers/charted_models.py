@@ -19,12 +19,12 @@ from tests.helpers import results_bench
 
 
 @cache
-def ours(name: str, size: int = 64) -> SummaryResult:
+def ours(name: str, size: int = 224) -> SummaryResult:
     return _of(networks.model_from_spec(ARCHITECTURES[name]), size)
 
 
 @cache
-def theirs(name: str, size: int = 64) -> SummaryResult:
+def theirs(name: str, size: int = 224) -> SummaryResult:
     options = {"init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
         model = get_model(name, **options)
@@ -43,9 +43,9 @@ def times(summary: SummaryResult, each_s: float = 1e-3) -> LayerTimes:
     """A benchmark's layers for a summary, each leaf and each module's own operators of one time."""
     rows: list[LayerTime] = []
     _timed(summary.root, 0, each_s, rows)
-    found = results_bench.layered().layers
-    assert found is not None
-    return replace(found, layers=tuple(rows), instrumented_s=rows[0].time_s)
+    layers = results_bench.layered().layers
+    assert layers is not None
+    return replace(layers, layers=tuple(rows), instrumented_s=rows[0].time_s)
 
 
 def _timed(layer: Layer, depth: int, each_s: float, rows: list[LayerTime]) -> float:

@@ -23,7 +23,7 @@ class Small(nn.Module):
 class Mortal(Small):
     """Ends its process on rank 1 in the fourth forward.
 
-    The first is that of the calibration, so that it ends in the middle of a step that the other process waits for.
+    The first is that of the calibration, so that it ends within a round whose end the other process waits for.
     """
 
     forwards = 0

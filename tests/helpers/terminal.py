@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -12,9 +13,10 @@ import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
+
+from resnet_cli.cli import main
 
 DEADLINE_S = 120.0
 
@@ -25,17 +27,17 @@ class Shown:
     screen: str  # all that the terminal was sent, its line ends as they were written
 
 
-@contextmanager
+@contextlib.contextmanager
 def _terminal(columns: int) -> Iterator[tuple[int, Callable[[], bytes]]]:
     """The program's end of a terminal, and what reached the other one once the program's is closed."""
-    main, other = pty.openpty()
+    near, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     received: list[bytes] = []
 
     def receive() -> None:
         while True:
             try:
-                received.append(os.read(main, 65536))
+                received.append(os.read(near, 65536))
             except OSError:  # the last program has closed its end
                 return
             if not received[-1]:
@@ -52,7 +54,7 @@ def _terminal(columns: int) -> Iterator[tuple[int, Callable[[], bytes]]]:
     try:
         yield other, all_of_it
     finally:
-        os.close(main)
+        os.close(near)
 
 
 def run(
@@ -77,6 +79,20 @@ def run(
             code = program.wait(DEADLINE_S)
         finally:
             program.kill()
+        return Shown(code, screen().decode("utf-8"))
+
+
+def run_here(arguments: Sequence[str], columns: int, *, stdout: IO[bytes] | None = None) -> Shown:
+    """The same in this process, which has imported torch already; a default encoding and exit codes are not tested."""
+    with _terminal(columns) as (end, screen), contextlib.ExitStack() as stack:
+        error = stack.enter_context(io.TextIOWrapper(os.fdopen(os.dup(end), "wb", buffering=0), write_through=True))
+        binary = os.fdopen(end, "wb", buffering=0) if stdout is None else stdout
+        output = stack.enter_context(io.TextIOWrapper(binary, encoding="utf-8", write_through=True))
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+            code = main(list(arguments))
+        stack.close()
+        if stdout is not None:
+            os.close(end)
         return Shown(code, screen().decode("utf-8"))
 
 

@@ -133,23 +133,22 @@ def command(saved: Path, medium: str, output: str = "", times: int = 1) -> list[
     return [sys.executable, "-c", WRITE, str(saved), medium, output, str(times)]
 
 
-@pytest.mark.parametrize("medium", ["terminal", "json"])
-def test_a_reader_that_goes_away_is_no_error(saved: Path, medium: str) -> None:
-    process = subprocess.Popen(command(saved, medium, times=50), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_a_reader_that_goes_away_is_no_error(saved: Path) -> None:
+    process = subprocess.Popen(command(saved, "terminal", times=50), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.read(10)
     process.stdout.close()
-    assert b"Traceback" not in (said := process.stderr.read()), said
-    assert b"Broken" not in said
+    message = process.stderr.read()
+    assert b"Traceback" not in message, message
+    assert b"Broken" not in message
     process.stderr.close()
     assert process.wait(20) == 0
 
 
 @linux
-@pytest.mark.parametrize("medium", ["terminal", "json"])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_is_told(saved: Path, medium: str, unbuffered: str) -> None:
+@pytest.mark.parametrize(("medium", "unbuffered"), [("terminal", ""), ("json", "1")])
+def test_a_full_disk_is_an_error(saved: Path, medium: str, unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             command(saved, medium),
@@ -166,25 +165,18 @@ def test_a_full_disk_is_told(saved: Path, medium: str, unbuffered: str) -> None:
     assert "Exception ignored" not in done.stderr
 
 
-@linux
-def test_a_closed_standard_output_is_told(saved: Path) -> None:
-    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command(saved, "terminal")]
-    done = subprocess.run(shell, stderr=subprocess.PIPE, check=False, text=True)
-    assert (done.returncode, "standard output is closed" in done.stderr) == (2, True)
-
-
-@pytest.mark.parametrize("medium", MEDIA)
+@pytest.mark.parametrize("medium", ["terminal", "html"])
 def test_standard_output_of_a_poor_locale(saved: Path, medium: str) -> None:
     done = subprocess.run(
         command(saved, medium), capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
     )
-    if medium in ("terminal", "json"):
+    if medium == "terminal":
         assert done.stdout.isascii()
     else:
         done.stdout.decode()  # formats are UTF-8 wherever they are written
 
 
-# Signs of life
+# Progress
 
 
 def test_waiting_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,16 +59,16 @@ def row(clock: SimulatedClock, work: Workload, batch_size: int = 4, **options: A
 
 def test_a_call_on_a_processor() -> None:
     clock = SimulatedClock(queued=False, memory=(123_456, "resident"))
-    found = row(clock, workload(lambda _: steps(clock, 0.01, output=torch.ones(1))), ceiling=CEILING)
-    assert found.wall is not None
-    assert found.wall.median_s == pytest.approx(0.01)
-    assert found.stopped == "converged"
-    assert found.images_per_s == pytest.approx(400)
-    assert found.flops == 8 * 10**9
-    assert found.flops_per_s == pytest.approx(8e11)
-    assert found.ceiling_share == pytest.approx(2.0)  # an error of measurement, for the reader to be told
-    assert (found.peak_memory_bytes, found.memory_kind) == (123_456, "resident")
-    assert (found.device, found.launch_overhead) == (None, None)
+    timing = row(clock, workload(lambda _: steps(clock, 0.01, output=torch.ones(1))), ceiling=CEILING)
+    assert timing.wall is not None
+    assert timing.wall.median_s == pytest.approx(0.01)
+    assert timing.stopped == "converged"
+    assert timing.images_per_s == pytest.approx(400)
+    assert timing.flops == 8 * 10**9
+    assert timing.flops_per_s == pytest.approx(8e11)
+    assert timing.ceiling_share == pytest.approx(2.0)  # an error of measurement, for the reader to be told
+    assert (timing.peak_memory_bytes, timing.memory_kind) == (123_456, "resident")
+    assert (timing.device, timing.launch_overhead) == (None, None)
     assert clock.forgotten == 1
 
 
@@ -85,37 +85,37 @@ def test_workspaces_of_tried_algorithms_are_not_in_the_peak() -> None:
     assert (timing.peak_memory_bytes, timing.memory_kind) == (1200, "allocated")
 
 
-def test_a_slow_first_call_is_told_apart() -> None:
+def test_a_slow_first_call_is_kept_apart() -> None:
     clock = SimulatedClock(queued=False)
     times = chain([2.0, 0.5], repeat(0.01))
-    found = row(clock, workload(lambda _: SimulatedCall(clock, times, output=torch.ones(1))))
-    assert found.warm_up is not None
-    assert found.warm_up.first_call_s == pytest.approx(2.0)
-    assert found.warm_up.converged
-    assert found.wall is not None
-    assert found.wall.max_s == pytest.approx(0.01)
+    timing = row(clock, workload(lambda _: SimulatedCall(clock, times, output=torch.ones(1))))
+    assert timing.warm_up is not None
+    assert timing.warm_up.first_call_s == pytest.approx(2.0)
+    assert timing.warm_up.converged
+    assert timing.wall is not None
+    assert timing.wall.max_s == pytest.approx(0.01)
 
 
 def test_a_queue_is_kept_full_for_the_rate() -> None:
     clock = SimulatedClock()
     work = workload(lambda _: steps(clock, 0.004, enqueue_s=0.003, output=torch.ones(1)), "cuda")
-    found = row(clock, work)
-    assert found.wall is not None
-    assert found.device is not None
+    timing = row(clock, work)
+    assert timing.wall is not None
+    assert timing.device is not None
     # A request is enqueued and then computed; in a queue the device computes while the host enqueues the next one.
-    assert found.wall.median_s == pytest.approx(0.007)
-    assert found.images_per_s == pytest.approx(4 / 0.004, rel=0.02)
-    assert found.flops_per_s == pytest.approx(8e9 / 0.004, rel=0.02)
-    assert found.launch_overhead == pytest.approx(0.003 / found.device.median_s)
+    assert timing.wall.median_s == pytest.approx(0.007)
+    assert timing.images_per_s == pytest.approx(4 / 0.004, rel=0.02)
+    assert timing.flops_per_s == pytest.approx(8e9 / 0.004, rel=0.02)
+    assert timing.launch_overhead == pytest.approx(0.003 / timing.device.median_s)
 
 
-def test_times_that_do_not_stand_still_are_told() -> None:
+def test_times_that_do_not_converge_are_noted() -> None:
     clock = SimulatedClock(queued=False)
     slower = accumulate(repeat(1.1), mul, initial=0.001)
-    found = row(clock, workload(lambda _: SimulatedCall(clock, slower, output=torch.ones(1))))
-    assert found.warm_up is not None
-    assert not found.warm_up.converged
-    assert [note.key for note in found.notes] == ["warm-up-not-converged"]
+    timing = row(clock, workload(lambda _: SimulatedCall(clock, slower, output=torch.ones(1))))
+    assert timing.warm_up is not None
+    assert not timing.warm_up.converged
+    assert [note.key for note in timing.notes] == ["warm-up-not-converged"]
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.01, 100), (0.5, 10), (1e-4, 1000)])
@@ -123,11 +123,11 @@ def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
     clock = SimulatedClock()
     call = steps(clock, seconds, output=torch.ones(1))
     limits = Limits(max_time_s=100 * seconds, min_time_s=0.0)
-    found = time_batch(workload(lambda _: call, "cuda"), 4, BatchContext(clock, limits, COST, silent))
-    assert found.warm_up is not None
-    assert found.wall is not None
+    timing = time_batch(workload(lambda _: call, "cuda"), 4, BatchContext(clock, limits, COST, silent))
+    assert timing.warm_up is not None
+    assert timing.wall is not None
     # One more call looks at the output.
-    assert call.calls - found.warm_up.calls - 1 - len(found.wall.samples_s) == pytest.approx(calls, abs=1)
+    assert call.calls - timing.warm_up.calls - 1 - len(timing.wall.samples_s) == pytest.approx(calls, abs=1)
 
 
 def test_the_host_s_share_is_that_of_most_calls() -> None:
@@ -138,8 +138,8 @@ def test_the_host_s_share_is_that_of_most_calls() -> None:
         clock.run(0.01, next(enqueued))
         return torch.ones(1)
 
-    found = row(clock, workload(lambda _: call, "cuda"))
-    assert found.launch_overhead == pytest.approx(0.005 / 0.015)
+    timing = row(clock, workload(lambda _: call, "cuda"))
+    assert timing.launch_overhead == pytest.approx(0.005 / 0.015)
 
 
 @pytest.mark.parametrize("moment", [1, 2, 60])
@@ -149,10 +149,10 @@ def test_out_of_memory_is_a_row_at_any_moment(moment: int) -> None:
         lambda _: steps(clock, 0.01, raises={moment: out_of_memory()}, output=torch.ones(1)),
         "cuda",
     )
-    found = row(clock, work)
-    assert found.status == "out of memory"
-    assert found.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
-    assert found.wall is None
+    timing = row(clock, work)
+    assert timing.status == "out of memory"
+    assert timing.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert timing.wall is None
     assert clock.freed == 1
 
 
@@ -167,43 +167,45 @@ def test_out_of_memory_is_a_row_at_any_moment(moment: int) -> None:
 )
 def test_why_a_batch_did_not_run(error: Exception, status: str) -> None:
     clock = SimulatedClock(queued=False)
-    found = row(clock, workload(lambda _: steps(clock, 0.01, raises={1: error})))
-    assert found.status == status
-    assert found.reason
-    assert "\n" not in found.reason
+    timing = row(clock, workload(lambda _: steps(clock, 0.01, raises={1: error})))
+    assert timing.status == status
+    assert timing.reason
+    assert "\n" not in timing.reason
 
 
 def test_what_cannot_fit_is_not_tried() -> None:
     clock = SimulatedClock(queued=False)
     work = workload(lambda _: pytest.fail("it was tried"))
-    found = row(clock, work, batch_size=1000, available=10**9)
-    assert found.status == "out of memory"
-    assert found.reason == "needs 1.01 GB, and 1.00 GB are free"
-    assert not found.knee
+    timing = row(clock, work, batch_size=1000, available=10**9)
+    assert timing.status == "out of memory"
+    assert timing.reason == "needs 1.01 GB, and 1.00 GB are free"
+    assert not timing.knee
 
 
 @pytest.mark.parametrize("output", [torch.tensor([1.0, float("nan")]), {"out": torch.tensor(float("inf"))}])
-def test_an_output_that_is_not_finite_is_told(output: Tensor | dict[str, Tensor]) -> None:
+def test_an_output_that_is_not_finite_is_noted(output: Tensor | dict[str, Tensor]) -> None:
     clock = SimulatedClock(queued=False)
-    found = row(clock, workload(lambda _: steps(clock, 0.01, output=output)))
-    assert [note.level for note in found.notes] == ["warning"]
-    assert "NaN or infinity" in found.notes[0].text
+    timing = row(clock, workload(lambda _: steps(clock, 0.01, output=output)))
+    assert [note.level for note in timing.notes] == ["warning"]
+    assert "NaN or infinity" in timing.notes[0].text
 
 
 def test_ctrl_c_keeps_the_samples() -> None:
     clock = SimulatedClock(queued=False)
     work = workload(lambda _: steps(clock, 0.01, raises={70: KeyboardInterrupt()}, output=torch.ones(1)))
-    found = row(clock, work)
-    assert found.stopped == "interrupted"
-    assert found.wall is not None
-    assert 0 < len(found.wall.samples_s) < 70
+    timing = row(clock, work)
+    assert timing.stopped == "interrupted"
+    assert timing.wall is not None
+    assert 0 < len(timing.wall.samples_s) < 70
 
 
-def compared(clock: SimulatedClock, ours: Any, theirs: Any, **options: Any) -> tuple[Timing, Versus | None]:
+def compared(
+    clock: SimulatedClock, model_call: Any, reference_call: Any, **options: Any
+) -> tuple[Timing, Versus | None]:
     return interleaved(
-        workload(lambda _: ours),
-        workload(lambda _: theirs),
-        ("ours", "theirs"),
+        workload(lambda _: model_call),
+        workload(lambda _: reference_call),
+        ("model", "reference"),
         4,
         BatchContext(clock, Limits(max_time_s=60.0, min_time_s=2.0), COST, silent, **options),
     )
@@ -230,27 +232,27 @@ def test_two_networks_on_a_restless_machine(slower: float, verdict: str) -> None
     clock = SimulatedClock(queued=False)
     machine = Machine(clock, random.Random(1))
     calls = [SimulatedCall(clock, machine.durations(0.01 * by), output=torch.ones(1)) for by in (slower, 1.0)]
-    found, comparison = compared(clock, *calls)
+    timing, comparison = compared(clock, *calls)
     assert comparison is not None
     assert comparison.verdict == verdict
     assert comparison.ci_low <= slower <= comparison.ci_high
-    assert comparison.model_time == found.wall
+    assert comparison.model_time == timing.wall
     assert comparison.model_time.median_s / comparison.reference_time.median_s == pytest.approx(slower, rel=0.01)
-    assert (comparison.model, comparison.reference, comparison.method) == ("ours", "theirs", "interleaved")
+    assert (comparison.model, comparison.reference, comparison.method) == ("model", "reference", "interleaved")
 
 
 def test_no_comparison_where_the_other_one_fails() -> None:
     clock = SimulatedClock(queued=False)
     good = steps(clock, 0.01, output=torch.ones(1))
-    found, comparison = compared(clock, good, steps(clock, 0.01, raises={1: out_of_memory()}))
+    timing, comparison = compared(clock, good, steps(clock, 0.01, raises={1: out_of_memory()}))
     assert comparison is None
-    assert found.status == "out of memory"
+    assert timing.status == "out of memory"
 
 
 def test_both_must_fit_together() -> None:
     clock = SimulatedClock(queued=False)
-    found, comparison = compared(clock, None, None, available=2 * 10**7)
-    assert (found.status, comparison) == ("out of memory", None)
+    timing, comparison = compared(clock, None, None, available=2 * 10**7)
+    assert (timing.status, comparison) == ("out of memory", None)
 
 
 def test_half_of_the_memory_is_for_each() -> None:
@@ -264,16 +266,23 @@ def test_half_of_the_memory_is_for_each() -> None:
 def test_memory_that_ends_between_two_rounds_is_a_row() -> None:
     clock = SimulatedClock(queued=False)
     late = steps(clock, 0.01, raises={90: out_of_memory()}, output=torch.ones(1))
-    found, comparison = compared(clock, steps(clock, 0.01, output=torch.ones(1)), late)
+    timing, comparison = compared(clock, steps(clock, 0.01, output=torch.ones(1)), late)
     assert late.calls == 90
-    assert (found.status, comparison) == ("out of memory", None)
-    assert found.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert (timing.status, comparison) == ("out of memory", None)
+    assert timing.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
 
 
-def test_what_is_odd_about_the_other_one_is_told_once() -> None:
+def test_an_output_of_the_reference_that_is_not_finite_is_noted_once() -> None:
     clock = SimulatedClock(queued=False)
     good, bad = torch.ones(1), torch.tensor([float("nan")])
-    for ours, theirs, rows, comparisons in ((good, good, 0, 0), (good, bad, 0, 1), (bad, good, 1, 0), (bad, bad, 1, 0)):
-        found, comparison = compared(clock, *(steps(clock, 0.01, output=output) for output in (ours, theirs)))
+    for model_call, reference_call, rows, comparisons in (
+        (good, good, 0, 0),
+        (good, bad, 0, 1),
+        (bad, good, 1, 0),
+        (bad, bad, 1, 0),
+    ):
+        timing, comparison = compared(
+            clock, *(steps(clock, 0.01, output=output) for output in (model_call, reference_call))
+        )
         assert comparison is not None
-        assert (len(found.notes), len(comparison.notes)) == (rows, comparisons)
+        assert (len(timing.notes), len(comparison.notes)) == (rows, comparisons)

@@ -28,7 +28,7 @@ from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, without_g
 CPU = torch.device("cpu")
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 CEILING = Ceiling(flops_per_s=2e6, bytes_per_s=1e5, compute=(), bandwidth=())
-QUESTION = BenchmarkConfig(
+CONFIG = BenchmarkConfig(
     inputs=images((3, 4, 4)), batch_sizes=(2,), device=CPU, limits=Limits(max_time_s=1.0, min_time_s=0.1), ceiling=False
 )
 MACS = 48 * 5
@@ -70,49 +70,49 @@ def net(clock: SimulatedClock, seconds: float = 0.01) -> Net:
     return Net(lambda x: clock.run(seconds))
 
 
-def run(model: nn.Module, question: BenchmarkConfig = QUESTION, progress: Any = None, **options: Any) -> BenchResult:
-    return bench(ModelUnderTest(model, "net"), question, progress=progress or (lambda text: None), **options)
+def run(model: nn.Module, config: BenchmarkConfig = CONFIG, progress: Any = None, **options: Any) -> BenchResult:
+    return bench(ModelUnderTest(model, "net"), config, progress=progress or (lambda text: None), **options)
 
 
 def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
-    question = replace(QUESTION, batch_sizes=(2, 4), ceiling=True, layers=True, optimizations=("folded",))
-    said: list[str] = []
-    opponent = OtherModel(net(clock, 0.02), "other")
-    found = run(net(clock), question, said.append, reference=opponent, fail_above=0.25)
-    assert "the ceiling: a kernel" in said
-    assert found.ceiling == CEILING
-    assert [row.batch_size for row in found.timings] == [2, 4]
-    for row, compared in zip(found.timings, found.versus, strict=True):
+    config = replace(CONFIG, batch_sizes=(2, 4), ceiling=True, layers=True, optimizations=("folded",))
+    messages: list[str] = []
+    competitor = OtherModel(net(clock, 0.02), "other")
+    result = run(net(clock), config, messages.append, reference=competitor, fail_above=0.25)
+    assert "the ceiling: a kernel" in messages
+    assert result.ceiling == CEILING
+    assert [row.batch_size for row in result.timings] == [2, 4]
+    for row, compared in zip(result.timings, result.versus, strict=True):
         assert row.flops == 2 * MACS * row.batch_size
         assert row.images_per_s == pytest.approx(row.batch_size / 0.01)
         assert row.ceiling_share == pytest.approx(2 * MACS * row.batch_size / 0.01 / 2e6)
         assert (compared.model, compared.reference, compared.batch_size) == ("net", "other", row.batch_size)
         assert compared.ratio == pytest.approx(0.5)
-    assert [row.knee for row in found.timings] == [False, True]
-    assert found.layers is not None
-    assert found.layers.batch_size == 2
-    assert [layer.bound for layer in found.layers.layers] == ["memory", "memory"]  # few operations per byte
-    assert found.optimizations is not None
-    assert (found.optimizations.batch_size, [rung.key for rung in found.optimizations.rows]) == (2, ["eager", "folded"])
-    assert (found.fail_above, found.failed, found.interrupted) == (0.25, False, False)
+    assert [row.knee for row in result.timings] == [False, True]
+    assert result.layers is not None
+    assert result.layers.batch_size == 2
+    assert [layer.bound for layer in result.layers.layers] == ["memory", "memory"]  # few operations per byte
+    assert result.optimizations is not None
+    assert (result.optimizations.batch_size, [row.key for row in result.optimizations.rows]) == (2, ["eager", "folded"])
+    assert (result.fail_above, result.failed, result.interrupted) == (0.25, False, False)
 
 
 def test_no_more_than_was_asked_for_is_measured(clock: SimulatedClock) -> None:
-    found = run(net(clock))
-    assert (found.ceiling, found.optimizations, found.layers, found.versus) == (None, None, None, ())
-    assert [row.ceiling_share for row in found.timings] == [None]
-    assert not found.interrupted
+    result = run(net(clock))
+    assert (result.ceiling, result.optimizations, result.layers, result.versus) == (None, None, None, ())
+    assert [row.ceiling_share for row in result.timings] == [None]
+    assert not result.interrupted
 
 
 def test_against_a_saved_run_a_sure_slowdown_fails(clock: SimulatedClock) -> None:
     saved = run(net(clock))
-    found = run(net(clock, 0.02), baseline=saved, fail_above=0.5)
-    (compared,) = found.versus
+    result = run(net(clock, 0.02), baseline=saved, fail_above=0.5)
+    (compared,) = result.versus
     assert compared.method == "baseline"
     assert compared.ratio == pytest.approx(2.0)
-    assert found.failed
+    assert result.failed
     assert not run(net(clock, 0.014), baseline=saved, fail_above=0.5).failed
-    assert "machine-speed-unknown" in [note.key for note in found.notes]
+    assert "machine-speed-unknown" in [note.key for note in result.notes]
 
 
 def test_images_are_those_of_the_seed(clock: SimulatedClock) -> None:
@@ -122,10 +122,10 @@ def test_images_are_those_of_the_seed(clock: SimulatedClock) -> None:
         seen.append(x)
         clock.run(0.1)
 
-    run(Net(look), replace(QUESTION, seed=7, dtype=torch.float64))
+    run(Net(look), replace(CONFIG, seed=7, dtype=torch.float64))
     assert seen[-1].dtype == torch.float64
     assert torch.equal(seen[-1], random_init.image((2, 3, 4, 4), 7, torch.float64))
-    run(Net(look), replace(QUESTION, seed=8, dtype=torch.float64))
+    run(Net(look), replace(CONFIG, seed=8, dtype=torch.float64))
     assert torch.equal(seen[-1], random_init.image((2, 3, 4, 4), 8, torch.float64))
 
 
@@ -147,16 +147,16 @@ def test_only_an_untrained_network_sees_a_batch_for_its_norms_first(
         seen.add(len(x))
         clock.run(0.1)
 
-    run(Normed(look), replace(QUESTION, fresh=fresh, optimizations=("folded",)))
+    run(Normed(look), replace(CONFIG, fresh=fresh, optimizations=("folded",)))
     assert seen == sizes
 
 
 def test_a_training_step_trains_and_is_held_against_the_ceiling(clock: SimulatedClock) -> None:
     model = net(clock)
     before = model.layer.weight.clone()
-    found = run(model, replace(QUESTION, mode="train", ceiling=True))
+    result = run(model, replace(CONFIG, mode="train", ceiling=True))
     assert not torch.equal(model.layer.weight, before)
-    (row,) = found.timings
+    (row,) = result.timings
     assert row.flops == 2 * 2 * MACS * 2  # forward, and the weight's gradient; the image needs none
     assert row.ceiling_share == pytest.approx(row.flops / 0.01 / 2e6)
 
@@ -172,9 +172,9 @@ def test_threads_and_algorithms_are_chosen_while_it_runs_and_put_back(clock: Sim
         clock.run(0.1)
 
     before = settings()
-    found = run(Net(look), replace(QUESTION, threads=before[0] + 1))
+    result = run(Net(look), replace(CONFIG, threads=before[0] + 1))
     assert seen == {(before[0] + 1, True)}
-    assert found.conditions.threads == before[0] + 1
+    assert result.conditions.threads == before[0] + 1
     assert settings() == before
     seen.clear()
     run(Net(look))
@@ -187,7 +187,7 @@ def test_a_fault_puts_the_settings_back_too(clock: SimulatedClock) -> None:
 
     before = torch.get_num_threads()
     with pytest.raises(ResnetCliError, match="`batch_size=2`: failed: oh"):
-        run(Net(fail), replace(QUESTION, threads=before + 1))
+        run(Net(fail), replace(CONFIG, threads=before + 1))
     assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == (before, False)
 
 
@@ -195,7 +195,7 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
     clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = net(clock)
-    needed = workload_cost(ModelUnderTest(model, "net"), QUESTION.inputs, torch.float32, "inference").bytes_at(2)
+    needed = workload_cost(ModelUnderTest(model, "net"), CONFIG.inputs, torch.float32, "inference").bytes_at(2)
     monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(needed / 0.94))
     assert run(model).timings[0].status == "measured"
     monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(needed / 0.96))
@@ -205,18 +205,18 @@ def test_a_twentieth_of_the_free_memory_is_left_to_others(
     monkeypatch.setattr(SimulatedBackend, "free_memory", lambda self: int(1.9 * needed / 0.94))
     with pytest.raises(ResnetCliError, match="`batch_size=2`: out of memory: needs"):
         run(model, reference=OtherModel(model, "other"))  # both together
-    found = run(model, replace(QUESTION, batch_sizes=(500, 1), layers=True))
-    assert [row.status for row in found.timings] == ["out of memory", "measured"]
-    assert found.layers is not None
-    assert found.layers.batch_size == 1  # the first that ran
+    result = run(model, replace(CONFIG, batch_sizes=(500, 1), layers=True))
+    assert [row.status for row in result.timings] == ["out of memory", "measured"]
+    assert result.layers is not None
+    assert result.layers.batch_size == 1  # the first that ran
 
 
 def test_what_the_gpu_does_is_looked_at_between_samples(clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
     monkeypatch.setattr(conditions.ConditionMonitor, "sample", lambda self: looks.append(clock.host_s))
-    said: list[str] = []
-    run(net(clock), replace(QUESTION, limits=Limits(max_time_s=5.0, min_time_s=4.0)), progress=said.append)
-    assert len(looks) == len(said) - 1 >= 4  # not yet while it counts
+    messages: list[str] = []
+    run(net(clock), replace(CONFIG, limits=Limits(max_time_s=5.0, min_time_s=4.0)), progress=messages.append)
+    assert len(looks) == len(messages) - 1 >= 4  # not yet while it counts
 
 
 def interrupting(words: str) -> Callable[[str], None]:
@@ -232,11 +232,11 @@ def interrupting(words: str) -> Callable[[str], None]:
 @pytest.mark.parametrize("words", ["counting", "batch 2: warming"])
 def test_ctrl_c_before_there_is_a_figure_is_passed_on(words: str, clock: SimulatedClock) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(net(clock, 1.0), replace(QUESTION, limits=Limits(max_time_s=40.0)), progress=interrupting(words))
+        run(net(clock, 1.0), replace(CONFIG, limits=Limits(max_time_s=40.0)), progress=interrupting(words))
 
 
 @pytest.mark.parametrize(
-    ("words", "rows", "layers", "ladder"),
+    ("words", "rows", "layers", "optimizations"),
     [
         ("batch 2: 1", 1, False, False),  # among the samples
         ("batch 4: warming", 1, False, False),
@@ -247,23 +247,23 @@ def test_ctrl_c_before_there_is_a_figure_is_passed_on(words: str, clock: Simulat
     ],
 )
 def test_ctrl_c_keeps_what_was_measured_before(
-    words: str, rows: int, layers: bool, ladder: bool, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+    words: str, rows: int, layers: bool, optimizations: bool, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "_first", 2)
     monkeypatch.setattr(signals, "_acknowledged", False)
-    question = replace(
-        QUESTION,
+    config = replace(
+        CONFIG,
         batch_sizes=(2, 4),
         limits=Limits(max_time_s=40.0, min_time_s=39.0, ci_width=0.0),
         layers=True,
         optimizations=("channels-last",),
     )
-    found = run(net(clock, 0.2), question, progress=interrupting(words))
-    assert found.interrupted
-    assert len(found.timings) == rows
-    assert found.timings[0].wall is not None
+    result = run(net(clock, 0.2), config, progress=interrupting(words))
+    assert result.interrupted
+    assert len(result.timings) == rows
+    assert result.timings[0].wall is not None
     signals.check()  # the work goes on: the result is to be shown yet
-    assert (found.layers is not None, found.optimizations is not None) == (layers, ladder)
+    assert (result.layers is not None, result.optimizations is not None) == (layers, optimizations)
 
 
 ERRORS = [(ResnetCliError("no such thing", "another one"), INCOMPLETE), (TypeError("a bug"), INTERNAL_ERROR)]
@@ -285,7 +285,7 @@ def test_an_error_keeps_what_was_measured_before(
         monkeypatch.setattr(batch_timing, "time_batch", fail)
     else:
         monkeypatch.setattr(benchmark, part, lambda *args, **options: fail(None, 0))
-    result = run(net(clock), replace(QUESTION, batch_sizes=(2, 4), layers=True, optimizations=("channels-last",)))
+    result = run(net(clock), replace(CONFIG, batch_sizes=(2, 4), layers=True, optimizations=("channels-last",)))
     assert [row.status for row in result.timings] == ["measured"] * rows
     assert (result.optimizations is None) == (part == "compare_optimizations")  # the parts do not depend on each other
     assert [note.key for note in result.notes if note.level == "error"] == [key]

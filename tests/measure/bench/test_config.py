@@ -1,4 +1,4 @@
-"""The networks of a benchmark: whose weights they have, and by which names those are found."""
+"""The networks of a benchmark: whose weights they have, and by which names those are network."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def half_empty():
 
 def logits(model: nn.Module) -> Tensor:
     with torch.inference_mode():
-        found: Tensor = model.eval()(IMAGE)
-        return found
+        output: Tensor = model.eval()(IMAGE)
+        return output
 
 
-def same(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(ours, theirs) for ours, theirs in pairs)
+def same(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(*pair) for pair in pairs)
 
 
 def shapes(model: nn.Module) -> list[tuple[int, ...]]:
@@ -64,17 +64,17 @@ def test_weights_are_those_of_the_seed_and_nothing_else_is_seeded() -> None:
 
 
 def test_torchvision_s_own_has_our_weights() -> None:
-    opponent = torchvision(" TorchVision", SPEC, 4)
-    assert opponent.name == f"torchvision {SPEC.name}"
-    torch.testing.assert_close(logits(opponent.model), logits(build(SPEC, 4).model))
+    competitor = torchvision(" TorchVision", SPEC, 4)
+    assert competitor.name == f"torchvision {SPEC.name}"
+    torch.testing.assert_close(logits(competitor.model), logits(build(SPEC, 4).model))
 
 
 def test_others_of_torchvision_have_weights_of_the_seed_and_our_classes() -> None:
-    opponent = torchvision("SqueezeNet1_1 ", SPEC, 4)
-    assert opponent.name == "torchvision squeezenet1_1"
-    assert logits(opponent.model).shape == (1, 3)
-    assert same(opponent.model, torchvision("squeezenet1_1", SPEC, 4).model)
-    assert not same(opponent.model, torchvision("squeezenet1_1", SPEC, 5).model)
+    competitor = torchvision("SqueezeNet1_1 ", SPEC, 4)
+    assert competitor.name == "torchvision squeezenet1_1"
+    assert logits(competitor.model).shape == (1, 3)
+    assert same(competitor.model, torchvision("squeezenet1_1", SPEC, 4).model)
+    assert not same(competitor.model, torchvision("squeezenet1_1", SPEC, 5).model)
 
 
 @pytest.mark.parametrize("odd", [{"stem": "cifar"}, {"in_channels": 1}])
@@ -91,14 +91,14 @@ def file(tmp_path: Path) -> str:
 
 
 def test_a_user_s_network_is_built_as_it_was_asked_for(file: str) -> None:
-    found = users_own(f"{file}:Net", {"width": 5}, 4)
-    assert (found.name, found.spec) == ("Net", None)
-    assert shapes(found.model) == [(1, 5), (1,)]
-    assert same(found.model, users_own(f"{file}:Net", {"width": 5}, 4).model)
-    assert not same(found.model, users_own(f"{file}:Net", {"width": 5}, 6).model)
-    assert found.rebuilt is not None
-    again = found.rebuilt()
-    assert again is not found.model
+    network = users_own(f"{file}:Net", {"width": 5}, 4)
+    assert (network.name, network.spec) == ("Net", None)
+    assert shapes(network.model) == [(1, 5), (1,)]
+    assert same(network.model, users_own(f"{file}:Net", {"width": 5}, 4).model)
+    assert not same(network.model, users_own(f"{file}:Net", {"width": 5}, 6).model)
+    assert network.rebuilt is not None
+    again = network.rebuilt()
+    assert again is not network.model
     assert shapes(again) == [(1, 5), (1,)]
 
 

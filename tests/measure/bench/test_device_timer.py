@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resnet_cli.measure.bench.device_timer import Sample, time_back_to_back, timed
-from tests.helpers.fake_clock import SimulatedCall, SimulatedClock, steps
+from tests.helpers.fake_clock import SimulatedClock, steps
 
 
 def test_a_call_that_the_device_works_long_on() -> None:
@@ -66,23 +66,3 @@ def test_calls_in_a_row_are_waited_for_once() -> None:
     assert row.enqueue_s == pytest.approx(4 * 0.002)
     alone = timed(clock, steps(clock, 0.010, enqueue_s=0.002))
     assert row.wall_s < 4 * alone.wall_s
-
-
-def test_calls_in_a_row_on_a_processor() -> None:
-    clock = SimulatedClock(queued=False)
-    row = time_back_to_back(clock, SimulatedCall(clock, iter([0.25, 0.5, 0.25])), 3)
-    assert (row.wall_s, row.enqueue_s) == (1.0, 1.0)
-
-
-def test_the_simulation_refuses_what_a_gpu_refuses() -> None:
-    """A mark that has not been reached has no time: to read it before a wait is found."""
-    clock = SimulatedClock()
-    before = clock.record_event()
-    clock.run(1.0)
-    after = clock.record_event()
-    assert before is not None
-    assert after is not None
-    with pytest.raises(RuntimeError, match="not ready"):
-        before.elapsed_time(after)
-    clock.synchronize()
-    assert before.elapsed_time(after) == 1000

@@ -22,18 +22,18 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("batch_size", [1, 8, 1000])
 def test_flops_of_an_inference_are_those_that_torch_counts(batch_size: int) -> None:
-    asked = workload_cost(model_from_spec(resolve(18)), images((3, 224, 224)), torch.float32, "inference")
-    assert asked.flops_at(batch_size) == batch_size * 3_628_146_688  # torch's counter, by hand
+    cost = workload_cost(model_from_spec(resolve(18)), images((3, 224, 224)), torch.float32, "inference")
+    assert cost.flops_at(batch_size) == batch_size * 3_628_146_688  # torch's counter, by hand
 
 
-@pytest.mark.parametrize("batch_size", [2, 3, 8])
+@pytest.mark.parametrize("batch_size", [2, 3])
 def test_flops_of_a_step_are_those_that_torch_counts(batch_size: int) -> None:
-    work = Workload(build(SMALL), inputs=images((3, 64, 64)), device=CPU, mode="train")
+    work = Workload(build(SMALL), inputs=images((3, 32, 32)), device=CPU, mode="train")
     step = work.call(batch_size)
     with FlopCounterMode(display=False) as counter:
         step()
-    asked = workload_cost(model_from_spec(SMALL), images((3, 64, 64)), torch.float32, "train")
-    assert asked.flops_at(batch_size) == counter.get_total_flops()
+    cost = workload_cost(model_from_spec(SMALL), images((3, 32, 32)), torch.float32, "train")
+    assert cost.flops_at(batch_size) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -49,7 +49,7 @@ def test_memory_is_what_summary_says(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("mode", ["inference", "train"])
-def test_an_image_that_does_not_get_through_is_told(mode: str) -> None:
+def test_an_image_that_does_not_get_through_is_an_error(mode: str) -> None:
     with pytest.raises(ResnetCliError, match=r"fails at head\."):
         workload_cost(model_from_spec(SMALL), images((3, 0, 64)), torch.float32, mode)
 
@@ -88,7 +88,7 @@ class Cut(nn.Module):
         ),
     ],
 )
-def test_why_a_network_cannot_be_trained_is_told(model: nn.Module, reason: str, hint: str | None) -> None:
+def test_why_a_network_cannot_be_trained(model: nn.Module, reason: str, hint: str | None) -> None:
     with pytest.raises(ResnetCliError) as caught:
         workload_cost(ModelUnderTest(model, "net"), images((3, 8, 8)), torch.float32, "train")
     assert caught.value.message.startswith(f"`mode=train`: this network cannot be trained on 2×3×8×8: {reason}")

@@ -1,4 +1,4 @@
-"""Rounds of calls, with clocks that say what they are told."""
+"""Rounds of calls that several processes make together, in simulated time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMITS = Limits(ci_width=0.01, max_time_s=8.0, min_time_s=2.0)
 
 @pytest.fixture(autouse=True)
 def no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Collecting that of all that torch has loaded takes longer than anything here."""
+    """Collecting the garbage of all that torch has loaded takes longer than anything here."""
     monkeypatch.setattr(synchronized_sampling, "gc", SimpleNamespace(collect=int, freeze=int, unfreeze=int))
 
 
@@ -41,8 +41,8 @@ class Simulated(CpuBackend):
         self.calls += 1
 
 
-class Beside:
-    """With a second process, whose votes are given: it is ready from some round on, and its calls last so long."""
+class OtherProcess:
+    """`Share` with a second process, which is ready from some round on and whose calls last `pace_s` each."""
 
     def __init__(self, ready_after: int, pace_s: float) -> None:
         self.ready_after, self.pace_s = ready_after, pace_s
@@ -57,72 +57,72 @@ class Beside:
         return [value, (len(self.votes) > self.ready_after, self.pace_s)]
 
 
-def run(clock: Simulated, party: Share, limits: Limits = LIMITS, **how: bool) -> RankSamples:
+def run(clock: Simulated, share: Share, limits: Limits = LIMITS, **how: bool) -> RankSamples:
     return sample_synchronized(
-        party, clock, clock.call, limits, **{"lockstep": False, "queue": False, **how}, progress=print, name=""
+        share, clock, clock.call, limits, **{"lockstep": False, "queue": False, **how}, progress=print, name=""
     )
 
 
-def test_equal_calls_are_sharp_at_the_least_time() -> None:
-    found = run(Simulated(0.02), alone)
-    assert found.samples_s == pytest.approx([0.02] * found.calls)
-    assert found.seconds == pytest.approx(0.02 * found.calls)
-    assert LIMITS.min_time_s <= found.seconds < LIMITS.min_time_s + 0.55
+def test_equal_calls_converge_at_the_minimum_time() -> None:
+    measured = run(Simulated(0.02), alone)
+    assert measured.samples_s == pytest.approx([0.02] * measured.calls)
+    assert measured.seconds == pytest.approx(0.02 * measured.calls)
+    assert LIMITS.min_time_s <= measured.seconds < LIMITS.min_time_s + 0.55
 
 
-def test_sharp_is_what_was_narrow_three_times() -> None:
-    found = run(Simulated(0.01), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
-    assert found.seconds == pytest.approx(1.5, abs=0.04)  # rounds of half a second
+def test_an_interval_that_is_narrow_three_times_has_converged() -> None:
+    measured = run(Simulated(0.01), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
+    assert measured.seconds == pytest.approx(1.5, abs=0.04)  # rounds of half a second
     # Of 20 calls a round it takes two until there are samples enough.
-    found = run(Simulated(0.025), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
-    assert found.seconds == pytest.approx(2.0, abs=0.1)
+    measured = run(Simulated(0.025), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=0.0))
+    assert measured.seconds == pytest.approx(2.0, abs=0.1)
 
 
 def test_calls_that_differ_take_all_the_time() -> None:
-    found = run(Simulated([0.01, 0.05]), alone)
-    assert LIMITS.max_time_s <= found.seconds < LIMITS.max_time_s + 0.55
-    assert found.calls / found.seconds == pytest.approx(1 / 0.03, rel=0.02)
+    measured = run(Simulated([0.01, 0.05]), alone)
+    assert LIMITS.max_time_s <= measured.seconds < LIMITS.max_time_s + 0.55
+    assert measured.calls / measured.seconds == pytest.approx(1 / 0.03, rel=0.02)
 
 
 def test_slow_calls_are_a_round_each() -> None:
     clock = Simulated(5.0)
-    found = run(clock, alone)
-    assert found.calls == 2  # 10 of 8 seconds
+    measured = run(clock, alone)
+    assert measured.calls == 2  # 10 of 8 seconds
     assert clock.calls == 3 + 2  # the warm-up has at least three
 
 
-def test_nobody_stops_before_all_are_ready() -> None:
+def test_no_process_stops_before_all_are_ready() -> None:
     least = int(LIMITS.min_time_s / 0.5)
     for ready_after in (0, 30):
-        party = Beside(ready_after, 0.02)
-        run(Simulated(0.02), party)
-        assert len(party.votes) == ready_after + 1 + least  # the warm-up, and then those that count
-        assert party.starts == len(party.votes)
+        share = OtherProcess(ready_after, 0.02)
+        run(Simulated(0.02), share)
+        assert len(share.votes) == ready_after + 1 + least  # the warm-up, and then those that count
+        assert share.starts == len(share.votes)
 
 
 def test_in_lockstep_all_make_the_same_steps_at_the_pace_of_the_slowest() -> None:
-    party = Beside(0, 0.1)
+    share = OtherProcess(0, 0.1)
     clock = Simulated(0.02)
-    found = run(clock, party, lockstep=True)
-    assert found.call_s == 0.1
-    assert found.calls % 5 == 0  # rounds of 0.5 s at 0.1 s a step
-    assert clock.calls - found.calls == 1 + 5 * (len(party.votes) - found.calls // 5 - 1)
+    measured = run(clock, share, lockstep=True)
+    assert measured.call_s == 0.1
+    assert measured.calls % 5 == 0  # rounds of 0.5 s at 0.1 s a step
+    assert clock.calls - measured.calls == 1 + 5 * (len(share.votes) - measured.calls // 5 - 1)
 
 
 def test_with_a_queue_the_rate_is_that_of_calls_in_a_row() -> None:
     clock = Simulated(0.02)
-    found = run(clock, alone, queue=True)
-    assert found.calls % 25 == 0  # rounds of 0.5 s
-    assert found.seconds == pytest.approx(0.02 * found.calls)
-    assert abs(len(found.samples_s) - found.calls) <= 26  # every other round
+    measured = run(clock, alone, queue=True)
+    assert measured.calls % 25 == 0  # rounds of 0.5 s
+    assert measured.seconds == pytest.approx(0.02 * measured.calls)
+    assert abs(len(measured.samples_s) - measured.calls) <= 26  # every other round
 
 
 def test_every_other_round_of_a_queue_is_of_calls_in_a_row() -> None:
-    found = run(Simulated(1 / 64), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=6.0), queue=True)
-    assert (len(found.samples_s), found.calls) == (6 * 32, 6 * 32)  # in rounds of half a second
+    measured = run(Simulated(1 / 64), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=6.0), queue=True)
+    assert (len(measured.samples_s), measured.calls) == (6 * 32, 6 * 32)  # in rounds of half a second
 
 
 def test_rounds_are_shorter_where_there_is_little_time() -> None:
-    party = Beside(0, 0.02)
-    run(Simulated([0.01, 0.05]), party, Limits(ci_width=0.01, max_time_s=1.0))
-    assert party.starts == 1 + 4  # a quarter of the time to get warm, and four quarters
+    share = OtherProcess(0, 0.02)
+    run(Simulated([0.01, 0.05]), share, Limits(ci_width=0.01, max_time_s=1.0))
+    assert share.starts == 1 + 4  # a quarter of the time to get warm, and four quarters

@@ -7,11 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
@@ -80,47 +78,12 @@ def test_of_several_outputs_each_is_compared(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def deaf(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    def ignoring_input(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         return Variant(lambda images: model(image), image)
 
-    result = compared(clock, monkeypatch, taking(clock, 0.01), deaf)
+    result = compared(clock, monkeypatch, taking(clock, 0.01), ignoring_input)
     assert [row.status for row in result.rows] == ["measured", "failed"]
     assert clock.freed == 0
-
-
-def test_images_are_those_of_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimulatedClock(queued=False)
-    seen: list[Tensor] = []
-
-    def look(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
-        seen.append(image)
-        return taking(clock, 0.01)(model, image, backend)
-
-    compared(clock, monkeypatch, taking(clock, 0.01), look)
-    assert torch.equal(seen[0], random_init.image((2, 3, 4, 4), 5))
-
-
-def test_memory_of_a_row_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimulatedClock(queued=False)
-
-    def fail(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
-        raise RuntimeError("no memory")
-
-    assert compared(clock, monkeypatch, taking(clock, 0.01), fail).rows[1].reason == "no memory"
-    assert clock.freed == 1
-
-
-def test_a_gain_of_a_third_pays_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimulatedClock(queued=False)
-
-    def dear(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
-        clock.run(1.0)
-        return taking(clock, 3 / 256)(model, image, backend)
-
-    row = compared(clock, monkeypatch, taking(clock, 4 / 256), dear).rows[1]
-    assert row.speedup == pytest.approx(4 / 3)
-    assert row.setup_s == 1 + 3 / 256
-    assert row.break_even_calls == 256 + 3  # a call saves 1 / 256 s
 
 
 def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,9 +114,9 @@ def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.Mo
 class Watching(nn.Module):
     """Notes which precision its forward finds."""
 
-    def __init__(self, part: Any, found: list[str]) -> None:
+    def __init__(self, part: Any, precisions: list[str]) -> None:
         super().__init__()
-        self.look: Callable[[], None] = lambda: found.append(part.fp32_precision)
+        self.look: Callable[[], None] = lambda: precisions.append(part.fp32_precision)
 
     def forward(self, x: Tensor) -> Tensor:
         self.look()
@@ -163,9 +126,9 @@ class Watching(nn.Module):
 def test_the_logits_are_compared_with_those_of_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
     part = SimpleNamespace(fp32_precision="tf32")
-    found: list[str] = []
-    model = Watching(part, found)
+    precisions: list[str] = []
+    model = Watching(part, precisions)
     compared(clock, monkeypatch, taking(clock, 0.01), taking(clock, 0.01), model=model, fp32_settings=(part, part))
     batches = 4  # of two images each
-    assert found[:batches] == ["ieee"] * batches
-    assert set(found[batches:]) == {"tf32"}
+    assert precisions[:batches] == ["ieee"] * batches
+    assert set(precisions[batches:]) == {"tf32"}

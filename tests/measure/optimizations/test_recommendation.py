@@ -59,11 +59,6 @@ def test_of_equally_fast_rows_one_that_took_no_time_is_taken() -> None:
         assert best_optimization([dear, free], KEEPING, 0.01) == free
 
 
-@pytest.mark.parametrize(("difference", "said"), [(9.9e-5, "9.9e-05"), (1e-4, "0.01%"), (0.0312, "3.1%"), (0.5, "50%")])
-def test_a_difference_is_a_percentage_where_one_can_imagine_it(difference: float, said: str) -> None:
-    assert f"logits within {said} (top-1" in sentence(replace(PLAIN, logit_difference=difference))
-
-
 def test_nothing_is_advised_where_nothing_ran() -> None:
     failed = OptimizationResult("folded", "folded", "failed", "no kernel", "float32", *[None] * 8)
     assert best_optimization([failed], KEEPING, 0.01) is None

@@ -1,4 +1,4 @@
-"""What surrounds a compilation: nothing of earlier ones is found in it, and nothing of it is left."""
+"""What surrounds a compilation: nothing of earlier ones is states in it, and nothing of it is left."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_the_set_up_is_that_of_a_machine_that_has_compiled_nothing_yet() -> None
     from torch._inductor import config
 
     before = config.force_disable_caches, config.cpp_cache_precompile_headers
-    found = []
+    states = []
 
     def run(image: Tensor) -> Tensor:
-        found.append((config.force_disable_caches, config.cpp_cache_precompile_headers))
+        states.append((config.force_disable_caches, config.cpp_cache_precompile_headers))
         return image
 
     compiled(run)
-    assert found == [(True, False)]
+    assert states == [(True, False)]
     assert (config.force_disable_caches, config.cpp_cache_precompile_headers) == before
 
 
@@ -103,19 +103,19 @@ def compiler(what: Callable[[Tensor], Tensor]) -> Callable[[nn.Module], Callable
 
 
 def test_a_compiler_finds_empty_caches_of_its_own(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    found = []
+    states = []
 
     def run(image: Tensor) -> Tensor:
         warnings.warn("look at me", stacklevel=1)
         logging.getLogger("torch").critical("look at me")
         now = state(folder)
-        found.append((now.variables["TORCHINDUCTOR_CACHE_DIR"], now.variables["TRITON_CACHE_DIR"], now.freezing))
+        states.append((now.variables["TORCHINDUCTOR_CACHE_DIR"], now.variables["TRITON_CACHE_DIR"], now.freezing))
         assert all(path.is_dir() for path in now.files)
         return image
 
     compile_for(nn.Identity(), torch.zeros(1), on_host=True, compiler=compiler(run))
-    assert len(found) == 1
-    inductor_s, triton_s, freezing = found[0]
+    assert len(states) == 1
+    inductor_s, triton_s, freezing = states[0]
     assert inductor_s.startswith(str(folder))
     assert triton_s.startswith(str(folder))
     assert freezing

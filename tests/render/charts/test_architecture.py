@@ -38,7 +38,7 @@ def all_layers(layer: Layer) -> Iterator[Layer]:
         yield from all_layers(child)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet152"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_a_bar_for_each_block_and_an_arc_for_each_skip(name: str) -> None:
     result = ours(name)
     repeat = ARCHITECTURES[name].repeat
@@ -58,7 +58,7 @@ def tip_kind(stage: Layer) -> str:
 
 
 def test_shapes_stand_on_the_arrows() -> None:
-    drawn = texts(architecture(ours("resnet50", 224)))
+    drawn = texts(architecture(ours("resnet50")))
     # Table 1 of the paper: output sizes 112, 56, 28, 14, 7 and channels 256, 512, 1024, 2048.
     for shape in ("3×224×224", "64×56×56", "256×56×56", "512×28×28", "1024×14×14", "2048×7×7", "1000"):
         assert shape in drawn
@@ -66,20 +66,20 @@ def test_shapes_stand_on_the_arrows() -> None:
 
 def test_blocks_of_torchvisions_networks_have_the_same_skips() -> None:
     for name in ("resnet18", "resnet50"):
-        mine, other = ours(name), theirs(name)
-        assert [skip_of(part) for part in additions_in(mine)] == [skip_of(part) for part in additions_in(other)]
+        model, reference = ours(name), theirs(name)
+        assert [skip_of(part) for part in additions_in(model)] == [skip_of(part) for part in additions_in(reference)]
 
 
 def additions_in(result: SummaryResult) -> list[Layer]:
-    found = [part for stage in stages(result.root) for part in blocks_of(stage)]
-    return [part for part in found if "add" in {child.name for child in part.children}]
+    blocks = [block for stage in stages(result.root) for block in blocks_of(stage)]
+    return [part for part in blocks if "add" in {child.name for child in part.children}]
 
 
 SMALL: dict[str, Callable[[], nn.Module]] = {
     "dense connections": lambda: DenseNet(4, (3, 2), 8),
     "attention": lambda: VisionTransformer(32, 16, 2, 2, 16, 32),
-    "shifted windows": lambda: SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4]),
-    "inverted residuals": lambda: MobileNetV2(width_mult=0.25),
+    "shifted windows": lambda: SwinTransformer([4, 4], 8, [2], [2], [4, 4]),
+    "inverted residuals": lambda: MobileNetV2(inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]]),
 }
 
 
@@ -101,14 +101,16 @@ def within(drawing: Drawing) -> None:
 
 
 def test_the_inside_of_a_projection_block() -> None:
-    result = ours("resnet50", 224)
+    result = ours("resnet50")
     block = next(
-        one for one in block_types(result, "b") if one.layer.layer_type == "BottleneckSkip" and "l1" in one.layer.path
+        each
+        for each in block_types(result, "b")
+        if each.layer.layer_type == "BottleneckSkip" and "l1" in each.layer.path
     )
-    found = block_graph(block.layer)
-    names = [layer.name for layer in found.layers]
-    assert [names[place] for place in found.main] == "conv1 bn1 relu conv2 bn2 relu conv3 bn3 add relu".split()
-    assert found.sources[names.index("skip_conv1")] == (INPUT,)
+    graph = block_graph(block.layer)
+    names = [layer.name for layer in graph.layers]
+    assert [names[place] for place in graph.main] == "conv1 bn1 relu conv2 bn2 relu conv3 bn3 add relu".split()
+    assert graph.sources[names.index("skip_conv1")] == (INPUT,)
     drawing = block_diagram(block.layer)
     assert drawing is not None
     drawn = texts(drawing)
@@ -119,7 +121,7 @@ def test_the_inside_of_a_projection_block() -> None:
 
 
 def test_the_inside_of_an_identity_block() -> None:
-    block = next(one for one in block_types(ours("resnet18"), "b") if one.layer.layer_type == "ResIdentity")
+    block = next(each for each in block_types(ours("resnet18"), "b") if each.layer.layer_type == "ResIdentity")
     drawing = block_diagram(block.layer)
     assert drawing is not None
     assert "identity" in texts(drawing)
@@ -138,18 +140,18 @@ def test_boxes_of_calls_do_not_cover_each_other() -> None:
 
 
 def test_identical_blocks_are_drawn_once() -> None:
-    found = block_types(ours("resnet152"), "b")
-    assert sum(len(block.members) for block in found) == 3 + 8 + 36 + 3 + 2  # blocks, head, tail
-    assert len(found) == 10
-    assert "l2.block.BottleneckIdentity0…34 ×35" in [block.title for block in found]
+    types = block_types(ours("resnet50"), "b")
+    assert sum(len(block.members) for block in types) == 3 + 4 + 6 + 3 + 2  # blocks, head, tail
+    assert len(types) == 10
+    assert "l2.block.BottleneckIdentity0…4 ×5" in [block.title for block in types]
 
 
 def test_a_click_leads_to_the_block() -> None:
     result = ours("resnet18")
-    found = {id(layer): block.key for block in block_types(result, "block-0-") for layer in block.members}
-    drawing = architecture(result, lambda layer: found.get(id(layer), ""))
+    keys = {id(layer): block.key for block in block_types(result, "block-0-") for layer in block.members}
+    drawing = architecture(result, lambda layer: keys.get(id(layer), ""))
     links = [mark.link for mark in drawing.marks if isinstance(mark, Group)]
-    assert links == [found[id(part)] for stage in stages(result.root) for part in blocks_of(stage)]
+    assert links == [keys[id(part)] for stage in stages(result.root) for part in blocks_of(stage)]
     assert len(set(links)) == 9  # l0's two identity blocks are alike
 
 
@@ -167,11 +169,10 @@ class Sum(nn.Module):
 
 def test_what_runs_beside_the_longest_way_has_a_lane_of_its_own() -> None:
     result = summary_of(Sum())
-    found = block_graph(result.root)
-    names = [layer.name for layer in found.layers]
-    assert names == ["a", "b", "mul", "c", "add"]
-    assert found.ranks == (1, 2, 3, 1, 4)
-    assert found.main == (0, 1, 2, 4)
+    graph = block_graph(result.root)
+    assert [layer.name for layer in graph.layers] == ["a", "b", "mul", "c", "add"]
+    assert graph.ranks == (1, 2, 3, 1, 4)
+    assert graph.main == (0, 1, 2, 4)
     assert skip_of(result.root) == "projection"
 
 
@@ -180,8 +181,8 @@ def test_without_known_edges_calls_follow_each_other(summary: SummaryResult) -> 
         return replace(layer, sources=None, children=tuple(map(forgotten, layer.children)))
 
     root = forgotten(summary.root)
-    found = block_graph(unwrap(root))
-    assert found.sources == tuple((place - 1,) for place in range(len(found.layers)))
+    graph = block_graph(unwrap(root))
+    assert graph.sources == tuple((place - 1,) for place in range(len(graph.layers)))
     within(architecture(replace(summary, root=root)))
 
 
@@ -204,6 +205,7 @@ def test_roles(kind: str, role: str) -> None:
 
 
 def test_settings_of_a_grouped_convolution() -> None:
-    found = {layer.path: layer for layer in all_layers(ours("resnext50_32x4d").root)}
-    assert settings(found["l1.block.BottleneckSkip.conv2"]) == "256→256 3×3 /2 g32"
-    assert settings(found["tail.lin"]) == "2048→1000"
+    result = summary_of(nn.Sequential(nn.Conv2d(3, 6, 3, 2, groups=3), nn.Flatten(), nn.Linear(6 * 7 * 7, 10)))
+    layers = {layer.path: layer for layer in all_layers(result.root)}
+    assert settings(layers["0"]) == "3→6 3×3 /2 g3"
+    assert settings(layers["2"]) == "294→10"

@@ -7,17 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from resnet_cli.errors import ResnetCliError
 from resnet_cli.render.document import Fields, Paragraph, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
-from resnet_cli.render.pages import PAGES, page, validate_view
+from resnet_cli.render.pages import PAGES, page
 from resnet_cli.results.bench import BenchResult, LayerTimes
 from tests.helpers import results_bench
 from tests.helpers.results_bench import (
     BARE,
     climbed,
     compared,
-    comparison,
     everything,
     layered,
     on_cuda,
@@ -99,13 +97,6 @@ def test_a_percentile_without_enough_samples_is_a_dash() -> None:
     assert column(table, "p90_s")[2] == "–"
 
 
-def test_at_80_columns_the_essentials_stay() -> None:
-    for result in (sweep(), on_cuda()):
-        header = next(line for line in to_text(page(result, PLAIN), 80).splitlines() if line.startswith("batch "))
-        for title in ("median", "±", "images/s", "FLOP/s", "of peak"):
-            assert title in header
-
-
 def test_a_network_that_ran_at_no_batch_size() -> None:
     result = replace(BARE, timings=(without_memory(8),))
     assert column(drawn(result, "timings"), "median_s") == ["out of memory"]
@@ -118,14 +109,6 @@ def test_one_sample_is_enough_to_draw() -> None:
     lists = fields(replace(BARE, timings=(row,), interrupted=True))
     assert lists["batch 1"]["std"] is None
     assert "first call" not in lists["sampling"]
-
-
-def test_a_clock_that_stood_still_can_be_drawn() -> None:
-    wall = described((0.0,) * 12)
-    stopped = timing(2, described((0.1,) * 12), images_per_s=0.0)
-    result = replace(BARE, timings=(replace(stopped, wall=wall), replace(stopped, wall=wall, batch_size=4)))
-    assert column(drawn(result, "timings"), "interval") == ["–", "–"]
-    assert column(drawn(result, "sampling"), "first_call_ratio") == ["–", "–"]
 
 
 # Notes
@@ -189,22 +172,6 @@ def test_every_verdict_reads_without_colour() -> None:
         ("✓ FASTER", "good"), ("≈ SAME", "good"), ("? UNCLEAR", "warning"), ("✗ SLOWER", "bad"),
         ("? UNCLEAR", "warning"),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("verdict", "low", "ratio", "high", "numbers"),
-    [
-        ("FASTER", 0.957, 0.968, 0.979, ("−3.2", "−4.3", "−2.1")),
-        ("SLOWER", 1.02, 1.03, 1.04, ("+3.0", "+2.0", "+4.0")),
-        ("SAME", 0.996, 0.999, 1.003, ("−0.4", "+0.3", "±1%")),
-        ("UNCLEAR", 0.98, 1.0, 1.02, ("−2.0", "+2.0", "±1%")),
-    ],
-)
-def test_a_verdict_in_words(verdict: str, low: float, ratio: float, high: float, numbers: tuple[str, ...]) -> None:
-    result = replace(BARE, versus=(comparison(1, verdict, low, ratio, high, model="a", reference="b"),))
-    (sentence,) = (each.text for each in paragraphs(result) if each.text.startswith("batch 1: a vs b: "))
-    assert all(number in sentence for number in numbers)
-    assert ("--max-time" in sentence) == (verdict == "UNCLEAR")
 
 
 def test_fail_above_has_a_verdict() -> None:
@@ -327,25 +294,3 @@ def test_sections_are_drawn_alone(section: str) -> None:
     parts = page(everything(), ViewOptions(sections=(section,))).elements
     assert {part.key for part in parts if isinstance(part, Table)} == with_others.get(section, {section})
     assert any(part.text.startswith("conditions: ") for part in parts if isinstance(part, Paragraph))
-
-
-def test_an_unknown_section_is_an_error() -> None:
-    with pytest.raises(ResnetCliError, match="layer"):
-        validate_view("bench", ViewOptions(sections=("layer",)))
-    validate_view("bench", ViewOptions(sections=PAGES["bench"].sections, levels=3))
-
-
-@pytest.mark.parametrize("name", ["versus", "optimizations", "layers", "replicas", "bare"])
-def test_a_result_of_one_section_draws_that_section_alone(name: str) -> None:
-    lines = to_text(page(SAMPLES[name](), PLAIN), 100).splitlines()
-    assert lines[0] == "bench: resnet18"
-    assert ["", ""] not in [lines[i : i + 2] for i in range(len(lines))]
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_rows_have_cells_of_the_columns_of_their_table(name: str) -> None:
-    for part in page(SAMPLES[name](), PLAIN).elements:
-        if isinstance(part, Table):
-            keys = [each.key for each in part.columns]
-            assert len(keys) == len(set(keys)), part.key
-            assert all(keys[0] in row.cells for row in part.rows), part.key

@@ -133,9 +133,8 @@ def test_of_many_differences_twenty_are_drawn() -> None:
 def test_the_first_difference_is_marked_once(name: str) -> None:
     result = RESULTS[name]()
     marked = any(op.is_first_difference for op in result.aligned_ops)
-    for view in (PLAIN, ViewOptions(levels=4), ViewOptions(collapse=False)):
-        for room in (80, None):
-            assert to_text(page(result, view), room).count("◀ HERE") == marked
+    for view, room in ((PLAIN, 80), (ViewOptions(levels=4), 80), (ViewOptions(collapse=False), None)):
+        assert to_text(page(result, view), room).count("◀ HERE") == marked
 
 
 def test_equal_parts_are_a_row_each() -> None:

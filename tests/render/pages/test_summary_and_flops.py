@@ -189,11 +189,6 @@ def test_verdicts_read_without_colour(flops: FlopsResult) -> None:
     assert texts == ["✓ exact", "✗ differs", "✓ to 1.00 M", "not run", "unavailable"]
 
 
-def test_sections_choose_the_tables_and_their_order(flops: FlopsResult) -> None:
-    parts = page(flops, ViewOptions(sections=("terms", "operators"))).elements
-    assert [part.key for part in parts if isinstance(part, Table)][:2] == ["terms", "operators"]
-
-
 @pytest.mark.parametrize(
     ("kind", "view", "message", "hint"),
     [
@@ -212,8 +207,3 @@ def test_a_view_of_what_there_is_not(kind: str, view: ViewOptions, message: str,
     assert message in caught.value.message
     assert hint in (caught.value.hint or "")
     assert caught.value.exit_code == 2
-
-
-def test_every_name_is_accepted() -> None:
-    validate_view("summary", ViewOptions(columns=PAGES["summary"].column_names()))
-    validate_view("flops", ViewOptions(sections=PAGES["flops"].sections))

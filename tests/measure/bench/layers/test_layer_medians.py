@@ -45,10 +45,10 @@ def measured(model: nn.Module, clock: SimulatedClock) -> LayerTimes:
 
 def test_a_time_is_the_median_of_the_forwards() -> None:
     clock, dice = SimulatedClock(queued=False), random.Random(1)
-    found = measured(Step(lambda: clock.run(dice.choice([0.001, 0.001, 0.002, 0.009, 0.009]))), clock)
-    assert found.forwards > 300
-    assert found.forward_s == found.instrumented_s == found.layers[0].time_s == pytest.approx(0.002)
-    assert found.layers[0].ci_low_s <= 0.002 <= found.layers[0].ci_high_s
+    times = measured(Step(lambda: clock.run(dice.choice([0.001, 0.001, 0.002, 0.009, 0.009]))), clock)
+    assert times.forwards > 300
+    assert times.forward_s == times.instrumented_s == times.layers[0].time_s == pytest.approx(0.002)
+    assert times.layers[0].ci_low_s <= 0.002 <= times.layers[0].ci_high_s
 
 
 def test_an_interval_reaches_to_what_the_parts_add_up_to() -> None:
@@ -58,10 +58,10 @@ def test_an_interval_reaches_to_what_the_parts_add_up_to() -> None:
     def step() -> Step:
         return Step(lambda: clock.run(0.005 if dice.random() < 0.7 else 1e-5))
 
-    found = measured(nn.Sequential(step(), step(), step()), clock)
-    whole, *parts = found.layers
+    times = measured(nn.Sequential(step(), step(), step()), clock)
+    whole, *parts = times.layers
     assert [part.time_s for part in parts] == pytest.approx([0.005] * 3)
-    assert found.forward_s == pytest.approx(0.01001)
+    assert times.forward_s == pytest.approx(0.01001)
     assert whole.time_s == pytest.approx(0.015)
     assert whole.ci_low_s <= 0.01001 * (1 + 1e-9)
     assert whole.ci_high_s == whole.time_s
@@ -79,8 +79,8 @@ class Sometimes(nn.Module):
         return self.second(x if not x.is_meta and self.dice.random() < 0.3 else self.first(x))
 
 
-def test_a_layer_that_some_forwards_go_by_is_told_all_the_same() -> None:
+def test_a_layer_that_some_forwards_skip_has_a_row() -> None:
     clock = SimulatedClock(queued=False)
-    found = measured(Sometimes(Step(lambda: clock.run(0.01)), Step(lambda: clock.run(0.02))), clock)
-    assert [row.path for row in found.layers] == ["", "first", "second"]
-    assert [row.time_s for row in found.layers[1:]] == pytest.approx([0.01, 0.02])
+    times = measured(Sometimes(Step(lambda: clock.run(0.01)), Step(lambda: clock.run(0.02))), clock)
+    assert [row.path for row in times.layers] == ["", "first", "second"]
+    assert [row.time_s for row in times.layers[1:]] == pytest.approx([0.01, 0.02])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -66,17 +63,3 @@ def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
         ("0.second", 1): 0.5,
         ("1", 1): 0.25,
     }
-
-
-class Closed(nn.Module):
-    """Nobody may listen."""
-
-    def register_forward_hook(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("no hooks")
-
-
-def test_clocks_that_cannot_all_be_attached_are_taken_away() -> None:
-    net = nn.Sequential(nn.ReLU(), Closed())
-    with pytest.raises(TypeError, match="no hooks"), ModuleTimers(net, SimulatedClock()):
-        pass
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())

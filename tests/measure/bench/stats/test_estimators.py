@@ -1,6 +1,6 @@
 """The statistics as pure functions: against properties, published values, Python's own, and known distributions.
 
-Coverage is simulated with fixed seeds. In several hundred series an interval of 95 % misses by chance a little more
+Coverage is simulated with fixed seeds. In a hundred series an interval of 95 % misses by chance a little more
 often than that, so what is asserted lies below.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.measure.bench.stats.estimators import (
@@ -31,7 +31,7 @@ from resnet_cli.measure.bench.stats.estimators import (
 )
 from tests.helpers.fake_clock import autoregressive, series
 
-RUNS = 300
+RUNS = 150
 Interval = Callable[[list[float]], tuple[float, float]]
 TIMES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60)
 
@@ -39,7 +39,6 @@ TIMES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60)
 # Order statistics
 
 
-@settings(deadline=None)
 @given(times=st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=60))
 def test_quantiles_are_those_of_python(times: list[float]) -> None:
     ordered = sorted(times)
@@ -57,7 +56,6 @@ def test_a_quantile_of_nothing(values: list[float], share: float) -> None:
 # The interval of the median: what holds for every series
 
 
-@settings(deadline=None)
 @given(times=TIMES)
 def test_the_interval_holds_the_median(times: list[float]) -> None:
     low, high = median_interval(times)
@@ -67,24 +65,6 @@ def test_the_interval_holds_the_median(times: list[float]) -> None:
     assert high <= max(times) * (1 + 1e-12)
 
 
-@settings(deadline=None)
-@given(times=TIMES, more=st.floats(0.5, 0.999), less=st.floats(0.5, 0.999))
-def test_more_confidence_is_no_narrower(times: list[float], more: float, less: float) -> None:
-    more, less = max(more, less), min(more, less)
-    low, high = median_interval(times, less)
-    lower, higher = median_interval(times, more)
-    assert lower <= low * (1 + 1e-12)
-    assert higher >= high * (1 - 1e-12)
-
-
-@settings(deadline=None)
-@given(times=TIMES, scale=st.sampled_from([0.001, 0.5, 3.0, 1000.0]))
-def test_the_unit_does_not_matter(times: list[float], scale: float) -> None:
-    low, high = median_interval(times)
-    assert median_interval([scale * time for time in times]) == pytest.approx((scale * low, scale * high))
-
-
-@settings(deadline=None)
 @given(times=st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=MIN_SAMPLES - 1))
 def test_few_samples_give_their_extremes(times: list[float]) -> None:
     assert median_interval(times) == (min(times), max(times))
@@ -307,7 +287,6 @@ def test_windows() -> None:
 # Descriptions
 
 
-@settings(deadline=None)
 @given(times=TIMES)
 def test_a_description_is_that_of_python(times: list[float]) -> None:
     result = describe(times)
@@ -340,12 +319,6 @@ def test_a_run_that_wandered_still_leaves_its_outliers_out() -> None:
     assert median_interval(wandered[-41:], 0.95)[1] < 2.1
     few = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 1e6]  # a run of ten that drifts says nothing of its ends
     assert median_interval(few, 0.95)[1] > 9.0
-
-
-def test_the_fewest_samples_may_have_an_outlier() -> None:
-    steady = [1.0 + index / 100 for index in range(MIN_SAMPLES - 1)]
-    assert outliers([*steady, 50.0]) == (MIN_SAMPLES - 1,)
-    assert outliers([*steady[1:], 50.0]) == ()
 
 
 def test_correlation_is_that_of_the_ranks() -> None:

@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.measure.bench.stats.estimators import describe, median_interval
@@ -24,7 +24,7 @@ from resnet_cli.measure.bench.stats.ratios import (
 from resnet_cli.results.bench import Distribution
 from tests.helpers.fake_clock import series
 
-RUNS = 200
+RUNS = 100
 
 
 def test_what_slows_both_down_is_not_in_the_ratio() -> None:
@@ -45,7 +45,6 @@ def test_what_slows_both_down_is_not_in_the_ratio() -> None:
     assert hits / RUNS >= 0.93
 
 
-@settings(deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3)), min_size=1, max_size=50),
     scale=st.floats(0.01, 100),
@@ -132,7 +131,6 @@ def test_verdicts(low: float, high: float, expected: str) -> None:
     assert verdict(low, high, 0.01) == expected
 
 
-@settings(deadline=None)
 @given(low=st.floats(0.5, 2), width=st.floats(0, 1), band=st.floats(0, 0.3))
 def test_a_wider_interval_never_says_more(low: float, width: float, band: float) -> None:
     ratio = verdict(low, low + width, band)
@@ -148,7 +146,6 @@ def test_knee() -> None:
     assert knee([]) is None
 
 
-@settings(deadline=None)
 @given(rates=st.lists(st.tuples(st.integers(1, 512), st.floats(1, 1e5)), min_size=2, unique_by=lambda row: row[0]))
 def test_no_smaller_batch_does_as_well_as_the_knee(rates: list[tuple[int, float]]) -> None:
     smallest = knee(rates)

@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_cli.measure.bench.stats.student_t import student_t
@@ -36,7 +36,6 @@ def test_student_t_as_published(share: float, freedom: int, published: float) ->
     assert student_t(1 - share, freedom) == pytest.approx(-published, abs=0.0006)
 
 
-@settings(deadline=None)
 @given(share=st.floats(0.001, 0.999))
 def test_student_t_where_it_has_a_closed_form(share: float) -> None:
     assert student_t(share, 1) == pytest.approx(math.tan(math.pi * (share - 0.5)), abs=1e-9)
