@@ -84,7 +84,9 @@ def test_a_row_for_each_batch_size_and_threads_as_before() -> None:
 
 def test_training(saved: BenchResult) -> None:
     (training,) = measured("--batch-size", "4", "--mode", "train")["timings"]
-    assert training["flops"] > 2.5 * 4 * saved.timings[0].flops
+    flops = saved.timings[0].flops
+    assert flops is not None
+    assert training["flops"] > 2.5 * 4 * flops
     assert training["status"] == "measured"
 
 
