@@ -54,7 +54,7 @@ def bench(
     image_size: options.ImageSize = None,
     inputs: options.Inputs = None,
     input_file: options.InputFile = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
     device: options.RunDevice = "auto",
     op_flops: options.OpFlops = None,
     mode: Annotated[
@@ -161,7 +161,7 @@ def bench(
     chosen = None if optimizations is None else parsing.chosen("optimization", optimizations, tuple(OPTIMIZATIONS))
     if mode != "inference":
         check_alone("--mode train", {"--optimizations": optimizations, "--layers": layers})
-    if dtype != "float32":
+    if dtype not in (None, "float32"):
         check_alone(f"--dtype {dtype}", {"--optimizations": optimizations})
     if fail_above is not None and baseline is None:
         raise ResnetCliError("--fail-above requires --baseline", "give a file that bench --save wrote")
@@ -332,8 +332,9 @@ def _check_baseline(
 ) -> None:
     """Check, before anything is measured, that two runs can be compared."""
     from resnet_cli.measure.bench import baseline
+    from resnet_cli.measure.models.model import own_dtype
 
     model = network.load()
     config = _for_model(config, inputs, model)
-    described = config.inputs.for_model(model.model).describe(config.dtype)
+    described = config.inputs.for_model(model.model).describe(config.dtype or own_dtype(model.model))
     baseline.check(saved, model.description, described, config.mode, config.batch_sizes)

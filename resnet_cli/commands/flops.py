@@ -33,7 +33,7 @@ def flops(
     image_size: options.ImageSize = None,
     inputs: options.Inputs = None,
     input_file: options.InputFile = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
     device: options.Device = "auto",
     op_flops: options.OpFlops = None,
     backward: Annotated[

@@ -82,7 +82,7 @@ def report(
     image_size: options.ImageSize = None,
     inputs: options.Inputs = None,
     input_file: options.InputFile = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
     measure: Annotated[
         str | None,
         options.option(

@@ -62,7 +62,8 @@ class ReportConfig:
         measurements: "summary", "flops", "compare", "bench", and of the benchmark "layers" and "optimizations".
         inputs_of: the inputs of a network, and the batch sizes of its benchmark; the first one is that of the others.
         device: of the benchmark and the comparison.
-        dtype: of weights and input; the comparison always uses float32 and float64.
+        dtype: of floating-point weights and input; None: the network's own. The comparison always uses float32 and
+            float64.
         max_time_s: of sampling, for each batch size, the layers and the optimizations.
         seed: of random weights and inputs.
         threads: CPU threads of the benchmark; None: torch's setting.
@@ -72,7 +73,7 @@ class ReportConfig:
     measurements: Sequence[str]
     inputs_of: Callable[[ModelUnderTest], tuple[ModelInputs, tuple[int, ...]]]
     device: torch.device
-    dtype: torch.dtype
+    dtype: torch.dtype | None
     max_time_s: float
     seed: int
     threads: int | None = None

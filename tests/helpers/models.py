@@ -39,7 +39,7 @@ SAMPLE = ("resnet18", "resnet50", "resnext50_32x4d")  # a member of each kind
 
 
 def summary_of(
-    network: nn.Module | ModelSpec, shape: Shape = (2, 3, 16, 16), dtype: torch.dtype = torch.float32
+    network: nn.Module | ModelSpec, shape: Shape = (2, 3, 16, 16), dtype: torch.dtype | None = None
 ) -> SummaryResult:
     return summarize(subject(network), inputs=images(shape), dtype=dtype, device=CPU)
 
@@ -48,13 +48,14 @@ def flops_of(
     network: nn.Module | ModelSpec,
     shape: Shape = (2, 3, 16, 16),
     *,
+    dtype: torch.dtype | None = None,
     backward: bool = False,
     reconciliations: tuple[tuple[str, str], ...] = (),
 ) -> FlopsResult:
     return count_flops(
         subject(network),
         inputs=images(shape),
-        dtype=torch.float32,
+        dtype=dtype,
         device=CPU,
         backward=backward,
         reconciliations=reconciliations,

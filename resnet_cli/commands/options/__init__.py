@@ -236,7 +236,10 @@ InputFile = Annotated[
         default="none",
     ),
 ]
-Dtype = Annotated[Dtypes, choice(INPUT, "Data type of weights and input.")]
+Dtype = Annotated[
+    Dtypes | None,
+    choice(INPUT, "Data type of floating-point weights and of the input.", default="the network's own, or float32"),
+]
 
 Device = Annotated[
     str,

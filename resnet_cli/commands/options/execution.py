@@ -92,10 +92,10 @@ def drawing(
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The device and dtype of a measurement."""
+    """The device and dtype of a measurement; None: the network's own dtype."""
 
     device: "torch.device"
-    dtype: "torch.dtype"
+    dtype: "torch.dtype | None"
 
 
 @contextlib.contextmanager
@@ -105,7 +105,7 @@ def loading_torch() -> Iterator[None]:
         yield
 
 
-def machine(device: str, dtype: str = "float32") -> Machine:
+def machine(device: str, dtype: str | None = None) -> Machine:
     """The device and dtype by name. Imports torch, so it comes after every check that needs none.
 
     Raises:
@@ -120,7 +120,7 @@ def machine(device: str, dtype: str = "float32") -> Machine:
         from resnet_cli.measure.system import dtypes
         from resnet_cli.measure.system.devices.registry import select_device
 
-    return Machine(select_device(f"{device_type}{colon}{index}"), dtypes.dtype(dtype))
+    return Machine(select_device(f"{device_type}{colon}{index}"), None if dtype is None else dtypes.dtype(dtype))
 
 
 def finish_assertions(drawing: Drawing, result: "Result", assertions: "tuple[Assertion, ...]") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import nn
 
 from resnet_cli import signals
@@ -59,6 +60,8 @@ def bench(
         ResnetCliError: nothing could be measured.
         KeyboardInterrupt: before anything was measured.
     """
+    if config.optimizations is not None:
+        config = replace(config, dtype=torch.float32)  # whose logits the optimizations are judged by
     with torch_settings(config.threads):
         context = RunContext(model, config)
         run = _Run(model, config, reference, device_backend(config.device), context.monitor, progress)
@@ -121,7 +124,7 @@ class _Run:
             cost = workload_cost(self.model, config.inputs, config.dtype, config.mode)
             self.uncounted = cost.uncounted
             original = self.model.duplicate() if config.optimizations is not None else None
-            work = self._workload(self.model.model, config.inputs)
+            work = self._workload(self.model.model, config.inputs, config.dtype)
             try:
                 self._rows(work, cost)
             except Exception as error:
@@ -144,13 +147,13 @@ class _Run:
         self.monitor.sample()
         self.report(text)
 
-    def _workload(self, model: nn.Module, inputs: ModelInputs) -> Workload:
+    def _workload(self, model: nn.Module, inputs: ModelInputs, dtype: torch.dtype | None) -> Workload:
         config = self.config
         return Workload(
             model,
             inputs=inputs,
             device=config.device,
-            dtype=config.dtype,
+            dtype=dtype,
             mode=config.mode,
             seed=config.seed,
             fresh=config.fresh,
@@ -160,7 +163,7 @@ class _Run:
         config = self.config
         if config.ceiling:
             self.report("measuring the peak of this machine")
-            self.ceiling = measure_ceiling(config.device, config.dtype, self.backend, progress=self.progress)
+            self.ceiling = measure_ceiling(config.device, work.dtype, self.backend, progress=self.progress)
         free = self.backend.free_memory()
         available = None if free is None else int(_MEMORY_SHARE * free)
         context = batch_timing.BatchContext(
@@ -168,7 +171,8 @@ class _Run:
         )
         reference_work = None
         if self.reference is not None:
-            reference_work = self._workload(self.reference.model, self.reference.inputs_of(config.inputs))
+            reference_inputs = self.reference.inputs_of(config.inputs)
+            reference_work = self._workload(self.reference.model, reference_inputs, work.dtype)
         for batch_size in config.batch_sizes:
             if reference_work is None or self.reference is None:
                 row = batch_timing.time_batch(work, batch_size, context)

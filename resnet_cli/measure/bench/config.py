@@ -19,7 +19,7 @@ class BenchmarkConfig:
         inputs: of a forward, at any batch size.
         batch_sizes: of a call, one row of the result for each; that of the inputs alone where they have no batch axis.
         device: to run on.
-        dtype: of weights and input.
+        dtype: of floating-point weights and input; None: the network's own, but float32 for optimizations.
         mode: "inference" or "train".
         limits: when sampling ends; the time is for each batch size, and again for the optimizations and the layers.
         threads: of the CPU; None: torch's number.
@@ -33,7 +33,7 @@ class BenchmarkConfig:
     inputs: ModelInputs
     batch_sizes: tuple[int, ...]
     device: torch.device
-    dtype: torch.dtype = torch.float32
+    dtype: torch.dtype | None = None
     mode: str = INFERENCE
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None

@@ -10,7 +10,7 @@ import torch
 
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
 from resnet_cli.measure.system import torch_build
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.system.environment import environment
@@ -27,6 +27,8 @@ class RunContext:
 
     def __init__(self, model: ModelUnderTest, config: BenchmarkConfig) -> None:
         self._model, self._config = model, config
+        self._dtype = config.dtype or own_dtype(model.model)
+        self._conversion = model.conversion(config.dtype)
         self._inputs = config.inputs.for_model(model.model)
         self._begin = time.perf_counter()
         self.monitor = conditions.ConditionMonitor(device_backend(config.device))
@@ -37,7 +39,7 @@ class RunContext:
         config, threads = self._config, torch.get_num_threads()
         return BenchResult(
             network=self._model.description,
-            input=self._inputs.at_batch(config.batch_sizes[0]).describe(config.dtype),
+            input=self._inputs.at_batch(config.batch_sizes[0]).describe(self._dtype),
             image=None if self._inputs.image_shape is None else self._inputs.image_shape[1:],
             confidence=config.limits.confidence,
             ci_width=config.limits.ci_width,
@@ -54,7 +56,7 @@ class RunContext:
             interrupted=False,
             conditions=Conditions(
                 mode=config.mode,
-                precision=device_backend(config.device).precision(config.dtype),
+                precision=device_backend(config.device).precision(self._dtype),
                 threads=threads,
                 interop_threads=torch.get_num_interop_threads(),
                 instructions=torch_build.instructions(),
@@ -66,7 +68,7 @@ class RunContext:
                 duration_s=time.perf_counter() - self._begin,
             ),
             environment=environment(config.device),
-            notes=(*self._inputs.notes, *conditions.notes(seen, threads)),
+            notes=(*self._inputs.notes, *self._conversion, *conditions.notes(seen, threads)),
         )
 
 

@@ -17,7 +17,9 @@ from torch.utils.hooks import RemovableHandle
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
+from resnet_cli.measure.models.model import convert, own_dtype
 from resnet_cli.measure.system.devices.registry import device_backend
+from resnet_cli.measure.tracing.storages import storage_bytes
 from resnet_cli.measure.tracing.tensors import tensors_in
 
 INFERENCE, TRAIN = "inference", "train"
@@ -32,10 +34,10 @@ class Workload:
     """One network and its input.
 
     Args:
-        model: with weights, on the CPU in float32; it is moved, converted and, in train mode, trained.
+        model: with weights, on the CPU; it is moved, converted and, in train mode, trained.
         inputs: of a forward, at any batch size.
         device: where it runs.
-        dtype: of weights, and of inputs that have none of their own.
+        dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
         mode: "inference", or "train" for forward, backward and a step of SGD with momentum.
         seed: of the inputs and labels.
         fresh: it is untrained, so that its norms need statistics first.
@@ -47,18 +49,18 @@ class Workload:
         *,
         inputs: ModelInputs,
         device: torch.device,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         mode: str = INFERENCE,
         seed: int = 0,
         fresh: bool = True,
     ) -> None:
         self.inputs = inputs.for_model(model)
-        self.device, self.dtype, self.mode, self.seed = device, dtype, mode, seed
+        self.device, self.dtype, self.mode, self.seed = device, dtype or own_dtype(model), mode, seed
         self.model = model
         model.to(device)  # a network's own may return anything
         if fresh:
             calibrate(model, self.inputs, seed)
-        model.to(dtype)
+        convert(model, dtype)
         self.model.train(mode == TRAIN)
 
     def input(self, batch_size: int) -> Arguments:
@@ -103,17 +105,11 @@ class Workload:
     def held_bytes(self) -> int:
         """Bytes of the weights and of their gradients, each storage counted once."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
-        storages = {storage.data_ptr(): storage.nbytes() for storage in map(_storage, (*tensors, *gradients))}
-        return sum(storages.values())
+        return storage_bytes((*tensors, *(tensor.grad for tensor in tensors if tensor.grad is not None)))
 
     def running(self) -> AbstractContextManager[object]:
         """The context of a call: without autograd in inference."""
         return nullcontext() if self.mode == TRAIN else torch.inference_mode()
-
-
-def _storage(tensor: Tensor) -> torch.UntypedStorage:
-    return tensor.untyped_storage()
 
 
 def _signal_hooks(parameters: Sequence[nn.Parameter]) -> list[RemovableHandle]:
@@ -152,7 +148,7 @@ def calibrate(model: nn.Module, inputs: ModelInputs, seed: int) -> None:
         return
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
-    batch = inputs.at_batch(_CALIBRATION_IMAGES).random(seed + 1, example.dtype, example.device)
+    batch = inputs.at_batch(_CALIBRATION_IMAGES).random(seed + 1, own_dtype(model), example.device)
     try:
         for norm in norms:
             norm.momentum = 1.0

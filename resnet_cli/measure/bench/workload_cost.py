@@ -46,13 +46,13 @@ class WorkloadCost:
         return round(self.bytes + self.bytes_per_image * batch_size)
 
 
-def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> WorkloadCost:
+def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None, mode: str) -> WorkloadCost:
     """Cost of a call of this network.
 
     Args:
         subject: the network; it is not run.
         inputs: of its forward, at any batch size.
-        dtype: of weights, and of inputs that have none of their own.
+        dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
         mode: "inference" or "train".
 
     Raises:
@@ -76,7 +76,7 @@ def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dty
     )
 
 
-def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, mode: str) -> tuple[Trace, int]:
+def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None, mode: str) -> tuple[Trace, int]:
     """A call at a batch size, and its bytes."""
     with ForwardRunner(subject, inputs, dtype) as passes:
         return _call(passes, mode)
@@ -99,7 +99,7 @@ def _call(passes: ForwardRunner, mode: str) -> tuple[Trace, int]:
     return step, weights + described.bytes + step.peak + momentum
 
 
-def layers(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype) -> Layer:
+def layers(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None = None) -> Layer:
     """The layer tree of an inference with these inputs."""
     with ForwardRunner(subject, inputs, dtype) as passes:
         return layer_tree(passes.inference(), None, subject.name)

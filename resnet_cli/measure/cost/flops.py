@@ -34,7 +34,7 @@ def count_flops(
     subject: ModelUnderTest,
     *,
     inputs: ModelInputs,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None = None,
     device: torch.device,
     backward: bool = False,
     reconciliations: Sequence[tuple[str, str]] = (),
@@ -44,7 +44,7 @@ def count_flops(
     Args:
         subject: the network.
         inputs: of its forward.
-        dtype: of weights, and of inputs that have none of their own.
+        dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
         device: recorded in the environment; counts do not depend on it.
         backward: count the backward pass of a training step too.
         reconciliations: pairs of convention keys to reconcile; none means `DEFAULT_RECONCILIATIONS`.

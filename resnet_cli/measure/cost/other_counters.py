@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
+from resnet_cli.measure.models.model import own_dtype
 from resnet_cli.measure.models.substitutes import with_zeros
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.system.silence import silenced
@@ -126,8 +127,11 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
         with silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn", output=True):
             from fvcore.nn import FlopCountAnalysis
 
-            zeros = _positional(model, inputs.at_batch(1).zeros(torch.float32))
-            with torch.no_grad(), with_zeros(model):
+            # Half precision is slow on CPUs; but a network that mixes dtypes casts between its own.
+            dtypes = {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()}
+            dtype = torch.float32 if len(dtypes) < 2 else None
+            zeros = _positional(model, inputs.at_batch(1).zeros(dtype or own_dtype(model)))
+            with torch.no_grad(), with_zeros(model, dtype):
                 model.eval()
                 analysis = FlopCountAnalysis(model, zeros)
                 analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -20,14 +20,14 @@ from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
 
 
 def summarize(
-    subject: ModelUnderTest, *, inputs: ModelInputs, dtype: torch.dtype, device: torch.device
+    subject: ModelUnderTest, *, inputs: ModelInputs, dtype: torch.dtype | None = None, device: torch.device
 ) -> SummaryResult:
     """Measure a network from its shapes. Nothing is allocated, and the network stays unchanged.
 
     Args:
         subject: the network.
         inputs: of its forward.
-        dtype: of weights, and of inputs that have none of their own.
+        dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
         device: whose memory the largest batch has to fit.
 
     Raises:

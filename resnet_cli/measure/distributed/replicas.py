@@ -53,7 +53,7 @@ class ReplicaConfig:
         spec: of a built-in network …
         model: … or FILE.py:NAME or module:NAME of the user's.
         arguments: that the user's class or function has to take.
-        dtype: by its name.
+        dtype: by its name; None: the network's own.
         device: kind of device, such as "cpu".
         mode: "inference" or "train".
         limits: when to stop, alone and again together.
@@ -66,7 +66,7 @@ class ReplicaConfig:
     spec: ModelSpec | None = None
     model: str | None = None
     arguments: tuple[tuple[str, Any], ...] = ()
-    dtype: str = "float32"
+    dtype: str | None = None
     device: str = "cpu"
     mode: str = INFERENCE
     limits: Limits = field(default_factory=Limits)
@@ -132,6 +132,10 @@ def _build(config: ReplicaConfig) -> nn.Module:
         return resnet.build(config.spec)
 
 
+def _dtype(config: ReplicaConfig) -> torch.dtype | None:
+    return None if config.dtype is None else dtype(config.dtype)
+
+
 def _require_memory(config: ReplicaConfig, model: nn.Module, backend: DeviceBackend, processes: int) -> None:
     """Nothing is tried that cannot fit: a system without memory kills processes, and not always ours.
 
@@ -143,7 +147,7 @@ def _require_memory(config: ReplicaConfig, model: nn.Module, backend: DeviceBack
         return
     sharing = 1 if backend.is_accelerator else processes
     under_test = ModelUnderTest(model, "the network", config.spec)
-    cost = workload_cost(under_test, config.inputs, dtype(config.dtype), config.mode)
+    cost = workload_cost(under_test, config.inputs, _dtype(config), config.mode)
     for batch_size in config.batch_sizes:
         needed = sharing * cost.bytes_at(batch_size)
         if needed > available:
@@ -196,7 +200,7 @@ class _Replica:
             duplicate(self.model, lambda: _build(self.config)),
             inputs=self.config.inputs,
             device=self.backend.device,
-            dtype=dtype(self.config.dtype),
+            dtype=_dtype(self.config),
             mode=self.config.mode,
             seed=self.config.seed + self.info.rank,
         )

@@ -60,7 +60,7 @@ def bench_multi_process(
         spec=described.spec,
         model=model,
         arguments=tuple(arguments.items()),
-        dtype=str(config.dtype).removeprefix("torch."),
+        dtype=None if config.dtype is None else str(config.dtype).removeprefix("torch."),
         device=config.device.type,
         mode=config.mode,
         limits=config.limits,

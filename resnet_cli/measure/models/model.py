@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from resnet_cli.measure.models.copies import build_on_meta, duplicate
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
+from resnet_cli.measure.system.dtypes import DTYPES
 from resnet_cli.network.architectures import ModelSpec
 from resnet_cli.network.resnet import build
-from resnet_cli.results.common import Network
+from resnet_cli.results.common import Network, Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,19 @@ class ModelUnderTest:
         """
         return duplicate(self.model if model is None else model, self.rebuilt)
 
+    def conversion(self, dtype: torch.dtype | None) -> tuple[Note, ...]:
+        """A note where a measurement in this dtype converts weights of the user's network.
+
+        Args:
+            dtype: of floating-point weights; None keeps theirs.
+        """
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        others = {_name(tensor.dtype) for tensor in tensors if tensor.is_floating_point() and tensor.dtype != dtype}
+        if self.spec is not None or dtype is None or not others:
+            return ()
+        text = f"measured in {_name(dtype)}, as `dtype={_name(dtype)}` asks; weights are in {', '.join(sorted(others))}"
+        return (Note("note", text, "converted-dtype"),)
+
     @property
     def description(self) -> Network:
         """What a result says about the network."""
@@ -61,6 +76,25 @@ class ModelUnderTest:
             in_channels=spec.in_channels,
             num_classes=spec.num_classes,
         )
+
+
+def own_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of a network's input where none is given: that of its first floating-point weight, else float32."""
+    tensors = (*model.parameters(), *model.buffers())
+    return next((tensor.dtype for tensor in tensors if tensor.dtype in DTYPES.values()), torch.float32)
+
+
+def convert(model: nn.Module, dtype: torch.dtype | None) -> None:
+    """Convert the floating-point weights of a network in place; None keeps theirs.
+
+    Complex weights stay as they are: `nn.Module.to` would drop their imaginary parts.
+    """
+    if dtype is not None:
+        model._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)  # type: ignore[no-untyped-call]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def model_from_spec(spec: ModelSpec) -> ModelUnderTest:

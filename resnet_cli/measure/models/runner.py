@@ -10,7 +10,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import materialize
 from resnet_cli.measure.models.inputs import errors as input_errors
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
-from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
 from resnet_cli.measure.models.substitutes import on_device, on_meta
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.tracing import tracer
@@ -32,9 +32,10 @@ class ForwardRunner:
     Args:
         subject: the network.
         inputs: of its forward.
-        dtype: of weights and input.
+        dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
 
     Attributes:
+        dtype: of inputs that have none of their own.
         inputs: of its forward, checked against its signature.
         model: the network that runs; the first pass materialises its lazy modules.
         is_real: whether it has real tensors.
@@ -45,10 +46,12 @@ class ForwardRunner:
         ResnetCliError: the network takes other arguments.
     """
 
-    def __init__(self, subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype) -> None:
+    def __init__(self, subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None = None) -> None:
         self.subject = subject
         self.inputs = inputs.for_model(subject.model)
-        self.dtype = dtype
+        self.dtype = dtype or own_dtype(subject.model)
+        self._weight_dtype = dtype
+        self._notes = (*self.inputs.notes, *subject.conversion(dtype))
         self.is_real = False
         self.real_because = ""
         self.training_failure: tracer.ForwardFailedError | None = None
@@ -57,7 +60,7 @@ class ForwardRunner:
 
     def __enter__(self) -> ForwardRunner:
         """Put tensors on `meta` in place of the network's own."""
-        self._substitution.enter_context(on_meta(self.model, self.dtype))
+        self._substitution.enter_context(on_meta(self.model, self._weight_dtype))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,7 +148,7 @@ class ForwardRunner:
         self._substitution.close()
         self.is_real = True
         self.model = self.subject.with_values()
-        self._substitution.enter_context(on_device(self.model, dtype=self.dtype))
+        self._substitution.enter_context(on_device(self.model, dtype=self._weight_dtype))
         return True
 
     def _user_error(self, failure: tracer.ForwardFailedError) -> ResnetCliError:
@@ -154,7 +157,7 @@ class ForwardRunner:
         name, model = self.subject.name, self.subject.model
 
         def passes(inputs: ModelInputs) -> bool:
-            with self._redirected_prints(), on_meta(model, self.dtype):
+            with self._redirected_prints(), on_meta(model, self._weight_dtype):
                 try:
                     tracer.run(model, *inputs.on_meta(self.dtype))
                 except tracer.ForwardFailedError:
@@ -167,11 +170,11 @@ class ForwardRunner:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Which inputs it had, if no option says so, and how it was run, if not on `meta`."""
+        """Which inputs it had, if no option says so, weights in another dtype, and how it ran, if not on `meta`."""
         if not self.is_real:
-            return self.inputs.notes
+            return self._notes
         text = f"{self.real_because}, so it ran with real tensors on the CPU instead of the meta device"
-        return (*self.inputs.notes, Note("note", text, "ran-with-real-tensors"))
+        return (*self._notes, Note("note", text, "ran-with-real-tensors"))
 
 
 def mode_notes(inference: Trace, training: Trace | None) -> tuple[Note, ...]:

@@ -61,9 +61,14 @@ def on_device(
 
 
 @contextlib.contextmanager
-def with_zeros(model: nn.Module) -> Iterator[nn.Module]:
-    """The network in float32 on the CPU, where all values of a tensor are one and the same zero, and take no memory."""
-    with _replaced(list(holders_of(model)), _Zeros(torch.device("cpu"), torch.float32)):
+def with_zeros(model: nn.Module, dtype: torch.dtype | None = torch.float32) -> Iterator[nn.Module]:
+    """The network on the CPU, where all values of a tensor are one and the same zero, and take no memory.
+
+    Args:
+        model: runs inside the context.
+        dtype: of floating-point tensors inside; None keeps theirs.
+    """
+    with _replaced(list(holders_of(model)), _Zeros(torch.device("cpu"), dtype)):
         yield model
 
 

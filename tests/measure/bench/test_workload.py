@@ -231,3 +231,17 @@ def test_what_is_frozen_stays_as_it_is() -> None:
     Workload(model, inputs=images((3, 2, 2)), device=CPU, mode="train").call(2)()
     same = [torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
     assert same == [True, False, False, False]
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
+def test_weights_take_the_dtype_that_is_asked_for(dtype: torch.dtype | None) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 1, dtype=torch.bfloat16), nn.Flatten(), nn.LazyLinear(2, dtype=torch.bfloat16)
+    )
+    model.register_parameter("phases", nn.Parameter(torch.ones(2, dtype=torch.complex64) * 1j))
+    work = Workload(model, inputs=images((1, 3, 4, 4)), device=torch.device("cpu"), dtype=dtype)
+    with work.running():
+        output = work.call(2)()
+    assert isinstance(output, Tensor)
+    assert work.dtype == output.dtype == (dtype or torch.bfloat16)
+    assert model.get_parameter("phases").imag.tolist() == [1.0, 1.0]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from resnet_cli.results.summary import SummaryResult
-from tests.helpers.models import rows, summary_of
+from tests.helpers.models import flops_of, rows, summary_of
 from tests.helpers.real_figures import RealFigures, real_figures
 
 SHAPE = (2, 3, 8, 8)
@@ -37,7 +37,7 @@ def figures_in(result: SummaryResult) -> RealFigures:
 
 def check(make: Callable[[], nn.Module], x: Tensor, **by_hand: int) -> SummaryResult:
     """Compare all figures; some may be given by hand instead."""
-    result = summary_of(make(), tuple(x.shape), x.dtype)
+    result = summary_of(make(), tuple(x.shape))
     assert figures_in(result) == replace(real_figures(make, x), training_macs=None, **by_hand)
     return result
 
@@ -101,6 +101,39 @@ def test_unusual_tensors(case: str) -> None:
     # Torch counts no products with sparse matrices, or counts the zeros too: 4 values by 2 columns, here and back.
     by_hand = {"macs": 8, "backward_macs": 8} if "sparse" in case else {}
     check(UNUSUAL[case], torch.ones(SHAPE), **by_hand)
+
+
+class TwoDtypes(nn.Module):
+    """A convolution in one dtype, a head in another, and a cast of what each of them takes."""
+
+    def __init__(self, body: torch.dtype, head: torch.dtype) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3, dtype=body), nn.Linear(4, 2, dtype=head)
+        self.steps = nn.Parameter(torch.ones(4, dtype=torch.int8), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x.to(self.body.weight.dtype)).relu()
+        out: Tensor = self.head((x * self.steps[:, None, None]).mean((2, 3)).to(self.head.weight.dtype))
+        return out
+
+
+@pytest.mark.parametrize("head", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("body", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_network_keeps_its_own_dtypes(body: torch.dtype, head: torch.dtype) -> None:
+    result = check(lambda: TwoDtypes(body, head), torch.ones(SHAPE, dtype=body))
+    assert result.input.dtype == str(body).removeprefix("torch.")
+    assert not [note for note in result.notes if note.key == "converted-dtype"]
+    assert flops_of(TwoDtypes(body, head), SHAPE).macs == result.macs
+
+
+def test_a_dtype_that_is_asked_for_converts_all_but_complex_and_integer_weights() -> None:
+    network = TwoDtypes(torch.bfloat16, torch.bfloat16)
+    network.register_parameter("phases", nn.Parameter(torch.ones(2, dtype=torch.complex64)))
+    result = summary_of(network, SHAPE, torch.float32)
+    assert result.input.dtype == "float32"
+    assert result.memory.parameter_bytes == 4 * (27 * 4 + 4 + 8 + 2) + 4 + 2 * 8
+    (note,) = (note for note in result.notes if note.key == "converted-dtype")
+    assert "weights are in bfloat16" in note.text
 
 
 class Blocks(nn.Module):
