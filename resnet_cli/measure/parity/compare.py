@@ -12,7 +12,7 @@ from torch import nn
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models import torchvision_models
+from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.inputs.model_inputs import called_with_image
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
@@ -39,6 +39,8 @@ from resnet_cli.results.compare import (
     Prediction,
 )
 
+_SHORT = 40  # characters of a reason that may be repeated
+
 
 def compare(
     model: ModelUnderTest,
@@ -64,7 +66,7 @@ def compare(
     unchanged = on_device(model.model) if config.keep else nullcontext()
     others = nullcontext() if config.inputs is None else called_with_image(model.model, config.inputs, config.seed)
     quiet = warnings.catch_warnings()
-    with quiet, torch.random.fork_rng(devices=[]), full_precision(config.device), unchanged, others:
+    with quiet, random_init.seeded(config.seed), full_precision(config.device), unchanged, others:
         warnings.simplefilter("ignore")  # of libraries, about what the user cannot change here
         stds = static.weight_stds(model.model) if config.weights is None else {}
         run = prepare(model.model, reference.model, config, names=(model.name, reference.name), progress=progress)
@@ -155,12 +157,15 @@ def _training_shape(run: ParityRun) -> Shape:
 
 
 def _all_checks(run: ParityRun) -> tuple[Check, ...]:
-    """The checks that were made, and a skipped one in place of each other."""
+    """The checks that were made, and a skipped one in place of each other; a reason is given once."""
     made = {check.key: check for check in run.checks}
     reasons = {spec.key: "interrupted" if spec.key in run.config.checks else "not selected" for spec in SPECS}
-    return tuple(
-        made.get(spec.key, Check(spec.key, spec.title, SKIPPED, None, None, reasons[spec.key])) for spec in SPECS
-    )
+    checks: list[Check] = []
+    for spec in SPECS:
+        check = made.get(spec.key, Check(spec.key, spec.title, SKIPPED, None, None, reasons[spec.key]))
+        same = next((row for row in checks if row.text == check.text and len(row.text) > _SHORT), None)
+        checks.append(check if same is None else replace(check, text=f'see "{same.title}"'))
+    return tuple(checks)
 
 
 def _mapping(run: ParityRun) -> Mapping:

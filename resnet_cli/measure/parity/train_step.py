@@ -37,6 +37,8 @@ _RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-4
 _PIECE = 2**20  # values
 _WIDE = 50_000_000  # parameters
 
+GRADIENT, NO_GRADIENT = "a gradient", "no gradient"
+
 OnGradient = Callable[[str, nn.Parameter], None]
 
 
@@ -59,6 +61,7 @@ class TensorError:
     model: str
     reference: str
     error: float
+    values: tuple[str | None, str | None] = (None, None)  # what says more than the error, of model and reference
 
 
 def run(
@@ -183,7 +186,7 @@ class Gradients:
             return
         gradient = self._trained.gradients.pop(partner, None)  # which frees its memory
         if gradient is None:
-            self.gradients.append(TensorError(name, partner, math.inf))
+            self.gradients.append(TensorError(name, partner, math.inf, (GRADIENT, NO_GRADIENT)))
             return
         error = relative_error(parameter.grad, gradient, self._scale)
         self.gradients.append(TensorError(name, partner, error))
@@ -195,7 +198,7 @@ class Gradients:
         own = dict(model.named_parameters(remove_duplicate=False))
         for name, partner in self._pairs.items():
             if name in own and partner in self._trained.gradients:  # those that were compared are used up
-                self.gradients.append(TensorError(name, partner, math.inf))
+                self.gradients.append(TensorError(name, partner, math.inf, (NO_GRADIENT, GRADIENT)))
                 error = _step_error(
                     own[name].detach(), None, self._parameters[partner].detach(), self._trained.gradients[partner]
                 )
@@ -241,11 +244,20 @@ def _stepped(value: Tensor, gradient: Tensor | None) -> Tensor:
 
 def buffer_errors(model: Trained, reference: Trained, pairs: Mapping[str, str]) -> list[TensorError]:
     """Running statistics and counters after the forward in train mode."""
-    return [
-        TensorError(name, partner, relative_error(model.buffers[name], reference.buffers[partner]))
-        for name, partner in pairs.items()
-        if name in model.buffers and partner in reference.buffers
-    ]
+    errors = []
+    for name, partner in pairs.items():
+        if name in model.buffers and partner in reference.buffers:
+            error = relative_error(model.buffers[name], reference.buffers[partner])
+            errors.append(TensorError(name, partner, error, (_updates(model, name), _updates(reference, partner))))
+    return errors
+
+
+def _updates(trained: Trained, name: str) -> str | None:
+    """How often a counter was increased, None for another buffer."""
+    value = trained.buffers[name]
+    if value.dim() or value.is_floating_point():
+        return None
+    return f"{int(value) - int(trained.before[name])}"
 
 
 def is_biased_variance(model: Trained, reference: Trained, name: str, partner: str, count: int) -> bool:

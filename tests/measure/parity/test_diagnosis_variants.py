@@ -189,6 +189,16 @@ def test_an_activation_of_the_logits_is_told_with_its_loss(layer: nn.Module, los
     assert "final-activation" not in keys(changed(fc=nn.Sequential(layer, nn.Linear(8, 5))))
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [{"average": nn.AvgPool2d(4)}, {"average": IDENTITY, "fc": nn.Linear(8 * 4 * 4, 5)}],
+)
+def test_a_head_for_maps_of_one_size_is_one_row(parts: dict[str, nn.Module]) -> None:
+    ((key, (text, _)),) = named(changed(**parts)).items()
+    assert key == "head-of-one-size"
+    assert "4×4" in text
+
+
 class Normalized(nn.Module):
     """Features of length 1."""
 

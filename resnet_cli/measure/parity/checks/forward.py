@@ -277,7 +277,7 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
     if verdict == ROUNDING and forward is not None and forward.verdict == DIFFERENT:
         verdict = DIFFERENT  # small, but float64 has shown that it is not rounding
     if verdict == DIFFERENT and (reason := not_comparable(run)) is not None:
-        return CheckOutcome(NOT_COMPARABLE, reason, worst, limit)
+        return CheckOutcome(NOT_COMPARABLE, reason, worst if errors else None, limit)
     words = {BITWISE: "are bitwise equal", ROUNDING: "differ by rounding", DIFFERENT: "differ"}
     *others, last = map(_size_name, errors or [config.shape])
     sizes = f"{', '.join(others)} and {last}" if others else last
@@ -285,7 +285,7 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
     if verdict == DIFFERENT and not run.findings:
         sentence = f"the outputs differ only for other inputs: {text}"
         run.findings.append(Difference("shapes", "shape", "output", None, None, None, None, sentence))
-    return CheckOutcome(verdict, text, worst, limit)
+    return CheckOutcome(verdict, text, worst if errors else None, limit)
 
 
 def _size_name(shape: Shape) -> str:

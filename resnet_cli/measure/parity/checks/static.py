@@ -191,4 +191,5 @@ def not_comparable(run: ParityRun) -> str | None:
     if not unmapped:
         return None
     more = f" and {len(unmapped) - 2} more" if len(unmapped) > 2 else ""
-    return f"{', '.join(unmapped[:2])}{more} of the model have no counterpart, so their values are arbitrary"
+    verb, owner = ("has", "its") if len(unmapped) == 1 else ("have", "their")
+    return f"{', '.join(unmapped[:2])}{more} of the model {verb} no counterpart, so {owner} values are arbitrary"

@@ -18,7 +18,13 @@ from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.setup import ParityRun, graph_of
 from resnet_cli.measure.parity.tensor_error import error_verdict, relative_error
-from resnet_cli.measure.parity.train_step import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, TensorError, Trained
+from resnet_cli.measure.parity.train_step import (
+    FLOAT32_TOLERANCE,
+    FLOAT64_TOLERANCE,
+    NO_GRADIENT,
+    TensorError,
+    Trained,
+)
 from resnet_cli.results.common import Shape
 from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, Difference
 
@@ -68,7 +74,7 @@ def _add_difference(run: ParityRun, subject: str, text: str) -> None:
 def statistics(run: ParityRun) -> CheckOutcome:
     """Running statistics and batch counters after the forward in train mode."""
     step = _shared_step(run)
-    outcome = _tensors(run, step, "statistics", step.statistics, "buffers after the forward")
+    outcome = _tensors(run, step, "statistics", step.statistics, "buffers after the step")
     run.biased_variances = step.biased_variances
     return outcome
 
@@ -119,14 +125,21 @@ def _add_differences(run: ParityRun, key: str, errors: Sequence[TensorError]) ->
     }
     if key == "step":
         explained |= {difference.model_path for difference in run.findings if difference.category == "gradients"}
-    nouns = {"statistics": "running statistics", "gradients": "gradient", "step": "value after the step"}
+    verbs = {
+        "statistics": "its running statistics differ",
+        "gradients": "its gradient differs",
+        "step": "its value after the step differs",
+    }
     for tensor in errors:
         owner, _, subject = tensor.model.rpartition(".")
         if tensor.model in explained or owner in owners:
             continue
+        values = tensor.values
         size = f"relative error {tensor.error:.1e}" if math.isfinite(tensor.error) else "in one network only"
-        text = f"{tensor.model}: its {nouns[key]} differs although the outputs agree ({size})"
-        run.findings.append(Difference(key, key, subject, tensor.model, tensor.reference, None, None, text))
+        text = f"{tensor.model}: {verbs[key]} although the outputs agree ({size})"
+        if NO_GRADIENT in values:
+            text = f"{tensor.model} gets {values[0]}, in {REFERENCE} {values[1]}"
+        run.findings.append(Difference(key, key, subject, tensor.model, tensor.reference, *values, text))
 
 
 def _shared_step(run: ParityRun) -> TrainingStep:

@@ -46,6 +46,7 @@ PATTERNS: tuple[Pattern, ...] = (
     variants.blur_pool,
     variants.squeeze_excite,
     head.dropout,
+    head.head_of_one_size,
     stem.input_normalization,
     stem.deep_stem,
     layers.biases,
@@ -54,6 +55,8 @@ PATTERNS: tuple[Pattern, ...] = (
     head.normalized_features,
     values.wiring,
     values.random_path,
+    values.cut_gradients,
+    values.repeated_norms,
     values.biased_variances,
     values.tensor_values,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, operators_after, place
@@ -27,6 +28,29 @@ def dropout(context: DiffContext) -> Iterator[Match]:
     where = "before the classifier" if last else f"at {place(difference)}"
     text = f"dropout{f' of {p:g}' if p is not None else ''} {where}; {context.reference} has none"
     yield match("dropout", text, [difference for difference, _ in dropouts])
+
+
+def head_of_one_size(context: DiffContext) -> Iterator[Match]:
+    """A pool or a classifier made for the maps of one image size, where the reference averages maps of any."""
+    graph = context.model
+    for difference in context.of("replaced", "mean"):
+        pool = difference.model_node
+        source = None if pool is None else next((graph.by_number.get(number) for number in pool.inputs), None)
+        if pool is not None and source is not None and pool.settings.get("kernel") == source.shape[2:]:
+            size = "×".join(map(str, source.shape[2:]))
+            text = f"{place(difference)} averages {size} values, which is the whole map at this image size only"
+            yield match("head-of-one-size", f"{text}; {context.reference} averages maps of any size", [difference])
+    for difference, linear, _ in context.settings("linear.channels"):
+        source = next((graph.by_number.get(number) for number in linear.inputs), None)
+        averages = context.of("missing", "mean")
+        if (
+            source is not None
+            and averages
+            and linear.settings["channels"][0] == prod(source.shape[1:]) > source.shape[1]
+        ):
+            size = "×".join(map(str, source.shape[2:]))
+            text = f"the classifier reads each of {size} places; {context.reference} averages them first"
+            yield match("head-of-one-size", text, [difference, *averages])
 
 
 def final_activation(context: DiffContext) -> Iterator[Match]:

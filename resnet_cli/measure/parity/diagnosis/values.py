@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, places
+from resnet_cli.measure.parity.train_step import NO_GRADIENT
 
 _KEYS = {
     ("value", "nan"): "nan",
@@ -43,6 +44,41 @@ def random_path(context: DiffContext) -> Iterator[Match]:
         if (difference.category, difference.subject) == ("train", "random path"):
             text = f"{difference.text} (stochastic depth?), so that only eval mode is compared"
             yield Match("random-path", text, [difference])
+
+
+def cut_gradients(context: DiffContext) -> Iterator[Match]:
+    """Parameters that get no gradient although they are trained: the graph is cut behind the last of them."""
+    cut = [
+        difference
+        for difference in context.differences
+        if difference.category == "gradients" and difference.model_value == NO_GRADIENT
+    ]
+    if cut:
+        count = f"{len(cut)} parameters get" if len(cut) > 1 else f"{cut[0].model_path} gets"
+        last = f", the last is {cut[-1].model_path}" if len(cut) > 1 else ""
+        yield Match("cut-gradients", f"{count} no gradient (`detach` or `no_grad` behind them?){last}", cut)
+
+
+def repeated_norms(context: DiffContext) -> Iterator[Match]:
+    """Norms that run more often than the reference's in a step: their counters say so."""
+    counters = [
+        difference
+        for difference in context.differences
+        if difference.category == "statistics" and difference.model_value and difference.reference_value
+        if int(difference.model_value) > int(difference.reference_value)
+    ]
+    owners = {str(difference.model_path).rpartition(".")[0] for difference in counters}
+    repeated = [
+        difference
+        for difference in context.differences
+        if difference.category == "statistics" and str(difference.model_path).rpartition(".")[0] in owners
+    ]
+    if repeated:
+        text = (
+            f"{len(owners)} batch norms run {counters[0].model_value} times in a training step, as where activation "
+            f"checkpointing computes their forward again; in {context.reference} {counters[0].reference_value}"
+        )
+        yield Match("repeated-norms", text, repeated)
 
 
 def biased_variances(context: DiffContext) -> Iterator[Match]:

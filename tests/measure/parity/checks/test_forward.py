@@ -190,7 +190,7 @@ def test_where_each_operator_is_right_it_is_the_wiring() -> None:
 def test_values_without_a_counterpart_make_a_difference_not_comparable() -> None:
     made, forward = evaluated(network(relu=nn.PReLU()), network())
     assert only_check(made).verdict == NOT_COMPARABLE
-    assert only_check(made).text == "relu.weight of the model have no counterpart, so their values are arbitrary"
+    assert only_check(made).text == "relu.weight of the model has no counterpart, so its values are arbitrary"
     assert forward is not None
     assert "operator" not in {one.category for one in made.findings}
 

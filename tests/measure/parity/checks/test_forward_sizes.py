@@ -97,7 +97,7 @@ def test_a_size_that_the_reference_does_not_take_says_nothing_of_ours() -> None:
 def test_arbitrary_values_are_not_comparable_at_other_sizes() -> None:
     made = at_other_sizes(network(relu=nn.PReLU()), network())
     assert only_check(made).verdict == NOT_COMPARABLE
-    assert only_check(made).text.startswith("relu.weight of the model have no counterpart")
+    assert only_check(made).text.startswith("relu.weight of the model has no counterpart")
     assert not made.findings
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from resnet_cli.measure.faults.layers import BiasedBatchNorm2d
 from resnet_cli.measure.parity.config import ParityConfig
@@ -47,7 +48,7 @@ def test_the_same_network_is_equal_in_all_four() -> None:
     assert [(one.error, one.limit) for one in made.checks] == [(0.0, None)] * 4
     assert [one.text for one in made.checks] == [
         "float64 output is bitwise equal",
-        "all 3 buffers after the forward are bitwise equal",
+        "all 3 buffers after the step are bitwise equal",
         "all 7 float64 gradients are bitwise equal",  # six parameters and the image
         "all 6 parameters after the step are bitwise equal",
     ]
@@ -187,7 +188,32 @@ def test_a_gradient_that_is_cut_off_is_a_finding_for_each_parameter() -> None:
     assert sorted(one.model_path or "" for one in made.findings) == sorted(gone)  # and none for the step that follows
     assert {(one.check, one.category) for one in made.findings} == {("gradients", "gradients")}
     assert {one.subject for one in made.findings} == {"weight", "bias"}
-    assert all(one.model_value is one.reference_value is None for one in made.findings)  # a gradient is missing
+    assert {(one.model_value, one.reference_value) for one in made.findings} == {("no gradient", "a gradient")}
+    (diagnosis,) = diagnoses(made)
+    assert diagnosis.key == "cut-gradients"
+    assert "4 parameters get no gradient" in diagnosis.text
+    assert diagnosis.text.endswith("the last is norm.bias")
+
+
+class Checkpointed(nn.Module):
+    """Runs its layers once more in the backward pass."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return self.layers(x)  # type: ignore[no-any-return]
+        return checkpoint(self.layers, x, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+def test_norms_that_run_twice_in_a_step_are_one_row() -> None:
+    layers = [nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)) for _ in range(2)]
+    made = trained(network(relu=Checkpointed(layers[0])), network(relu=layers[1]), STEP)
+    assert [one.key for one in diagnoses(made)] == ["repeated-norms"]
+    assert diagnoses(made)[0].text.startswith("2 batch norms run 2 times in a training step")
+    assert len(diagnoses(made)[0].differences) == len(made.findings) == 6
 
 
 def test_a_gradient_that_is_wrong_is_told_with_its_error() -> None:
@@ -230,7 +256,7 @@ def test_a_network_without_buffers_has_none_that_differ() -> None:
 def test_other_running_statistics_are_findings() -> None:
     made = trained(network(norm=nn.BatchNorm2d(4, momentum=0.2)), network())
     assert verdicts(made) == [BITWISE, DIFFERENT, BITWISE, BITWISE]
-    assert by_key(made)["statistics"].text == "2 of 3 buffers after the forward differ"
+    assert by_key(made)["statistics"].text == "2 of 3 buffers after the step differ"
     assert [(one.check, one.model_path) for one in made.findings] == [
         ("statistics", "norm.running_mean"), ("statistics", "norm.running_var")
     ]  # fmt: skip
@@ -425,7 +451,7 @@ def test_an_absolute_tolerance_makes_no_difference_of_rounding() -> None:
 def test_values_without_a_counterpart_make_a_difference_not_comparable() -> None:
     made = trained(network(relu=nn.PReLU()), network())
     assert verdicts(made)[0] == NOT_COMPARABLE
-    assert by_key(made)["train"].text == "relu.weight of the model have no counterpart, so their values are arbitrary"
+    assert by_key(made)["train"].text == "relu.weight of the model has no counterpart, so its values are arbitrary"
     assert by_key(made)["train"].limit == 1e-9
     assert not made.findings
     assert math.isfinite(by_key(made)["train"].error or 0.0)
