@@ -60,7 +60,7 @@ def users_own(model: str, arguments: Mapping[str, Any], seed: int) -> ModelUnder
         ResnetCliError: the name does not lead to a network, or the user's code fails.
     """
     with random_init.seeded(seed):
-        network, name, examples = load_with_examples(model, given=arguments)
+        network, name, examples, _ = load_with_examples(model, given=arguments)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
         raise ResnetCliError(f"{name} is on the meta device and has no weights", "build it on the CPU")
     network.to("cpu")  # a network's own may return anything

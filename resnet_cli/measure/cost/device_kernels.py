@@ -26,7 +26,18 @@ def unlike_meta(trace: Trace) -> str | None:
     return None
 
 
-def kernel_notes(inference: Trace, training: Trace | None, device: torch.device, *, is_real: bool) -> Iterator[Note]:
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile was given the module, by a call, by `Module.compile()` or by a decorator of its forward."""
+    return (
+        "_orig_mod" in module._modules
+        or module._compiled_call_impl is not None
+        or hasattr(module.forward, "_torchdynamo_orig_callable")
+    )
+
+
+def kernel_notes(
+    inference: Trace, training: Trace | None, device: torch.device, *, is_real: bool, is_compiled: bool = False
+) -> Iterator[Note]:
     """A note for each memory figure that is not known for the device.
 
     Args:
@@ -34,9 +45,13 @@ def kernel_notes(inference: Trace, training: Trace | None, device: torch.device,
         training: a training step.
         device: that the figures are for.
         is_real: whether the passes ran on a CPU.
+        is_compiled: whether the whole network is under torch.compile; parts of it are seen here.
     """
     if not is_real and (reason := unlike_meta(inference)):
         yield Note("note", f"memory on a CPU is not known: {reason}", "memory-unlike-meta")
+    if is_compiled or any(_is_compiled(call.module) for call in inference.root.modules()):
+        text = "memory is that of the network without torch.compile; compiled, it may save other tensors for backward"
+        yield Note("note", text, "memory-without-compile")
     if _has(inference, *_ONE_OPERATOR_IN_EVAL_MODE):
         text = (
             "inference peak: torch may run nn.MultiheadAttention and nn.TransformerEncoderLayer as one operator in "

@@ -81,7 +81,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
             *passes.notes,
             *notes,
             *mode_notes(inference, trained),
-            *kernel_notes(inference, trained, device, is_real=passes.is_real),
+            *kernel_notes(inference, trained, device, is_real=passes.is_real, is_compiled=subject.is_compiled),
             *uncounted_notes(uncounted, products),
         ),
     )

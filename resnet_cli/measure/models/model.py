@@ -26,6 +26,7 @@ class ModelUnderTest:
         spec: configuration of a built-in network; None for any other.
         rebuilt: builds it again with real tensors; None if that is not possible.
         example_inputs: calls the user's function of that name beside the network, if there is one.
+        is_compiled: the user's network is this one under torch.compile.
     """
 
     model: nn.Module
@@ -33,6 +34,7 @@ class ModelUnderTest:
     spec: ModelSpec | None = None
     rebuilt: Callable[[], nn.Module] | None = None
     example_inputs: Callable[[], ModelInputs] | None = None
+    is_compiled: bool = False
 
     def with_values(self) -> nn.Module:
         """The network with the values that its constructor gives it, built anew if this one is on `meta`."""

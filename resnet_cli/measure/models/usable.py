@@ -37,6 +37,11 @@ def _unwrapped(network: nn.Module) -> nn.Module:
     return _unwrapped(inner) if isinstance(inner, nn.Module) else network
 
 
+def is_compiled(network: nn.Module) -> bool:
+    """Whether a network is the wrapper of torch.compile."""
+    return type(network).__name__ == "OptimizedModule" and isinstance(getattr(network, "_orig_mod", None), nn.Module)
+
+
 def _inside_itself(network: nn.Module) -> str | None:
     """Path of a module that contains itself."""
     waiting: list[tuple[str, nn.Module, frozenset[int]]] = [("", network, frozenset())]

@@ -20,7 +20,7 @@ from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE, ModelInputs
 from resnet_cli.measure.models.inputs.model_inputs import given as given_inputs
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.usable import usable
+from resnet_cli.measure.models.usable import is_compiled, usable
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
 from resnet_cli.measure.models.user_imports import imported, is_file, listed
 from resnet_cli.suggest import nearest
@@ -50,11 +50,12 @@ def load_model(
 
 
 class LoadedModel(NamedTuple):
-    """A network of the user's, its name, and the function of example inputs beside it."""
+    """A network of the user's, its name, the function of example inputs beside it, and whether it was compiled."""
 
     network: nn.Module
     name: str
     example_inputs: Callable[[], ModelInputs] | None
+    is_compiled: bool
 
 
 def load_with_examples(
@@ -69,7 +70,7 @@ def load_with_examples(
         examples = vars(module).get(EXAMPLE)
         read = partial(_example_inputs, examples, where) if callable(examples) else None
         short = name.rpartition(".")[2]
-        return LoadedModel(usable(network, short), short, read)
+        return LoadedModel(usable(network, short), short, read, is_compiled(network))
 
 
 def _example_inputs(examples: Callable[[], Any], where: str) -> ModelInputs:
@@ -93,9 +94,13 @@ def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping
     Raises:
         ResnetCliError: it does not name a network, or the user's code raises.
     """
-    network, name, examples = load_with_examples(reference, offered, given, on_meta=True)
+    network, name, examples, compiled = load_with_examples(reference, offered, given, on_meta=True)
     return ModelUnderTest(
-        network, name, rebuilt=lambda: load_model(reference, offered, given)[0], example_inputs=examples
+        network,
+        name,
+        rebuilt=lambda: load_model(reference, offered, given)[0],
+        example_inputs=examples,
+        is_compiled=compiled,
     )
 
 

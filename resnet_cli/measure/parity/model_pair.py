@@ -81,7 +81,7 @@ def _users_pair(
     inputs_of: Callable[[ModelUnderTest], ModelInputs],
 ) -> ModelPair:
     notes: list[Note] = []
-    network, name, examples = load_with_examples(path, {"num_classes": spec.num_classes}, arguments)
+    network, name, examples, _ = load_with_examples(path, {"num_classes": spec.num_classes}, arguments)
     _put_on_cpu(network)
     model = ModelUnderTest(network, name, example_inputs=examples)
     _materialize(model, inputs_of)
