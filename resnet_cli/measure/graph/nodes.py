@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from resnet_cli.measure.ops.settings import Settings
 from resnet_cli.measure.tracing.module_stack import CallSite
+from resnet_cli.measure.tracing.trace import Tape
 
 IMAGE = -1  # the number of what goes into the network
 
@@ -17,6 +18,7 @@ class ParameterRef:
     name: str
     shape: tuple[int, ...]
     computed: tuple[str, ...] = ()  # the operators that made what is read from it (weight normalization, say)
+    transposed: bool = False  # an odd number of transpositions is between the parameter and its reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Graph:
 
     nodes: tuple[Node, ...]
     outputs: tuple[tuple[int, ...], ...]  # shapes
+    ends: tuple[int, ...]  # numbers of the operators whose outputs are returned
     calls: tuple[str, ...]  # every call of the dispatcher, to check another run against
     used: frozenset[str]  # parameters and buffers that a live operator reads
     by_number: dict[int, Node] = field(compare=False, repr=False)
+    tape: Tape = field(compare=False, repr=False)  # to run parts of it again

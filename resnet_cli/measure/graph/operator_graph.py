@@ -91,7 +91,7 @@ class _Builder:
         leaves = self._leaves(dispatch)
         kind, results = dispatch.kind, dispatch.results
         if kind in IDENTITY_OPS or kind in FACTORY_OPS or (kind in TRANSPOSE_OPS and not sources):
-            self._pass_on(read, results)
+            self._pass_on(read, results, transposes=kind in TRANSPOSE_OPS)
             return
         if not sources:
             if leaves and not dispatch.is_mutable:  # a weight that is computed; in place it is bookkeeping
@@ -132,7 +132,7 @@ class _Builder:
                         leaves[f"{role}{place}"] = parameter
         return leaves
 
-    def _pass_on(self, read: Sequence[TensorRef], results: Sequence[TensorRef]) -> None:
+    def _pass_on(self, read: Sequence[TensorRef], results: Sequence[TensorRef], *, transposes: bool) -> None:
         """The results have the values of the first argument, in another shape or place."""
         if not read:
             return
@@ -141,7 +141,7 @@ class _Builder:
             if ref.number == source.number:
                 continue
             if (parameter := self._parameter(source)) is not None:
-                self._parameters[ref.number] = parameter
+                self._parameters[ref.number] = replace(parameter, transposed=parameter.transposed ^ transposes)
             elif source.number in self._producers:
                 self._produce(ref, self._producers[source.number])
 
@@ -186,7 +186,9 @@ class _Builder:
         used = frozenset(leaf.name for node in order for leaf in node.leaves.values())
         shapes = tuple(ref.shape for ref in outputs)
         calls = tuple(dispatch.kind for dispatch in self._trace.dispatches)
-        return Graph(tuple(order), shapes, calls, used, {node.number: node for node in order})
+        return Graph(
+            tuple(order), shapes, tuple(ends), calls, used, {node.number: node for node in order}, self._trace.tape
+        )
 
 
 def _refs(value: Any) -> Iterator[TensorRef]:

@@ -21,7 +21,8 @@ from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tensors import tensors_in
 
 UNMATCHED = -2  # no number of an operator
-_CONVERSION = "_to_copy"
+# Calls that depend on more than the forward: on the dtype, or on the modes that are active.
+_OPTIONAL = ("_to_copy", "detach")
 
 
 class GraphMismatchError(Exception):
@@ -101,13 +102,13 @@ class _GraphFollower(TorchDispatchMode):
         return result
 
     def _number(self, operator: str) -> int:
-        """The number of a call in the graph, `UNMATCHED` for a conversion that the graph does not have.
+        """The number of a call in the graph, `UNMATCHED` for a conversion or alias that the graph does not have.
 
         A conversion is no call where the dtype is right already, so float64 makes others than float32.
         """
-        if operator == _CONVERSION and not self._is_next(_CONVERSION):
+        if operator in _OPTIONAL and not self._is_next(operator):
             return UNMATCHED
-        while operator != _CONVERSION and self._is_next(_CONVERSION):
+        while operator not in _OPTIONAL and any(map(self._is_next, _OPTIONAL)):
             self.position += 1
         if not self._is_next(operator):
             raise GraphMismatchError(operator)

@@ -8,23 +8,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.graph import alignment, diff
-from resnet_cli.measure.graph.nodes import Graph
+from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.errors import USUAL_SIZES, image_channels
 from resnet_cli.measure.models.substitutes import on_device, on_meta
 from resnet_cli.measure.models.user_errors import user_error
+from resnet_cli.measure.parity import rewriting
 from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
+from resnet_cli.measure.parity.layouts import Layouts, to_model, to_reference
+from resnet_cli.measure.parity.replay_comparison import Mapped
 from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.compare import Check, Difference
 
 if TYPE_CHECKING:
     from resnet_cli.measure.parity.checks.forward import Forward
     from resnet_cli.measure.parity.checks.training import TrainingStep
+
+_ODD_SIDE = 97  # pixels, of a square image
 
 
 _OTHER_SEEDS = range(1, 9)  # of two equally likely paths, all eight take the first one in one case of 256
@@ -42,6 +47,8 @@ class ParityRun:
     graphs: tuple[Graph, Graph]  # of model and reference, in train mode; in eval mode where a path is random
     structure: diff.GraphDiff
     pairs: dict[str, str]  # tensor of the model → tensor of the reference
+    layouts: Layouts  # order of the reference's axes in the model, where it is another
+    rewritings: list[tuple[list[Node], list[Node]]]  # operators of either side that compute the same
     clashes: tuple[tuple[str, str], ...]
     used: tuple[tuple[str, ...], tuple[str, ...]]  # parameters and buffers that the forwards read
     progress: Callable[[str], None] = lambda _: None
@@ -52,6 +59,14 @@ class ParityRun:
     training_step: TrainingStep | None = None  # made by the first check that needs it
     random_paths: tuple[str, ...] = ()  # names of the networks whose path in train mode is drawn at random
     biased_variances: frozenset[str] = frozenset()  # running variances that the model updates without n / (n - 1)
+
+    @property
+    def reference_tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the reference by name, with their axes in the model's order."""
+        tensors = random_init.tensors(self.reference)
+        return tensors | {
+            self.pairs[name]: to_model(tensors[self.pairs[name]], layout) for name, layout in self.layouts.items()
+        }
 
     @property
     def unmapped(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -154,13 +169,14 @@ def prepare(
     graphs = model_graph, reference_graph
     aligned = alignment.align_graphs(*graphs, config.key_map)
     key_map = alignment.key_map(aligned, shapes(model), shapes(reference))
-    pairs = _overridden(key_map.pairs, config.key_map)
-    if not pairs:
+    mapped = Mapped(_overridden(key_map.pairs, config.key_map))
+    structure = diff.diff_graphs(*graphs, aligned, REFERENCE)
+    rewritings = _judge(model, reference, config, structure, mapped, modes=(False,) if random_paths else (True, False))
+    if not mapped.pairs:
         raise ResnetCliError(
             f"no parameter of {names[0]} has a counterpart in {names[1]}: these are not the same kind of network",
             "choose another reference (`against`) or map the parameters by hand (`map`)",
         )
-    structure = diff.diff_graphs(*graphs, aligned, REFERENCE)
     run = ParityRun(
         config=config,
         model=model,
@@ -169,7 +185,9 @@ def prepare(
         reference_name=names[1],
         graphs=graphs,
         structure=structure,
-        pairs=pairs,
+        pairs=mapped.pairs,
+        layouts=mapped.layouts,
+        rewritings=rewritings,
         clashes=key_map.clashes,
         used=(_used(model, graphs[0]), _used(reference, graphs[1])),
         progress=progress,
@@ -182,6 +200,52 @@ def prepare(
     progress("preparing weights and inputs")
     _share_weights(run)
     return run
+
+
+def _judge(
+    model: nn.Module,
+    reference: nn.Module,
+    config: ParityConfig,
+    structure: diff.GraphDiff,
+    mapped: Mapped,
+    *,
+    modes: Sequence[bool],
+) -> list[tuple[list[Node], list[Node]]]:
+    """Set aside the differences of regions that compute the same; adds parameters that correspond through them.
+
+    Args:
+        model: the network.
+        reference: what it is compared with.
+        config: of the comparison.
+        structure: both graphs.
+        mapped: parameters that correspond.
+        modes: train mode, eval mode or both, in which regions must compute the same.
+    """
+    if not structure.differences and not rewriting.doubtful(structure, mapped):
+        return []
+    batch, channels = config.shape[:2]
+    square = (batch, channels, _ODD_SIDE, _ODD_SIDE)
+    judgement = rewriting.Judgement(mapped)
+    for training in modes:
+        candidates = config.training_shapes if training else (config.other_shapes[0], square, config.shape)
+        graphs = _both_graphs(model, reference, candidates, training=training)
+        if graphs is None:
+            return []
+        rewriting.judge(model, reference, graphs, judgement, REFERENCE)
+    return rewriting.set_aside(structure, judgement)
+
+
+def _both_graphs(
+    model: nn.Module, reference: nn.Module, candidates: Sequence[Shape], *, training: bool
+) -> tuple[Graph, Graph] | None:
+    """Both graphs with real tensors, at the first of these shapes that both networks take."""
+    for shape in candidates:
+        try:
+            graphs = [graph_of(network, shape, training=training, name="", real=True) for network in (model, reference)]
+        except ResnetCliError:
+            continue
+        return graphs[0], graphs[1]
+    return None
 
 
 def shapes(model: nn.Module) -> dict[str, Shape]:
@@ -207,9 +271,11 @@ def _share_weights(run: ParityRun) -> None:
         random_init.randomize_parameters(run.model, config.seed + 1, config.calibration_shape)
     if config.transfer == "to reference":
         values = random_init.tensors(run.model)
+        for name, layout in run.layouts.items():
+            values[name] = to_reference(values[name], layout, shapes(run.reference)[run.pairs[name]])
         random_init.transfer(values, run.reference, {b: a for a, b in run.pairs.items()})
     else:
-        random_init.transfer(random_init.tensors(run.reference), run.model, run.pairs)
+        random_init.transfer(run.reference_tensors, run.model, run.pairs)
 
 
 def _used(model: nn.Module, graph: Graph) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import gc
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.float64 import CastsToFloat64
+from resnet_cli.measure.parity.layouts import Layouts, to_model
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tensors import tensors_in
 
@@ -169,12 +171,16 @@ class Gradients:
         trained: the reference after its run; its gradients are consumed.
         reference: the network itself.
         pairs: name in the model → name in the reference.
+        layouts: order of the reference's axes in the model, where it is another.
     """
 
-    def __init__(self, trained: Trained, reference: nn.Module, pairs: Mapping[str, str]) -> None:
+    def __init__(
+        self, trained: Trained, reference: nn.Module, pairs: Mapping[str, str], layouts: Layouts = MappingProxyType({})
+    ) -> None:
         self._trained = trained
         self._parameters = dict(reference.named_parameters())
         self._pairs = pairs
+        self._layouts = layouts
         self._scale = _NEGLIGIBLE * max((float(g.abs().max()) for g in trained.gradients.values()), default=0.0)
         self.gradients: list[TensorError] = []
         self.parameters: list[TensorError] = []
@@ -188,9 +194,11 @@ class Gradients:
         if gradient is None:
             self.gradients.append(TensorError(name, partner, math.inf, (GRADIENT, NO_GRADIENT)))
             return
+        gradient = to_model(gradient, self._layouts.get(name))
         error = relative_error(parameter.grad, gradient, self._scale)
         self.gradients.append(TensorError(name, partner, error))
-        error = _step_error(parameter.detach(), parameter.grad, self._parameters[partner].detach(), gradient)
+        expected = to_model(self._parameters[partner].detach(), self._layouts.get(name))
+        error = _step_error(parameter.detach(), parameter.grad, expected, gradient)
         self.parameters.append(TensorError(name, partner, error))
 
     def finish(self, trained: Trained, model: nn.Module) -> None:

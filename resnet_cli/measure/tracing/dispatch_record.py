@@ -9,8 +9,8 @@ from torch import Tensor, UntypedStorage, nn
 
 from resnet_cli.measure.ops.settings import arguments, describe
 from resnet_cli.measure.tracing.storages import storages_of
-from resnet_cli.measure.tracing.tensors import tensors_in
-from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef
+from resnet_cli.measure.tracing.tensors import map_leaves, tensors_in
+from resnet_cli.measure.tracing.trace import Call, Dispatch, ModuleCall, TensorRef
 
 
 class DispatchRecord:
@@ -31,6 +31,7 @@ class DispatchRecord:
         self._held: list[Tensor] = []
         self._storages: dict[int, UntypedStorage] = {}
         self.parameters: dict[int, str] = {}
+        self.constants: dict[int, Tensor] = {}
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             self.parameters.setdefault(self._number(tensor), name)
         self.inputs = [self.ref(tensor) for tensor in tensors_in(inputs)]
@@ -61,6 +62,9 @@ class DispatchRecord:
 
     def add(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any, module: ModuleCall) -> None:
         """An operator has run."""
+        for tensor in tensors_in((args, kwargs)):
+            if id(tensor) not in self._numbers:  # neither an input nor made by the forward
+                self.constants[self._number(tensor)] = tensor.detach().clone()
         by_name = arguments(func, args, kwargs)
         kind, settings = describe(func, by_name)
         self.dispatches.append(
@@ -71,9 +75,17 @@ class DispatchRecord:
                 module=module,
                 arguments={name: self._refs(value) for name, value in by_name.items()},
                 positional=tuple(self.ref(tensor) for tensor in tensors_in(args)),
-                results=tuple(self.ref(tensor) for tensor in tensors_in(out)),
+                call=Call(
+                    func,
+                    map_leaves(args, self._as_ref),
+                    map_leaves(dict(kwargs), self._as_ref),
+                    tuple(self.ref(tensor) for tensor in tensors_in(out)),
+                ),
             )
         )
+
+    def _as_ref(self, value: Any) -> Any:
+        return self.ref(value) if isinstance(value, Tensor) else value
 
     def _refs(self, value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_cli.measure.ops.names import short
 from resnet_cli.measure.ops.op_cost import OpCost
@@ -76,6 +76,26 @@ class TensorRef:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the dispatcher as it can be made again."""
+
+    func: Any  # the overload
+    args: Any  # a TensorRef for each tensor
+    kwargs: Any
+    results: tuple[TensorRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """All calls of a forward, without the modules that made them."""
+
+    calls: tuple[Call, ...]
+    parameters: dict[int, str]  # name of each parameter and buffer, by TensorRef.number
+    constants: dict[int, Tensor]  # copies of other tensors that it read, by number
+    inputs: tuple[TensorRef, ...]
+
+
 @dataclass(slots=True)
 class Dispatch:
     """One call of the dispatcher, bookkeeping included, with the tensors that it read and returned."""
@@ -86,15 +106,20 @@ class Dispatch:
     module: ModuleCall
     arguments: dict[str, Any]  # by the schema's names: a TensorRef, or a tuple with None for other values
     positional: tuple[TensorRef, ...]  # the tensors among its positional arguments
-    results: tuple[TensorRef, ...]
+    call: Call
     operator: OperatorCall | None = None  # None for bookkeeping, such as a transposed weight
+
+    @property
+    def results(self) -> tuple[TensorRef, ...]:
+        """The tensors that it returned."""
+        return self.call.results
 
 
 @dataclass(slots=True)
 class Trace:
     """One pass through a network: what ran in which module, and what it allocated.
 
-    `autocast` are the types of devices whose autocast was on in it. The last five fields are empty unless the
+    `autocast` are the types of devices whose autocast was on in it. The last six fields are empty unless the
     dispatches were recorded (`tracer.run_dispatches`).
     """
 
@@ -109,5 +134,12 @@ class Trace:
     dispatches: list[Dispatch] = field(default_factory=list)
     left: list[ModuleCall] = field(default_factory=list)  # module calls in the order in which they ended
     parameters: dict[int, str] = field(default_factory=dict)  # name of each parameter and buffer, by TensorRef.number
+    constants: dict[int, Tensor] = field(default_factory=dict)  # copies of other tensors that it read, by number
     inputs: list[TensorRef] = field(default_factory=list)
     outputs: list[TensorRef] = field(default_factory=list)
+
+    @property
+    def tape(self) -> Tape:
+        """What it takes to run a part of the forward again."""
+        calls = tuple(dispatch.call for dispatch in self.dispatches)
+        return Tape(calls, self.parameters, self.constants, tuple(self.inputs))

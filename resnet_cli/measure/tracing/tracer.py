@@ -121,12 +121,8 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str,
     recorder = _Recorder(model, (*inputs, kwargs), None, record)
     trace = _traced(recorder, lambda: model(*inputs, **kwargs), torch.no_grad())
     trace.outputs = [record.ref(tensor) for tensor in tensors_in(trace.output)]
-    trace.dispatches, trace.left, trace.parameters, trace.inputs = (
-        record.dispatches,
-        record.left,
-        record.parameters,
-        record.inputs,
-    )
+    trace.dispatches, trace.left, trace.inputs = record.dispatches, record.left, record.inputs
+    trace.parameters, trace.constants = record.parameters, record.constants
     return trace
 
 

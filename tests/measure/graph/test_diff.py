@@ -14,6 +14,7 @@ from resnet_cli.measure.graph.alignment import Pair
 from resnet_cli.measure.graph.diff import GraphDiff, diff_graphs, lines
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.graph.settings_text import settings_text, show
+from resnet_cli.measure.tracing.trace import Tape
 from tests.helpers.models import structure_of
 
 
@@ -283,7 +284,7 @@ def test_equal_networks_differ_in_nothing() -> None:
 
 
 def chain(*nodes: Node) -> Graph:
-    return Graph(nodes, (), (), frozenset(), {node.number: node for node in nodes})
+    return Graph(nodes, (), (), (), frozenset(), {node.number: node for node in nodes}, Tape((), {}, {}, ()))
 
 
 def relu(number: int, **settings: Any) -> Node:

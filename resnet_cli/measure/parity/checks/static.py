@@ -74,7 +74,7 @@ def _published(run: ParityRun, count: int) -> str:
 
 def _values(run: ParityRun) -> list[Difference]:
     """Mapped tensors whose values are not the same."""
-    model, reference = random_init.tensors(run.model), random_init.tensors(run.reference)
+    model, reference = random_init.tensors(run.model), run.reference_tensors
     unequal = {
         name: partner
         for name, partner in run.pairs.items()

@@ -211,7 +211,7 @@ def _train_both(
     except Exception as error:
         raise _ReferenceFailedError(" ".join(str(error).split())) from error
     train_step.trim_malloc(run.reference)
-    gradients = train_step.Gradients(reference, run.reference, run.pairs)
+    gradients = train_step.Gradients(reference, run.reference, run.pairs, run.layouts)
     try:
         model = train_step.run(run.model, images, seed, gradients.arrived, keep_float64=keep_float64)
     except Exception as error:

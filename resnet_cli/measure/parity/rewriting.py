@@ -1,0 +1,230 @@
+"""Differences that are none: regions in which the networks are written otherwise and compute the same.
+
+Two graphs are equal where operators, settings, parameters and inputs are; by induction from the image on, each region
+between equal operators may be judged by itself. A region that differs by itself is judged once more together with the
+operators that it reads: behind a ReLU, padding by zeros is the padding of a max pool.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from resnet_cli.measure.graph import alignment
+from resnet_cli.measure.graph.diff import GraphDiff, diff_graphs
+from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
+from resnet_cli.measure.graph.regions import Key, Region, find_regions, keys
+from resnet_cli.measure.graph.replay import ReplayError
+from resnet_cli.measure.models import random_init
+from resnet_cli.measure.parity.layouts import possible_layouts
+from resnet_cli.measure.parity.replay_comparison import Mapped, RegionPair
+
+_GROWTH = 2  # so many operators up, a region that differs is judged again
+_TRIES = 200  # ways to map the parameters of one region
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What the regions of two networks compute.
+
+    Args:
+        mapped: parameters that correspond, with those that were found by value.
+        equal: operators of each region of the first graphs whose sides compute the same.
+        different: operators of regions that differ in any of the graphs.
+    """
+
+    mapped: Mapped
+    equal: list[frozenset[Key]] = field(default_factory=list)
+    different: set[Key] = field(default_factory=set)
+
+    @property
+    def rewritten(self) -> list[frozenset[Key]]:
+        """Operators of each region that computes the same wherever it was judged."""
+        return [members for members in self.equal if not members & self.different]
+
+
+def doubtful(structure: GraphDiff, mapped: Mapped) -> set[int]:
+    """Operators that look the same and read parameters that do not correspond, or are stored in another order."""
+    numbers = set()
+    for place, (node, reference) in enumerate(structure.pairs):
+        if node and reference and structure.status[place] == "equal" and (node.leaves or reference.leaves):
+            alike = node.leaves.keys() == reference.leaves.keys() and all(
+                mapped.pairs.get(leaf.name) == reference.leaves[role].name
+                and leaf.transposed == reference.leaves[role].transposed
+                and _sizes(leaf) == _sizes(reference.leaves[role])
+                for role, leaf in node.leaves.items()
+            )
+            if not alike:
+                numbers.add(node.number)
+    return numbers
+
+
+def _sizes(leaf: ParameterRef) -> tuple[int, ...]:
+    return tuple(size for size in leaf.shape if size > 1)
+
+
+def judge(model: nn.Module, reference: nn.Module, graphs: tuple[Graph, Graph], judgement: Judgement, name: str) -> None:
+    """Judge all regions of two graphs, and add to a judgement.
+
+    Args:
+        model: its parameters are read for their shapes alone.
+        reference: likewise.
+        graphs: of model and reference, recorded with real tensors in the same mode and at the same size.
+        judgement: gets the parameters that correspond, where a region computes the same with them.
+        name: of the reference in sentences.
+    """
+    pairs = alignment.align_graphs(*graphs, judgement.mapped.pairs)
+    equal, different = _Judge(model, reference, judgement.mapped).regions(diff_graphs(*graphs, pairs, name))
+    judgement.equal = judgement.equal or equal
+    judgement.different |= different
+
+
+class _Judge:
+    """Judges regions, and maps the parameters that they read."""
+
+    def __init__(self, model: nn.Module, reference: nn.Module, mapped: Mapped) -> None:
+        self._mapped = mapped
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in random_init.tensors(model).items()}
+        self._values = _values(reference)
+        self._trainable = frozenset(name for name, _ in reference.named_parameters())
+
+    def regions(self, structure: GraphDiff) -> tuple[list[frozenset[Key]], set[Key]]:
+        """Operators of each region that computes the same, and operators of the others."""
+        names = keys(structure.model, is_model=True), keys(structure.reference_graph, is_model=False)
+
+        def members(region: Region) -> frozenset[Key]:
+            return frozenset({names[0][n] for n in region.model} | {names[1][n] for n in region.reference})
+
+        taken = doubtful(structure, self._mapped)
+        equal: list[frozenset[Key]] = []
+        pending: list[frozenset[Key]] = []
+        regions = find_regions(structure, taken)
+        for growth in range(_GROWTH + 1):
+            unequal = []
+            for region in regions:
+                inside = members(region)
+                if growth and not any(each <= inside for each in pending):
+                    continue  # judged before
+                if self._computes_the_same(region, structure):
+                    equal.append(inside)
+                    pending = [each for each in pending if not each <= inside]
+                else:
+                    unequal.append(region)
+                    pending += [] if growth else [inside]
+            taken |= {number for region in unequal for number, _ in region.inputs if number != IMAGE}
+            if not pending or growth == _GROWTH:
+                break
+            regions = find_regions(structure, taken)
+        return equal, set().union(*pending)
+
+    def _computes_the_same(self, region: Region, structure: GraphDiff) -> bool:
+        graphs = structure.model, structure.reference_graph
+        try:
+            pair = RegionPair(region, graphs, self._shapes, self._values, self._trainable)
+        except ReplayError:
+            return False
+        transposed = (
+            _transposed(structure.model, region.model),
+            _transposed(structure.reference_graph, region.reference),
+        )
+        for mapped in itertools.islice(self._mappings(pair, transposed), _TRIES):
+            if pair.agrees(mapped, quick=True) and pair.agrees(mapped):
+                self._mapped.pairs.update(mapped.pairs)
+                self._mapped.layouts.update(mapped.layouts)
+                return True
+        return False
+
+    def _mappings(self, pair: RegionPair, transposed: tuple[set[str], set[str]]) -> Iterator[Mapped]:
+        """Ways to map the parameters that a region reads, those of the alignment first."""
+        names, references = pair.model.parameters, pair.reference.parameters
+        fixed = {name: self._mapped.pairs[name] for name in names if name in self._mapped.pairs}
+        taken = set(self._mapped.pairs.values())
+        free = [name for name in names if name not in fixed]
+        partners = [name for name in references if name not in taken]
+        if set(fixed.values()) - set(references) or len(free) != len(partners):
+            return
+        if len(fixed) + len(partners) != len(references):
+            return
+        for order in itertools.permutations(partners) if len(free) < 5 else [tuple(partners)]:
+            pairs = fixed | dict(zip(free, order, strict=True))
+            if any(self._count(name) != self._values[partner].numel() for name, partner in pairs.items()):
+                continue
+            yield from self._with_layouts(pairs, free, transposed)
+
+    def _count(self, name: str) -> int:
+        return math.prod(self._shapes[name])
+
+    def _with_layouts(
+        self, pairs: dict[str, str], free: Sequence[str], transposed: tuple[set[str], set[str]]
+    ) -> Iterator[Mapped]:
+        choices: list[list[tuple[int, ...] | None]] = []
+        for name, partner in pairs.items():
+            shapes = self._shapes[name], tuple(self._values[partner].shape)
+            is_same_order = (name in transposed[0]) == (partner in transposed[1]) and _short(shapes[0]) == _short(
+                shapes[1]
+            )
+            if name in self._mapped.layouts:
+                choices.append([self._mapped.layouts[name]])
+            elif name not in free and is_same_order:
+                choices.append([None])
+            else:
+                choices.append(list(possible_layouts(*shapes)))
+        for layouts in itertools.product(*choices):
+            yield Mapped(
+                pairs, {name: layout for name, layout in zip(pairs, layouts, strict=True) if layout is not None}
+            )
+
+
+def _short(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size > 1)
+
+
+def _transposed(graph: Graph, numbers: frozenset[int]) -> set[str]:
+    return {leaf.name for number in numbers for leaf in graph.by_number[number].leaves.values() if leaf.transposed}
+
+
+def _values(reference: nn.Module) -> dict[str, Tensor]:
+    """Random values for every parameter and buffer, those of one axis positive, since variances are among them."""
+    values: dict[str, Tensor] = {}
+    for seed, (name, tensor) in enumerate(random_init.tensors(reference).items()):
+        if not tensor.is_floating_point():
+            values[name] = torch.full(tensor.shape, 3, dtype=tensor.dtype)
+        elif tensor.dim() < 2:
+            values[name] = random_init.image(tuple(tensor.shape), seed, torch.float64).abs() + 0.5
+        else:
+            fan_in = math.prod(tensor.shape[1:])
+            values[name] = random_init.image(tuple(tensor.shape), seed, torch.float64) / math.sqrt(fan_in)
+    return values
+
+
+def set_aside(structure: GraphDiff, judgement: Judgement) -> list[tuple[list[Node], list[Node]]]:
+    """Take the differences of rewritten regions out of the structure; returns the operators of each region."""
+    names = keys(structure.model, is_model=True), keys(structure.reference_graph, is_model=False)
+    region_of = {key: place for place, members in enumerate(judgement.rewritten) for key in members}
+    operators: dict[int, tuple[list[Node], list[Node]]] = {}
+
+    def region(side: int, node: Node | None) -> int | None:
+        return None if node is None else region_of.get(names[side][node.number])
+
+    structure.differences = [
+        each
+        for each in structure.differences
+        if any(
+            node is not None and region(side, node) is None
+            for side, node in enumerate((each.model_node, each.reference_node))
+        )
+    ]
+    for place, pair in enumerate(structure.pairs):
+        regions = [region(side, node) for side, node in enumerate(pair) if node is not None]
+        if structure.status[place] == "equal" or None in regions:
+            continue
+        structure.status[place] = "rewritten"
+        for side, node in enumerate(pair):
+            if node is not None and (found := region(side, node)) is not None:
+                operators.setdefault(found, ([], []))[side].append(node)
+    return list(operators.values())
