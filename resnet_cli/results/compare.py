@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from resnet_cli.results.common import Environment, Input, Network, Note, Shape
 
-# The verdicts, best first. "skipped": the user left the check out.
-BITWISE, ROUNDING, DIFFERENT, NOT_COMPARABLE, SKIPPED = "bitwise", "rounding", "different", "not comparable", "skipped"
-VERDICTS = (BITWISE, ROUNDING, DIFFERENT, NOT_COMPARABLE, SKIPPED)
+# The verdicts, best first. "rewritten": other operators that compute the same. "skipped": the user left the check out.
+BITWISE, ROUNDING, REWRITTEN, DIFFERENT = "bitwise", "rounding", "rewritten", "different"
+NOT_COMPARABLE, SKIPPED = "not comparable", "skipped"
+VERDICTS = (BITWISE, ROUNDING, REWRITTEN, DIFFERENT, NOT_COMPARABLE, SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,20 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewriting:
+    """Operators that compute the same as other operators of the reference: no difference.
+
+    It was measured in float64 on inputs of several magnitudes, with gradients, in train and eval mode.
+    """
+
+    model_path: str | None  # path of the last of them, None where the model needs none
+    reference_path: str | None
+    model_ops: tuple[str, ...]  # "maximum"
+    reference_ops: tuple[str, ...]  # "relu"
+    text: str  # "layer1.0.relu: maximum in place of ReLU"
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """A pattern of findings that has a name."""
 
@@ -63,7 +78,7 @@ class AlignedOp:
     reference_op: str | None
     model_settings: str  # "64→128 3×3 stride 2 padding 1"
     reference_settings: str
-    status: str  # "equal", "setting", "replaced", "missing", "extra", "moved"
+    status: str  # "equal", "setting", "replaced", "missing", "extra", "moved", "rewritten"
     cumulative: float | None = None  # relative error of what the networks give here, eval mode
     isolated: float | None = None  # relative error of our operator on the reference's own inputs
     rounding: bool = False  # both errors are within the noise floor
@@ -82,6 +97,7 @@ class Mapping:
     unmatched_model: tuple[str, ...]
     unmatched_reference: tuple[str, ...]
     unused_model: tuple[str, ...] = ()  # no forward reads them
+    reordered: tuple[tuple[str, tuple[int, ...]], ...] = ()  # the model's name, order of the reference's axes in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,7 @@ class CompareResult:
     environment: Environment
     notes: tuple[Note, ...]
     interrupted: bool = False  # there would have been more
+    rewritings: tuple[Rewriting, ...] = ()  # where the networks are written otherwise and compute the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import prepare
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
-from resnet_cli.results.compare import BITWISE, ROUNDING, SKIPPED, CompareResult, FaultResult, SelfTestResult
+from resnet_cli.results.compare import BITWISE, REWRITTEN, ROUNDING, SKIPPED, CompareResult, FaultResult, SelfTestResult
 
 _MAX_SIDE = 112  # pixels: a fault shows at any size
 
@@ -115,7 +115,9 @@ def _test_fault(fault: Fault, sound: ModelUnderTest, baseline: ModelUnderTest, c
         injected=True,
         detected=not result.same,
         diagnosed=is_diagnosed(fault, result),
-        checks=tuple(check.key for check in result.checks if check.verdict not in (BITWISE, ROUNDING, SKIPPED)),
+        checks=tuple(
+            check.key for check in result.checks if check.verdict not in (BITWISE, ROUNDING, REWRITTEN, SKIPPED)
+        ),
         text=texts[0] if texts else "",
     )
 

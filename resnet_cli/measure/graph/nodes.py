@@ -18,7 +18,8 @@ class ParameterRef:
     name: str
     shape: tuple[int, ...]
     computed: tuple[str, ...] = ()  # the operators that made what is read from it (weight normalization, say)
-    transposed: bool = False  # an odd number of transpositions is between the parameter and its reader
+    # Whether an odd number of transpositions is between the parameter and its reader.
+    transposed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

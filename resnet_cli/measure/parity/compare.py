@@ -16,6 +16,7 @@ from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.inputs.model_inputs import called_with_image
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
+from resnet_cli.measure.parity import rewriting
 from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
 from resnet_cli.measure.parity.config import ParityConfig
@@ -28,6 +29,7 @@ from resnet_cli.results.compare import (
     BITWISE,
     DIFFERENT,
     NOT_COMPARABLE,
+    REWRITTEN,
     ROUNDING,
     SKIPPED,
     ArchitectureResult,
@@ -127,10 +129,11 @@ def _result(
         reference=reference.name,
         reference_version=torchvision_models.version(),
         verdict=verdict,
-        same=(verdict in (BITWISE, ROUNDING) or is_intended) and not interrupted,
+        same=(verdict in (BITWISE, ROUNDING, REWRITTEN) or is_intended) and not interrupted,
         checks=checks,
         diagnoses=tuple(diagnose(run.structure, run.findings, run.biased_variances)),
         differences=differences,
+        rewritings=tuple(rewriting.describe(*region) for region in run.rewritings),
         aligned_ops=tuple(side_by_side(run)),
         mapping=_mapping(run),
         test_inputs=CompareInputs(
@@ -179,12 +182,13 @@ def _mapping(run: ParityRun) -> Mapping:
         unmatched_model=unmatched_model,
         unmatched_reference=unmatched_reference,
         unused_model=run.unused,
+        reordered=tuple(run.layouts.items()),
     )
 
 
 def _worst(checks: Sequence[Check]) -> str:
     verdicts = {check.verdict for check in checks}
-    ranked = (DIFFERENT, NOT_COMPARABLE, ROUNDING, BITWISE)
+    ranked = (DIFFERENT, NOT_COMPARABLE, REWRITTEN, ROUNDING, BITWISE)
     return next((verdict for verdict in ranked if verdict in verdicts), NOT_COMPARABLE)
 
 

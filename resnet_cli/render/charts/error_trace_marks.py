@@ -20,6 +20,7 @@ STATUSES = {
     "missing": "only in reference",
     "extra": "only in model",
     "moved": "moved",
+    "rewritten": "written otherwise",
 }
 _MAX_RINGS = 40  # that have a hint of their own
 _DENSE_PITCH = 3.0  # pixels between operators, below which dots would merge into a line

@@ -92,6 +92,7 @@ PAGES: dict[str, PageSpec] = {
         {
             "checks": "checks",
             "differences": "differences",
+            "rewritings": "rewritings",
             "tree": "aligned_ops",
             "mapping": "mapping.pairs",
             "predictions": "predictions",

@@ -19,7 +19,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import user_error
-from resnet_cli.measure.parity import paired_forward
+from resnet_cli.measure.parity import paired_forward, rewriting
 from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
@@ -98,7 +98,8 @@ def _eval_graphs(run: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], li
     shape = run.config.shape
     model = graph_of(run.model, shape, training=False, name=run.model_name, real=real)
     reference = graph_of(run.reference, shape, training=False, name=run.reference_name, real=real)
-    return (model, reference), alignment.align_graphs(model, reference, run.pairs)
+    pairs = alignment.align_graphs(model, reference, run.pairs)
+    return (model, reference), rewriting.without_rewritten(run.structure, run.rewritings, (model, reference), pairs)
 
 
 @contextlib.contextmanager
@@ -230,7 +231,7 @@ def side_by_side(run: ParityRun) -> list[AlignedOp]:
         key = (line.model_path or "", line.reference_path or "", line.model_op or "")
         count[key] += 1
         step, rounding = errors.get((*key, count[key]), (paired_forward.Step(), True))
-        differs = line.status != "equal" or not rounding
+        differs = line.status not in ("equal", "rewritten") or not rounding
         rows.append(
             replace(
                 line,

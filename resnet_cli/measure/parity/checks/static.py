@@ -17,7 +17,7 @@ from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.setup import ParityRun, counts
 from resnet_cli.results.common import Note
-from resnet_cli.results.compare import BITWISE, DIFFERENT, Difference
+from resnet_cli.results.compare import BITWISE, DIFFERENT, REWRITTEN, Difference
 
 _USUAL = (0.9, 1.1)  # usual range of a weight's standard deviation, as a multiple of Kaiming's
 
@@ -45,7 +45,9 @@ def parameters(run: ParityRun) -> CheckOutcome:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
         note = f"no forward reads {', '.join(unused[:3])}{more}: excluded from all counts"
         run.notes.append(Note("note", note, "unused-tensors"))
-    return CheckOutcome(BITWISE if is_same else DIFFERENT, text)
+    if run.layouts:
+        text += f"; {len(run.layouts)} stored with {'its' if len(run.layouts) == 1 else 'their'} axes in another order"
+    return CheckOutcome(DIFFERENT if not is_same else REWRITTEN if run.layouts else BITWISE, text)
 
 
 def _by_operator(graph: Graph, model: nn.Module) -> str:
@@ -134,11 +136,16 @@ def settings(run: ParityRun) -> CheckOutcome:
     """Settings of every operator, and how they are connected."""
     structure = run.structure
     operators = len(structure.pairs)
-    if not structure.differences:
-        return CheckOutcome(BITWISE, f"{operators} operators with the same settings and the same inputs")
     equal = sum(status == "equal" for status in structure.status.values())
+    places = f"{len(run.rewritings)} place{'s' if len(run.rewritings) > 1 else ''}"
+    rewritten = f"written otherwise in {places}, with the same function" if run.rewritings else ""
+    if not structure.differences and not rewritten:
+        return CheckOutcome(BITWISE, f"{operators} operators with the same settings and the same inputs")
+    if not structure.differences:
+        return CheckOutcome(REWRITTEN, f"{equal} operators are the same; {rewritten}")
     by_category = Counter(difference.finding.category for difference in structure.differences)
     listed = ", ".join(f"{count} {_plural(category, count)}" for category, count in by_category.items())
+    listed += f"; {rewritten}" if rewritten else ""
     return CheckOutcome(DIFFERENT, f"{equal} of {operators} operators are the same; {listed}")
 
 

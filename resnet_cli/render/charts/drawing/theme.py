@@ -35,6 +35,7 @@ COLOURS: dict[str, tuple[str, str]] = {
     "missing": ("#be185d", "#f9a8d4"),
     "extra": ("#4338ca", "#a5b4fc"),
     "moved": ("#047857", "#6ee7b7"),
+    "rewritten": ("#0369a1", "#7dd3fc"),
     # Networks.
     "series0": ("#2563eb", "#60a5fa"),
     "series1": ("#4d7c0f", "#a3d65c"),
@@ -45,7 +46,7 @@ COLOURS: dict[str, tuple[str, str]] = {
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 SERIES = 6
-STATUSES = ("setting", "replaced", "missing", "extra", "moved")
+STATUSES = ("setting", "replaced", "missing", "extra", "moved", "rewritten")
 LAYERS = ("conv", "norm", "activation", "pool", "linear", "merge", "other", "container", "block")
 
 # Rules of a drawing; {name} is a colour. The font sizes are those of `primitives.SIZES`.

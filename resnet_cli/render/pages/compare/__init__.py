@@ -12,11 +12,14 @@ from resnet_cli.render.pages.compare.diff_table import diff_table
 from resnet_cli.render.pages.compare.differences import differences, groups_of
 from resnet_cli.render.pages.compare.mapping import mapping
 from resnet_cli.render.pages.compare.predictions import predictions
+from resnet_cli.render.pages.compare.rewritings import groups_of as kinds_of_rewritings
+from resnet_cli.render.pages.compare.rewritings import rewritings
 from resnet_cli.render.pages.compare.verdicts import verdict_cell
 from resnet_cli.render.pages.elements import blocks, closing, input_text, interrupted
 from resnet_cli.results.compare import (
     DIFFERENT,
     NOT_COMPARABLE,
+    REWRITTEN,
     ROUNDING,
     SKIPPED,
     Check,
@@ -30,6 +33,7 @@ def compare_page(result: CompareResult, view: ViewOptions) -> Document:
     draw: dict[str, Callable[[], list[Element]]] = {
         "checks": lambda: _checks(result.checks),
         "differences": lambda: differences(result.differences, collapse=view.collapse),
+        "rewritings": lambda: rewritings(result.rewritings, collapse=view.collapse),
         "tree": lambda: diff_table(result, view),
         "mapping": lambda: mapping(result.mapping, with_pairs=not view.collapse),
         "predictions": lambda: predictions(result),
@@ -86,8 +90,20 @@ def _verdict(result: CompareResult) -> tuple[str, str]:
         )
     if result.differences:
         return "good", f"✓ equivalent except for {counted(len(result.differences), 'expected difference')}{skipped}"
+    if result.verdict == REWRITTEN:
+        return "good", f"✓ the same function, written otherwise{_kinds(result)}{skipped}"
     has_rounding = result.verdict == ROUNDING or bool(checks[ROUNDING])
     return "good", f"✓ equivalent: {'differences are rounding' if has_rounding else 'bitwise equal'}{skipped}"
+
+
+def _kinds(result: CompareResult) -> str:
+    """The most frequent rewriting in brackets."""
+    kinds = sorted(kinds_of_rewritings(result.rewritings), key=len, reverse=True)
+    if not kinds:
+        return ""
+    what = kinds[0][0].text.partition(": ")[2]
+    more = f", and {counted(len(kinds) - 1, 'other kind')}" if len(kinds) > 1 else ""
+    return f" ({len(kinds[0])} × {what}{more})"
 
 
 def _diagnoses(result: CompareResult) -> list[Element]:

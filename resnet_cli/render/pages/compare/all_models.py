@@ -6,7 +6,7 @@ from resnet_cli.render.document import Cell, Column, Document, Element, Paragrap
 from resnet_cli.render.pages.cells import counted, exact, scaled, text_cell
 from resnet_cli.render.pages.compare.verdicts import sign_cell, worst_verdict
 from resnet_cli.render.pages.elements import closing, interrupted
-from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING, ArchitectureResult, CompareAllResult
+from resnet_cli.results.compare import BITWISE, DIFFERENT, REWRITTEN, ROUNDING, ArchitectureResult, CompareAllResult
 
 _TITLES = {"parameters": "param", "settings": "set", "statistics": "stat", "gradients": "grad", "shapes": "size"}
 _LEGEND = (
@@ -84,7 +84,7 @@ def _verdict_of(architecture: ArchitectureResult) -> str:
     if architecture.same and verdict == DIFFERENT:
         return BITWISE
     has_difference = any(check.verdict == DIFFERENT for check in architecture.checks)
-    if not architecture.same and (verdict in (BITWISE, ROUNDING) or has_difference):
+    if not architecture.same and (verdict in (BITWISE, ROUNDING, REWRITTEN) or has_difference):
         return DIFFERENT
     return verdict
 

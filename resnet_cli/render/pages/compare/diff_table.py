@@ -12,7 +12,7 @@ from resnet_cli.render.pages.compare.setting_diff import settings_of
 from resnet_cli.results.compare import AlignedOp, CompareResult
 
 FIRST_DIFFERENCE = "◀ HERE"
-_SIGNS = {"equal": "=", "setting": "~", "replaced": "~", "missing": "-", "extra": "+", "moved": ">"}
+_SIGNS = {"equal": "=", "setting": "~", "replaced": "~", "missing": "-", "extra": "+", "moved": ">", "rewritten": "≡"}
 _SAME_SETTINGS = "!"
 _MEANINGS = {
     "=": "equal",
@@ -20,6 +20,7 @@ _MEANINGS = {
     "-": "only in reference",
     "+": "only in model",
     ">": "moved",
+    "≡": "other operators, same function",
     _SAME_SETTINGS: "same settings, different output",
     "?": "unknown status",
 }
@@ -105,7 +106,7 @@ class _DiffRows:
 
     def _pair(self, hunk: Hunk, op: AlignedOp) -> Row:
         sign = self._sign(op)
-        style = "" if sign == "=" else self.style
+        style = "" if sign in "=≡" else self.style
         model, reference = settings_of(op)
         same = model == reference
         cells = {

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from resnet_cli.render.document import Cell
 from resnet_cli.render.pages.cells import text_cell
-from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, ROUNDING, SKIPPED, VERDICTS, Check
+from resnet_cli.results.compare import BITWISE, DIFFERENT, NOT_COMPARABLE, REWRITTEN, ROUNDING, SKIPPED, VERDICTS, Check
 
 _SIGNS = {
     BITWISE: ("✓", "bitwise", "good"),
     ROUNDING: ("✓", "rounding (≈)", "good"),
+    REWRITTEN: ("✓", "rewritten", "good"),
     DIFFERENT: ("✗", "different", "bad"),
     NOT_COMPARABLE: ("?", "not comparable", "warning"),
     SKIPPED: ("–", "skipped", "dim"),
