@@ -45,25 +45,28 @@ def keys(graph: Graph, *, is_model: bool) -> dict[int, Key]:
     return names
 
 
-def find_regions(structure: GraphDiff, doubtful: Collection[int]) -> list[Region]:
+def find_regions(structure: GraphDiff, doubtful: Collection[int], *, between_pairs: bool = False) -> list[Region]:
     """The regions, in the order of the model.
 
     Args:
         structure: two aligned graphs and their differences.
         doubtful: numbers of the model's operators that are taken into regions though they look the same.
+        between_pairs: pairs with different settings are outside of regions too, so that what is beside such a pair is
+            judged without it.
     """
-    return _Finder(structure, doubtful).regions()
+    statuses = ("equal", "setting", "replaced") if between_pairs else ("equal",)
+    return _Finder(structure, doubtful, statuses).regions()
 
 
 class _Finder:
     """Joins operators that differ until all others read the same on both sides."""
 
-    def __init__(self, structure: GraphDiff, doubtful: Collection[int]) -> None:
+    def __init__(self, structure: GraphDiff, doubtful: Collection[int], statuses: Collection[str]) -> None:
         self._graphs = structure.model, structure.reference_graph
         self._partner = {IMAGE: IMAGE}  # of the operators that correspond
         for place, (model_node, reference_node) in enumerate(structure.pairs):
-            is_equal = structure.status[place] == "equal"
-            if model_node and reference_node and is_equal and model_node.number not in doubtful:
+            corresponds = structure.status[place] in statuses
+            if model_node and reference_node and corresponds and model_node.number not in doubtful:
                 self._partner[model_node.number] = reference_node.number
 
     def regions(self) -> list[Region]:

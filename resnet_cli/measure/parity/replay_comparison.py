@@ -151,10 +151,11 @@ class _Side:
             random_init.image((output.numel(),), place, torch.float64) for place, output in enumerate(self.outputs)
         ]
         loss = sum(((a.flatten() * b).sum() for a, b in zip(self.outputs, weights, strict=True)), torch.zeros(()))
-        if not loss.requires_grad:
-            return [torch.zeros_like(leaf) for leaf in self._leaves[: -len(self.names) or None]], []
-        gradients = torch.autograd.grad(loss, self._leaves, allow_unused=True, materialize_grads=True)
         count = len(self._leaves) - len(self.names)
+        if not loss.requires_grad:
+            zeros = [torch.zeros_like(leaf) for leaf in self._leaves]
+            return zeros[:count], zeros[count:]
+        gradients = torch.autograd.grad(loss, self._leaves, allow_unused=True, materialize_grads=True)
         return list(gradients[:count]), list(gradients[count:])
 
 

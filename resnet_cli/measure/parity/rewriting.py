@@ -104,14 +104,16 @@ class _Judge:
             return frozenset({names[0][n] for n in region.model} | {names[1][n] for n in region.reference})
 
         taken = doubtful(structure, self._mapped)
-        equal: list[frozenset[Key]] = []
+        between = find_regions(structure, taken, between_pairs=True)
+        equal = [members(region) for region in between if self._computes_the_same(region, structure)]
+        settled: set[Key] = set().union(*equal)
         pending: list[frozenset[Key]] = []
         regions = find_regions(structure, taken)
         for growth in range(_GROWTH + 1):
             unequal = []
             for region in regions:
-                inside = members(region)
-                if growth and not any(each <= inside for each in pending):
+                inside = members(region) - settled
+                if not inside or (growth and not any(each <= inside for each in pending)):
                     continue  # judged before
                 if self._computes_the_same(region, structure):
                     equal.append(inside)
@@ -149,11 +151,10 @@ class _Judge:
         taken = set(self._mapped.pairs.values())
         free = [name for name in names if name not in fixed]
         partners = [name for name in references if name not in taken]
-        if set(fixed.values()) - set(references) or len(free) != len(partners):
+        if set(fixed.values()) - set(references) or len(fixed) + len(partners) != len(references):
             return
-        if len(fixed) + len(partners) != len(references):
-            return
-        for order in itertools.permutations(partners) if len(free) < 5 else [tuple(partners)]:
+        # The reference may read more: running statistics in train mode, which only eval mode needs.
+        for order in itertools.permutations(partners, len(free)):
             pairs = fixed | dict(zip(free, order, strict=True))
             if any(self._count(name) != self._values[partner].numel() for name, partner in pairs.items()):
                 continue

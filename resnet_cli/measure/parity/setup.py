@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -171,7 +172,9 @@ def prepare(
     key_map = alignment.key_map(aligned, shapes(model), shapes(reference))
     mapped = Mapped(_overridden(key_map.pairs, config.key_map))
     structure = diff.diff_graphs(*graphs, aligned, REFERENCE)
+    aligned_names = set(mapped.pairs)
     rewritings = _judge(model, reference, config, structure, mapped, modes=(False,) if random_paths else (True, False))
+    by_value = mapped.pairs.keys() - aligned_names
     if not mapped.pairs:
         raise ResnetCliError(
             f"no parameter of {names[0]} has a counterpart in {names[1]}: these are not the same kind of network",
@@ -189,7 +192,7 @@ def prepare(
         layouts=mapped.layouts,
         rewritings=rewritings,
         clashes=key_map.clashes,
-        used=(_used(model, graphs[0]), _used(reference, graphs[1])),
+        used=(_used(model, graphs[0].used | by_value), _used(reference, graphs[1].used)),
         progress=progress,
         findings=[difference.finding for difference in structure.differences],
         random_paths=random_paths,
@@ -278,9 +281,9 @@ def _share_weights(run: ParityRun) -> None:
         random_init.transfer(run.reference_tensors, run.model, run.pairs)
 
 
-def _used(model: nn.Module, graph: Graph) -> tuple[str, ...]:
-    """Parameters and buffers that the forward reads, in the order of the state dict."""
-    return tuple(name for name in random_init.tensors(model) if name in graph.used)
+def _used(model: nn.Module, names: AbstractSet[str]) -> tuple[str, ...]:
+    """Those of the named parameters and buffers that the model has, in the order of the state dict."""
+    return tuple(name for name in random_init.tensors(model) if name in names)
 
 
 def counts(model: nn.Module, names: Sequence[str]) -> tuple[int, int]:
