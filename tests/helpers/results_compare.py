@@ -12,6 +12,7 @@ from resnet_cli.results.compare import (
     BITWISE,
     DIFFERENT,
     NOT_COMPARABLE,
+    REWRITTEN,
     ROUNDING,
     SKIPPED,
     AlignedOp,
@@ -25,6 +26,7 @@ from resnet_cli.results.compare import (
     FaultResult,
     Mapping,
     Prediction,
+    Rewriting,
     SelfTestResult,
 )
 from tests.helpers.results_summary_flops import ENVIRONMENT, HOSTILE, NETWORK
@@ -177,6 +179,30 @@ def stride() -> CompareResult:
     )  # fmt: skip
 
 
+def maximum(path: str, reference_path: str) -> Rewriting:
+    """A ReLU that is written as a maximum."""
+    return Rewriting(path, reference_path, ("maximum",), ("relu",), f"{path}: maximum in place of ReLU")
+
+
+def rewritten() -> CompareResult:
+    """The same function in other operators: two ReLUs and the classifier."""
+    result = same()
+    lines = [
+        replace(line, status="rewritten", model_op="maximum", cumulative=None, isolated=None)
+        if line.model_path in ("head.relu", "tail.relu")
+        else line
+        for line in result.aligned_ops
+    ]
+    product = Rewriting("tail.fc", "fc", ("linear", "add"), ("linear",), "tail.fc: linear, add in place of linear")
+    return replace(
+        result,
+        aligned_ops=tuple(lines),
+        verdict=REWRITTEN,
+        checks=checks(settings=(REWRITTEN, None, "written otherwise in 3 places, with the same function")),
+        rewritings=(maximum("head.relu", "relu"), product, maximum("layer.relu", "layer1.0.relu")),
+    )
+
+
 def missing() -> CompareResult:
     """A skip block without its batch norm, an activation of another kind, a module that nothing reads."""
     result = same()
@@ -201,6 +227,7 @@ def missing() -> CompareResult:
         verdict=DIFFERENT,
         same=False,
         differences=findings,
+        rewritings=(maximum("head.relu", "relu"),),
         checks=checks(parameters=(DIFFERENT, None, "60 of 62 mapped"), eval=(DIFFERENT, 0.08, "the logits differ")),
         mapping=Mapping("alignment", names(60), 60, 60, 62, (), gone, tuple(f"spare.{i}.weight" for i in range(7))),
         image="cat.jpg",
@@ -283,7 +310,7 @@ def unable() -> CompareResult:
     )  # fmt: skip
 
 
-RESULTS = {make.__name__: make for make in (same, stride, missing, epsilon, rounding, nan, many, unable)}
+RESULTS = {make.__name__: make for make in (same, stride, missing, epsilon, rounding, rewritten, nan, many, unable)}
 
 
 def family() -> CompareAllResult:

@@ -25,6 +25,7 @@ from tests.helpers.results_compare import (
     many,
     missing,
     nan,
+    rewritten,
     rounding,
     same,
     self_test,
@@ -107,6 +108,16 @@ def test_checks_say_their_verdict_in_words() -> None:
 def test_differences_that_say_the_same_are_one_row() -> None:
     assert texts(tables(stride())["differences"], "places") == ["×3", "×3"]
     assert texts(tables(missing())["differences"], "expected") == ["✗", "✗", "✓"]
+
+
+def test_rewritings_are_no_differences_and_one_row_for_each_kind() -> None:
+    assert verdict(rewritten()) == ("✓", "good")
+    drawn = tables(rewritten())
+    assert "differences" not in drawn
+    assert texts(drawn["rewritings"], "places") == ["×2", ""]
+    assert len(tables(rewritten(), ViewOptions(collapse=False))["rewritings"].rows) == 3
+    assert not any("is_first_difference" in row.cells for row in drawn["tree"].rows)
+    assert "rewritings" not in tables(same())
 
 
 def test_values_that_differ_from_place_to_place_are_one_kind() -> None:
