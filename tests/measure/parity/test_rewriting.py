@@ -47,13 +47,21 @@ class Net(nn.Module):
         for name, layer in (parts | layers).items():
             self.add_module(name, layer)
 
-    def stem(self, x: Tensor) -> Any:
-        return self.pool(self.relu(self.norm(self.conv(x))))
+    def run(self, names: str, *inputs: Tensor) -> Tensor:
+        """Some layers, one behind the other."""
+        first, *others = names.split()
+        out: Tensor = self.get_submodule(first)(*inputs)
+        for name in others:
+            out = self.get_submodule(name)(out)
+        return out
 
-    def forward(self, x: Tensor) -> Any:
+    def stem(self, x: Tensor) -> Tensor:
+        return self.run("conv norm relu pool", x)
+
+    def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        x = self.relu(self.add(self.inner_norm(self.inner(x)), self.projection(x)))
-        return self.fc(self.average(x).flatten(1))
+        x = self.run("add relu average", self.run("inner inner_norm", x), self.run("projection", x))
+        return self.run("fc", x.flatten(1))
 
 
 class Sum(Does):
@@ -62,8 +70,8 @@ class Sum(Does):
 
 
 class PoolsFirst(Net):
-    def stem(self, x: Tensor) -> Any:
-        return self.relu(self.pool(self.norm(self.conv(x))))
+    def stem(self, x: Tensor) -> Tensor:
+        return self.run("conv norm pool relu", x)
 
 
 class Holds(Does):
@@ -106,7 +114,13 @@ def unfolded(x: Tensor, weight: Tensor, stride: int = 2) -> Tensor:
     """A 3×3 convolution with padding 1 as a product of matrices."""
     side = (x.shape[2] - 1) // stride + 1
     product = weight.flatten(1) @ F.unfold(x, 3, padding=1, stride=stride)
-    return product.unflatten(2, (side, -1))
+    return product.view(*product.shape[:2], side, -1)
+
+
+def patches(x: Tensor) -> Tensor:
+    """A 3×3 max pool with stride 2 and padding 1 over unfolded patches."""
+    columns = F.unfold(x, 3, padding=1, stride=2).view(len(x), x.shape[1], 9, -1)
+    return columns.amax(2).view(len(x), x.shape[1], (x.shape[2] + 1) // 2, -1)
 
 
 def relu(function: Function) -> dict[str, nn.Module]:
@@ -136,7 +150,7 @@ SAME: dict[str, dict[str, nn.Module]] = {
     "padding by itself": {"conv": Holds(lambda x, w: F.conv2d(F.pad(x, (1,) * 4), w, stride=2), (4, 3, 3, 3))},
     "a padding layer": {"inner": nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(4, 6, 3, bias=False))},
     "a padded max pool": {"pool": Does(lambda x: F.max_pool2d(F.pad(x, (1,) * 4), 3, 2))},
-    "max pool of patches": {"pool": Does(lambda x: F.unfold(x, 3, padding=1, stride=2).unflatten(1, (4, 9)).amax(2).unflatten(2, (x.shape[2] // 2 + x.shape[2] % 2, -1)))},
+    "max pool of patches": {"pool": Does(patches)},
     "unfolded convolution": {"conv": Holds(unfolded, (4, 27))},
     "axes as elsewhere": {"conv": Holds(lambda x, w: F.conv2d(x, w.permute(3, 2, 0, 1), None, 2, 1), (3, 3, 3, 4))},
     "addition of a list": {"add": Sum(lambda a, b: sum([a, b]))},
