@@ -29,7 +29,7 @@ from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relati
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.tensors import tensors_in
-from resnet_cli.results.common import Shape
+from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.compare import (
     BITWISE,
     DIFFERENT,
@@ -251,13 +251,15 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
     errors: dict[Shape, float] = {}
     skipped: list[str] = []
     failures: list[str] = []
-    model, reference = run.model, run.reference
-    for network in (model, reference):
+    for network in (run.model, run.reference):
         network.eval()
-    for shape in config.other_shapes:
-        size = _size_name(shape)
-        image = random_init.image(shape, config.seed + 1)
-        expected, output = _output(reference, image), _output(model, image)
+    for asked in config.other_shapes:
+        shape, size = asked, _size_name(asked)
+        expected, output = _outputs(run, shape)
+        if isinstance(output, str) and _takes_square_images(run, shape):
+            skipped.append(f"{size}: the model takes square images only")
+            shape = (*shape[:3], shape[2])
+            expected, output = _outputs(run, shape)
         if isinstance(expected, str):
             skipped.append(f"{size}: {REFERENCE} itself fails")
         elif isinstance(output, str):
@@ -289,8 +291,25 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
     return CheckOutcome(verdict, text, worst if errors else None, limit)
 
 
+def _takes_square_images(run: ParityRun, shape: Shape) -> bool:
+    """Whether the model takes the square image of a height, where the comparison is one of square images."""
+    if len(set(run.config.shape[2:])) > 1 or shape[2] == shape[3]:
+        return False
+    if isinstance(_outputs(run, (*shape[:3], shape[2]))[1], str):
+        return False
+    text = f"{run.model_name} takes square images only: with {_size_name(shape)} pixels its forward fails"
+    run.notes.append(Note("warning", text, "square-images-only"))
+    return True
+
+
 def _size_name(shape: Shape) -> str:
     return "batch size 1" if shape[0] == 1 else f"{shape[2]} × {shape[3]}"
+
+
+def _outputs(run: ParityRun, shape: Shape) -> tuple[Tensor | str, Tensor | str]:
+    """What reference and model return for an image of a shape, or why they fail."""
+    image = random_init.image(shape, run.config.seed + 1)
+    return _output(run.reference, image), _output(run.model, image)
 
 
 def _output(model: nn.Module, image: Tensor) -> Tensor | str:

@@ -74,6 +74,15 @@ def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[
     assert found.text.endswith(f"only for other inputs: {said}")
 
 
+def test_a_network_of_square_images_is_compared_at_these() -> None:
+    square = network(average=Does(lambda x: nn.functional.avg_pool2d(x, x.size(3))))
+    made = at_other_sizes(square, network())
+    assert only_check(made).verdict == ROUNDING
+    assert "97 × 161: the model takes square images only" in only_check(made).text
+    assert [note.key for note in made.notes] == ["square-images-only"]
+    assert not made.findings
+
+
 def test_what_differs_for_a_single_image_alone_is_found() -> None:
     squeezed = network(flat=Does(Tensor.squeeze))  # drops the axis of the batch too, where it has length 1
     made = at_other_sizes(squeezed, network())
