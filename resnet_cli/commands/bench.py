@@ -332,9 +332,10 @@ def _check_baseline(
 ) -> None:
     """Check, before anything is measured, that two runs can be compared."""
     from resnet_cli.measure.bench import baseline
+    from resnet_cli.measure.models.inputs.fitting import fitted
     from resnet_cli.measure.models.model import own_dtype
 
     model = network.load()
     config = _for_model(config, inputs, model)
-    described = config.inputs.for_model(model.model).describe(config.dtype or own_dtype(model.model))
+    described = fitted(config.inputs, model.model).describe(config.dtype or own_dtype(model.model))
     baseline.check(saved, model.description, described, config.mode, config.batch_sizes)

@@ -10,6 +10,7 @@ import torch
 
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
 from resnet_cli.measure.system import torch_build
 from resnet_cli.measure.system.devices.registry import device_backend
@@ -29,7 +30,7 @@ class RunContext:
         self._model, self._config = model, config
         self._dtype = config.dtype or own_dtype(model.model)
         self._conversion = model.conversion(config.dtype)
-        self._inputs = config.inputs.for_model(model.model)
+        self._inputs = fitted(config.inputs, model.model)
         self._begin = time.perf_counter()
         self.monitor = conditions.ConditionMonitor(device_backend(config.device))
 

@@ -16,11 +16,12 @@ from torch.utils.hooks import RemovableHandle
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import convert, own_dtype
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.storages import storage_bytes
-from resnet_cli.measure.tracing.tensors import tensors_in
+from resnet_cli.measure.tracing.tensors import tensors_in, why_no_gradient
 
 INFERENCE, TRAIN = "inference", "train"
 MODES = (INFERENCE, TRAIN)
@@ -54,7 +55,7 @@ class Workload:
         seed: int = 0,
         fresh: bool = True,
     ) -> None:
-        self.inputs = inputs.for_model(model)
+        self.inputs = fitted(inputs, model)
         self.device, self.dtype, self.mode, self.seed = device, dtype or own_dtype(model), mode, seed
         self.model = model
         model.to(device)  # a network's own may return anything
@@ -124,7 +125,7 @@ def _loss(output: object, labels: list[Tensor], generator: torch.Generator) -> T
     """Cross entropy with random labels where there are logits, otherwise the mean square of every output."""
     tensors = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.requires_grad]
     if not tensors:
-        raise ResnetCliError("no output of the network depends on its parameters, so it cannot be trained")
+        raise ResnetCliError(f"the network cannot be trained: {why_no_gradient(output)}")
     if len(tensors) == 1 and tensors[0].dim() == 2:
         logits = tensors[0]
         if not labels:

@@ -9,6 +9,7 @@ import torch
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import materialize
 from resnet_cli.measure.models.inputs import errors as input_errors
+from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
 from resnet_cli.measure.models.substitutes import on_device, on_meta
@@ -48,7 +49,7 @@ class ForwardRunner:
 
     def __init__(self, subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None = None) -> None:
         self.subject = subject
-        self.inputs = inputs.for_model(subject.model)
+        self.inputs = fitted(inputs, subject.model)
         self.dtype = dtype or own_dtype(subject.model)
         self._weight_dtype = dtype
         self._notes = (*self.inputs.notes, *subject.conversion(dtype))

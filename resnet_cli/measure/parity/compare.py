@@ -13,7 +13,7 @@ from torch import nn
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.inputs.model_inputs import called_with_image
+from resnet_cli.measure.models.inputs.fitting import called_with_image
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity import rewriting

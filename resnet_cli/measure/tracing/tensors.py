@@ -87,6 +87,16 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
     return None if tensor is None else tuple(tensor.shape)
 
 
+def why_no_gradient(output: Any) -> str:
+    """Why nothing in the output of a network can be differentiated."""
+    tensors = list(tensors_in(output))
+    if not tensors:
+        return f"it returns {type(output).__name__}, in which no tensor was found"
+    if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors):
+        return f"its output is {str(tensors[0].dtype).removeprefix('torch.')}, which has no gradient"
+    return "none of its outputs depends on a trainable parameter"
+
+
 def is_lazy(tensor: Tensor) -> bool:
     """Whether a tensor has no shape yet, because the first forward of its lazy module sets it."""
     return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))

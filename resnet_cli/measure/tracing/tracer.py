@@ -23,7 +23,7 @@ from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing.dispatch_record import DispatchRecord
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
 from resnet_cli.measure.tracing.storages import addresses_of, bytes_of, storages_of
-from resnet_cli.measure.tracing.tensors import is_lazy, shape_of, tensors_in
+from resnet_cli.measure.tracing.tensors import is_lazy, shape_of, tensors_in, why_no_gradient
 from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
@@ -86,19 +86,12 @@ def run(
             # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
             ends = [_real(tensor).sum() for tensor in tensors_in(output) if tensor.requires_grad]
             if not ends:
-                raise RuntimeError(_no_loss(output))
+                raise RuntimeError(why_no_gradient(output))
             functools.reduce(torch.add, ends).backward()  # type: ignore[no-untyped-call]
         return output
 
     model.train(training)
     return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.autocast))
-
-
-def _no_loss(output: Any) -> str:
-    """Why there is nothing to differentiate."""
-    if next(tensors_in(output), None) is None:
-        return f"it returns {type(output).__name__}, in which no tensor was found"
-    return "none of its outputs depends on a trainable parameter"
 
 
 def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] = {}, *, training: bool) -> Trace:

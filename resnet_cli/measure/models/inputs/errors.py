@@ -10,7 +10,8 @@ from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
-from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, adapt, images
+from resnet_cli.measure.models.inputs.fitting import adapt
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.inputs.specs import TensorSpec
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall

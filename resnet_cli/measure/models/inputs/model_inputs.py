@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import _disable_current_modes
+from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.inputs.specs import TensorSpec
 from resnet_cli.measure.tracing.tensors import map_leaves, parts, tensors_in
 from resnet_cli.results.common import Input, InputTensor, Note, Shape
-from resnet_cli.suggest import nearest
 
 IMAGE, EXAMPLE = "image", "example_inputs"
-# Integers where no embedding says how many indices there are: bytes are values of pixels, others are indices or labels.
-_BYTES, _FEWEST_INDICES = 256, 2
+FEWEST_INDICES = 2  # of integers without a limit
 
 
 class Arguments(NamedTuple):
@@ -109,31 +104,7 @@ class ModelInputs:
                 return replace(leaf, shape=(batch_size, *leaf.shape[1:]))
             return leaf[torch.arange(batch_size) % current]
 
-        return self._mapped(resized)
-
-    def for_model(self, model: nn.Module) -> ModelInputs:
-        """The same for a network: integers without a limit get one, and a dictionary of its arguments is unpacked.
-
-        Raises:
-            ResnetCliError: the forward takes other arguments.
-        """
-        inputs = self
-        names = _parameter_names(model)
-        if not self.is_image and names is not None:
-            inputs = replace(self, names=tuple(names[: len(self.args)]))
-        if len(self.args) == 1 and not self.kwargs and isinstance(self.args[0], dict) and names is not None:
-            given = self.args[0]
-            if given and all(isinstance(name, str) and name in names for name in given):
-                inputs = replace(self, args=(), kwargs=given, names=())
-        _check_arguments(inputs, model)
-        limit = _indices(model)
-
-        def bounded(leaf: Any) -> Any:
-            if not (isinstance(leaf, TensorSpec) and leaf.is_integer and leaf.below is None):
-                return leaf
-            return replace(leaf, below=limit or (_BYTES if leaf.dtype == "uint8" else _FEWEST_INDICES))
-
-        return inputs._mapped(bounded)
+        return self.mapped(resized)
 
     def on_meta(self, dtype: torch.dtype) -> Arguments:
         """Arguments without values.
@@ -174,7 +145,7 @@ class ModelInputs:
                 return leaf.to(device)
             kind = _dtype(leaf, dtype)
             if kind == torch.bool or leaf.is_integer:
-                limit = 2 if kind == torch.bool else leaf.below or _FEWEST_INDICES
+                limit = 2 if kind == torch.bool else leaf.below or FEWEST_INDICES
                 return torch.randint(limit, leaf.shape, generator=generator).to(device, kind)
             if kind.is_complex:
                 return torch.randn(leaf.shape, generator=generator, dtype=kind).to(device)
@@ -201,7 +172,7 @@ class ModelInputs:
         """The same with these values for the image, and for as many images; see `image_only`."""
         inputs = self.at_batch(len(image))
         place = inputs.image_only().args[0]
-        return inputs._mapped(lambda leaf: image if leaf is place else leaf)
+        return inputs.mapped(lambda leaf: image if leaf is place else leaf)
 
     def describe(self, dtype: torch.dtype) -> Input:
         """What a result says about them.
@@ -225,46 +196,14 @@ class ModelInputs:
             return ()
         return (Note("note", "the inputs are those of example_inputs() beside the network", "example-inputs"),)
 
-    def _mapped(self, function: Callable[[Any], Any]) -> ModelInputs:
+    def mapped(self, function: Callable[[Any], Any]) -> ModelInputs:
+        """The same with another value for each leaf: tensors, their descriptions, and plain values."""
         args = map_leaves(self.args, function, TensorSpec)
         return replace(self, args=args, kwargs=map_leaves(dict(self.kwargs), function, TensorSpec))
 
     def _built(self, make: Callable[[Any], Tensor]) -> Arguments:
-        built = self._mapped(lambda leaf: make(leaf) if isinstance(leaf, (TensorSpec, Tensor)) else leaf)
+        built = self.mapped(lambda leaf: make(leaf) if isinstance(leaf, (TensorSpec, Tensor)) else leaf)
         return Arguments(built.args, built.kwargs)
-
-
-@contextmanager
-def called_with_image(model: nn.Module, inputs: ModelInputs, seed: int) -> Iterator[None]:
-    """Inside, the network may be called with an image alone: its other arguments are added to it.
-
-    Args:
-        model: has a forward pre-hook meanwhile, and so have its copies.
-        inputs: the image among others or under a name.
-        seed: of the others' values.
-
-    Raises:
-        ResnetCliError: the forward takes other arguments, or there is no image among them.
-    """
-    inputs = inputs.for_model(model)
-    inputs.image_only()
-
-    def add_others(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        (image,) = args
-        with _disable_current_modes():  # the values of an input are no operators of the network
-            complete = inputs.with_image(image)
-            built = complete.on_meta(image.dtype) if image.is_meta else complete.random(seed, image.dtype, image.device)
-
-            def placed(tensor: Tensor) -> Tensor:
-                return tensor.to(image.dtype) if tensor.is_floating_point() and tensor is not image else tensor
-
-            return built.mapped(placed)
-
-    hook = model.register_forward_pre_hook(add_others, prepend=True, with_kwargs=True)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def images(shape: Shape) -> ModelInputs:
@@ -279,13 +218,13 @@ def images(shape: Shape) -> ModelInputs:
 def given(value: Any, source: str) -> ModelInputs:
     """Inputs from a value: a tuple is one positional argument each, anything else is the only argument.
 
-    A dictionary whose keys are names of the forward's arguments is unpacked later, see `ModelInputs.for_model`.
+    A dictionary whose keys are names of the forward's arguments is unpacked later, see `fitting.fitted`.
 
     Raises:
         ResnetCliError: there is no tensor in it.
     """
     inputs = ModelInputs(tuple(value) if type(value) is tuple else (value,), source=source)
-    inputs = inputs._mapped(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
+    inputs = inputs.mapped(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
     if not inputs.tensors:
         hint = "give a tensor, a tuple of arguments or a dictionary of them"
         raise ResnetCliError(f"there is no tensor in {source}", hint)
@@ -309,55 +248,3 @@ def _dtype(leaf: TensorSpec | Tensor, own: torch.dtype) -> torch.dtype:
 
 def _is_floating(leaf: TensorSpec | Tensor) -> bool:
     return _dtype(leaf, torch.float32).is_floating_point
-
-
-def _indices(model: nn.Module) -> int | None:
-    """How many indices every embedding of a network has; None without one."""
-    sizes = [module.num_embeddings for module in model.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))]
-    return min(sizes, default=None)
-
-
-def _parameter_names(model: nn.Module) -> list[str] | None:
-    """Names of the arguments of a forward; None where they are not known."""
-    try:
-        parameters = inspect.signature(model.forward).parameters.values()
-    except (TypeError, ValueError):  # scripted, or implemented in C
-        return None
-    return [item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
-
-
-def _check_arguments(inputs: ModelInputs, model: nn.Module) -> None:
-    """Check that the arguments fit the signature of the forward.
-
-    Raises:
-        ResnetCliError: one is missing, unknown or too many.
-    """
-    # Static, because the class of a TorchScript module refuses to give the attribute.
-    if inspect.getattr_static(type(model), "forward") is nn.Module.forward and "forward" not in vars(model):
-        raise ResnetCliError(f"{type(model).__name__} has no forward", "define forward, or name another network")
-    if model._forward_pre_hooks:
-        return  # which may change the arguments
-    try:
-        signature = inspect.signature(model.forward)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*inputs.args, **inputs.kwargs)
-    except TypeError as error:
-        names = _parameter_names(model) or []
-        unknown = [name for name in inputs.kwargs if name not in names]
-        close = nearest(unknown[0], names) if unknown else None
-        message = f"forward({', '.join(names)}) of {type(model).__name__} does not take these inputs: {error}"
-        raise ResnetCliError(message, f"did you mean {close}?" if close else adapt(inputs)) from None
-
-
-def adapt(inputs: ModelInputs) -> str:
-    """What is given to the network, and how to give it something else."""
-    described = ", ".join(
-        f"{name} {'×'.join(map(str, leaf.shape)) or 'scalar'}" for name, leaf in inputs.tensors.items()
-    )
-    what = "one float image N×C×H×W as the first positional argument" if inputs.is_image else described
-    return (
-        f"it was given {what}; describe other inputs with `inputs`, one for each tensor (such as 'mask=bool[1,196]'), "
-        "or define example_inputs() beside the network, which returns a tuple of them"
-    )

@@ -16,7 +16,8 @@ from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import workload_cost
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
-from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, called_with_image, given, images
+from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, given, images
 from resnet_cli.measure.models.inputs.specs import TensorSpec, parse_arguments
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.common import InputTensor
@@ -117,7 +118,7 @@ def test_macs_of_any_input_are_those_of_torch_on_real_tensors(case: str) -> None
     network, texts = CASES[case]
     inputs = described(*texts)
     model = network()
-    arguments = inputs.for_model(model).random(0, torch.float32)
+    arguments = fitted(inputs, model).random(0, torch.float32)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         arguments.call(model)
     expected = counter.get_total_flops() // 2
@@ -164,7 +165,7 @@ def test_integers_are_indices_of_every_embedding_and_bytes_are_pixels() -> None:
         ("uint8[3000]", nn.Linear(2, 2), 256),
     ):
         inputs = described(text)
-        values = ModelInputs(inputs.args).for_model(model).random(0, torch.float32).args[0]
+        values = fitted(ModelInputs(inputs.args), model).random(0, torch.float32).args[0]
         assert sorted(set(values.tolist())) == list(range(limit))
     mask = described("bool[50]").random(1, torch.float32).args[0]
     assert set(mask.tolist()) == {True, False}
@@ -229,8 +230,8 @@ def test_tensors_are_found_in_objects_and_described_by_name() -> None:
 
 def test_a_dictionary_of_arguments_is_unpacked_and_any_other_is_one_argument() -> None:
     x, mask = torch.zeros(2, 3, 6, 6), torch.ones(2, 4, 4)
-    assert given({"x": x, "mask": mask}, "f").for_model(Two()).kwargs.keys() == {"x", "mask"}
-    kept = given({"image": x, "weights": [mask]}, "f").for_model(Dictionary())
+    assert fitted(given({"x": x, "mask": mask}, "f"), Two()).kwargs.keys() == {"x", "mask"}
+    kept = fitted(given({"image": x, "weights": [mask]}, "f"), Dictionary())
     assert (len(kept.args), list(kept.tensors)) == (1, ["batch.image", "batch.weights.0"])
 
 
@@ -244,7 +245,7 @@ def test_a_dictionary_of_arguments_is_unpacked_and_any_other_is_one_argument() -
 )
 def test_arguments_that_the_forward_does_not_take_are_one_error(texts: tuple[str, ...], hint: str) -> None:
     with pytest.raises(ResnetCliError, match=r"forward\(x, mask\) of Two does not take") as raised:
-        described(*texts).for_model(Two())
+        fitted(described(*texts), Two())
     assert hint in (raised.value.hint or "")
 
 
@@ -252,7 +253,7 @@ def test_a_network_without_a_forward_is_named() -> None:
     class Nothing(nn.Module): ...
 
     with pytest.raises(ResnetCliError, match="Nothing has no forward"):
-        images((1, 3, 4, 4)).for_model(Nothing())
+        fitted(images((1, 3, 4, 4)), Nothing())
 
 
 def test_without_a_batch_axis_there_is_no_largest_batch() -> None:
