@@ -13,12 +13,14 @@ from typing import Any
 
 from torch import nn
 
+from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.graph import composite_ops
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
 from resnet_cli.measure.ops.settings import FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.measure.tracing.rows import row_site
+from resnet_cli.measure.tracing.tensors import why_no_gradient
 from resnet_cli.measure.tracing.trace import Dispatch, ModuleCall, TensorRef, Trace
 
 _LINEAR_ROLES = {"mat2": "weight", "self": "bias"}  # of addmm(bias, x, weight) and mm(x, weight)
@@ -39,6 +41,8 @@ def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:
         trace = tracer.run_dispatches(model, inputs, training=training)
     except tracer.ForwardFailedError as failure:
         raise failure.cause from None
+    if not trace.outputs:
+        raise ResnetCliError(f"{type(model).__name__} cannot be compared: {why_no_gradient(trace.output)}")
     return graph_of_trace(trace)
 
 

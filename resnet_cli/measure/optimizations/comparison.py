@@ -18,7 +18,6 @@ from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, s
 from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import paired_ratio
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
@@ -28,7 +27,6 @@ from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.precision import in_precision
 from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.bench import Distribution, OptimizationResult, OptimizationsResult
-from resnet_cli.results.common import Shape
 
 MEASURED, UNAVAILABLE, FAILED = "measured", "unavailable", "failed"
 
@@ -64,7 +62,7 @@ def compare_optimizations(
 
     Args:
         model: with weights, in float32; it is moved to the device.
-        inputs: one image, at any batch size.
+        inputs: one positional tensor, at any batch size.
         batch_size: of a call.
         backend: of the device.
         seed: of the images.
@@ -78,16 +76,15 @@ def compare_optimizations(
         ResnetCliError: plain eager itself does not run.
         KeyboardInterrupt: before anything was measured.
     """
-    shape = inputs.image_shape
-    if shape is None:
-        raise ResnetCliError("optimizations are compared on one image, and this network takes other inputs")
+    if inputs.batch_size is None or inputs.kwargs or len(inputs.tensors) != len(inputs.args) or len(inputs.args) != 1:
+        raise ResnetCliError("optimizations are compared on one positional tensor with a batch axis, such as an image")
     work = Workload(model, inputs=inputs, device=backend.device, seed=seed, fresh=fresh)
     attempts = [
         _Attempt(row, backend, duplicate)
         for row in (EAGER, *(OPTIMIZATIONS[key] for key in OPTIMIZATIONS if key in chosen))
     ]
     with work.running():
-        batches = _batches(shape[1:], batch_size, seed, backend.device)
+        batches = _batches(work.inputs, batch_size, seed, backend.device)
         expected = _float32_logits(work.model, batches, backend)
         # A warm-up takes a quarter of its time limit, so all of them together take a quarter of the whole.
         share = replace(limits, max_time_s=limits.max_time_s / len(attempts))
@@ -170,12 +167,12 @@ class _Attempt:
         self.backend.empty_cache()
 
 
-def _batches(image: Shape, batch_size: int, seed: int, device: torch.device) -> list[Tensor]:
-    """Images to compare the logits on, in batches of the only size that compiled and captured variants take."""
+def _batches(inputs: ModelInputs, batch_size: int, seed: int, device: torch.device) -> list[Tensor]:
+    """Inputs to compare the logits on, in batches of the only size that compiled and captured variants take."""
     count = math.ceil(_MIN_IMAGES / batch_size)
     # Not the timed ones: a CUDA graph that did not read its input would give the right logits for those.
-    images = random_init.image((count * batch_size, *image), seed + 2).to(device)
-    return [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    (values,) = inputs.at_batch(count * batch_size).random(seed + 2, torch.float32, device).args
+    return list(values.split(batch_size))
 
 
 def _float32_logits(model: nn.Module, batches: Sequence[Tensor], backend: DeviceBackend) -> Tensor:

@@ -20,7 +20,9 @@ def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
 
 
 def best_eager(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Variant:
-    """In channels_last, and folded where that is possible."""
+    """In channels_last if the input is an image, and folded where that is possible."""
     with contextlib.suppress(UnavailableError):
         fuse_conv_bn(model)
+    if image.dim() != 4:
+        return Variant(model.to(dtype), image.to(dtype) if image.is_floating_point() else image)
     return in_channels_last(model, image, dtype)

@@ -84,7 +84,7 @@ def test_modules_functions_and_iterators_are_not_looked_into() -> None:
     ("output", "reason"),
     [
         (None, "NoneType"),
-        ((x for x in ()), "generator"),
+        (iter([torch.zeros(1)]), "list_iterator"),
         (3.0, "float"),
         (torch.zeros(2, dtype=torch.int64), "int64"),
         ([torch.zeros(2)], "trainable parameter"),
