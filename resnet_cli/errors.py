@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from enum import IntEnum
 
 
@@ -45,3 +48,16 @@ class ResnetCliError(Exception):
         self.hint = hint
         self.exit_code = exit_code
         self.detail = detail
+
+
+@contextlib.contextmanager
+def attempt(what: str) -> Iterator[None]:
+    """Go on after the block where it fails, in whatever way the user's code does; `--debug` shows the traceback.
+
+    Args:
+        what: what is attempted, for the log.
+    """
+    try:
+        yield
+    except Exception as error:
+        logging.getLogger("resnet_cli").debug("%s failed", what, exc_info=error)

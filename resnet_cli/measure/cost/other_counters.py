@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.jit import ScriptModule
 
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import own_dtype
@@ -27,6 +28,7 @@ _FVCORE_MACS = 150e9
 _FVCORE_BYTES = 4e9
 # torchinfo's time doubles with each level of nesting; about a second for this sum of 2**level over the modules.
 _TORCHINFO_NESTING = 2_000_000
+_SCRIPTED = "not run: it cannot see what a TorchScript module does"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def torchinfo(model: nn.Module, inputs: Arguments) -> TorchinfoReport:
         inputs: on `meta`.
     """
     release = version("torchinfo")
+    if any(isinstance(module, ScriptModule) for module in model.modules()):
+        return TorchinfoReport(release, failure=_SCRIPTED)
     levels = (path.count(".") + 1 for path, _ in model.named_modules())
     if sum(2**level for level in levels) > _TORCHINFO_NESTING:
         return TorchinfoReport(release, failure="not run: its time doubles with each level of nested modules")
@@ -120,6 +124,8 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
         bytes_alive: peak of activations of the whole batch, for the same.
     """
     release = version("fvcore")
+    if any(isinstance(module, ScriptModule) for module in model.modules()):
+        return FvcoreReport(release, failure=_SCRIPTED)
     batch = inputs.batch_size or 1
     if macs / batch > _FVCORE_MACS or bytes_alive / batch > _FVCORE_BYTES:
         return FvcoreReport(release, failure="not run: it needs a real forward, too large at this image size")

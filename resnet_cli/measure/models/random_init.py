@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.errors import attempt
 from resnet_cli.results.common import Shape
 
 _CALIBRATION: Shape = (4, 3, 64, 64)
@@ -54,7 +55,8 @@ def randomize_parameters(model: nn.Module, seed: int, shape: Shape = _CALIBRATIO
         for mean, variance, _ in _statistics(model):
             mean.zero_()
             variance.fill_(1.0)
-        with contextlib.suppress(Exception):  # the network does not take this image: the statistics keep their default
+        # A network that does not take this image keeps the default statistics.
+        with attempt("a forward in train mode, for running statistics"):
             _calibrate(model, image(shape, seed))
         for mean, variance, batches in _statistics(model):
             std = variance.sqrt()

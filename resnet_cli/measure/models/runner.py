@@ -8,6 +8,7 @@ import torch
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.copies import materialize
+from resnet_cli.measure.models.hidden_weights import hidden_weights
 from resnet_cli.measure.models.inputs import errors as input_errors
 from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
@@ -52,7 +53,7 @@ class ForwardRunner:
         self.inputs = fitted(inputs, subject.model)
         self.dtype = dtype or own_dtype(subject.model)
         self._weight_dtype = dtype
-        self._notes = (*self.inputs.notes, *subject.conversion(dtype))
+        self._notes = (*self.inputs.notes, *subject.conversion(dtype), *hidden_weights(subject.model))
         self.is_real = False
         self.real_because = ""
         self.training_failure: tracer.ForwardFailedError | None = None

@@ -61,11 +61,12 @@ def _inside_itself(network: nn.Module) -> str | None:
 def _check_train(network: nn.Module) -> None:
     """Call `train` as torch's own `train` and `eval` do: a network may have a method of this name with another use."""
     own = type(network).train is not nn.Module.train
+    mode = getattr(network, "training", False)  # frozen TorchScript has none
     with on_meta(network):
         try:
-            network.train(network.training)
+            network.train(mode)
         except Exception as error:
-            call = f"{type(network).__name__ if own else 'a module'}.train({network.training})"
+            call = f"{type(network).__name__ if own else 'a module'}.train({mode})"
             wrapped = user_error(error, f"{call}, which torch's train() and eval() call,")
-            hint = "give the method another name, or let it take `mode` and call super().train(mode)"
+            hint = "give the method another name, or define train(self, mode=True) and call super().train(mode) in it"
             raise ResnetCliError(wrapped.message, hint, detail=wrapped.detail) from error

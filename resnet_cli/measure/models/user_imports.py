@@ -228,7 +228,10 @@ def _is_also_elsewhere(name: str, folders: list[str]) -> bool:
 
 def _is_from(module: Any, folders: list[str]) -> bool:
     """Whether a module is the user's own code in one of the folders, not a virtual environment inside."""
-    with contextlib.suppress(Exception):  # sys.modules may hold arbitrary objects
-        place = module.__file__ or next(iter(module.__path__))
-        return is_users(place) and any(Path(place).resolve().is_relative_to(folder) for folder in folders)
-    return False
+    # The dictionary, because sys.modules may hold arbitrary objects, whose attributes are code of their own.
+    attributes = module.__dict__ if isinstance(module, types.ModuleType) else {}
+    places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
+    place = next(filter(None, places), None)
+    if not isinstance(place, str) or not is_users(place):
+        return False
+    return any(Path(place).resolve().is_relative_to(folder) for folder in folders)

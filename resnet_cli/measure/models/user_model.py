@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import types
 import warnings
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE, ModelInputs
 from resnet_cli.measure.models.inputs.model_inputs import given as given_inputs
@@ -182,7 +181,7 @@ def _network(target: Any, name: str, where: str, arguments: _Arguments, on_meta:
 def _built(make: Callable[[], Any], on_meta: bool) -> Any:
     """Call the user's constructor on `meta`; one that needs values is called again with real tensors."""
     if on_meta:
-        with contextlib.suppress(Exception), warnings.catch_warnings():
+        with attempt("building the network on meta"), warnings.catch_warnings():
             # A constructor may load weights, which is a no-op on `meta`.
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
             warnings.filterwarnings("ignore", category=TracerWarning)  # of code that runs in place of torch's

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.graph.operator_graph import record
@@ -103,8 +102,7 @@ def _record(
 ) -> tuple[Graph, bool]:
     """The graph of a network, and whether its forward drew random numbers."""
     if not real:
-        # An exception: its control flow needs values.
-        with contextlib.suppress(Exception), random_init.seeded(seed) as has_drawn, on_meta(model):
+        with attempt("a forward on meta"), random_init.seeded(seed) as has_drawn, on_meta(model):
             return record(model, (torch.empty(shape, device="meta"),), training=training), has_drawn()
     try:
         with random_init.seeded(seed) as has_drawn, on_device(model):
@@ -122,7 +120,7 @@ def _working_image(model: nn.Module, shape: Shape, training: bool) -> str | None
     channels = image_channels(model) or shape[1]
     sizes = dict.fromkeys([shape[2:], *((size, size) for size in USUAL_SIZES)])
     for size in sizes:
-        with contextlib.suppress(Exception), random_init.seeded(0), on_meta(model):  # another that it does not take
+        with attempt(f"a forward of {size}"), random_init.seeded(0), on_meta(model):
             record(model, (torch.empty((shape[0], channels, *size), device="meta"),), training=training)
             arguments = [f"`in_channels={channels}`"] if channels != shape[1] else []
             arguments += [f"`image_size={size[0]}`"] if size != shape[2:] else []

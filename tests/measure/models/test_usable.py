@@ -17,7 +17,7 @@ from resnet_cli.measure.models.copies import duplicate
 from resnet_cli.measure.models.usable import usable
 from tests.helpers.models import flops_of, summary_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
+pytestmark = [pytest.mark.filterwarnings("ignore:.*torch.(jit|ao)"), pytest.mark.filterwarnings("ignore:.*quanti")]
 
 SHAPE = (2, 3, 8, 8)
 
@@ -71,9 +71,18 @@ def test_torchscript_is_measured(make: Callable[[], nn.Module]) -> None:
 
 def test_frozen_torchscript_runs_with_real_tensors() -> None:
     """Its weights are constants of the compiled graph, so that it cannot run on `meta`."""
-    result = flops_of(torch.jit.freeze(torch.jit.script(Body().eval())), SHAPE)
+    model = torch.jit.freeze(torch.jit.script(Body().eval()))
+    result = flops_of(usable(model, "net"), SHAPE)
     assert result.macs == 2 * (64 * 4 * 27 + 20)
-    assert "ran-with-real-tensors" in [note.key for note in result.notes]
+    assert {"ran-with-real-tensors", "constant-weights"} <= {note.key for note in result.notes}
+
+
+def test_packed_weights_are_said_to_be_missing() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    quantized = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})  # type: ignore[no-untyped-call]
+    result = flops_of(quantized, SHAPE)
+    assert "packed-weights" in [note.key for note in result.notes]
+    assert "packed-weights" not in [note.key for note in flops_of(model, SHAPE).notes]
 
 
 class FreezesNorm(Body):
@@ -108,7 +117,7 @@ def test_a_train_of_another_meaning_is_named(kind: type[nn.Module]) -> None:
         with pytest.raises(ResnetCliError) as raised:
             usable(model, "net")
         assert raised.value.message.startswith(f"{name}.train(True), which torch's train() and eval() call, failed: ")
-        assert "super().train(mode)" in (raised.value.hint or "")
+        assert "super().train(mode) in it" in (raised.value.hint or "")
         assert ("for _ in loader" in (raised.value.detail or "")) == (kind is Loader)
 
 

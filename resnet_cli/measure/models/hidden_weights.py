@@ -1,0 +1,33 @@
+"""Weights that a network has beside its parameters and buffers, where nothing can count them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.jit import ScriptModule
+
+from resnet_cli.results.common import Note
+
+
+def hidden_weights(model: nn.Module) -> Iterator[Note]:
+    """A warning where weights are packed, as quantized layers have them, or constants of TorchScript."""
+    modules = list(model.modules())
+    packed = sum(any(isinstance(value, torch.ScriptObject) for value in vars(module).values()) for module in modules)
+    if packed:
+        text = f"the weights of {packed} quantized layers are packed: they are in no figure of parameters and bytes"
+        yield Note("warning", text, "packed-weights")
+    if any(isinstance(module, ScriptModule) and _has_constants(module) for module in modules):
+        text = "weights that are constants of frozen TorchScript are in no figure of parameters and bytes"
+        yield Note("warning", text, "constant-weights")
+
+
+def _has_constants(module: ScriptModule) -> bool:
+    """Whether the compiled forward of a module without parameters has tensors of its own."""
+    if next(module.parameters(), None) is not None or not hasattr(module, "graph"):
+        return False
+    return any(
+        node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t"
+        for node in module.graph.nodes()
+    )
