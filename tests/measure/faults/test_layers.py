@@ -102,12 +102,6 @@ def test_every_bottleneck_that_strides_gets_its_stride_in_its_first_1x1() -> Non
     }  # fmt: skip
 
 
-def norm_of(model: nn.Module, name: str) -> nn.BatchNorm2d:
-    found = model.get_submodule(name)
-    assert isinstance(found, nn.BatchNorm2d)
-    return found
-
-
 def oblong() -> nn.Module:
     """Kernels, strides and paddings that are not the same in both directions."""
     model = copy.deepcopy(original())
@@ -136,18 +130,6 @@ def test_either_direction_has_its_own_stride_and_padding(
         layer = faulty.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
         assert (layer.stride, layer.padding) == settings
-
-
-def test_options_of_one_norm_and_of_all() -> None:
-    def eps(model: nn.Module) -> dict[str, float]:
-        return {name: part.eps for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)}
-
-    everywhere = eps(of(lambda model: layers.every_norm("eps", 1e-3, model)))
-    assert everywhere == dict.fromkeys(eps(original()), 1e-3)
-    once = eps(of(lambda model: layers.one_norm("eps", 1e-6, model)))
-    assert once == eps(original()) | {f"{MIDDLE}.1": 1e-6}
-    already = of(lambda model: layers.one_norm("eps", 1e-6, model))
-    assert eps(of(lambda model: layers.one_norm("eps", 1e-6, model), already)) == once | {f"{MIDDLE}.4": 1e-6}
 
 
 @pytest.mark.parametrize(
@@ -179,19 +161,6 @@ def test_a_fault_after_which_the_network_does_not_run_has_no_place() -> None:
         fault.apply(copy.deepcopy(original()))
 
 
-def test_norms_lose_what_they_have() -> None:
-    bare = norm_of(of(layers.affine_off), f"{MIDDLE}.1")
-    assert not bare.affine
-    assert not dict(bare.named_parameters())
-    assert set(dict(of(layers.affine_off).named_parameters())) == set(
-        dict(original().named_parameters())
-    ) - {f"{MIDDLE}.1.weight", f"{MIDDLE}.1.bias"}  # fmt: skip
-    fresh = norm_of(of(layers.no_running_statistics), f"{MIDDLE}.1")
-    assert (fresh.track_running_stats, fresh.running_mean, fresh.running_var) == (False, None, None)
-    assert f"{MIDDLE}.1.num_batches_tracked" not in of(layers.no_running_statistics).state_dict()
-    assert len(of(layers.no_running_statistics).state_dict()) == len(original().state_dict()) - 3
-
-
 def weight(model: nn.Module, name: str) -> Tensor:
     return model.get_parameter(f"{name}.weight").detach()
 
@@ -215,14 +184,6 @@ def test_other_groups_read_other_channels(before: int, after: int) -> None:
     assert faulty.groups == after
     assert faulty.weight.shape == (8, 8 // after, 3, 3)
     assert torch.equal(faulty.weight[:, : kept.shape[1]], kept[:, : 8 // after])
-
-
-def test_biases_and_what_is_drawn_for_them() -> None:
-    bias = of(layers.conv_bias).get_parameter(f"{MIDDLE}.0.bias")
-    assert 0.01 < float(bias.detach().std()) < 0.3
-    assert torch.equal(bias, of(layers.conv_bias).get_parameter(f"{MIDDLE}.0.bias"))
-    twice = of(layers.conv_bias, of(layers.conv_bias))
-    assert f"{MIDDLE}.3.bias" in dict(twice.named_parameters())
 
 
 def test_the_biased_variance_is_all_that_a_norm_by_hand_does_otherwise() -> None:

@@ -14,7 +14,6 @@ from torch.nn import functional as F  # noqa: N812
 from resnet_cli.measure.faults.op_capture import NotApplicableError
 from resnet_cli.measure.faults.residual_structure import (
     ResidualStructure,
-    by_distance_from_middle,
     conv_of,
     norms_of_blocks,
 )
@@ -63,41 +62,6 @@ def test_the_blocks_of_resnet50(ours: bool) -> None:
     assert [[op.kernel for op in block.convs()] for block in blocks] == [[1, 3, 1]] * 16
     assert [index for index, block in enumerate(blocks) if block.projects()] == [0, 3, 7, 13]
     assert [index for index, block in enumerate(blocks) if block.strided()] == [3, 7, 13]
-
-
-def test_from_the_middle_outwards() -> None:
-    assert by_distance_from_middle("abcde") == list("cbdae")
-    assert by_distance_from_middle("abcd") == list("cbda")
-    assert by_distance_from_middle("a") == ["a"]
-    assert by_distance_from_middle("") == []
-
-
-def test_convolutions_from_the_middle_block_those_with_a_stride_last() -> None:
-    anatomy = anatomy_of("resnet18", True)
-    convs = anatomy.middle_convs()
-    of_blocks = [op for block in by_distance_from_middle(anatomy.blocks) for op in block.convs()]
-    assert sorted(convs, key=of_blocks.index) == of_blocks
-    strides = [max(op.pair("stride")) for op in convs]
-    assert strides == [1] * 13 + [2] * 3
-    assert convs[0] == anatomy.blocks[4].convs()[1]  # the middle block strides in its first
-    assert convs[1:3] == anatomy.blocks[3].convs()
-    assert anatomy.middle_convs(3) == convs
-    assert anatomy.middle_convs(1) == ()
-    assert {op.kernel for op in anatomy_of("resnet50", True).middle_convs(1)} == {1}
-    assert len(anatomy_of("resnet50", True).middle_convs(1)) == 2 * len(anatomy_of("resnet50", True).middle_convs(3))
-
-
-def test_norms_of_the_blocks_are_modules_from_the_middle_outwards() -> None:
-    net = subject(ARCHITECTURES["resnet18"]).model
-    norms = norms_of_blocks(net)
-    assert [norm.num_features for norm in norms[:4]] == [
-        256,
-        256,
-        128,
-        128,
-    ]  # the first of stage 3, the last of stage 2
-    assert len(norms) == 16
-    assert all(any(norm is module for module in net.modules()) for norm in norms)
 
 
 class Blocky(nn.Module):
@@ -149,16 +113,6 @@ def test_other_additions_are_no_blocks(case: str) -> None:
         _ = ResidualStructure(Blocky(OTHERS[case])).blocks
 
 
-def test_what_is_not_there_is_said() -> None:
-    bare = ResidualStructure(nn.ReLU())
-    with pytest.raises(NotApplicableError, match=r"no convolution by torch's conv2d"):
-        _ = bare.stem
-    with pytest.raises(NotApplicableError, match="no linear layer"):
-        _ = bare.head
-    with pytest.raises(NotApplicableError, match="no block holds"):
-        norms_of_blocks(Blocky(lambda net, x: x + net.a(x)))
-
-
 def test_a_norm_by_function_has_no_module() -> None:
     def call(net: Any, x: Tensor) -> Tensor:
         return x + F.batch_norm(net.a(x), net.norm.running_mean, net.norm.running_var)
@@ -177,15 +131,3 @@ def test_a_stride_along_one_side_is_a_stride() -> None:
     anatomy = ResidualStructure(Blocky(call))
     assert [block.strided() for block in anatomy.blocks] == [False, True]
     assert [op.pair("stride") for op in anatomy.middle_convs()] == [(1, 1), (1, 2)]
-
-
-def test_a_convolution_by_function_has_no_module() -> None:
-    anatomy = ResidualStructure(Blocky(lambda net, x: x + F.conv2d(x, torch.ones(4, 4, 1, 1))))
-    (conv,) = anatomy.blocks[0].convs()
-    with pytest.raises(NotApplicableError, match=r"not an nn\.Conv2d"):
-        conv_of(anatomy.network, conv)
-
-
-def test_the_last_linear_layer_is_the_head() -> None:
-    net = nn.Sequential(nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 7))
-    assert ResidualStructure(net).head.weight_shape == (7, 5)

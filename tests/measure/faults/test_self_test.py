@@ -6,7 +6,6 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +14,12 @@ from torch import Tensor, nn
 
 from resnet_cli import signals
 from resnet_cli.measure.faults import self_test as module
-from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
-from resnet_cli.measure.faults.self_test import is_diagnosed, self_test
+from resnet_cli.measure.faults.catalog import Fault, NotApplicableError
+from resnet_cli.measure.faults.self_test import self_test
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
-from resnet_cli.results.compare import Diagnosis, Difference, SelfTestResult
+from resnet_cli.results.compare import SelfTestResult
 
 QUICK = ParityConfig(shape=(2, 3, 16, 16), checks=("parameters", "settings"))
 
@@ -185,38 +184,3 @@ def test_ctrl_c_keeps_the_rows_that_there_are(
     assert heard == [True]
     with pytest.raises(KeyboardInterrupt):
         planting(stopping, NAMED)
-
-
-def test_a_comparison_that_broke_off_says_nothing(
-    planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[int] = []
-
-    def breaking(*given: Any) -> Any:
-        done.append(1)
-        return replace(compare(*given), interrupted=len(done) == 3)
-
-    monkeypatch.setattr(module, "compare", breaking)
-    result = planting(NAMED, NAMED, NAMED)
-    assert (len(result.faults), result.interrupted) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("key", "diagnoses", "findings", "expected"),
-    [
-        ("nan", ["nan"], [], True),
-        ("nan", ["weight-values"], [], False),
-        ("missing-last-relu", ["missing-relu"], [], True),
-        ("dilation", [], ["conv.dilation"], True),
-        ("dilation", [], ["conv.kernel"], False),
-        ("dilation", [], [], False),
-    ],
-)
-def test_a_name_is_a_diagnosis_or_a_finding_that_says_it(
-    key: str, diagnoses: list[str], findings: list[str], expected: bool
-) -> None:
-    said = SimpleNamespace(
-        diagnoses=[Diagnosis(name, "", ()) for name in diagnoses],
-        differences=[Difference("settings", "setting", name, "", "", None, None, "") for name in findings],
-    )
-    assert is_diagnosed(next(fault for fault in FAULTS if fault.key == key), said) is expected  # type: ignore[arg-type]

@@ -198,14 +198,6 @@ def test_blocks_are_left_out_and_doubled_in_their_row() -> None:
         assert all(torch.equal(a, b) and a is not b for a, b in zip(one.parameters(), twin.parameters(), strict=True))
 
 
-def test_blocks_with_names_keep_them() -> None:
-    model = randomised(Rows(nn.Sequential()))
-    for name, one in zip("0bcd", four(), strict=True):
-        model.get_submodule("blocks").add_module(name, one)
-    assert names(wiring.block_fewer(copy.deepcopy(model))) == ["0", "b", "d"]
-    assert names(wiring.block_more(model)) == ["0", "b", "c", "c_again", "d"]
-
-
 class Holder(nn.Module):
     """Blocks in fields, of which it runs one after the other."""
 
@@ -238,23 +230,6 @@ def test_a_container_of_several_blocks_is_no_block() -> None:
             wiring.block_fewer(randomised(model))
     alone = Rows(nn.Sequential(*(Holder(one) for one in four())))
     assert names(wiring.block_fewer(randomised(alone))) == ["0", "1", "2"]
-
-
-@pytest.mark.parametrize(
-    ("names", "common"),
-    [
-        (["a.b.conv1.weight", "a.b.conv2.weight"], "a.b"),
-        (["a.b.1.0.weight", "a.b.2.0.weight"], "a.b"),  # what agrees behind the first difference is not shared
-        (["a.0.0.weight", "a.1.0.weight"], "a"),
-        (["a.0.weight", None, "a.0.weight"], "a.0"),
-        (["a.conv.weight", "b.conv.weight"], ""),
-        (["a.weight", "a.b.c.weight"], "a"),
-        ([None], ""),
-        ([], ""),
-    ],
-)
-def test_what_a_blocks_weights_have_in_common_path(names: list[str | None], common: str) -> None:
-    assert wiring._common_path(names) == common
 
 
 @pytest.mark.parametrize(

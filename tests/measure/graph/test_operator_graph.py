@@ -117,21 +117,6 @@ def test_the_order_of_execution_is_not_seen() -> None:
     assert one.calls != other.calls
 
 
-def test_of_two_branches_the_deeper_one_comes_first() -> None:
-    def call(net: Any, x: Tensor) -> Tensor:
-        return net.b(x) + net.a(x).relu()  # type: ignore[no-any-return]
-
-    assert wired(graph_of(call)) == [("conv", "x"), ("relu", "0"), ("conv", "x"), ("add", "2", "1")]
-    assert [node.path for node in graph_of(call).nodes] == ["a", "", "b", ""]
-
-
-def test_a_branch_is_as_deep_as_the_longest_way_up() -> None:
-    def call(net: Any, x: Tensor) -> Tensor:
-        return x.tanh().exp() + (x + x.relu().sigmoid())
-
-    assert [node.operator for node in graph_of(call).nodes] == ["relu", "sigmoid", "add", "tanh", "exp", "add"]
-
-
 def test_what_is_gone_is_taken_for_nothing_that_comes() -> None:
     """Python gives the address of a tensor that is gone to the next one."""
 
@@ -259,28 +244,6 @@ def test_a_tied_weight_has_the_name_that_comes_first() -> None:
     assert [node.leaves["weight"].name for node in graph_of(model).nodes] == ["0.weight", "0.weight"]
 
 
-def test_slots_say_which_tensors_are_activations() -> None:
-    assert graph_of(lambda net, x: net.token * x).nodes[0].slots == (1,)
-    assert graph_of(lambda net, x: x * net.token).nodes[0].slots == (0,)
-    assert graph_of(lambda net, x: x + x.relu()).nodes[-1].slots == (0, 1)
-    assert graph_of(lambda net, x: net.lin(x)).nodes[0].slots == (1,)  # bias, activation, weight
-
-
-class Trying(Calling):
-    """A forward that goes on where a module of its failed."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        try:
-            x = self.lin(x.flatten(1))
-        except RuntimeError:
-            x = self.a(x)
-        return x.relu()
-
-
-def test_after_a_failure_operators_still_belong_to_who_runs_them() -> None:
-    assert [(node.operator, node.path) for node in graph_of(Trying(in_place)).nodes] == [("conv", "a"), ("relu", "")]
-
-
 def hooks(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
@@ -294,12 +257,6 @@ def test_no_hook_is_left(channels: int) -> None:
         with pytest.raises(RuntimeError, match="channel"):
             record(model, [on_meta(2, 3, 4, 4)], training=False)
     assert hooks(model) == 0
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_mode_is_the_one_that_was_asked_for(training: bool) -> None:
-    (norm,) = graph_of(nn.BatchNorm2d(3), training=training).nodes
-    assert norm.settings["batch_statistics"] is training
 
 
 def test_resnet18_by_hand() -> None:

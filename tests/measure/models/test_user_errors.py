@@ -147,18 +147,6 @@ def test_what_was_raised_in_one_line(raised: str, said: str) -> None:
     assert error.message == f"calling run failed: mine.py:3: {said}"
 
 
-def test_a_long_line_is_cut_and_a_file_elsewhere_has_its_whole_path(tmp_path: Path) -> None:
-    Path("inner").mkdir()
-    start = "def run(): raise ValueError('"
-    for length in (160, 161, 300):
-        run = function(f"{start}{'x' * (length - len(start) - 2)}')\n", f"{length}.py")
-        os.chdir("inner")
-        place, line = (told(run).detail or "").splitlines()
-        os.chdir("..")
-        assert place == f"  {tmp_path / str(length)}.py:1 in run"
-        assert (len(line.strip()), line[-1]) == (160, ")" if length == 160 else "…")
-
-
 @pytest.mark.parametrize(("name", "package"), [("no_such_thing", "no_such_thing"), ("no_such.thing", "no_such")])
 def test_a_package_that_is_missing_is_to_be_installed(name: str, package: str) -> None:
     hint = told(function(f"def run(): import {name}\n")).hint
@@ -212,23 +200,3 @@ def test_what_waits_in_a_buffer_goes_where_it_was_meant_to(
             print("by who kept the stream", file=sys.__stdout__)
         print("after")
     assert capfd.readouterr() == ("before\nafter\n", "by who kept the stream\n")
-
-
-def test_no_file_stays_open() -> None:
-    def next_number() -> int:
-        number = os.dup(2)
-        os.close(number)
-        return number
-
-    before = next_number()
-    with prints_to_stderr():
-        assert next_number() > before
-    assert next_number() == before
-
-
-def test_without_a_standard_output_nothing_is_printed_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
-    monkeypatch.setattr(os, "dup", lambda _: (_ for _ in ()).throw(OSError("Bad file descriptor")))
-    with prints_to_stderr():
-        ran = True
-    assert ran

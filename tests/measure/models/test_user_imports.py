@@ -107,16 +107,6 @@ def test_a_file_that_asks_for_no_package_is_run_without_it() -> None:
     assert run("pack/other.py", "import os\nfrom json import loads\nNUMBER = 4\n").NUMBER == 4
 
 
-def test_a_relative_import_reaches_no_further_up_than_it_asks() -> None:
-    lay("a/__init__.py", "raise ValueError('only for the whole of it')\n")
-    lay("a/b/depth.py", "DEPTH = 4\n")
-    assert run("a/b/net.py", "from .depth import DEPTH\n").DEPTH == 4
-
-
-def test_a_file_need_not_be_called_py() -> None:
-    assert run("net.txt", "NUMBER = 3\n").NUMBER == 3
-
-
 @pytest.mark.parametrize("on_the_path", [True, False])
 @pytest.mark.parametrize("packages", [(), ("nets",)])
 def test_what_lies_beside_a_file_is_still_there_while_its_network_runs(
@@ -130,12 +120,6 @@ def test_what_lies_beside_a_file_is_still_there_while_its_network_runs(
     text = "import beside_them as first\ndef forward():\n    import beside_them\n    return beside_them\n"
     module = run("nets/net.py", text)
     assert module.forward() is module.first
-
-
-def test_modules_that_the_users_code_makes_stay() -> None:
-    run("net.py", "import sys, types\nsys.modules['made_up'] = types.ModuleType('made_up')\n")
-    run("other.py", "")
-    assert "made_up" in sys.modules
 
 
 def test_two_projects_of_one_layout_do_not_mix() -> None:
@@ -239,11 +223,3 @@ def test_names_that_can_be_of_no_file() -> None:
     assert is_file(Path(lay("a")))
     assert not is_file(Path())
     assert "does not exist" in refused(f"{'x' * 5000}.py:Net").message
-
-
-def test_names_in_a_row_and_how_many_more() -> None:
-    names = [f"n{number}" for number in range(10)]
-    assert listed(names[:8]) == "n0, n1, n2, n3, n4, n5, n6, n7"
-    assert listed(names) == "n0, n1, n2, n3, n4, n5, n6, n7 and 2 more"
-    assert listed(names, limit=1) == "n0 and 9 more"
-    assert listed([]) == ""

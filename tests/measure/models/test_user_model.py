@@ -74,20 +74,6 @@ def test_files_of_any_name(name: str) -> None:
     assert outputs(model) == 3
 
 
-def test_siblings_are_found() -> None:
-    file("WIDTH = 9\n", "folder/blocks.py")
-    for line in ("from blocks import WIDTH", "import blocks\nWIDTH = blocks.WIDTH", "from .blocks import WIDTH"):
-        text = f"from torch import nn\n{line}\ndef make():\n    return nn.Sequential()\n"
-        text = text.replace("return nn.Sequential()", "m = nn.Module()\n    m.lin = nn.Linear(1, WIDTH)\n    return m")
-        model, _ = load_model(f"{file(text, 'folder/net.py')}:make")
-        assert outputs(model) == 9
-
-
-def test_two_files_of_one_name_do_not_mix() -> None:
-    first, second = file(GOOD, "a/net.py"), file(GOOD.replace("Net(3)", "Net(4)"), "b/net.py")
-    assert [outputs(load_model(f"{path}:factory")[0]) for path in (first, second, first)] == [3, 4, 3]
-
-
 def test_what_it_prints_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     load_model(f"{file('print(1234)' + GOOD)}:factory")
     out, err = capfd.readouterr()
@@ -119,21 +105,6 @@ def test_what_goes_wrong_is_told_in_the_users_lines(text: str, name: str, words:
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    "reference", ["", ":", "x.py", "x.py:", ":Net", "no_such_module_here:Net", "nowhere.py:Net", ".:Net"]
-)
-def test_references_that_name_nothing(reference: str) -> None:
-    with pytest.raises(ResnetCliError) as caught:
-        load_model(reference)
-    assert caught.value.exit_code == 2
-
-
 def test_an_interruption_passes() -> None:
     with pytest.raises(KeyboardInterrupt):
         load_model(f"{file('raise KeyboardInterrupt')}:f")
-
-
-def test_modules_of_packages() -> None:
-    file(GOOD, "pack_of_mine/inner.py")
-    file("", "pack_of_mine/__init__.py")
-    assert outputs(load_model("pack_of_mine.inner:factory")[0]) == 3

@@ -67,8 +67,11 @@ THIRD_PARTY: dict[str, Callable[[], nn.Module]] = {
     "Inception": inception,
 }
 BUILT_IN: dict[str, Callable[[], nn.Module]] = {
-    kind.__name__: partial(build, ModelSpec("small", block, (1, 2, 1, 1)))
-    for block, kinds in (("basic", (ResIdentity, ResSkip)), ("bottleneck", (BottleneckIdentity, BottleneckSkip)))
+    kind.__name__: partial(build, spec)
+    for spec, kinds in (
+        (ModelSpec("small", "basic", (1, 2, 1, 1)), (ResIdentity, ResSkip)),
+        (ModelSpec("small", "bottleneck", (1, 2, 1, 1)), (BottleneckIdentity, BottleneckSkip)),
+    )
     for kind in kinds
 }
 
