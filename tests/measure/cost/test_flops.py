@@ -5,19 +5,15 @@ import sys
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.models import torchvision_figures as published
-from resnet_cli.measure.models.inputs.model_inputs import images
-from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.network.architectures import ARCHITECTURES, resolve
 from resnet_cli.results.flops import FlopsResult, FlopTerm, ModuleFlops
 from tests.helpers.models import (
-    CPU,
     DEPTHS,
     MEMBERS,
     SAMPLE,
@@ -200,14 +196,3 @@ def test_without_torchvision_its_column_says_so(monkeypatch: pytest.MonkeyPatch)
         torchvision_figures("resnet18")
     row = {row.key: row for row in flops_of(ARCHITECTURES["resnet18"], (1, 3, 224, 224)).conventions}["torchvision"]
     assert (row.verdict, row.note) == ("unavailable", "torchvision is not installed")
-
-
-def test_the_dtype_changes_no_count() -> None:
-    from resnet_cli.measure.cost.flops import count_flops
-
-    spec = model_from_spec(ARCHITECTURES["resnet18"])
-    found = [
-        count_flops(spec, inputs=images((1, 3, 64, 64)), dtype=dtype, device=CPU).ops
-        for dtype in (torch.float32, torch.bfloat16, torch.float64)
-    ]
-    assert len(set(found)) == 1

@@ -146,12 +146,6 @@ def test_a_photograph_of_more_pixels_than_it_should_have(tmp_path: Path, monkeyp
     assert torchvision_models.prepared_image(path, "resnet18")[0].shape == (1, 3, 224, 224)
 
 
-def test_odd_metadata_is_no_obstacle(tmp_path: Path) -> None:
-    path = tmp_path / "image.png"
-    PIL.Image.new("P", (320, 256)).save(path, transparency=bytes([0, 255, 0]))
-    assert torchvision_models.prepared_image(str(path), "resnet18")[0].shape == (1, 3, 224, 224)
-
-
 def test_a_photograph_that_breaks_off(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     content = Path(drawn(path)).read_bytes()

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.user_imports import imported, is_file, listed
+from resnet_cli.measure.models.user_imports import imported, is_file
 
 
 @pytest.fixture(autouse=True)

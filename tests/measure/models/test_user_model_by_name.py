@@ -152,11 +152,6 @@ def test_a_file_that_is_named_like_a_module_of_pythons_is_pointed_at(name: str) 
     assert isinstance(load_model(f"./{name}.py:Net")[0], nn.Module)
 
 
-def test_a_network_in_a_file_of_that_very_name_is_not_pointed_at_itself() -> None:
-    assert (refused("Nett", file="nets").hint or "").startswith("did you mean Net?")
-    assert (refused("nn.Linaer", file="nets").hint or "").startswith("did you mean Linear?")
-
-
 @pytest.mark.parametrize(
     ("name", "given", "message", "hint"),
     [
@@ -238,15 +233,3 @@ def test_what_the_constructor_itself_warns_of_is_heard() -> None:
 def test_only_the_wrapper_of_torch_compile_is_taken_off() -> None:
     assert type(load_model("nets.py:OptimizedModule")[0]).__name__ == "Net"
     assert type(load_model("nets.py:Wrapped")[0]).__name__ == "Wrapped"
-
-
-def test_a_callable_without_a_signature_is_given_what_the_user_insists_on() -> None:
-    Path("odd.py").write_text(
-        "from torch import nn\n"
-        "class Maker:\n"
-        "    __signature__ = 'none'\n"
-        "    def __call__(self, width=2): return nn.Linear(1, width)\n"
-        "make = Maker()\n",
-        encoding="utf-8",
-    )
-    assert linear(load_model("odd.py:make", {"num_classes": 10}, {"width": 5})[0]).out_features == 5

@@ -268,36 +268,6 @@ def test_what_torch_refuses_is_refused_in_its_words(case: str) -> None:
         assert answer(REFUSED[case]) == refused
 
 
-UNUSUAL: dict[str, Callable[[], Any]] = {
-    "channels last": lambda: F.conv2d(IMAGES.to(memory_format=torch.channels_last), on_meta(4, 3, 3, 3)),
-    "channels last through batch norm": lambda: F.batch_norm(
-        IMAGES.to(memory_format=torch.channels_last), on_meta(3), on_meta(3), on_meta(3), on_meta(3)
-    ),
-    "a slice": lambda: F.relu(IMAGES[:, :, ::2]),
-    "one image without a batch": lambda: F.conv2d(IMAGES[0], on_meta(4, 3, 3, 3)),
-    "same padding": lambda: F.conv2d(IMAGES, on_meta(4, 3, 3, 3), padding="same"),
-    "transposed": lambda: F.conv_transpose2d(IMAGES, on_meta(3, 4, 3, 3), stride=2),
-    "one axis": lambda: F.conv1d(on_meta(2, 3, 8), on_meta(4, 3, 3)),
-    "three axes": lambda: F.conv3d(on_meta(2, 3, 8, 8, 8), on_meta(4, 3, 3, 3, 3)),
-    "batch norm without weights": lambda: F.batch_norm(IMAGES, None, None, training=True),
-    "broadcast addition": lambda: IMAGES + on_meta(3, 1, 1),
-    "addition of two dtypes": lambda: IMAGES + on_meta(2, 3, 8, 8, dtype=torch.float64),
-    "mean in another dtype": lambda: IMAGES.mean((2, 3), dtype=torch.float64),
-    "sum of booleans": lambda: on_meta(3, dtype=torch.bool).sum((0,)),
-    "linear bias of another dtype": lambda: F.linear(on_meta(2, 3), on_meta(5, 3), on_meta(5, dtype=torch.float64)),
-    "ones of another dtype": lambda: torch.ones_like(IMAGES, dtype=torch.bool),
-    "relu of a transposed matrix": lambda: F.relu(on_meta(3, 4).t()),
-    "division of a number on the CPU": lambda: aten.div.Scalar(torch.ones(3), 2),
-    "division of an expanded gradient": lambda: aten.div.Scalar(on_meta(1, 3).expand(4, 3), 2),
-}
-
-
-@pytest.mark.parametrize("case", UNUSUAL)
-def test_unusual_calls_are_answered_as_torch_does(case: str) -> None:
-    assert not isinstance(answer(UNUSUAL[case]), str)
-    assert_same(UNUSUAL[case])
-
-
 def test_a_network_built_on_meta_is_the_network() -> None:
     def facts(model: nn.Module) -> list[tuple[str, Sequence[int], torch.dtype]]:
         return [(key, value.shape, value.dtype) for key, value in model.state_dict().items()]

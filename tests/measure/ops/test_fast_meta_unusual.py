@@ -77,24 +77,6 @@ def test_what_torch_answers_is_answered_alike(case: str) -> None:
     assert_same(ANSWERED[case])
 
 
-REFUSED: dict[str, Callable[[], Any]] = {
-    "groups that do not divide": lambda: convolved(weight=on_meta(4, 1, 3, 3), groups=2),
-    "a mean over one that is there and one that is not": lambda: IMAGES.mean((1, 7)),
-    "a mean over one before the first": lambda: IMAGES.mean((-5,)),
-    "a mean of whole numbers": lambda: on_meta(3, 4, dtype=WHOLE).mean((0,)),
-    "a pool with a dilation of nothing": lambda: F.max_pool2d(IMAGES, 2, dilation=0),
-    "images that do not fit, in place": lambda: on_meta(2, 3).add_(on_meta(4, 3)),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_torch_refuses_is_refused(case: str) -> None:
-    refused = answer(REFUSED[case])
-    assert isinstance(refused, str)
-    with FastMetaKernels():
-        assert answer(REFUSED[case]) == refused
-
-
 class Asked(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call]
     """What is left for torch to answer."""
 

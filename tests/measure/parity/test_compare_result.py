@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,7 @@ from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.results.compare import (
     BITWISE,
     DIFFERENT,
-    NOT_COMPARABLE,
-    ROUNDING,
     SKIPPED,
-    Check,
     CompareResult,
     Difference,
 )
@@ -230,20 +227,6 @@ def found(**values: str | None) -> Difference:
 )
 def test_a_finding_is_called_by_what_it_is_and_where(finding: Difference, key: str) -> None:
     assert difference_key(finding) == key
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "worst"),
-    [
-        ([BITWISE, BITWISE], BITWISE),
-        ([BITWISE, ROUNDING, SKIPPED], ROUNDING),
-        ([ROUNDING, NOT_COMPARABLE], NOT_COMPARABLE),
-        ([NOT_COMPARABLE, DIFFERENT, BITWISE], DIFFERENT),
-        ([SKIPPED], NOT_COMPARABLE),
-    ],
-)
-def test_the_worst_of_the_checks_is_the_verdict(verdicts: Sequence[str], worst: str) -> None:
-    assert parity._worst([Check("eval", "", verdict, None, None, "") for verdict in verdicts]) == worst
 
 
 def test_a_row_of_the_family_is_a_comparison_in_short() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -114,12 +113,6 @@ def test_counters_of_norms_that_are_read_are_no_unused_tensors() -> None:
     assert (made.model_name, made.reference_name) == ("ours", "theirs")
 
 
-def test_values_are_counted_under_every_name_of_a_tensor() -> None:
-    model = Net()
-    model.alias = model.norm
-    assert counts(model, ["alias.weight", "alias.running_mean"]) == (4, 4)
-
-
 def test_a_map_goes_before_what_looks_alike() -> None:
     class Twins(nn.Module):
         def __init__(self) -> None:
@@ -154,14 +147,6 @@ def test_networks_that_have_nothing_in_common_are_refused() -> None:
     with pytest.raises(ResnetCliError, match="no parameter of ours has a counterpart in theirs") as caught:
         prepared(Flat(), Net())
     assert "map" in (caught.value.hint or "")
-
-
-def test_findings_of_the_structure_are_there_from_the_start() -> None:
-    theirs = Net()
-    theirs.norm.eps = 1e-3
-    made = prepared(Net(), theirs, transfer="none")
-    assert [one.subject for one in made.findings] == ["batch_norm.eps"]
-    assert not made.checks
 
 
 class Looking(Net):
@@ -236,14 +221,6 @@ def test_shapes_of_the_other_checks(shape: Any, training: Any, others: Any) -> N
     question = ParityConfig(shape=shape)
     assert question.training_shapes == training
     assert question.other_shapes == others
-
-
-def test_what_is_asked_unless_something_else_is_said() -> None:
-    question = ParityConfig()
-    assert question.shape == (2, 3, 224, 224)
-    assert question.checks == ("parameters", "settings", "eval", "train", "statistics", "gradients", "step", "shapes")
-    assert question.transfer == "to model"
-    assert copy.copy(question) == question
 
 
 def test_another_name_of_what_is_read_is_not_unused() -> None:

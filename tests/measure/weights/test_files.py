@@ -122,7 +122,7 @@ def test_an_archive_without_checksums(tmp_path: Path) -> None:
     assert same(read(str(path)).content)
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["zip.pth", "legacy.pth", "x.safetensors"]), st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_always_an_error(sound: dict[str, bytes], tmp_path: Path, name: str, share: float) -> None:
     path = tmp_path / name
@@ -133,7 +133,7 @@ def test_a_truncated_file_is_always_an_error(sound: dict[str, bytes], tmp_path: 
     assert "weights_only" not in caught.value.message
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["zip.pth", "legacy.pth", "x.safetensors"]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
@@ -154,7 +154,7 @@ def test_damaged_bytes_never_end_in_a_traceback(
     assert "\x1b" not in said
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
 def test_a_flipped_bit_in_an_archive_is_found_or_harmless(
     sound: dict[str, bytes], tmp_path: Path, place: float, bit: int
@@ -309,19 +309,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         read(str(tmp_path))
     with pytest.raises(ResnetCliError):
         read("nul\0.pth")
-
-
-def test_why_a_file_cannot_be_read_is_said_in_the_middle_of_a_sentence(
-    sound: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ResnetCliError, match=r"x cannot be read: file name too long$"):
-        read("x" * 5000)
-    path = tmp_path / "x.pth"
-    path.write_bytes(sound["zip.pth"])
-    for error, said in ((PermissionError(13, "Permission denied"), "permission denied"), (OSError("Gone"), "gone")):
-        monkeypatch.setattr(Path, "open", lambda *_, error=error: (_ for _ in ()).throw(error))
-        with pytest.raises(ResnetCliError, match=rf"x\.pth cannot be read: {said}$"):
-            read(str(path))
 
 
 def test_behind_an_entry_without_a_checksum_the_others_are_checked(tmp_path: Path) -> None:
