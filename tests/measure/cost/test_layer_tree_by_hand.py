@@ -20,11 +20,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "torch's": ({}, ((3, 3), (1, 1), (1, 1), (1, 1), 1)),
     "one figure": ({"kernel_size": 5, "stride": 2}, ((5, 5), (2, 2), (1, 1), (1, 1), 1)),
     "a word": ({"padding": "same"}, ((3, 3), (1, 1), None, (1, 1), 1)),
-    "a flag": ({"dilation": True}, ((3, 3), (1, 1), (1, 1), None, 1)),
-    "nothing": ({"stride": None}, ((3, 3), None, (1, 1), (1, 1), 1)),
-    "fractions": ({"stride": (1, 0.5)}, ((3, 3), None, (1, 1), (1, 1), 1)),
-    "a list of groups": ({"groups": [2]}, ((3, 3), (1, 1), (1, 1), (1, 1), None)),
-    "no kernel": ({"kernel_size": "3"}, (None, None, None, None, None)),
 }
 
 
@@ -115,52 +110,6 @@ def test_what_is_never_called_is_shown_once_beside_what_holds_it() -> None:
     names = {layer.path: layer.name for layer in rows(summary_of(Odd()).root)}
     assert names["own.spare"] == "spare"
     assert names["shelf.one"] == "shelf.one"
-
-
-def test_a_module_that_is_called_from_elsewhere_later_is_not_among_those_that_are_not() -> None:
-    class Listed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.act = nn.ReLU()
-            self.items = nn.ModuleList([nn.Conv2d(3, 3, 1, bias=False), nn.Linear(7, 1, bias=False)])
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.act(x)
-            return out
-
-    class Outside(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.Sequential(Listed(), nn.ReLU())
-            self.aside = [module for module in self.inner if isinstance(module, Listed)]
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.aside[0].items[0](self.inner(x))
-            return out
-
-    assert [one for one in shown(summary_of(Outside())) if one[3]] == [
-        ("", "Outside", 1, 16),
-        ("inner", "Sequential", 1, 7),
-        ("inner.0", "Listed", 1, 7),
-        ("inner.0.items", "ModuleList (not called)", 0, 7),
-        ("inner.0.items.0", "Conv2d", 1, 9),
-    ]
-
-
-def test_a_module_of_a_like_name_is_no_holder() -> None:
-    class Alike(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer, self.layer2 = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(2, 2, bias=False)
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.layer(x)
-            return out
-
-    assert [(layer.path, layer.name) for layer in summary_of(Alike()).root.children] == [
-        ("layer", "layer"),
-        ("layer2", "layer2"),
-    ]
 
 
 class Bare(nn.Module):

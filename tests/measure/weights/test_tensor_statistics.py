@@ -90,20 +90,6 @@ def test_what_has_no_shape_yet_can_be_missing_all_the_same(missing: str, tmp_pat
         view_weights(written(state, tmp_path / "x.pth"), named)
 
 
-def test_the_mark_of_a_compiled_part_is_no_hindrance(path: Path) -> None:
-    """The names in the file are others than those that are shown."""
-    state = {"a._orig_mod.weight": torch.full((3,), 2.0), "b.weight": torch.full((2,), 5.0)}
-    view, _ = view_weights(written({f"module.{name}": one for name, one in state.items()}, path))
-    assert {one.name: (one.elements, one.mean) for one in view.tensors} == {"a.weight": (3, 2.0), "b.weight": (2, 5.0)}
-
-
-def test_what_is_told_while_it_is_read(path: Path) -> None:
-    told: list[str] = []
-    view_weights(written({"b": torch.ones(1), "a": torch.ones(1)}, path), progress=told.append)
-    assert told[0] == "opening the weights"
-    assert sorted(told[1:]) == ["reading a", "reading b"]
-
-
 def test_figures_of_the_whole_are_sums_of_those_of_the_tensors(path: Path) -> None:
     nan, infinite = float("nan"), float("inf")
     state = {
@@ -119,14 +105,6 @@ def test_figures_of_the_whole_are_sums_of_those_of_the_tensors(path: Path) -> No
     assert {one.name for one in view.tensors if one.is_buffer} == {"bn.running_var", "running_var"}
     # One that is without statistics beside it multiplies no channel.
     assert {one.name: one.dead_channels for one in view.tensors if one.dead_channels is not None} == {"bn.weight": 2}
-
-
-def test_what_is_in_the_file_besides_is_told(tmp_path: Path) -> None:
-    content = {"ema": {"module.a.weight": torch.ones(2)}, "epoch": 3}
-    path = written(content, tmp_path / "x.pth")
-    view, _ = view_weights(path)
-    assert (view.path, view.format, view.file_bytes) == (path, "torch", Path(path).stat().st_size)
-    assert (view.key_path, view.prefix, view.is_ema, view.ignored_entries) == (("ema",), "module.", True, ("epoch",))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
