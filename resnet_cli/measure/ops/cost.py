@@ -125,7 +125,7 @@ def _is_pointwise(func: Any) -> bool:
     if torch.Tag.pointwise in func.tags:
         return True
     namespace, _, name = qualified(func).partition("::")
-    packet = getattr(getattr(torch.ops, namespace), name, None)
+    packet = getattr(torch.ops.aten, name, None) if namespace == "aten" else None
     overloads = [] if packet is None else [getattr(packet, overload) for overload in packet.overloads()]
     return any(torch.Tag.pointwise in overload.tags for overload in overloads)
 

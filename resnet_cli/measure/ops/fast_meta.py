@@ -236,6 +236,8 @@ _ANY_MATRIX = (_mm, _addmm, _sum)
 class FastMetaKernels(TorchDispatchMode):
     """Answers the common operators on `meta` from their shape formulas, and asks torch for all others."""
 
+    supports_higher_order_operators = True
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 

@@ -188,6 +188,7 @@ PRODUCTS: Mapping[str, Rule] = {
         "_scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention_backward",
         _attention_backward,
     ),
+    **_each("flex_attention", _attention, "higher_order"),
     **_each("mkldnn_rnn_layer", _recurrent(slice(1, 3))),
     **_each("mkldnn_rnn_layer_backward", _recurrent(slice(1, 3), passes=2)),
     **_each("_cudnn_rnn miopen_rnn", _recurrent(slice(1, 2))),

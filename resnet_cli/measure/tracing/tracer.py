@@ -18,6 +18,7 @@ from resnet_cli.measure.ops import receptive_field
 from resnet_cli.measure.ops.attention_on_meta import as_on_devices
 from resnet_cli.measure.ops.cost import in_place, op_cost
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
+from resnet_cli.measure.ops.higher_order import AsOperator, as_operator, without_compilation
 from resnet_cli.measure.ops.names import qualified
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing.dispatch_record import DispatchRecord
@@ -121,7 +122,7 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str,
 
 def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractContextManager[Any]) -> Trace:
     try:
-        with recorder.modules, FastMetaKernels(), recorder, ExitStack() as stack:
+        with without_compilation(), recorder.modules, FastMetaKernels(), recorder, ExitStack() as stack:
             for context in contexts:
                 stack.enter_context(context)
             output = call()
@@ -158,13 +159,15 @@ def _is_composite(func: Any) -> bool:
     autograd, and a whole `conv2d` or `linear` arrives.
     """
     # Not func.decompose(), whose answer depends on what has been imported: torch._decomp takes batch norms apart too.
-    return func is not torch.ops.prim.device.default and torch._C._dispatch_has_kernel_for_dispatch_key(
-        func.name(), _MADE_OF_OTHERS
-    )
+    if isinstance(func, AsOperator) or func is torch.ops.prim.device.default:
+        return False
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _MADE_OF_OTHERS)
 
 
 class _Recorder(TorchDispatchMode):
     """Records every operator below autograd; its module stack is to be entered with it."""
+
+    supports_higher_order_operators = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -319,6 +322,7 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator, and record it with its cost."""
+        func = as_operator(func)
         if _is_composite(func):
             with self:
                 return func._op_dk(_MADE_OF_OTHERS, *args, **(kwargs or {}))
