@@ -14,8 +14,11 @@ from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
 from tests.helpers.results_summary_flops import flops_result, summary_result
 
-# Threads that wait for work must not spin where another test's process needs the core; read when torch is loaded.
+# Read when torch is loaded: threads that wait for work must not spin where another test's process needs the core, and
+# of several workers each has a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests that a shell started in the background ignore Ctrl-C, and so would the processes in which they try it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -132,7 +132,6 @@ HOSTILE: dict[str, list[bytes]] = {
         FORWARD + b"        raise SystemExit(1)",
         FORWARD + b"        return self.forward(x)",
         FORWARD + b"        raise type('\\x1b[2J', (Exception,), {})",
-        NET + b"Net.__repr__ = None\nNet.parameters = None\n",
     ],
 }
 
