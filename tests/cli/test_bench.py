@@ -302,31 +302,6 @@ def test_an_error_of_a_users_network_names_its_line(capsys: pytest.CaptureFixtur
     assert "net.py:18: ValueError: not today" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("naming", ["resnet-cli", "torchvision"])
-def test_weights_of_a_file_are_loaded(naming: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from resnet_cli.measure.bench import models
-    from resnet_cli.network.architectures import resolve
-    from resnet_cli.network.resnet import build
-    from resnet_cli.network.torchvision_names import torchvision_names
-
-    spec = resolve(repeat="1,1,1,1", num_classes=10)
-    state = build(spec).state_dict()
-    names = torchvision_names(spec)
-    torch.save(
-        {(name if naming == "resnet-cli" else names[name]): tensor for name, tensor in state.items()}, "weights.pth"
-    )
-    loaded = []
-    give_weights = models.give_weights
-
-    def recorded(subject: Any, path: str) -> None:
-        give_weights(subject, path)
-        loaded.append(subject.model.state_dict())
-
-    monkeypatch.setattr(models, "give_weights", recorded)
-    assert main([*QUICK, "--weights", "weights.pth", "-o", "result.txt"]) == 0
-    assert all(torch.equal(state[name], loaded[0][name]) for name in state)
-
-
 def test_weights_of_another_network_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"conv.weight": torch.zeros(1)}, "weights.pth")
     assert main([*QUICK, "--weights", "weights.pth"]) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -117,8 +116,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def summary(capsys: pytest.CaptureFixture[str], model: str, *more: str) -> dict[str, object]:
     code, out, err = run(capsys, "summary", "--model", model, *SMALL, "--format", "json", *more)
     assert code == 0, err
-    found: dict[str, object] = json.loads(out)
-    return found
+    result: dict[str, object] = json.loads(out)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -140,9 +139,9 @@ def summary(capsys: pytest.CaptureFixture[str], model: str, *more: str) -> dict[
 def test_a_class_a_factory_and_an_instance(
     model: str, more: list[str], parameters: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = summary(capsys, model, *more)
-    assert found["parameters"] == parameters
-    assert found["network"]["name"] == model.rpartition(":")[2]  # type: ignore[index]
+    result = summary(capsys, model, *more)
+    assert result["parameters"] == parameters
+    assert result["network"]["name"] == model.rpartition(":")[2]  # type: ignore[index]
 
 
 def test_what_the_network_prints_is_not_in_the_result(capfd: pytest.CaptureFixture[str]) -> None:
@@ -151,13 +150,6 @@ def test_what_the_network_prints_is_not_in_the_result(capfd: pytest.CaptureFixtu
     assert json.loads(out)["macs"] == 64 * 27 * 4 + 28
     assert "a word from the module" in err
     assert "a word from the forward" in err
-
-
-def test_nothing_stays_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, before = list(sys.path), (tmp_path / "nets.py").read_bytes()
-    summary(capsys, "nets.py:Net")
-    assert sys.path == path
-    assert (tmp_path / "nets.py").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -185,33 +177,9 @@ def test_failures_are_told_in_the_users_lines(
     assert "resnet_cli" not in err
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("def f(:\n", ["SyntaxError", "broken.py:1"]),
-        ("\nimport no_such_thing_here\n", ["no_such_thing_here", "broken.py:2", "hint: install"]),
-        ("def f():\n    raise KeyError('gone')\n", ["KeyError: 'gone'", "broken.py:2"]),
-    ],
-)
-def test_files_that_fail_are_told_in_their_lines(
-    text: str, words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("broken.py").write_text(text, encoding="utf-8")
-    code, out, err = run(capsys, "flops", "--model", "broken.py:f")
-    assert (code, out) == (2, "")
-    assert all(word in err for word in words), err
-    assert "resnet_cli" not in err
-
-
 def test_a_relative_import_and_a_sibling_work(capsys: pytest.CaptureFixture[str]) -> None:
     Path("pack").mkdir()
     Path("pack/blocks.py").write_text(NETS, encoding="utf-8")
     Path("pack/net.py").write_text("from .blocks import Net\nimport blocks\nSame = blocks.Net\n", encoding="utf-8")
     for name in ("Net", "Same"):
         assert summary(capsys, f"pack/net.py:{name}")["parameters"] == 112 + 35
-
-
-def test_budgets_hold_for_a_model_too(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["summary", "--model", "nets.py:Net", *SMALL, "--assert"]
-    assert run(capsys, *arguments, "parameters==147")[0] == 0
-    assert run(capsys, *arguments, "parameters<147")[0] == 1

@@ -101,15 +101,6 @@ def test_every_chart_is_a_picture(
     assert min(wide, high) > 100
 
 
-def test_a_picture_without_a_name_is_the_first_chart(
-    saved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    named, first = tmp_path / "a.svg", tmp_path / "b.svg"
-    assert run([*saved, "--chart", "architecture", "-o", str(named)], capsys)[0] == 0
-    assert run([*saved, "-o", str(first)], capsys)[0] == 0
-    assert named.read_bytes() == first.read_bytes()
-
-
 def test_results_in_one_file_read_back(saved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle, drawn, drawn_again = (tmp_path / name for name in ("all.json", "drawn.html", "again.html"))
     assert run([*saved, "-o", str(bundle)], capsys)[0] == 0

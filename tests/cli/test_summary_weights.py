@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import subprocess
@@ -236,15 +234,6 @@ def test_the_page_has_the_tree_and_the_weights(path: Path, capsys: pytest.Captur
     assert code == 0
     assert out.index("SkipAndNIdentityBlocks") < out.index("layer1.0.bn1.weight")
     assert out.count("Python ") == 1  # the machine is named once
-
-
-def test_csv_is_the_weights(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = weights_of(SMALL)
-    code, out, _ = run(capsys, "--weights", written(state, path), "--image-size", "32", "--format", "csv")
-    assert code == 0
-    table = list(csv.DictReader(io.StringIO(out)))
-    assert [row["name"] for row in table] == list(state)
-    assert table[0]["maximum"] == "0.5"
 
 
 def test_weights_that_do_not_fit_the_chosen_network(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

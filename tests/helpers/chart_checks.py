@@ -36,7 +36,7 @@ def having(drawing: Drawing, role: str) -> list[Mark]:
 
 def outside(drawing: Drawing) -> list[Mark]:
     """Marks that reach beyond the frame."""
-    found = []
+    marks = []
     for mark in leaves(drawing.marks):
         left, top, right, down = _extent(mark)
         # NaN compares false with all, so it counts as outside.
@@ -44,8 +44,8 @@ def outside(drawing: Drawing) -> list[Mark]:
             -_SLACK <= left <= right <= drawing.width + _SLACK and -_SLACK <= top <= down <= drawing.height + _SLACK
         )
         if not inside:
-            found.append(mark)
-    return found
+            marks.append(mark)
+    return marks
 
 
 def overlapping(drawing: Drawing) -> list[tuple[str, str]]:

@@ -98,8 +98,8 @@ def rows(layer: Layer) -> Iterator[Layer]:
 
 def row(result: SummaryResult, path: str) -> Layer:
     """The one row of a path."""
-    (found,) = (layer for layer in rows(result.root) if layer.path == path)
-    return found
+    (match,) = (layer for layer in rows(result.root) if layer.path == path)
+    return match
 
 
 def on_meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

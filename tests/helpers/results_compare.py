@@ -97,13 +97,13 @@ def network_lines(repeat: tuple[int, ...] = (2, 2, 2, 2), bottleneck: bool = Fal
 
 
 def checks(**verdicts: tuple[str, float | None, str]) -> tuple[Check, ...]:
-    found = []
+    made = []
     for key in CHECKS:
         verdict, error, text = verdicts.get(key, (BITWISE, 0.0, "62 of 62 tensors are equal bit for bit"))
         measured = key not in ("parameters", "settings")
         limit = None if not measured or verdict == SKIPPED else 4.7e-06
-        found.append(Check(key, TITLES[key], verdict, error if measured else None, limit, text))
-    return tuple(found)
+        made.append(Check(key, TITLES[key], verdict, error if measured else None, limit, text))
+    return tuple(made)
 
 
 def names(count: int) -> tuple[tuple[str, str], ...]:

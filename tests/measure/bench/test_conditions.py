@@ -136,8 +136,3 @@ def test_the_clock_rate_of_a_gpu(computer: Computer, monkeypatch: pytest.MonkeyP
 )
 def test_only_a_disturbance_has_a_note(seen: Interference, threads: int, keys: list[str]) -> None:
     assert [note.key for note in notes(seen, threads)] == keys
-
-
-def test_this_machine() -> None:
-    seen = ConditionMonitor(SimulatedBackend()).stop()
-    assert seen.background_cpu_load is not None

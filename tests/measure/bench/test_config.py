@@ -128,23 +128,6 @@ def test_a_file_is_loaded_under_our_names_or_torchvision_s(theirs: bool, counter
     assert same(subject.model, saved)
 
 
-class Counting(nn.Module):
-    """A norm of the user's own, with a counter as torch's have one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.zeros(2))
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
-
-
-def test_a_counter_of_a_user_s_own_norm_may_be_missing_too(tmp_path: Path) -> None:
-    path = str(tmp_path / "weights.pth")
-    torch.save({"scale": torch.ones(2)}, path)
-    subject = ModelUnderTest(Counting(), "Counting")
-    give_weights(subject, path)
-    assert subject.model.state_dict()["scale"].tolist() == [1, 1]
-
-
 def test_a_user_s_network_has_its_own_names_alone(file: str, tmp_path: Path) -> None:
     path = str(tmp_path / "weights.pth")
     torch.save({"layer.weight": torch.full((1, 2), 0.5), "layer.bias": torch.ones(1)}, path)

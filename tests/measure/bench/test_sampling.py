@@ -6,13 +6,12 @@ import gc
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count, repeat
 from statistics import NormalDist
 
 import pytest
 
-from resnet_cli.measure.bench import sampling
 from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Limits, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import median_interval, quantile
 from resnet_cli.measure.bench.stats.ratios import FASTER, SAME, SLOWER, UNCLEAR, paired_ratio, verdict
@@ -53,17 +52,6 @@ def test_it_ends_when_the_interval_is_narrow(clock: SimulatedClock) -> None:
     assert taken.seconds < 30
 
 
-def test_a_narrower_interval_takes_longer() -> None:
-    def samples(width: float) -> int:
-        clock = SimulatedClock(queued=False)
-        taken = sample(clock, [noisy(clock, 0.02, 0.05)], Limits(ci_width=width, max_time_s=600))
-        assert taken.stopped == CONVERGED
-        return len(taken.series[0])
-
-    # Half as wide takes four times as many.
-    assert 2 < samples(0.01) / samples(0.02) < 8
-
-
 def test_it_ends_with_the_time(clock: SimulatedClock) -> None:
     taken = sample(clock, [noisy(clock, 0.02, 0.5)], Limits(ci_width=0.01, max_time_s=3))
     assert taken.stopped == TIME
@@ -74,12 +62,6 @@ def test_one_round_is_measured_however_long_it_takes(clock: SimulatedClock) -> N
     taken = sample(clock, [steps(clock, 30.0), steps(clock, 40.0)], Limits(max_time_s=1))
     assert taken.stopped == TIME
     assert taken.walls == [[30.0], [40.0]]
-
-
-def test_few_samples_do_not_converge_however_equal(clock: SimulatedClock) -> None:
-    taken = sample(clock, [steps(clock, 0.5)], Limits(max_time_s=60))
-    assert taken.stopped == CONVERGED
-    assert len(taken.series[0]) >= 40
 
 
 def test_of_several_calls_every_ratio_must_be_narrow(clock: SimulatedClock) -> None:
@@ -126,34 +108,6 @@ def test_progress_is_reported_between_samples() -> None:
     assert all(part.count("record_event") % 4 == 0 for part in " ".join(clock.log).split("reported"))
 
 
-# What looking costs
-
-
-def looks(
-    monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock, cost: Callable[[int], float]
-) -> list[tuple[int, float]]:
-    """Make looking take time, and keep each look's number of samples and its cost."""
-    seen: list[tuple[int, float]] = []
-    true_width = sampling._width
-
-    def width(taken: object, confidence: float) -> float:
-        n = len(taken[0])  # type: ignore[index]
-        clock.host_s += cost(n)
-        seen.append((n, cost(n)))
-        return true_width(taken, confidence)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(sampling, "_width", width)
-    return seen
-
-
-def test_looks_cost_little_however_slow_they_are(monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock) -> None:
-    seen = looks(monkeypatch, clock, lambda n: 1e-4 * n)
-    taken = sample(clock, [noisy(clock, 0.001, 0.5)], Limits(max_time_s=60, ci_width=1e-6))
-    assert len(seen) >= 5
-    # A twentieth, but for the last look, after which there may be no time to make up for it.
-    assert sum(cost for _, cost in seen[:-1]) <= 0.05 * taken.seconds
-
-
 # Ctrl-C and errors
 
 
@@ -165,15 +119,6 @@ def test_ctrl_c_keeps_whole_rounds(clock: SimulatedClock, which: int, at: int, w
     assert taken.stopped == INTERRUPTED
     assert [len(samples) for samples in taken.series] == [whole, whole]
     assert taken.walls[0] == pytest.approx([0.1] * whole)
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_ctrl_c_in_the_first_round_leaves_nothing(clock: SimulatedClock, which: int) -> None:
-    calls = [steps(clock, 0.1), steps(clock, 0.2)]
-    calls[which].raises = {1: KeyboardInterrupt()}
-    with pytest.raises(KeyboardInterrupt):
-        sample(clock, calls, Limits())
-    assert gc.isenabled()
 
 
 def test_ctrl_c_while_progress_is_reported(clock: SimulatedClock) -> None:
@@ -243,13 +188,6 @@ def test_warm_up_ends_though_nothing_stands_still(clock: SimulatedClock) -> None
     assert start.calls == call.calls
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(0.1, 21), (0.5, 7), (1.0, 5)])
-def test_long_calls_need_fewer(clock: SimulatedClock, seconds: float, calls: int) -> None:
-    start = warm_up(clock, steps(clock, seconds), Limits(max_time_s=20))
-    assert start.converged
-    assert start.calls == calls
-
-
 def test_a_call_that_takes_all_the_time_is_called_three_times(clock: SimulatedClock) -> None:
     start = warm_up(clock, steps(clock, 100.0), Limits(max_time_s=20))
     assert not start.converged
@@ -262,13 +200,6 @@ def test_a_first_call_takes_as_long_as_it_does(clock: SimulatedClock) -> None:
     assert start.first_call_s == 60.0
     assert start.converged
     assert start.calls == 21
-
-
-def test_ctrl_c_during_warm_up_passes(clock: SimulatedClock) -> None:
-    call = steps(clock, 0.1)
-    call.raises = {2: KeyboardInterrupt()}
-    with pytest.raises(KeyboardInterrupt):
-        warm_up(clock, call, Limits())
 
 
 # How often what sampling says is so

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
-
 import pytest
 
 from resnet_cli import signals
 from resnet_cli.measure.bench import sampling
-from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, Limits, sample, without_collection
+from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, Limits, sample
 from tests.helpers.fake_clock import SimulatedClock, steps, without_garbage
 
 
@@ -48,19 +45,3 @@ def test_ctrl_c_that_keeps_samples_lets_the_work_go_on(clock: SimulatedClock, mo
     taken = sample(clock, [steps(clock, 0.01, raises={9: KeyboardInterrupt()})], Limits())
     assert (taken.stopped, len(taken.series[0])) == (INTERRUPTED, 8)
     signals.check()
-
-
-class Garbage:
-    """Refers to itself, so that only a collection frees it."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-
-def test_garbage_of_before_is_gone_when_the_first_sample_is_taken() -> None:
-    left = weakref.ref(Garbage())
-    assert left() is not None
-    with without_collection():
-        assert left() is None
-        assert not gc.isenabled()
-    assert gc.isenabled()

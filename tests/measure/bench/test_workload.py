@@ -186,11 +186,11 @@ def test_labels_are_random_and_stay_the_same() -> None:
     def gradients(seed: int) -> list[float]:
         work = Workload(Logits(), inputs=images((3, 2, 2)), device=CPU, mode="train", seed=seed)
         step = work.call(64)
-        found = []
+        gradients = []
         for _ in range(2):
             step()
-            found.append(float(next(work.model.parameters()).grad or 0.0))
-        return found
+            gradients.append(float(next(work.model.parameters()).grad or 0.0))
+        return gradients
 
     first, again = gradients(0)
     assert first == again == pytest.approx(900, abs=130)  # nine of ten labels are others, within three deviations

@@ -56,8 +56,11 @@ def test_the_driver_is_the_number_with_points_in_the_first_line(text: str, versi
 
 
 def test_variables_that_are_set_to_nothing_are_told_and_secrets_are_not() -> None:
-    found = surroundings.variables({"CUDA_VISIBLE_DEVICES": "", "HF_TOKEN": "x", "OMP_NUM_THREADS": "4"})
-    assert {(one.name, one.value) for one in found} == {("CUDA_VISIBLE_DEVICES", ""), ("OMP_NUM_THREADS", "4")}
+    variables = surroundings.variables({"CUDA_VISIBLE_DEVICES": "", "HF_TOKEN": "x", "OMP_NUM_THREADS": "4"})
+    assert {(variable.name, variable.value) for variable in variables} == {
+        ("CUDA_VISIBLE_DEVICES", ""),
+        ("OMP_NUM_THREADS", "4"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -82,20 +85,20 @@ class Screen(StringIO):
         return 7
 
 
-@pytest.mark.parametrize(("said", "columns"), [(None, 123), ("0", 123), ("wide", 123), ("1", 1), ("200", 200)])
+@pytest.mark.parametrize(("variable", "columns"), [(None, 123), ("0", 123), ("wide", 123), ("1", 1), ("200", 200)])
 def test_the_width_is_what_the_user_says_else_the_terminals_own(
-    said: str | None, columns: int, monkeypatch: pytest.MonkeyPatch
+    variable: str | None, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((123 if number == 7 else 80, 24)))
-    environment = {} if said is None else {"COLUMNS": said}
+    environment = {} if variable is None else {"COLUMNS": variable}
     assert surroundings.terminal(Screen(), environment).columns == columns
 
 
 def test_a_stream_that_tells_no_encoding_or_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screen, "encoding", None)
     monkeypatch.delattr(Screen, "fileno")  # that of its base raises
-    found = surroundings.terminal(Screen(), {"NO_COLOR": ""})
-    assert (found.encoding, found.columns, found.colour) == ("unknown", None, True)
+    terminal = surroundings.terminal(Screen(), {"NO_COLOR": ""})
+    assert (terminal.encoding, terminal.columns, terminal.colour) == ("unknown", None, True)
     file = surroundings.terminal(StringIO(), {})
     assert (file.is_terminal, file.colour) == (False, False)
 

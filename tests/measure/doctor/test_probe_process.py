@@ -88,15 +88,15 @@ def test_what_is_raised_is_the_reason_in_one_line_that_is_safe_to_show() -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "failure"),
     [
         ("crashes", "the probe process crashed (SIGSEGV): what():  driver is gone"),
         ("stops", "the probe process ended with code 7"),
     ],
 )
-def test_after_a_crash_the_others_are_asked(name: str, said: str) -> None:
+def test_after_a_crash_the_others_are_asked(name: str, failure: str) -> None:
     answers = asked("prints", name, "again")
-    assert answers[name].failure == said
+    assert answers[name].failure == failure
     assert answers["prints"].facts["pid"] != answers["again"].facts["pid"]
 
 
@@ -160,8 +160,8 @@ def test_a_python_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
     assert all("no process could be started: FileNotFoundError" in (one.failure or "") for one in answers.values())
 
 
-def test_the_environment_is_the_one_that_is_given_and_progress_is_told() -> None:
-    told: list[str] = []
-    answers = ask(("prints",), "the_questions", environment={**os.environ, "SAID": "yes"}, progress=told.append)
+def test_the_environment_is_the_one_that_is_given_and_progress_is_reported() -> None:
+    messages: list[str] = []
+    answers = ask(("prints",), "the_questions", environment={**os.environ, "SAID": "yes"}, progress=messages.append)
     assert answers["prints"].facts["said"] == "yes"
-    assert told == ["printing"]
+    assert messages == ["printing"]

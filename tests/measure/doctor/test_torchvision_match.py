@@ -37,8 +37,8 @@ def lay(site: Path, name: str, metadata: str = "Version: 1.5\n") -> Path:
 
 def test_an_installed_package_without_a_version_file_is_no_stranger(site: Path) -> None:
     folder = lay(site, "plain_package")
-    found = installed("plain_package")
-    assert found == InstalledPackage(version="1.5", folder=folder)
+    package = installed("plain_package")
+    assert package == InstalledPackage(version="1.5", folder=folder)
     assert "plain_package" not in sys.modules
 
 
@@ -49,8 +49,8 @@ def test_a_folder_that_stands_before_the_installed_package_is_a_stranger(
     before = tmp_path_factory.mktemp("before")
     (before / "plain_package.py").write_text("", encoding="utf-8")
     monkeypatch.syspath_prepend(before)
-    found = installed("plain_package")
-    assert (found.version, found.folder, found.is_shadowed) == ("1.5", before / "plain_package.py", True)
+    package = installed("plain_package")
+    assert (package.version, package.folder, package.is_shadowed) == ("1.5", before / "plain_package.py", True)
 
 
 def test_a_build_from_source_lies_elsewhere_and_is_no_stranger(
@@ -62,8 +62,8 @@ def test_a_build_from_source_lies_elsewhere_and_is_no_stranger(
     (source / "__init__.py").touch()
     (source / "version.py").write_text('__version__ = "2.0a0+git1"\ncuda: str = "13.0"\n', encoding="utf-8")
     monkeypatch.syspath_prepend(source.parent)
-    found = installed("plain_package")
-    assert found == InstalledPackage(version="2.0a0+git1", cuda="13.0", folder=source, tells_build=True)
+    package = installed("plain_package")
+    assert package == InstalledPackage(version="2.0a0+git1", cuda="13.0", folder=source, tells_build=True)
 
 
 def test_a_version_file_that_is_no_utf_8(site: Path) -> None:

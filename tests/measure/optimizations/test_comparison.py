@@ -20,7 +20,6 @@ from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.devices.registry import device_backend
-from resnet_cli.network.resnet import ResNet
 from resnet_cli.results.bench import OptimizationResult, OptimizationsResult
 from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, fake_optimization, without_garbage
 
@@ -138,12 +137,6 @@ def test_plain_eager_says_where_it_is_not_all_float32(
     assert [row.title for row in compared(folded=Fake()).rows] == [title, "folded"]
 
 
-def test_all_rows_are_sampled_in_turn(compared: Compare) -> None:
-    rows = compared(folded=Fake(0.02), compile=Fake(0.02)).rows
-    counts = {len(row.time.samples_s) for row in rows if row.time is not None}
-    assert len(counts) == 1
-
-
 def test_a_slower_row_never_pays_and_nothing_is_taken(compared: Compare) -> None:
     result = compared(folded=Fake(0.02, setup_s=1.0))
     row = by_key(result)["folded"]
@@ -234,11 +227,6 @@ def test_ctrl_c_keeps_the_whole_rounds(compared: Compare) -> None:
     assert result.best == "folded"
 
 
-def test_ctrl_c_while_a_row_is_made_ends_it(compared: Compare) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        compared(folded=Fake(raises=KeyboardInterrupt()))
-
-
 def test_the_time_is_for_all_rows_together(compared: Compare) -> None:
     seconds = [0.05 * number for number in range(1, 1 + len(OPTIMIZATIONS))]
     fakes = {key.replace("-", "_"): Fake(second) for key, second in zip(OPTIMIZATIONS, seconds, strict=True)}
@@ -259,31 +247,6 @@ def test_logits_are_compared_on_whole_batches(compared: Compare, batch_size: int
     result = compared(folded=Fake(0.001, change=note), batch_size=batch_size)
     assert set(sizes) == {batch_size}
     assert f"the same for {images} of {images}" in result.recommendation
-
-
-def test_on_this_machine() -> None:
-    progress: list[str] = []
-    result = compare_optimizations(
-        ResNet(3, 7, [1, 1, 1, 1], stem="cifar"),
-        inputs=images((3, 16, 16)),
-        batch_size=2,
-        backend=device_backend(CPU),
-        seed=0,
-        limits=Limits(max_time_s=0.3, min_time_s=0.0),
-        chosen=("folded", "channels-last", "bfloat16", "tf32", "cuda-graph"),
-        progress=progress.append,
-    )
-    rows = by_key(result)
-    assert list(rows) == ["eager", "channels-last", "folded", "bfloat16", "tf32", "cuda-graph"]
-    assert rows["eager"].logit_difference == 0
-    for key in ("channels-last", "folded"):
-        difference = rows[key].logit_difference
-        assert difference is not None
-        assert difference < 1e-5
-        assert rows[key].top1_agreement == 1
-    assert rows["bfloat16"].dtype == "bfloat16"
-    assert [rows[key].status for key in ("tf32", "cuda-graph")] == ["unavailable"] * 2
-    assert any("conv-bn folded" in text for text in progress)
 
 
 @pytest.mark.gpu

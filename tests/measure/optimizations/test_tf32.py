@@ -28,11 +28,11 @@ class Watching(nn.Module):
     def __init__(self, parts: tuple[Any, Any]) -> None:
         super().__init__()
         self.parts: list[Any] = list(parts)
-        self.found: list[tuple[str, str]] = []
+        self.precisions: list[tuple[str, str]] = []
         self.fails = False
 
     def forward(self, x: Tensor) -> Tensor:
-        self.found.append((self.parts[0].fp32_precision, self.parts[1].fp32_precision))
+        self.precisions.append((self.parts[0].fp32_precision, self.parts[1].fp32_precision))
         if self.fails:
             raise RuntimeError("no kernel")
         return x
@@ -44,7 +44,7 @@ def test_tf32_is_on_in_the_call_alone() -> None:
     image = torch.zeros(1, 3, 4, 4)
     variant = build(net, image, SimulatedBackend(capability=(9, 0), fp32_settings=parts))
     variant.call()
-    assert net.found == [("tf32", "tf32")]
+    assert net.precisions == [("tf32", "tf32")]
     assert seen(parts) == ("tf32", "none")
     assert variant.remark == "already on for convolutions in plain eager"
     net.fails = True

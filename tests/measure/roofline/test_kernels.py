@@ -23,10 +23,10 @@ class Seen(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[Tensor] = []
+        self.tensors: list[Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.found += [one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor)]
+        self.tensors += [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
         return func(*args, **(kwargs or {}))
 
 
@@ -34,7 +34,7 @@ def seen(call: Any) -> list[Tensor]:
     watching = Seen()
     with torch.no_grad(), watching:
         call()
-    return watching.found
+    return watching.tensors
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])

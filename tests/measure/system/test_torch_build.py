@@ -44,10 +44,10 @@ def test_libraries_are_told_with_their_versions(
 
 def test_the_libraries_of_this_torch_are_named() -> None:
     shown = torch.__config__.show()
-    found = dict(name.split() for name in torch_build.libraries())
+    versions = dict(name.split() for name in torch_build.libraries())
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        assert f"v{found['oneDNN']} " in shown
-    assert ("MKL" in found) == torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        assert f"v{versions['oneDNN']} " in shown
+    assert ("MKL" in versions) == torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     assert torch_build.instructions() == torch.backends.cpu.get_cpu_capability()
 
 

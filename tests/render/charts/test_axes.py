@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resnet_cli.render.charts.drawing import axes
-from resnet_cli.render.charts.drawing.axes import Area, Axis, LabelLayout
-from resnet_cli.render.charts.drawing.primitives import Drawing, Label
+from resnet_cli.render.charts.drawing.axes import Area, Axis
+from resnet_cli.render.charts.drawing.primitives import Drawing
 from tests.helpers.chart_checks import labels, sound, words
 
 AREA = Area(100, 30, 500, 200)
@@ -33,10 +33,10 @@ def test_round_figures_have_no_zeros_behind_them() -> None:
 
 
 def test_a_logarithmic_axis_has_ticks_at_powers_of_ten() -> None:
-    said = words(plot([0.002, 3], log=True))
-    assert "10 ms" in said
-    assert "100 ms" in said
-    assert "1 s" in said
+    drawn = words(plot([0.002, 3], log=True))
+    assert "10 ms" in drawn
+    assert "100 ms" in drawn
+    assert "1 s" in drawn
 
 
 def test_an_axis_within_a_power_of_ten_has_ticks_nevertheless() -> None:
@@ -46,8 +46,8 @@ def test_an_axis_within_a_power_of_ten_has_ticks_nevertheless() -> None:
 
 def test_two_ticks_that_read_alike_are_one() -> None:
     axis = Axis(axes.scale([1.0, 1.000001], 0, 100, log=False), axes.seconds)
-    said = [text for _, text in axes.texts(axis)]
-    assert len(said) == len(set(said))
+    texts = [text for _, text in axes.texts(axis)]
+    assert len(texts) == len(set(texts))
 
 
 @given(st.lists(FIGURES, min_size=1, max_size=5))
@@ -61,13 +61,6 @@ def test_any_figures_make_a_sound_frame(values: list[float]) -> None:
 @given(st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=5))
 def test_any_positive_figures_make_a_sound_logarithmic_frame(values: list[float]) -> None:
     sound(plot(values, log=True))
-
-
-def test_a_place_is_taken_once() -> None:
-    places = LabelLayout()
-    assert places.take(Label(10, 10, "median"))
-    assert not places.take(Label(20, 12, "p90"))
-    assert places.take(Label(20, 40, "p90"))
 
 
 def test_a_legend_counts_what_has_no_place() -> None:

@@ -8,7 +8,7 @@ from resnet_cli.render.charts.drawing.primitives import Dot, Drawing
 from resnet_cli.render.charts.roofline import roofline
 from resnet_cli.results.bench import BenchResult, Ceiling, LayerTime, LayerTimes
 from tests.helpers.chart_checks import having, size, sound, words
-from tests.helpers.results_bench import BARE, CEILING, FLOPS, layer, layered
+from tests.helpers.results_bench import BARE, CEILING, layer, layered
 
 
 def of(*layers: LayerTime, ceiling: Ceiling | None = CEILING) -> BenchResult:
@@ -27,18 +27,10 @@ def test_a_dot_per_leaf_that_does_something() -> None:
     assert "head.conv" in words(drawing)
 
 
-def test_elementwise_work_has_a_point_by_its_density() -> None:
-    norm = replace(layer("head.bn", "BatchNorm2d", 1, 1e-3, 0, 10**6, leaf=True), arithmetic_intensity=0.25)
-    drawing = sound(roofline(of(norm)))
-    (dot,) = dots(drawing)
-    assert dot.role == "norm dot"
-    assert "250 MFLOP/s" in dot.hint.replace("250.0", "250")
-
-
 def test_roofs_are_labelled_with_figure_and_kernel() -> None:
-    said = words(sound(roofline(layered())))
-    assert "430.0 GFLOP/s · conv 3×3 256→256 at 14×14, batch 32, oneDNN layout" in said
-    assert "31.10 GB/s · add in" in said
+    text = words(sound(roofline(layered())))
+    assert "430.0 GFLOP/s · conv 3×3 256→256 at 14×14, batch 32, oneDNN layout" in text
+    assert "31.10 GB/s · add in" in text
 
 
 def test_a_layer_at_its_roof_touches_it() -> None:
@@ -63,18 +55,6 @@ def test_nothing_to_draw() -> None:
     assert roofline(of()) is None
     assert roofline(of(layer("a", "ReLU", 1, 1e-3, 0, 0, leaf=True))) is None
     assert roofline(of(layer("a", "Conv2d", 1, 1e-3, 1000, 1000))) is None  # no leaf
-
-
-def test_a_deep_network_stays_small() -> None:
-    """ResNet-152 has 467 leaves, most of which do the same as another."""
-    leaves = [
-        layer(f"l{i % 4}.block.BottleneckIdentity{i}.conv{i % 3}", "Conv2d", 3, 1e-4 * (1 + i % 7), FLOPS // 500,
-              10**5 * (1 + i % 40), leaf=True) for i in range(520)
-    ]  # fmt: skip
-    drawing = sound(roofline(of(*leaves)))
-    assert len(dots(drawing)) == 40
-    assert "13 layers like" in dots(drawing)[0].hint
-    assert size(drawing) < 25_000
 
 
 def test_thousands_of_layers_are_counted() -> None:

@@ -41,9 +41,9 @@ def test_figures_stand_beside_their_lines() -> None:
     drawing = sound(samples_chart(one_batch()))
     wall = one_batch().timings[0].wall
     assert wall is not None
-    said = words(drawing)
-    assert "14.73 ms median" in said
-    assert "p95" in said
+    text = words(drawing)
+    assert "14.73 ms median" in text
+    assert "p95" in text
     (line,) = having(drawing, "mark")
     assert isinstance(line, LineMark)
     (median,) = [label for label in labels(drawing) if "median" in label.text and label.role == "small strong"]
@@ -67,19 +67,6 @@ def test_outliers_are_told_and_marked_and_squash_nothing() -> None:
     assert "1 slow (up to 5.00 s)" in words(drawing)
     assert len(having(drawing, "warning")) == 2  # the mark and its sentence
     assert "4 s" not in words(drawing)
-
-
-def test_a_request_and_the_device_have_a_panel_each() -> None:
-    said = words(sound(samples_chart(on_cuda())))
-    assert "batch 256, wall-clock time" in said
-    assert "batch 256, device time" in said
-
-
-def test_few_samples_are_dots_and_many_are_groups() -> None:
-    few, many = samples_chart(of(series(0.01, 40))), samples_chart(of(series(0.01, 40_000)))
-    assert len(having(sound(few), "sample")) == 40
-    assert having(sound(many), "sample") == []
-    assert size(sound(many)) < 12_000
 
 
 def test_a_drift_shows() -> None:

@@ -81,9 +81,9 @@ def test_svg_is_whole_and_fetches_nothing(summary: SummaryResult, flops: FlopsRe
 
 def test_svg_shows_what_the_page_says(summary: SummaryResult) -> None:
     root = ET.fromstring(render(summary, "svg"))
-    said = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
+    shown = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
     for text in ("résnet[red]tiny", "29.36 M", "178,219", "✓ agrees", "<this>"):
-        assert text in said
+        assert text in shown
     wide = float(root.attrib["width"])
     for element in root.iter("{http://www.w3.org/2000/svg}text"):
         assert float(element.attrib["x"]) + float(element.attrib["textLength"]) <= wide

@@ -10,7 +10,7 @@ import pytest
 from resnet_cli.render.document import Fields, Paragraph, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
 from resnet_cli.render.pages import PAGES, page
-from resnet_cli.results.bench import BenchResult, LayerTimes
+from resnet_cli.results.bench import BenchResult
 from tests.helpers import results_bench
 from tests.helpers.results_bench import (
     BARE,
@@ -231,15 +231,6 @@ def test_layers_are_the_same_tree_as_in_a_summary() -> None:
     ]  # fmt: skip
 
 
-def test_a_layer_without_its_parent_is_drawn_all_the_same() -> None:
-    layers = layered().layers
-    assert layers is not None
-    orphan = replace(layers, layers=layers.layers[2:4])
-    assert names(drawn(replace(BARE, layers=orphan), "layers")) == ["conv", "bn", "forward"]
-    empty = LayerTimes(1, 0.01, 0.01, 0.01, 20, ())
-    assert names(drawn(replace(BARE, layers=empty), "layers")) == ["forward"]
-
-
 def test_time_by_layer_type_adds_up_to_the_forward() -> None:
     *rows, total = drawn(layered(), "layer_types").rows
     types = [row.cells["layer_type"].text for row in rows]
@@ -248,14 +239,6 @@ def test_time_by_layer_type_adds_up_to_the_forward() -> None:
         values = [row.cells[key].value for row in rows]
         assert sum(v for v in values if isinstance(v, float)) == pytest.approx(total.cells[key].value)
     assert total.cells["macs_share"].value == pytest.approx(1.0)
-
-
-def test_memory_bound_layers_stand_out() -> None:
-    bounds = {row.cells["layer"].text: row.cells.get("bound") for row in drawn(layered(), "layers").rows}
-    for name, bound, style in (("bn", "memory", "warning"), ("conv", "compute", "")):
-        cell = bounds[name]
-        assert cell is not None
-        assert (cell.text, cell.style) == (bound, style)
 
 
 # Replicas and the ceiling
@@ -268,11 +251,6 @@ def test_replicas_have_a_row_each_and_the_slowest_is_marked() -> None:
     rates = [row.cells["images_per_s"].value for row in table.rows[4:]]
     first = replicated().replicas[0]
     assert rates == [first.images_per_s, first.single_process_images_per_s]
-
-
-def test_hosts_are_named_where_there_are_several() -> None:
-    tables = [part for part in page(replicated(), PLAIN).elements if isinstance(part, Table)]
-    assert [any(each.key == "host" for each in table.columns) for table in tables] == [False, True]
 
 
 def test_the_ceiling_is_a_line_until_it_is_asked_for() -> None:

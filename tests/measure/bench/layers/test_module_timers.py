@@ -38,18 +38,6 @@ class Careful(nn.Module):
         return out
 
 
-def test_figures_are_those_of_the_last_forward_alone() -> None:
-    clock = SimulatedClock(queued=False)
-    step = Step(clock, 1.0)
-    net = nn.Sequential(step, step)
-    timers = ModuleTimers(net, clock)
-    for seconds in (1.0, 0.25):
-        step.seconds = seconds
-        with timers:
-            net(torch.ones(1))
-        assert timers.spent() == {("", 1): 2 * seconds, ("0", 1): seconds, ("0", 2): seconds}
-
-
 def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
     clock = SimulatedClock(queued=False)
     net = nn.Sequential(Careful(Step(clock, 1.0, ValueError()), Step(clock, 0.5)), Step(clock, 0.25))

@@ -126,11 +126,6 @@ def test_coverage_of_dependent_samples(rho: float, n: int, least: float) -> None
     assert coverage(lambda dice: series(dice, rho, n), 0.0, median_interval) >= least
 
 
-@pytest.mark.parametrize(("rho", "most"), [(0.5, 0.85), (0.9, 0.45)])
-def test_the_ordinary_interval_fails_on_the_same_series(rho: float, most: float) -> None:
-    assert coverage(lambda dice: series(dice, rho, 400), 0.0, for_independent_samples) <= most
-
-
 def test_the_interval_is_no_wider_than_it_must_be() -> None:
     """Coverage alone would be had from the extremes. Of independent samples a fifth more than the ordinary is paid."""
     wide = ordinary = 0.0
@@ -326,16 +321,3 @@ def test_correlation_is_that_of_the_ranks() -> None:
     assert autocorrelation([1.0, 10.0, 100.0, 1000.0]) == pytest.approx(0.25)
     assert autocorrelation([1.0, 1000.0, 10.0, 100.0]) == pytest.approx((-2.25 - 0.75 - 0.25) / 5)  # ranks 0, 3, 1, 2
     assert autocorrelation([1.0, 1.0, 2.0, 2.0]) == pytest.approx(0.25)  # equal ones share a rank: 0.5, 0.5, 2.5, 2.5
-
-
-@pytest.mark.parametrize(
-    ("older", "newer"),
-    [
-        ([0.8, 0.8, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0]),
-        ([1.0, 1.0, 1.0, 1.2, 1.2], [1.0, 1.0, 1.2, 1.2, 1.2]),
-        ([1.0, 1.0, 1.0, 1.2, 1.2], [1.0, 1.0, 1.0, 1.0, 1.0]),
-    ],
-)
-def test_one_quartile_that_moves_is_not_steady(older: list[float], newer: list[float]) -> None:
-    assert not is_steady([*older, *newer], window=5)
-    assert is_steady([*newer, *newer], window=5)
