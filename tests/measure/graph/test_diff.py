@@ -242,25 +242,6 @@ def test_an_addition_too_many_is_one_finding_and_not_one_for_each_reader(early: 
     assert texts(structure)[0] == "no add behind convolution b and convolution a; torchvision has one"
 
 
-def test_an_operator_too_many_of_one_input_excuses_nothing() -> None:
-    structure = structure_of(Wired(lambda x, a, b, c: c + a.sigmoid()), Wired(lambda x, a, b, c: c + b))
-    assert {one[:2] for one in findings(structure)} == {("extra", "sigmoid"), ("wiring", "add")}
-
-
-def test_what_is_missing_stands_behind_each_of_its_sources_once() -> None:
-    theirs = Wired(lambda x, a, b, c: c, lambda x, a, b: b.relu() + (b.sigmoid() + a))
-    said = texts(structure_of(PLAIN, theirs))
-    assert said[-1] == "no add behind convolution b and convolution a; torchvision has one"
-    theirs = Wired(lambda x, a, b, c: c, lambda x, a, b: b.relu() + b.sigmoid())
-    assert texts(structure_of(PLAIN, theirs))[-1] == "no add behind convolution b; torchvision has one"
-
-
-def test_an_addition_too_many_excuses_nothing_further_down() -> None:
-    ours = Wired(lambda x, a, b, c: c + x, summed)
-    structure = structure_of(ours, Wired(lambda x, a, b, c: c + b))
-    assert [one[:2] for one in findings(structure)] == [("extra", "add"), ("wiring", "add")]
-
-
 def test_equal_networks_differ_in_nothing() -> None:
     structure = structure_of(Wired(lambda x, a, b, c: c + a), Wired(lambda x, a, b, c: a + c))
     assert not structure.differences

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
-from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
+from resnet_cli.measure.graph.nodes import IMAGE, Graph, ParameterRef
 from resnet_cli.measure.graph.operator_graph import record
 from resnet_cli.network.resnet import build
 from tests.helpers.models import on_meta
@@ -175,11 +175,6 @@ def test_parameters_are_known_by_role() -> None:
     assert linear.leaves == {"weight": ParameterRef("3.weight", (2, 64)), "bias": ParameterRef("3.bias", (2,))}
 
 
-def test_only_parameters_that_a_live_operator_reads_are_used() -> None:
-    assert graph_of(lambda net, x: (net.b(x), net.a(x) * net.scale)[1]).used == {"a.weight", "scale"}
-    assert graph_of(lambda net, x: x.relu()).used == set()
-
-
 LEAVES: dict[str, tuple[Callable[[Any, Tensor], Any], dict[str, ParameterRef]]] = {
     "a buffer": (lambda net, x: x * net.scale, {"other": ParameterRef("scale", (3, 1, 1))}),
     "a view of a weight": (
@@ -244,21 +239,6 @@ def test_a_tied_weight_has_the_name_that_comes_first() -> None:
     assert [node.leaves["weight"].name for node in graph_of(model).nodes] == ["0.weight", "0.weight"]
 
 
-def hooks(model: nn.Module) -> int:
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
-
-
-@pytest.mark.parametrize("channels", [3, 5])
-def test_no_hook_is_left(channels: int) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(channels, 3, 1)).to("meta")
-    if channels == 3:
-        record(model, [on_meta(2, 3, 4, 4)], training=False)
-    else:
-        with pytest.raises(RuntimeError, match="channel"):
-            record(model, [on_meta(2, 3, 4, 4)], training=False)
-    assert hooks(model) == 0
-
-
 def test_resnet18_by_hand() -> None:
     graph = graph_of(build(18, num_classes=10), 1, 3, 64, 64)
     count = {
@@ -269,30 +249,6 @@ def test_resnet18_by_hand() -> None:
     assert len(graph.used) == 20 + 20 * 4 + 2
     assert [node.operator for node in graph.nodes[:4]] == ["conv", "batch_norm", "relu", "max_pool"]
     assert [node.operator for node in graph.nodes[-3:]] == ["relu", "mean", "linear"]
-
-
-def leaf(name: str) -> ParameterRef:
-    return ParameterRef(name, (4,))
-
-
-@pytest.mark.parametrize(
-    ("path", "leaves", "label"),
-    [
-        ("l0.conv", {}, "l0.conv"),
-        ("l0.conv", {"weight": leaf("l0.conv.weight"), "bias": leaf("l0.conv.bias")}, "l0.conv"),
-        ("l0", {"weight": leaf("l0.conv.weight"), "bias": leaf("l0.conv.bias")}, "l0.conv"),  # F.conv2d with its weight
-        ("l0", {"bias": leaf("l0.conv.bias"), "weight": leaf("l0.other.weight")}, "l0.other"),
-        ("l0", {"weight": leaf("l0.kernels.w1")}, "l0.kernels.w1"),
-        ("l0", {"tensors0": leaf("net.token")}, "net.token"),
-        ("net", {"tensors0": leaf("net.token")}, "net"),
-        ("", {"weight": leaf("weight")}, ""),
-        ("l0", {"weight": leaf("l0.weight"), "bias": leaf("l1.bias")}, "l0"),
-    ],
-)
-def test_a_reader_finds_an_operator_by_its_module_or_its_parameter(
-    path: str, leaves: dict[str, ParameterRef], label: str
-) -> None:
-    assert Node(0, "conv", {}, (), leaves, path, (1, 4)).label == label
 
 
 class ReassignsBuffer(nn.Module):

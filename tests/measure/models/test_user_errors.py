@@ -127,17 +127,13 @@ def test_of_many_calls_the_first_three_and_the_last_six_are_shown(depth: int) ->
     [
         ("ValueError('two\\n  lines')", "ValueError: two lines"),
         ("ValueError()", "ValueError"),
-        ("ValueError('\\x1b[2J')", "ValueError: \x1b[2J"),
         ("SystemExit(3)", "it calls sys.exit(3)"),
         ("SystemExit('bye\\n')", "it calls sys.exit('bye\\n')"),
         ("KeyError('conv')", "KeyError: 'conv'"),
         ("SyntaxError('mine')", "SyntaxError: mine"),
-        ("SyntaxError('mine', (None, 7, 1, 'x = ('))", "SyntaxError: mine"),
-        ("SyntaxError('mine', ('other.py', None, 1, 'x = ('))", "SyntaxError: mine"),
         ("Silent()", "Silent"),
         ("ValueError('x' * 300)", f"ValueError: {'x' * 300}"),
         ("ValueError('x' * 301)", f"ValueError: {'x' * 299}…"),
-        ("MemoryError()", "MemoryError"),
     ],
 )
 def test_what_was_raised_in_one_line(raised: str, said: str) -> None:

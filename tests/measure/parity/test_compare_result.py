@@ -148,17 +148,6 @@ def test_ctrl_c_keeps_the_checks_that_are_made(monkeypatch: pytest.MonkeyPatch) 
     assert len(heard) == 2
 
 
-def test_a_network_whose_initialisation_is_another_is_told_so_unless_its_weights_are_loaded() -> None:
-    def odd() -> nn.Module:
-        made = network()
-        with torch.no_grad():
-            made.get_parameter("conv.weight").mul_(100)
-        return made
-
-    assert any(one.key == "initialization-differs" for one in compared(odd(), network(), checks=STATIC).notes)
-    assert not compared(odd(), network(), checks=STATIC, weights="w.pth").notes
-
-
 def changed(**norm: Any) -> nn.Module:
     return network(norm=nn.BatchNorm2d(4, **norm))
 

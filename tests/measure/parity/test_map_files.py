@@ -52,13 +52,6 @@ def test_files_that_are_no_map(tmp_path: Path, name: str, text: str, message: st
     assert caught.value.exit_code == 2
 
 
-def test_a_large_network_has_a_large_map(tmp_path: Path) -> None:
-    pairs = {f"layer{number}.conv.weight": f"blocks.{number}.weight" for number in range(1000)}
-    path = tmp_path / "map.toml"
-    path.write_text(map_text(pairs, "ours", "theirs"), encoding="utf-8")
-    assert read_map(str(path)) == pairs
-
-
 def test_a_map_may_be_json(tmp_path: Path) -> None:
     path = tmp_path / "map.json"
     path.write_text('{"parameters": {"a.b": "c.d"}}', encoding="utf-8")
@@ -80,13 +73,6 @@ def test_a_name_of_many_parts_is_one_text_in_quotes(tmp_path: Path) -> None:
     toml.write_text("[parameters]\na.b.c = 'a'\n", encoding="utf-8")
     with pytest.raises(ResnetCliError, match="a is not mapped to a name"):
         read_map(str(toml))
-
-
-def test_a_file_says_whose_it_is() -> None:
-    assert map_text({"a": "b"}, "our\nnetwork", "theirs").splitlines()[0].startswith("# our")
-    assert "theirs" in map_text({"a": "b"}, "ours", "theirs").splitlines()[0]
-    assert "ours against theirs" in expectations_text([], "ours", "theirs").splitlines()[0]
-    assert expectations_text(["a", "b", "a"], "ours", "theirs").count('"a"') == 1
 
 
 def test_files_that_are_not_there_or_hold_something_else(tmp_path: Path) -> None:

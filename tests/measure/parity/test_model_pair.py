@@ -116,10 +116,6 @@ def test_a_network_is_held_against_the_nearest_in_proportion(parameters: int, ne
     assert module._closest(Sized(), TINY).name == nearest
 
 
-def test_a_network_without_parameters_is_near_to_nothing(small_family: None) -> None:
-    assert module._closest(nn.ReLU(), TINY) == TINY
-
-
 def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_family: None) -> None:
     pair = model_pair(TINY, "nets.py:Net", is_default=True)
     assert pair.spec == ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=3)
@@ -195,12 +191,6 @@ def test_a_file_that_fits_both_is_loaded_into_both() -> None:
     assert question.transfer == "none"
     assert same(ours, state)
     assert same(theirs, state)
-
-
-def test_counters_of_batches_may_be_missing() -> None:
-    ours, theirs = net(*OURS), net(*THEIRS)
-    state = {name: tensor for name, tensor in net(*THEIRS).state_dict().items() if "num_batches" not in name}
-    assert with_weights(pair_of(ours, theirs), filed(state), ParityConfig()).transfer == "to model"
 
 
 def test_a_file_that_fits_neither_is_refused_by_the_names_that_are_nearest() -> None:

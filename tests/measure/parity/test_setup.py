@@ -105,14 +105,6 @@ def test_what_is_read_and_what_is_not() -> None:
     assert counts(made.model, ["conv.weight", "norm.num_batches_tracked", "nothing"]) == (108, 1)
 
 
-def test_counters_of_norms_that_are_read_are_no_unused_tensors() -> None:
-    made = prepared(nn.Sequential(nn.Sequential(Net(spare=True))), Net(), transfer="none")
-    assert made.unused == tuple(
-        f"0.0.spare.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    )
-    assert (made.model_name, made.reference_name) == ("ours", "theirs")
-
-
 def test_a_map_goes_before_what_looks_alike() -> None:
     class Twins(nn.Module):
         def __init__(self) -> None:

@@ -189,11 +189,6 @@ def test_a_small_gradient_is_measured_by_itself() -> None:
     assert errors(held(Sum(1.5e-3), Sum(1e-3)).gradients)["b"] == pytest.approx(0.5)
 
 
-def test_a_network_without_a_trainable_parameter_has_the_gradient_of_its_image() -> None:
-    found = held(network().requires_grad_(False), network().requires_grad_(False))
-    assert errors(found.gradients) == {"the image": 0.0}
-
-
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
 def test_a_gradient_that_one_of_the_two_has_not_is_infinitely_far(whose: str) -> None:
     ours, theirs = network(), network()
@@ -208,21 +203,6 @@ def test_a_gradient_that_one_of_the_two_has_not_is_infinitely_far(whose: str) ->
         assert stepped["5.weight"] == pytest.approx(float(step.abs().max() / (p - step).abs().max()))
     else:
         assert "5.weight" not in stepped
-
-
-def test_a_gradient_that_neither_has_is_left_out() -> None:
-    ours, theirs = network(), network()
-    for model in (ours, theirs):
-        model.get_parameter("5.weight").requires_grad_(False)
-    found = held(ours, theirs)
-    assert "5.weight" not in errors(found.gradients)
-    assert "5.weight" not in errors(found.parameters)
-
-
-def test_parameters_go_by_the_map() -> None:
-    model = network()
-    found = held(model, copy.deepcopy(model), {"1.bias": "0.bias", "5.weight": "nothing", "1.running_var": "1.bias"})
-    assert [(one.model, one.reference) for one in found.gradients] == [("1.bias", "0.bias"), ("the image", "the image")]
 
 
 def vector(*values: float) -> Tensor:
@@ -263,21 +243,3 @@ def test_a_variance_divided_by_n_is_known_by_its_ratio(count: int, momentum: flo
     # In one channel alone.
     other.buffers["var"] = theirs.buffers["var"] * vector((count - 1) / count, 1.0, 1.0)
     assert not train_step.is_biased_variance(other, theirs, "var", "var", count)
-
-
-def test_a_variance_that_tells_nothing_is_not_called_biased() -> None:
-    theirs = normed(1, BEFORE, VARIANCE, 0.1, biased=False)
-    assert not train_step.is_biased_variance(theirs, theirs, "var", "var", 1)
-    zero = normed(8, BEFORE * vector(1.0, 1.0, 0.0), VARIANCE, 0.1, biased=False)
-    biased = normed(8, BEFORE * vector(1.0, 1.0, 0.0), VARIANCE, 0.1, biased=True)
-    assert not train_step.is_biased_variance(biased, zero, "var", "var", 8)
-    theirs = normed(8, BEFORE, VARIANCE, 0.1, biased=False)
-    broken = normed(8, BEFORE, VARIANCE * vector(1.0, math.nan, 1.0), 0.1, biased=True)
-    assert not train_step.is_biased_variance(broken, theirs, "var", "var", 8)
-
-
-def test_buffers_are_held_against_their_counterparts() -> None:
-    ours = Trained([], {"a": vector(1.0), "b": vector(2.0), "c": vector(3.0)}, {}, {}, None)
-    theirs = Trained([], {"x": vector(1.0), "y": vector(4.0)}, {}, {}, None)
-    pairs = {"a": "x", "b": "y", "c": "nothing", "nothing": "x"}
-    assert train_step.buffer_errors(ours, theirs, pairs) == [TensorError("a", "x", 0.0), TensorError("b", "y", 0.5)]

@@ -108,24 +108,6 @@ def test_a_missing_block_is_no_shorter_stage() -> None:
     assert detect_architecture(state).spec.repeat == (3, 4, 6, 3)
 
 
-def test_figures_are_taken_from_whichever_of_the_shapes_is_there() -> None:
-    state = torchvision_state(replace(ARCHITECTURES["resnet18"], num_classes=7, in_channels=4))
-    weight = state.pop("fc.weight")
-    assert detect_architecture(state).spec == replace(ARCHITECTURES["resnet18"], num_classes=7, in_channels=4)
-    state["fc.weight"] = weight
-    del state["fc.bias"]
-    assert detect_architecture(state).spec.num_classes == 7
-    del state["fc.weight"]
-    assert detect_architecture(state).spec.num_classes == 1
-    state["fc.weight"] = torch.empty((), device="meta")
-    assert detect_architecture(state).spec.num_classes == 1  # none that a network could have fewer of
-    state["conv1.weight"] = torch.empty((64, 5, 7), device="meta")
-    assert detect_architecture(state).spec.in_channels == 3
-    state[f"layer2.{MOST_BLOCKS}.conv1.weight"] = torch.empty(1, device="meta")
-    with pytest.raises(ResnetCliError, match="not the weights"):  # one stage beyond all reason will do
-        detect_architecture(state)
-
-
 @pytest.mark.parametrize(
     "names",
     [

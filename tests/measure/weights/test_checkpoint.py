@@ -155,12 +155,6 @@ def test_more_than_one_set_of_weights_beside_a_figure(read: Any) -> None:
     assert read({"model": STATE, "critic": STATE, "best_acc1": torch.tensor(76.1)}).key_path == ("model",)
 
 
-def test_sets_of_tensors_beside_a_whole_network(read: Any) -> None:
-    found = read({**STATE, "means": {"a": torch.ones(1)}, "spreads": {"a": torch.ones(1)}})
-    assert same(found)
-    assert found.ignored_entries == ("means", "spreads")
-
-
 @pytest.mark.parametrize(
     "content", [{}, [1, 2], {"epoch": 1}, torch.ones(3), "text", {"model": {"epoch": 1}}, {1: torch.ones(1)}]
 )

@@ -271,13 +271,6 @@ def test_weights_that_fit_no_network(change: Callable[[dict[str, Tensor]], None]
     assert caught.value.hint
 
 
-def test_weights_of_another_network(tmp_path: Path) -> None:
-    source = tmp_path / "a.pth"
-    torch.save({"features.0.weight": torch.ones(1)}, source)
-    with pytest.raises(ResnetCliError, match=r"a\.pth: not the weights of a ResNet.*features\.0\.weight"):
-        convert(str(source), "b.pth", format="torch")
-
-
 @pytest.mark.parametrize("kind", ["torch", "safetensors"])
 def test_a_full_disk_is_an_error_of_the_operating_system(kind: Any, tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
@@ -293,14 +286,3 @@ def test_a_full_disk_is_an_error_of_the_operating_system(kind: Any, tmp_path: Pa
             save(conversion, str(target))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_what_no_system_is_at_fault_for_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("a fault of the library")
-
-    torch.save(ordinary(), tmp_path / "a.pth")
-    conversion = convert(str(tmp_path / "a.pth"), "b.pth", format="torch")
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(RuntimeError, match="a fault of the library"):
-        save(conversion, str(tmp_path / "b.pth"))

@@ -111,17 +111,6 @@ def test_a_file_of_a_machine_with_a_gpu_is_read_on_one_without(tmp_path: Path) -
     assert {tensor.device.type for tensor in found.values()} == {"cpu"}
 
 
-def test_an_archive_without_checksums(tmp_path: Path) -> None:
-    path = tmp_path / "x.pth"
-    before = torch.serialization.get_crc32_options()
-    try:
-        torch.serialization.set_crc32_options(False)
-        path.write_bytes(saved())
-    finally:
-        torch.serialization.set_crc32_options(before)
-    assert same(read(str(path)).content)
-
-
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["zip.pth", "legacy.pth", "x.safetensors"]), st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_always_an_error(sound: dict[str, bytes], tmp_path: Path, name: str, share: float) -> None:
@@ -190,13 +179,6 @@ def test_an_archive_that_holds_far_more_than_it_is(tmp_path: Path) -> None:
         rezipped(lambda name, content: bytes(10**6) if name.endswith("data/0") else content, zipfile.ZIP_DEFLATED)
     )
     with pytest.raises(ResnetCliError, match=r"expand from .* to 1\.00 MB"):
-        read(str(path))
-
-
-def test_values_that_an_archive_does_not_have(tmp_path: Path) -> None:
-    path = tmp_path / "x.pth"
-    path.write_bytes(rezipped(lambda name, content: content[:4] if name.endswith("data/0") else content))
-    with pytest.raises(ResnetCliError, match="damaged"):
         read(str(path))
 
 

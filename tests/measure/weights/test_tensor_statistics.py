@@ -49,14 +49,6 @@ def test_a_network_that_is_named_is_held_against_both_namings(theirs: bool, tmp_
     assert view.notes == ()
 
 
-def test_old_files_have_no_counters(path: Path) -> None:
-    state = {name: one for name, one in state_of(TINY, theirs=True).items() if not name.endswith("batches_tracked")}
-    for named in (None, model_from_spec(TINY)):
-        view, found = view_weights(written(state, path), named)
-        assert [one.name for one in view.tensors] == list(state)
-        assert found is not None
-
-
 def test_a_file_that_fits_neither_naming_is_told_by_the_nearer(tmp_path: Path) -> None:
     state = state_of(TINY, theirs=True)
     del state["fc.bias"]
@@ -79,15 +71,6 @@ def test_a_network_of_the_users_that_has_no_shape_yet_takes_that_of_the_file(pat
     assert view.buffers == 2 * 2 + 1
     with pytest.raises(ResnetCliError, match=r"names of mine\): 1 tensor is unexpected \(2\.weight\)"):
         view_weights(written({**state, "2.weight": torch.ones(2)}, path), ModelUnderTest(model, "mine"))
-
-
-@pytest.mark.parametrize("missing", ["0.weight", "0.bias"])
-def test_what_has_no_shape_yet_can_be_missing_all_the_same(missing: str, tmp_path: Path) -> None:
-    state = {"0.weight": torch.ones(2, 9), "0.bias": torch.ones(2)}
-    del state[missing]
-    named = ModelUnderTest(nn.Sequential(nn.LazyLinear(2)), "mine")
-    with pytest.raises(ResnetCliError, match=r"names of mine\): 1 tensor is missing \(0\.\w+\)$"):
-        view_weights(written(state, tmp_path / "x.pth"), named)
 
 
 def test_figures_of_the_whole_are_sums_of_those_of_the_tensors(path: Path) -> None:

@@ -139,19 +139,3 @@ def test_the_first_difference_is_marked_and_no_other() -> None:
     missing = next(one for one in lines if one.status == "missing")
     assert (missing.cumulative, missing.isolated, missing.rounding) == (None, None, True)
     assert lines[-1].cumulative
-
-
-def test_operators_of_one_name_keep_their_own_figures() -> None:
-    """Twice the same function, of which the second doubles: 1 is its error, and none that of the first."""
-    twice = Does(lambda x: (x + 1.0) + 1.0)
-    lines = drawn(network(relu=twice), network(relu=Does(lambda x: (x + 1.0) + 3.0)))
-    added = [one for one in lines if one.model_op == "add"]
-    assert [bool(one.cumulative) for one in added] == [False, True]
-    assert [one.is_first_difference for one in added] == [False, True]
-
-
-def test_lines_without_a_forward_have_no_figures() -> None:
-    made = prepared(network(norm=nn.BatchNorm2d(4, eps=0.1)), network())
-    lines = forward_checks.side_by_side(made)
-    assert {(one.cumulative, one.isolated) for one in lines} == {(None, None)}
-    assert [one.is_first_difference for one in lines] == [False, True, False, False, False]

@@ -16,7 +16,7 @@ from resnet_cli.measure.parity.checks import static
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.results.compare import BITWISE, DIFFERENT, Difference
-from tests.helpers.models import diagnoses, make, only_check
+from tests.helpers.models import make, only_check
 
 
 def network(**parts: nn.Module) -> nn.Sequential:
@@ -67,19 +67,6 @@ def test_as_many_values_in_other_places_are_not_the_same() -> None:
     assert check.verdict == DIFFERENT
     assert check.text.startswith("289 parameters (convolution 252, ")
     assert check.text.endswith("; no counterpart for 1 tensors of the model, 1 of torchvision")
-
-
-def test_other_counts_are_told_of_both() -> None:
-    ours, theirs = sound()
-    ours.get_submodule("two").register_parameter("bias", None)
-    made = counted(ours, theirs)
-    assert only_check(made).verdict == DIFFERENT
-    assert only_check(made).text == (
-        "285 parameters (convolution 252, batch norm 8, linear 25) and 8 buffer values; torchvision has 289 "
-        "(convolution 256, batch norm 8, linear 25) and 8; no counterpart for 0 tensors of the model, 1 of torchvision"
-    )
-    made = counted(network(norm=nn.Identity(), fc=nn.Linear(4, 6)), network())
-    assert "; no counterpart for 2 tensors of the model, 6 of torchvision" in only_check(made).text
 
 
 def test_torchvisions_own_figure_is_held_against_its_network() -> None:
@@ -269,31 +256,3 @@ def test_values_that_have_no_counterpart_are_arbitrary(behind: list[nn.Module], 
     why = static.not_comparable(made)
     rest = "has no counterpart, so its" if names == "two.1.weight" else "have no counterpart, so their"
     assert why == (names and f"{names} of the model {rest} values are arbitrary")
-
-
-def test_findings_on_values_have_names() -> None:
-    def change(ours: nn.Sequential) -> None:
-        tensor(ours, "conv.weight")[0] += 1
-        tensor(ours, "norm.running_var")[0] += 1
-        tensor(ours, "two.weight")[0] = float("nan")
-        tensor(ours, "fc.weight")[0] += 1
-        ours.get_parameter("fc.bias").requires_grad_(False)
-        ours.get_parameter("norm.bias").requires_grad_(False)
-
-    made = edited(change)
-    named = diagnoses(made)
-    told = {one.key: [made.findings[i].model_path for i in one.differences] for one in named}
-    assert told == {
-        "nan": ["two.weight"],
-        "weight-values": ["conv.weight", "fc.weight"],
-        "buffer-values": ["norm.running_var"],
-        "frozen-parameter": ["norm.bias", "fc.bias"],
-    }
-    texts = {one.key: one.text for one in named}
-    assert texts["nan"] == "two.weight: 36 values are not finite"
-    assert texts["weight-values"].startswith("conv.weight: 27 of 108 values differ, by at most ")
-    assert texts["weight-values"].endswith("; 1 more like it")
-    assert texts["frozen-parameter"] == "norm.bias is frozen, torchvision's is trainable; 1 more like it"
-    assert not diagnoses(counted(*sound()))
-    (one,) = diagnoses(edited(lambda ours: ours.get_parameter("fc.bias").requires_grad_(False)))
-    assert one.text == "fc.bias is frozen, torchvision's is trainable"
