@@ -254,7 +254,8 @@ class _Recorder(TorchDispatchMode):
         """
 
         def arrived(grads: Any) -> None:
-            self._backward_in = call
+            if self._backward_in is not None:  # else a forward that takes gradients itself
+                self._backward_in = call
 
         waiting = [node]
         while waiting:

@@ -231,3 +231,24 @@ def test_what_meta_runs_otherwise_is_run_on_a_cpu(case: str) -> None:
 def test_an_lstm_is_the_one_operator_that_a_cpu_runs() -> None:
     products, head = 2 * 8 * 4 * 4 * (24 + 4), 2 * 4 * 5  # torch's counter has no formula for it
     check(lambda: Recurrent(nn.LSTM), torch.ones(SHAPE), macs=products + head, backward_macs=2 * (products + head))
+
+
+class InnerBackward(nn.Module):
+    """A forward that takes a gradient itself, as meta-learning does, and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y = x.detach().requires_grad_()
+            self.convolution(y).sum().backward()
+        assert y.grad is not None
+        out: Tensor = self.head(self.convolution(x + y.grad).mean((2, 3)))
+        return out
+
+
+def test_a_backward_within_the_forward_is_part_of_the_forward() -> None:
+    result = check(InnerBackward, torch.ones(SHAPE))
+    assert sum(row.macs for row in rows(result.root) if not row.children) == result.macs
