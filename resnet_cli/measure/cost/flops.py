@@ -18,7 +18,7 @@ from resnet_cli.measure.models import model
 from resnet_cli.measure.models.inputs.errors import larger_input
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
+from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.models.user_errors import frames_of, user_error
 from resnet_cli.measure.ops.names import title
@@ -114,7 +114,7 @@ def _flops(
         environment=environment(device),
         notes=(
             *passes.notes,
-            *mode_notes(inference, training),
+            *passes.path_notes(inference, training),
             *_grouped(training),
             *uncounted_notes(uncounted, (*products, *uncounted_macs(backwards))),
             *_notes(rows, torchinfo.failure, fvcore.failure, _unknown_to_torch(inference.operators)),

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.jit import ScriptModule
 
+from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import own_dtype
 from resnet_cli.measure.models.substitutes import with_zeros
@@ -80,7 +81,7 @@ def torchinfo(model: nn.Module, inputs: Arguments) -> TorchinfoReport:
     if sum(2**level for level in levels) > _TORCHINFO_NESTING:
         return TorchinfoReport(release, failure="not run: its time doubles with each level of nested modules")
     try:
-        with silenced("torchinfo", output=True), FastMetaKernels():
+        with silenced("torchinfo", output=True), FastMetaKernels(), random_init.seeded(0):
             from torchinfo import summary
 
             # It takes positional arguments as a list, or keyword arguments as a dictionary.
@@ -137,7 +138,7 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
             dtypes = {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()}
             dtype = torch.float32 if len(dtypes) < 2 else None
             zeros = _positional(model, inputs.at_batch(1).zeros(dtype or own_dtype(model)))
-            with torch.no_grad(), with_zeros(model, dtype):
+            with torch.no_grad(), random_init.seeded(0), with_zeros(model, dtype):
                 model.eval()
                 analysis = FlopCountAnalysis(model, zeros)
                 analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -13,7 +13,7 @@ from resnet_cli.measure.cost.memory import memory
 from resnet_cli.measure.cost.uncounted import uncounted_macs, uncounted_notes, uncounted_ops
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.runner import ForwardRunner, mode_notes
+from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
 from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
@@ -80,7 +80,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
         notes=(
             *passes.notes,
             *notes,
-            *mode_notes(inference, trained),
+            *passes.path_notes(inference, trained),
             *kernel_notes(inference, trained, device, is_real=passes.is_real, is_compiled=subject.is_compiled),
             *uncounted_notes(uncounted, products),
         ),

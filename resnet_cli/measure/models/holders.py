@@ -55,6 +55,11 @@ def holders_of(network: nn.Module) -> Iterator[Holder]:
             waiting.extend(holder.values())
 
 
+def contents_of(network: nn.Module) -> list[Any]:
+    """Everything that a network holds, in order, to see whether a call leaves something behind."""
+    return [value for holder in holders_of(network) for value in holder.values()]
+
+
 def _holders(value: Any) -> Iterator[Holder]:
     kind = type(value)
     if kind in _DICTS:
@@ -82,7 +87,7 @@ def _is_users(kind: type) -> bool:
     return hasattr(kind, "__dict__") and kind.__module__.partition(".")[0] not in _FOREIGN
 
 
-def _same(contents: Iterable[Any], before: Iterable[Any]) -> bool:
+def is_same(contents: Iterable[Any], before: Iterable[Any]) -> bool:
     """Whether both are the same objects in the same order."""
     end = object()
     return all(a is b for a, b in itertools.zip_longest(contents, before, fillvalue=end))
@@ -116,7 +121,7 @@ class _Dict:
                 self._contents[key] = other
 
     def restore(self) -> None:
-        if not _same(itertools.chain(*self._contents.items()), itertools.chain(*self._before)):
+        if not is_same(itertools.chain(*self._contents.items()), itertools.chain(*self._before)):
             self._contents.clear()
             for key, value in self._before:  # `update` of a Counter would add
                 self._contents[key] = value
@@ -149,7 +154,7 @@ class _List:
                 self._contents[index] = other
 
     def restore(self) -> None:
-        if not _same(self._contents, self._before):
+        if not is_same(self._contents, self._before):
             self._contents.clear()
             self._contents.extend(self._before)
 

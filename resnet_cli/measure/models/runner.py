@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import materialize
 from resnet_cli.measure.models.hidden_weights import hidden_weights
+from resnet_cli.measure.models.holders import contents_of, is_same
 from resnet_cli.measure.models.inputs import errors as input_errors
 from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
@@ -16,13 +19,14 @@ from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
 from resnet_cli.measure.models.substitutes import on_device, on_meta
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.tracing import tracer
+from resnet_cli.measure.tracing.path_notes import chance_note, first_call_note, is_same_pass, mode_notes
 from resnet_cli.measure.tracing.tensors import is_lazy
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Note
 
 # Above these sizes a forward with real tensors may take longer than a second.
 _CHEAP_WEIGHTS, _CHEAP_INPUT = 10**8, 2**20
-_MAX_NAMES = 4
+_SEED, _OTHER_SEEDS = 0, (1, 2, 3, 4)  # of the random numbers that a forward draws
 _NEEDS_VALUES = "the forward needs values"
 
 
@@ -59,6 +63,7 @@ class ForwardRunner:
         self.training_failure: tracer.ForwardFailedError | None = None
         self.model = subject.model
         self._substitution = ExitStack()
+        self._drawing: dict[bool, Trace] = {}  # passes that drew random numbers, by train mode
 
     def __enter__(self) -> ForwardRunner:
         """Put tensors on `meta` in place of the network's own."""
@@ -121,10 +126,45 @@ class ForwardRunner:
             return " ".join(str(failure.cause).split()) or type(failure.cause).__name__
 
     def _run(self, inputs: ModelInputs, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> Trace:
+        if self.subject.spec is not None:
+            return self._traced(inputs, tally, training)
         with self._redirected_prints():
-            model, arguments = self.model, self.arguments(inputs)
-            materialize(model, self.subject.name, lambda training: tracer.run(model, *arguments, training=training))
-            return tracer.run(model, *arguments, training=training, backward=training, tally=tally)
+            arguments = self.arguments(inputs)
+            materialize(self.model, self.subject.name, lambda mode: tracer.run(self.model, *arguments, training=mode))
+            self.model.train(training)  # so that the flags do not count as what a call leaves behind
+            before = contents_of(self.model)
+            trace, drew = self._seeded(inputs, tally, training)
+            if not is_same(before, contents_of(self.model)):
+                first, (trace, drew) = trace, self._seeded(inputs, tally, training)
+                if not is_same_pass(first, trace) and first_call_note() not in self._notes:
+                    self._notes = (*self._notes, first_call_note())
+        if drew and inputs is self.inputs:
+            self._drawing[training] = trace
+        return trace
+
+    def _seeded(
+        self, inputs: ModelInputs, tally: tracer.FlopFormula | None, training: bool, seed: int = _SEED
+    ) -> tuple[Trace, bool]:
+        """A pass whose random numbers are those of a seed, so that all passes take the same path; whether it drew."""
+        with random_init.seeded(seed) as has_drawn:
+            return self._traced(inputs, tally, training), has_drawn()
+
+    def _traced(self, inputs: ModelInputs, tally: tracer.FlopFormula | None, training: bool) -> Trace:
+        return tracer.run(self.model, *self.arguments(inputs), training=training, backward=training, tally=tally)
+
+    def path_notes(self, inference: Trace, training: Trace | None) -> tuple[Note, ...]:
+        """Notes where not all passes run the same: by chance, or else in train mode and eval mode."""
+        return tuple(self._chance_notes()) or mode_notes(inference, training)
+
+    def _chance_notes(self) -> Iterator[Note]:
+        """The passes so far that drew random numbers run again under other seeds."""
+        seeds = _OTHER_SEEDS[:1] if self.is_real else _OTHER_SEEDS
+        for training, trace in self._drawing.items():
+            with self._redirected_prints():
+                others = [self._seeded(self.inputs, None, training, seed)[0] for seed in seeds]
+            note = chance_note("train" if training else "eval", [trace, *others])
+            if note is not None:
+                yield note
 
     def _redirected_prints(self) -> AbstractContextManager[None]:
         """Sends what a user's network prints to standard error."""
@@ -149,7 +189,9 @@ class ForwardRunner:
         self.real_because = reason
         self._substitution.close()
         self.is_real = True
-        self.model = self.subject.with_values()
+        self._drawing.clear()
+        with random_init.seeded(_SEED):
+            self.model = self.subject.with_values()
         self._substitution.enter_context(on_device(self.model, dtype=self._weight_dtype))
         return True
 
@@ -177,29 +219,3 @@ class ForwardRunner:
             return self._notes
         text = f"{self.real_because}, so it ran with real tensors on the CPU instead of the meta device"
         return (*self._notes, Note("note", text, "ran-with-real-tensors"))
-
-
-def mode_notes(inference: Trace, training: Trace | None) -> tuple[Note, ...]:
-    """A note where train mode and eval mode run different layers, such as an auxiliary head."""
-    if training is None:
-        return ()
-    macs = [
-        sum(op.counted.macs for op in operators if not op.backward)
-        for operators in (inference.operators, training.operators)
-    ]
-    only = _outermost(training, inference), _outermost(inference, training)
-    if macs[0] == macs[1] and not any(only):
-        return ()
-    text = f"train mode differs from eval mode: {macs[1]:,} MACs in train mode, {macs[0]:,} in eval mode"
-    for mode, paths in zip(("train", "eval"), only, strict=True):
-        if paths:
-            more = f" and {len(paths) - _MAX_NAMES} more" if len(paths) > _MAX_NAMES else ""
-            text += f"; only called in {mode} mode: {', '.join(paths[:_MAX_NAMES])}{more}"
-    return (Note("note", text, "train-mode-differs"),)
-
-
-def _outermost(trace: Trace, other: Trace) -> list[str]:
-    """Modules that only the first pass calls, without those inside them."""
-    others = {call.path for call in other.root.modules()}
-    only = dict.fromkeys(call.path for call in trace.root.modules() if call.path not in others)
-    return [path for path in only if path.rpartition(".")[0] not in only]

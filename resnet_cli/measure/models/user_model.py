@@ -15,6 +15,7 @@ from torch import nn
 from torch.jit._trace import TracerWarning
 
 from resnet_cli.errors import ResnetCliError, attempt
+from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE, ModelInputs
 from resnet_cli.measure.models.inputs.model_inputs import given as given_inputs
@@ -93,7 +94,8 @@ def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping
     Raises:
         ResnetCliError: it does not name a network, or the user's code raises.
     """
-    network, name, examples, compiled = load_with_examples(reference, offered, given, on_meta=True)
+    with random_init.seeded(0):  # it may draw what it consists of
+        network, name, examples, compiled = load_with_examples(reference, offered, given, on_meta=True)
     return ModelUnderTest(
         network,
         name,
