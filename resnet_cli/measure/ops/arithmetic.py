@@ -45,8 +45,8 @@ def _max_pool(axes: int) -> Rule:
 
 
 def _norm_over_sample(args: Sequence[Any], out: Any) -> OpCost:
-    elements = args[0].numel()
-    return OpCost(0, 7 * elements, "N", {"N": elements})
+    elements, parameters = args[0].numel(), sum(map(_numel, args[1:4]))
+    return OpCost(0, 7 * elements, "N", {"N": elements, "P": args[0].shape[0] * parameters})
 
 
 def _average(args: Sequence[Any], out: Any) -> OpCost:
@@ -85,12 +85,25 @@ def _interpolated(values: int) -> Rule:
     return _for_each_output(2 * values - 1)
 
 
-_NEAREST = 1  # an `interpolation_mode`
+def _bilinear(args: Sequence[Any], out: Any) -> OpCost:
+    """Each output is a weighted sum of four inputs."""
+    return OpCost(0, 7 * out.numel(), "U", {"U": out.numel()})
+
+
+def _nearest(args: Sequence[Any], out: Any) -> OpCost:
+    return OpCost(term="u", terms={"u": out.numel()})
+
+
+_BILINEAR, _NEAREST = 0, 1  # values of `interpolation_mode`; 2 is bicubic
 
 
 def _grid_sample(args: Sequence[Any], out: Any) -> OpCost:
-    axes = args[1].shape[-1]
-    return other(0) if args[2] == _NEAREST else _interpolated((4 if args[2] else 2) ** axes)(args, out)
+    axes, mode = args[1].shape[-1], args[2]
+    if mode == _NEAREST:
+        return other(0)
+    if mode == _BILINEAR and axes == 2:
+        return _bilinear(args, out)
+    return _interpolated((2 if mode == _BILINEAR else 4) ** axes)(args, out)
 
 
 def _distance(args: Sequence[Any], out: Any) -> OpCost:
@@ -120,7 +133,7 @@ ARITHMETIC: Mapping[str, Rule] = {
     ),
     **_each("relu", _relu),
     **_each("add", _add),
-    **_each("max_pool2d_with_indices", _max_pool(2)),
+    **_each("max_pool2d_with_indices quantized_max_pool2d", _max_pool(2)),
     **_each("max_pool3d_with_indices", _max_pool(3)),
     **_each("avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool3d", _average),
     **_each("_adaptive_avg_pool2d", _adaptive_average),
@@ -135,7 +148,8 @@ ARITHMETIC: Mapping[str, Rule] = {
     **_each("linalg_vector_norm norm native_norm", _for_each_input(2)),
     **_each("var std var_mean std_mean logsumexp", _for_each_input(4)),
     **_each("upsample_linear1d", _interpolated(2)),
-    **_each("upsample_bilinear2d", _interpolated(4)),
+    **_each("upsample_bilinear2d", _bilinear),
+    **_each("upsample_nearest2d", _nearest),
     **_each("upsample_trilinear3d", _interpolated(8)),
     **_each("upsample_bicubic2d", _interpolated(16)),
     **_each("grid_sampler_2d grid_sampler_3d", _grid_sample),

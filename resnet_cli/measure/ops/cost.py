@@ -40,7 +40,7 @@ _FREE = aten(
     index roll constant_pad_nd flatten narrow movedim pixel_shuffle channel_shuffle gather expand_as repeat
     new_full select_backward slice_backward empty_strided
     _local_scalar_dense scalar_tensor linspace eye tril triu unfold im2col index_select masked_fill scatter
-    index_put embedding flip repeat_interleave tile pixel_unshuffle upsample_nearest2d native_channel_shuffle
+    index_put embedding flip repeat_interleave tile pixel_unshuffle native_channel_shuffle
     rand randn randint randperm bernoulli uniform normal lift resize set
     unsafe_split unsafe_split_with_sizes split_with_sizes_copy _pack_padded_sequence
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d

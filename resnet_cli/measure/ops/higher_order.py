@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,8 @@ def without_compilation() -> Iterator[None]:
     eager: Any = torch.compiler.set_stance("force_eager") if is_imported else contextlib.nullcontext()
     torch.compile = _as_written
     try:
-        with eager:
+        with eager, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
             yield
     finally:
         torch.compile = compile_function

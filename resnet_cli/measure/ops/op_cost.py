@@ -14,7 +14,7 @@ TERMS: Mapping[str, str] = {
     "b": "bias additions of linear layers",
     "k": "bias additions of convolutions",
     "B": "elements through batch norm",
-    "P": "weights and biases of batch norms, once per image",
+    "P": "weights and biases of norms, once per image",
     "R": "elements through ReLU",
     "A": "elements of residual additions",
     "M": "elements into max-pooling",
@@ -24,7 +24,9 @@ TERMS: Mapping[str, str] = {
     "V": "elements into other average pooling",
     "v": "elements out of other average pooling",
     "N": "elements through layer and group norms",
-    "E": "other operations: elementwise, sums, softmax, interpolation",
+    "U": "elements out of bilinear interpolation",
+    "u": "elements out of nearest-neighbor upsampling of images",
+    "E": "other operations: elementwise, sums, softmax",
 }
 
 

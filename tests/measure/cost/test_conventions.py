@@ -93,7 +93,7 @@ def test_every_coefficient_counts() -> None:
 
 
 def test_formulas_as_people_write_them() -> None:
-    assert formula(terms("fvcore")) == "C + L + 2B + G + 5N"
+    assert formula(terms("fvcore")) == "C + L + 2B + G + 5N + 4U + u"
     assert formula(terms("paper")) == "C + L − S"
     assert formula(terms("paper"), {"C": 1}) == "C"
     assert formula((("C", 0.5), ("L", -2.0))) == "0.5C − 2L"

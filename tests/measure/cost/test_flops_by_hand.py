@@ -128,6 +128,8 @@ def test_totals_and_parts_by_hand(result: FlopsResult) -> None:
         "V": 0,
         "v": 0,
         "N": 0,
+        "U": 0,
+        "u": 0,
         "E": 0,
     }
     assert (result.macs, result.flops) == (pixels * 12 + 40, 2 * (pixels * 12 + 40))
@@ -243,3 +245,24 @@ def test_what_a_tool_says_against_its_formula_is_a_warning(monkeypatch: pytest.M
     assert by_key(found)["torchinfo"].verdict == "differs"
     (note,) = (note for note in found.notes if note.level == "warning")
     assert note.key == "torchinfo-differs-from-formula"
+
+
+class Resizing(nn.Module):
+    """Averages of all kinds, norms over a sample, and interpolation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.AvgPool2d(2), nn.GroupNorm(2, 4), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 1)
+        )
+        self.norm, self.lin = nn.LayerNorm(4), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.interpolate(self.body(x), scale_factor=2.0, mode="bilinear")
+        out: Tensor = self.lin(self.norm(x.mean((2, 3)))) + self.lin(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
+        return out
+
+
+def test_other_tools_count_averages_norms_and_interpolation_by_their_formulas() -> None:
+    verdicts = {row.key: row.verdict for row in flops_of(Resizing(), (2, 3, 6, 6)).conventions}
+    assert {verdicts[key] for key in ("resnet-cli-ops", "torch", "fvcore")} == {"exact"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
@@ -53,7 +52,6 @@ def test_the_branch_that_is_taken_is_recorded() -> None:
     assert [layer.path for layer in result.root.children if layer.macs] == ["one"]
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention")
 def test_attention_by_a_function_costs_what_attention_costs() -> None:
     flops = flops_of(Flex(), (2, 8, 4, 4))
     assert (flops.macs, flops.uncounted_macs) == (2 * 2 * 8 * 8 * 16, ())
