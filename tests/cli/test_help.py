@@ -119,6 +119,13 @@ def examples(command: str) -> list[str]:
     return [line.strip() for line in lines[2:]]
 
 
+@pytest.fixture(autouse=True)
+def without_initialization(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+    """Nothing is measured with the weights of the networks, which take long to draw."""
+    for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_normal_"):
+        monkeypatch.setattr(f"torch.nn.init.{name}", lambda tensor, *_, **__: tensor)
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of weights in each kind of file."""

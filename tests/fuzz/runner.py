@@ -17,7 +17,7 @@ from tests.helpers.cli_examples import Reached
 
 TIMEOUT_S = 60.0  # far beyond what any case takes
 ASKED = os.environ.get("FUZZ_CASES")
-CASES = int(ASKED or 36)  # for each command
+CASES = int(ASKED or 24)  # for each command
 OK = (0, 1)
 
 
