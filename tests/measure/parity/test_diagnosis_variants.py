@@ -14,9 +14,11 @@ from tests.measure.parity.test_diagnosis import (
     STRIDE,
     Block,
     basic,
+    bottleneck,
     changed,
     conv,
     every,
+    joined,
     keys,
     named,
     network,
@@ -225,7 +227,7 @@ def test_hardly_a_counterpart_is_another_architecture_and_nothing_else() -> None
     model(torch.zeros(2, 3, 16, 16))
     said = named(model)
     assert set(said) == {"other-architecture"}
-    assert "of 7 layers with weights, 0 have a counterpart of the same size" in said["other-architecture"][0]
+    assert "of 4 convolutions and linear layers, 0 have a counterpart of the same size" in said["other-architecture"][0]
 
 
 def test_one_block_in_place_of_several_is_named_at_its_place() -> None:
@@ -301,3 +303,50 @@ def test_statistics_that_are_no_buffers_are_told() -> None:
     ((key, (text, explained)),) = named(every(nn.BatchNorm2d, lambda norm: Kept(norm.num_features))).items()  # type: ignore[arg-type]
     assert (key, explained) == ("plain-statistics", [("setting", "batch_norm.statistics")] * 6)
     assert "plain attributes, no buffers" in text
+
+
+def test_basic_blocks_for_bottlenecks_are_another_depth() -> None:
+    model = network(None, basic(8, 8), basic(8, 8))
+    layers = [(8, 4, 1), (4, 4, 3), (4, 8, 1)]
+    bodies = [
+        [part for i, o, k in layers for part in (conv(i, o, k), nn.BatchNorm2d(o), nn.ReLU())][:-1] for _ in "abc"
+    ]
+    reference = network(bottleneck(1, 2, 1), *(Block(nn.Sequential(*body), IDENTITY) for body in bodies))
+    reference.set_submodule("two", reference.get_submodule("more2"))
+    del reference.more2
+    ((key, (text, explained)),) = named(model, reference).items()
+    assert (key, text) == (
+        "other-block-type", "4 basic blocks, where torchvision has 4 bottleneck blocks: another depth"
+    )  # fmt: skip
+    assert len(explained) > 20
+
+
+def test_other_widths_and_groups_are_one_row() -> None:
+    def made(width: int, groups: int) -> nn.Sequential:
+        layers = [(8, width, 1, 1), (width, width, 3, groups), (width, 8, 1, 1)]
+        body = [part for i, o, k, g in layers
+                for part in (nn.Conv2d(i, o, k, 1, k // 2, groups=g, bias=False), nn.BatchNorm2d(o), nn.ReLU())]  # fmt: skip
+        return network(None, Block(nn.Sequential(*body[:-1]), IDENTITY))
+
+    for width, groups, clauses in (
+        (8, 1, ["other widths"]),
+        (4, 2, ["2 groups"]),
+        (8, 4, ["other widths", "4 groups"]),
+    ):
+        ((key, (text, _)),) = named(made(width, groups), made(4, 1)).items()
+        assert key == "other-widths"
+        assert all(clause in text for clause in clauses)
+
+
+def test_a_network_without_additions_has_no_fewer_blocks() -> None:
+    model = network()
+    for path in ("one", "two"):
+        model.set_submodule(path, nn.Sequential(model.get_submodule(f"{path}.body"), nn.ReLU()))
+    assert keys(model) == {"no-shortcuts"}
+
+
+def test_additions_that_are_lost_are_no_fewer_blocks() -> None:
+    dropped = joined("one", lambda learned, x: learned)
+    ((key, (text, explained)),) = named(dropped).items()
+    assert (key, text.split(":")[0]) == ("dropped-identity", "no shortcut in one")
+    assert ("missing", "conv") in explained

@@ -18,10 +18,14 @@ __all__ = ["PATTERNS", "diagnose"]
 
 # Diagnoses are shown in this order. What one of them explains, those below it do not see: one cause gives one row.
 PATTERNS: tuple[Pattern, ...] = (
+    blocks.other_widths,
+    blocks.other_block_type,
     blocks.other_architecture,
+    blocks.no_shortcuts,
     values.shared_modules,
     variants.split_convolutions,
     blocks.number_of_blocks,
+    blocks.displaced_additions,
     order.pre_activation,
     norms.instance_norm_on_some_channels,
     norms.replaced_norms,

@@ -94,15 +94,17 @@ class DiffContext:
         ]
 
     def paired_blocks(self) -> list[tuple[ResidualBlock, ResidualBlock]]:
-        """Residual blocks of model and reference that correspond: by their additions, or else by their order."""
-        if len(self.blocks.blocks) == len(self.reference_blocks.blocks):
-            return list(zip(self.blocks.blocks, self.reference_blocks.blocks, strict=True))
+        """Residual blocks of model and reference in their order; none where their numbers differ."""
+        pairs = self.blocks.blocks, self.reference_blocks.blocks
+        return list(zip(*pairs, strict=True)) if len(pairs[0]) == len(pairs[1]) else []
+
+    def displaced_blocks(self) -> int:
+        """How many residual blocks the alignment pairs otherwise than in their order."""
         partners = self.structure.partner
-        pairs = (
-            (block, self.reference_blocks.of_addition(partners.get(block.addition.number)))
-            for block in self.blocks.blocks
+        return sum(
+            partners.get(block.addition.number, reference.addition.number) != reference.addition.number
+            for block, reference in self.paired_blocks()
         )
-        return [(block, reference) for block, reference in pairs if reference is not None]
 
     def within(self, nodes: Iterable[Node], reference_nodes: Iterable[Node], *categories: str) -> list[GraphDifference]:
         """Differences at some operators of the model or of the reference, in some categories or in all."""

@@ -21,13 +21,7 @@ _TENSORFLOW_MOMENTA = (0.9, 0.99, 0.01)  # or the complement of its default
 def stride_position(context: DiffContext) -> Iterator[Match]:
     """The stride is in another convolution of the block than in the reference."""
     smaller, larger = _strides(context)
-    residuals = context.blocks.residuals
-    pairs = [
-        (more, less)
-        for more in larger
-        for less in smaller
-        if (block := residuals.get(more[1].number)) is not None and residuals.get(less[1].number) is block
-    ]
+    pairs = [(more, less) for more in larger for less in smaller if _in_one_block(context, more, less)]
     if not pairs:
         return
     (first_larger, strided, _), (first_smaller, _, strided_in_reference) = pairs[0]
@@ -46,6 +40,13 @@ def stride_position(context: DiffContext) -> Iterator[Match]:
         )
     moved = {id(row[0]): row[0] for pair in pairs for row in pair}
     yield match(key, text, moved.values())
+
+
+def _in_one_block(context: DiffContext, first: _Setting, second: _Setting) -> bool:
+    """Whether two convolutions are in the residual branch of one block, in the model and in the reference."""
+    blocks = [context.blocks.residuals.get(row[1].number) for row in (first, second)]
+    blocks += [context.reference_blocks.residuals.get(row[2].number) for row in (first, second)]
+    return None not in blocks and blocks[0] is blocks[1] and blocks[2] is blocks[3]
 
 
 def stride_in_other_blocks(context: DiffContext) -> Iterator[Match]:

@@ -46,10 +46,6 @@ class ResidualBlocks:
     residuals: dict[int, ResidualBlock]
     stem: frozenset[int]
 
-    def of_addition(self, number: int | None) -> ResidualBlock | None:
-        """The block that ends in an addition."""
-        return next((block for block in self.blocks if block.addition.number == number), None)
-
 
 def residual_blocks(graph: Graph) -> ResidualBlocks:
     """Find the residual blocks of a graph."""

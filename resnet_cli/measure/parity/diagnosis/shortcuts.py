@@ -61,12 +61,14 @@ def projected_identity(context: DiffContext) -> Iterator[Match]:
 def dropped_shortcut(context: DiffContext) -> Iterator[Match]:
     """A block without its addition."""
     additions = context.of("missing", "add")
-    if not additions or context.of("missing", "conv"):
+    missing = [row.reference_node for row in context.of("missing", "conv")]
+    projections = [node for node in missing if node is not None and node.number in context.reference_blocks.shortcuts]
+    if not additions or len(projections) < len(missing):
         return
     total = len(context.reference_blocks.blocks)
     where = in_blocks([place(difference) for difference in additions], total)
     text = f"no shortcut {where}: nothing is added to the output of the last convolution"
-    yield match("dropped-identity", text, additions)
+    yield match("dropped-identity", text, additions + context.within([], projections))
 
 
 def scaled_shortcut(context: DiffContext) -> Iterator[Match]:
