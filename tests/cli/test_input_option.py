@@ -243,6 +243,27 @@ def test_a_hint_says_what_was_given_or_what_works(
     assert ("hint: " not in said) if hint is None else (hint in said)
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (("x=float64[1,3,6,6]", "mask=float64[1,6,6]"), "float[…] describes a tensor in the dtype of the weights"),
+        (("x=float32[1,4,6,6]", "mask=float32[1,6,6]"), "it was given x 1×4×6×6, mask 1×6×6"),
+    ],
+)
+def test_a_hint_about_described_tensors_is_about_them(
+    capsys: pytest.CaptureFixture[str], given: tuple[str, str], hint: str
+) -> None:
+    options = [word for text in given for word in ("--input", text)]
+    assert hint in refused(capsys, "summary", "--model", "nets.py:Two", *options)
+
+
+def test_an_index_beyond_an_embedding_asks_for_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    reads_values = NETS.replace("return self.words(ids)", "ids.max().item(); return self.words(ids)")
+    Path("nets.py").write_text(reads_values, encoding="utf-8")
+    said = refused(capsys, "summary", "--model", "nets.py:Words", "--input", "int64[1,99]<90")
+    assert "hint: bound the integers" in said
+
+
 def test_a_built_in_network_has_its_channels_beside_described_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--stem", "cifar", "--repeat", "1,1,1,1", "--in-channels", "1", "--input", "float32[1,1,8,8]")
     assert result(capsys, "summary", *given)["input"]["shape"] == [1, 1, 8, 8]

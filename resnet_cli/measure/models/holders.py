@@ -79,12 +79,12 @@ def _holders(value: Any) -> Iterator[Holder]:
         yield _Constant((value.__self__, value.__func__))
     elif isinstance(value, functools.partial):
         yield _Constant((value.func, value.args, value.keywords))
-    elif not isinstance(value, Tensor | type | types.ModuleType) and _is_users(kind):
+    elif not isinstance(value, Tensor | type | types.ModuleType) and hasattr(value, "__dict__") and _is_users(kind):
         yield _Attributes(value)
 
 
 def _is_users(kind: type) -> bool:
-    return hasattr(kind, "__dict__") and kind.__module__.partition(".")[0] not in _FOREIGN
+    return kind.__module__.partition(".")[0] not in _FOREIGN
 
 
 def is_same(contents: Iterable[Any], before: Iterable[Any]) -> bool:

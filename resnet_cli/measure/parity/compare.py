@@ -13,7 +13,7 @@ from torch import nn
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.inputs.fitting import called_with_image
+from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity import rewriting
@@ -142,7 +142,9 @@ def _result(
             shape=run.config.shape,
             training_shape=_training_shape(run),
             other_shapes=run.config.other_shapes,
-            inputs=None if run.config.inputs is None else run.config.inputs.describe(torch.float32),
+            inputs=None
+            if run.config.inputs is None
+            else fitted(run.config.inputs, model.model).describe(torch.float32),
             noise_floor=None if run.forward is None else run.forward.floor,
         ),
         image=None,

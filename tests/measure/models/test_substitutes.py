@@ -308,3 +308,14 @@ def test_a_lazy_network_that_needs_values_is_measured() -> None:
     assert (result.parameters, result.frozen_parameters) == ((12 + 4) + (4 * 5 * 9 + 5) + 2 * 5, 4 * 5 * 9)
     assert result.macs == 2 * (64 * 12 + 36 * 180)
     assert lazy_names(model) == names
+
+
+def test_objects_without_attributes_of_their_own_are_left_alone() -> None:
+    class Slotted:
+        __slots__ = ("size",)
+
+    network = nn.Linear(2, 2)
+    network.extra = Slotted()  # type: ignore[assignment]
+    with on_meta(network):
+        assert network.weight.is_meta
+    assert not network.weight.is_meta

@@ -87,6 +87,9 @@ def _what_works(failure: ForwardFailedError, inputs: ModelInputs, passes: Passes
     if _BAD_INDEX in cause:
         return "bound the integers by the number of indices, such as `inputs='int64[1,16]<1000'`"
     if not inputs.is_image:
+        specs = [leaf for leaf in inputs.tensors.values() if isinstance(leaf, TensorSpec)]
+        if _DTYPE.search(cause) and any("float" in (spec.dtype or "") for spec in specs):
+            return "float[…] describes a tensor in the dtype of the weights, such as `inputs='float[1,3,224,224]'`"
         return adapt(inputs)
     is_shape = isinstance(failure.cause, (RuntimeError, ValueError, AssertionError, IndexError))
     if not is_shape or isinstance(failure.cause, NotImplementedError) or _DTYPE.search(cause):
