@@ -121,8 +121,9 @@ class _Judge:
                 else:
                     unequal.append(region)
                     pending += [] if growth else [inside]
-            taken |= {number for region in unequal for number, _ in region.inputs if number != IMAGE}
-            if not pending or growth == _GROWTH:
+            growing = [region for region in unequal if not _is_one_operator(region, structure)]
+            taken |= {number for region in growing for number, _ in region.inputs if number != IMAGE}
+            if not growing or not pending or growth == _GROWTH:
                 break
             regions = find_regions(structure, taken)
         return equal, set().union(*pending)
@@ -182,6 +183,13 @@ class _Judge:
             yield Mapped(
                 pairs, {name: layout for name, layout in zip(pairs, layouts, strict=True) if layout is not None}
             )
+
+
+def _is_one_operator(region: Region, structure: GraphDiff) -> bool:
+    """Whether the sides are the same operator with other settings, which makes up for nothing beside it."""
+    sides = (structure.model, region.model), (structure.reference_graph, region.reference)
+    operators = [[graph.by_number[number].operator for number in numbers] for graph, numbers in sides]
+    return len(region.model) == 1 and operators[0] == operators[1]
 
 
 def _short(shape: Sequence[int]) -> tuple[int, ...]:
