@@ -136,8 +136,6 @@ def composite_functions(nodes: dict[int, Node]) -> dict[int, Node]:
             composed[number] = node = replace(node, operator="dropout", settings=settings, inputs=kept)
         elif node.operator == "batch_norm" and (norm := _instance_norm(node, sources)) is not None:
             composed[number] = node = norm
-        elif node.operator == "mean" and _is_second_half(node, sources):
-            composed[number] = node = replace(node, settings={"dims": "spatial"}, inputs=sources[0].inputs)
         elif node.operator == "conv" and node.settings["kernel"] == (1, 1) and set(node.inputs) <= pooled:
             settings = {"channels": node.settings["channels"], "bias": node.settings["bias"]}
             composed[number] = node = replace(node, operator="linear", settings=settings)
@@ -159,16 +157,6 @@ def _instance_norm(node: Node, sources: Sequence[Node]) -> Node | None:
     }
     settings = node.settings | {"channels": channels}
     return replace(node, operator="instance_norm", settings=settings, leaves=leaves, shape=sources[0].shape)
-
-
-def _is_second_half(node: Node, sources: Sequence[Node]) -> bool:
-    """A mean along one side of the image, behind one along the other."""
-    first = [source for source in sources if source.operator == "mean"]
-    if len(first) != 1 or first[0].settings["dims"] not in ((2,), (3,)):
-        return False
-    if len(first[0].shape) > 3:  # the side is there still, one pixel long
-        return {*first[0].settings["dims"], *node.settings["dims"]} == {2, 3}
-    return bool(node.settings["dims"] == "spatial")
 
 
 def _mask(number: int, nodes: dict[int, Node]) -> Node | None:

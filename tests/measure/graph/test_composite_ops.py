@@ -92,10 +92,6 @@ POOLED: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda x: x.mean((2, 3)),
     "mean in any order": lambda x: x.mean((-1, -2)),
     "mean that keeps": lambda x: x.mean((2, 3), keepdim=True),
-    "side by side": lambda x: x.mean(3).mean(2),
-    "side by side, from above": lambda x: x.mean(2).mean(2),
-    "side by side, keeping both": lambda x: x.mean(3, keepdim=True).mean(2, keepdim=True),
-    "side by side, keeping the first": lambda x: x.mean(2, keepdim=True).mean(3),
     "flat": lambda x: x.flatten(2).mean(2),
 }
 

@@ -141,6 +141,7 @@ SAME: dict[str, dict[str, nn.Module]] = {
     "ReLU of no slope": relu(lambda x: F.leaky_relu(x, 0.0)),
     "average pool of the image": {"average": Does(lambda x: F.avg_pool2d(x, x.shape[2:]))},
     "average pool of a square image": {"average": Does(lambda x: F.avg_pool2d(x, x.size(3)))},
+    "average of one side, then of the other": {"average": Does(lambda x: x.mean(3, keepdim=True).mean(2))},
     "average as a sum": {"average": Does(lambda x: x.sum((2, 3)) / x[0, 0].numel())},
     "product of matrices": fc(lambda x, w, b: x @ w.T + b, (5, 6), (5,)),
     "product with a transposed weight": fc(lambda x, w, b: x @ w + b, (6, 5), (5,)),

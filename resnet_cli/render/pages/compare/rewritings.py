@@ -16,7 +16,7 @@ def rewritings(all_rewritings: Sequence[Rewriting], *, collapse: bool) -> list[E
     groups = groups_of(all_rewritings) if collapse else [[each] for each in all_rewritings]
     columns = (
         *([Column("places", "")] if any(len(group) > 1 for group in groups) else []),
-        Column("text", "written otherwise, same function", numeric=False, minimum=16, comfort=40, wrap=True),
+        Column("text", "same function", numeric=False, minimum=16, comfort=40, wrap=True),
     )
     return [Table("rewritings", "written otherwise", columns, tuple(map(_row, groups)))]
 
