@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BLOCKS = {6: (2, 1), 12: (2, 1, 1, 1), 18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 53: (1, 2, 1, 1)}
+# By the number of weighted layers, as He et al. 2015 count: basic blocks below 17, bottlenecks there.
+BLOCKS = {8: (2, 1), 12: (2, 1, 1, 1), 17: (1, 2, 1, 1)}
 TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 OWN_TENSORS = ("gamma", "beta", "moving_mean", "moving_var", "batches")
 
@@ -173,7 +174,7 @@ class Scratch(Written):
 
     def __init__(self, style: Style, depth: int) -> None:
         super().__init__(style)
-        bottleneck = depth >= 50
+        bottleneck = depth >= 17
         parts: dict[str, nn.Module] = {
             "stem_conv": remembering("conv1", make_conv(style, 3, 64, 7, 2)),
             "stem_bn": remembering("bn1", make_norm(style, 64)),
@@ -224,7 +225,8 @@ def written(style: Style, depth: int) -> nn.Module:
 def timm_network(depth: int) -> nn.Module:
     import timm
 
-    network: nn.Module = timm.create_model(f"resnet{depth}")
+    name = "resnet50" if depth >= 17 else "resnet18"
+    network: nn.Module = timm.create_model(name, layers=list(BLOCKS[depth]))
     return network
 
 

@@ -150,7 +150,7 @@ FUNCTIONAL = {
 
 
 def written(name: str) -> Callable[[], nn.Module]:
-    return lambda: narrow(HARMLESS[name](18 if name == "timm" else 12))
+    return lambda: narrow(HARMLESS[name](12))
 
 
 OTHER_NETWORKS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {

@@ -38,7 +38,7 @@ def bottlenecks() -> nn.Module:
 
     def block(ni: int, stride: int) -> Block:
         sizes = ((ni, 2, 1, 1), (2, 2, 3, stride), (2, 8, 1, 1))
-        body = [layer for one in sizes for layer in (conv(*one), nn.BatchNorm2d(one[1]), nn.ReLU())]
+        body = [layer for size in sizes for layer in (conv(*size), nn.BatchNorm2d(size[1]), nn.ReLU())]
         skip = IDENTITY if stride == 1 else nn.Sequential(conv(ni, 8, 1, stride), nn.BatchNorm2d(8))
         return Block(nn.Sequential(*body[:-1]), skip)
 
@@ -96,8 +96,8 @@ def test_a_fault_is_in_one_place_and_does_one_thing(plant: Plant, expected: dict
 
 
 def test_every_bottleneck_that_strides_gets_its_stride_in_its_first_1x1() -> None:
-    found = changed(layers.stride_in_1x1, bottlenecks())
-    assert {name: "stride=(2, 2)" in text for name, text in found.items()} == {
+    changes = changed(layers.stride_in_1x1, bottlenecks())
+    assert {name: "stride=(2, 2)" in text for name, text in changes.items()} == {
         "one.body.0": True, "one.body.3": False, "more1.body.0": True, "more1.body.3": False,
     }  # fmt: skip
 
@@ -142,10 +142,10 @@ def test_either_direction_has_its_own_stride_and_padding(
 def test_faults_of_the_list_have_the_figures_of_their_names(
     key: str, option: str, value: float, is_everywhere: bool
 ) -> None:
-    (fault,) = (one for one in FAULTS if one.key == key)
+    fault = next(fault for fault in FAULTS if fault.key == key)
     faulty = fault.apply(copy.deepcopy(original()))
     norms = {name: getattr(part, option) for name, part in faulty.named_modules() if isinstance(part, nn.BatchNorm2d)}
-    assert {name for name, given in norms.items() if given == value} == (
+    assert {name for name, actual in norms.items() if actual == value} == (
         set(norms) if is_everywhere else {f"{MIDDLE}.1"}
     )
 

@@ -29,8 +29,8 @@ class Calling(nn.Module):
 
 
 def ops_of(call: Callable[[Any, Tensor], Any]) -> list[FunctionCall]:
-    given, *ops = capture_ops(Calling(call))
-    assert (given.index, given.kind, given.shape) == (0, "input", (1, 3, IMAGE_SIZE, IMAGE_SIZE))
+    image, *ops = capture_ops(Calling(call))
+    assert (image.index, image.kind, image.shape) == (0, "input", (1, 3, IMAGE_SIZE, IMAGE_SIZE))
     return ops
 
 
@@ -61,7 +61,7 @@ def test_what_a_call_is_to_a_residual_network(case: str) -> None:
     assert ops_of(call)[-1].kind == kind
 
 
-def test_who_reads_whom() -> None:
+def test_inputs_of_each_operator() -> None:
     def call(net: Any, x: Tensor) -> Tensor:
         torch.ones(3).relu()  # nothing of the image's
         y = net.norm(net.conv(x))
@@ -101,8 +101,8 @@ def test_an_operator_knows_its_parameter() -> None:
     )
     (product,) = ops_of(lambda net, x: x * 2)
     assert (product.weight, product.weight_shape) == (None, ())
-    (given,) = ops_of(lambda net, x: F.linear(input=x, weight=net.lin.weight))
-    assert given.weight == "lin.weight"
+    (linear,) = ops_of(lambda net, x: F.linear(input=x, weight=net.lin.weight))
+    assert linear.weight == "lin.weight"
 
 
 def vector() -> Tensor:
@@ -111,8 +111,8 @@ def vector() -> Tensor:
 
 @pytest.mark.parametrize("channels", [3, 1, 6])
 def test_the_image_has_the_channels_that_the_network_takes(channels: int) -> None:
-    given, conv = capture_ops(Calling(lambda net, x: net.conv(x), channels))
-    assert (given.shape[1], conv.inputs, conv.number) == (channels, (0,), 0)
+    image, conv = capture_ops(Calling(lambda net, x: net.conv(x), channels))
+    assert (image.shape[1], conv.inputs, conv.number) == (channels, (0,), 0)
 
 
 def test_a_network_that_takes_one_channel_only_by_its_own_word_gets_one() -> None:
@@ -125,7 +125,7 @@ def test_a_network_that_takes_one_channel_only_by_its_own_word_gets_one() -> Non
     assert capture_ops(Grey())[0].shape[1] == 1
 
 
-def test_why_a_network_does_not_run_is_said_once_with_the_first_reason() -> None:
+def test_the_first_reason_why_a_network_does_not_run_is_reported() -> None:
     class Picky(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             raise ValueError(f"not with {x.shape[1]}\nand more")

@@ -76,7 +76,7 @@ def reversed_blocks() -> nn.Module:
 
 
 @pytest.mark.parametrize("plant", [wiring.dropped_identity, wiring.scaled_identity, wiring.relu_before_add])
-def test_the_learned_side_of_a_sum_is_known_wherever_it_stands(plant: Plant) -> None:
+def test_the_shortcut_may_be_either_operand_of_the_sum(plant: Plant) -> None:
     faulty, expected = plant(reversed_blocks()).eval(), plant(copy.deepcopy(original())).eval()
     with torch.no_grad():
         assert torch.allclose(faulty(IMAGE), expected(IMAGE), rtol=1e-4)

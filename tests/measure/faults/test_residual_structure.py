@@ -22,21 +22,21 @@ from tests.helpers.models import subject, torchvision_network
 
 
 @cache
-def anatomy_of(name: str, ours: bool) -> ResidualStructure:
+def structure_of(name: str, ours: bool) -> ResidualStructure:
     return ResidualStructure(subject(ARCHITECTURES[name]).model if ours else torchvision_network(name))
 
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_the_parts_of_resnet18(ours: bool) -> None:
     """Two blocks of two 3x3 convolutions in each of four stages; the first of each later stage projects and strides."""
-    anatomy = anatomy_of("resnet18", ours)
-    blocks = anatomy.blocks
+    structure = structure_of("resnet18", ours)
+    blocks = structure.blocks
     assert len(blocks) == 8
     assert [[op.kernel for op in block.convs()] for block in blocks] == [[3, 3]] * 8
     assert [(len(block.norms()), len(block.relus())) for block in blocks] == [(2, 1)] * 8
     later = [index in (2, 4, 6) for index in range(8)]
     assert [block.projects() for block in blocks] == [block.strided() for block in blocks] == later
-    assert anatomy.identity_blocks() == tuple(
+    assert structure.identity_blocks() == tuple(
         block for block, is_later in zip(blocks, later, strict=True) if not is_later
     )
     assert [block.add.shape[1:] for block in blocks[::2]] == [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
@@ -47,18 +47,22 @@ def test_the_parts_of_resnet18(ours: bool) -> None:
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_the_stem_and_the_head_of_resnet18(ours: bool) -> None:
-    anatomy = anatomy_of("resnet18", ours)
-    assert (anatomy.stem.kernel, anatomy.stem.weight_shape[:2], anatomy.stem.pair("stride")) == (7, (64, 3), (2, 2))
-    assert anatomy.head.weight_shape == (1000, 512)
-    assert [len(anatomy.before_blocks(kind)) for kind in ("conv", "norm", "relu", "pool", "add")] == [1, 1, 1, 1, 0]
-    assert anatomy.blocks[0].entry == anatomy.of("pool")[0]
-    assert len(anatomy.of("conv")) == 20
-    assert conv_of(anatomy.network, anatomy.stem).kernel_size == (7, 7)
+    structure = structure_of("resnet18", ours)
+    assert (structure.stem.kernel, structure.stem.weight_shape[:2], structure.stem.pair("stride")) == (
+        7,
+        (64, 3),
+        (2, 2),
+    )
+    assert structure.head.weight_shape == (1000, 512)
+    assert [len(structure.before_blocks(kind)) for kind in ("conv", "norm", "relu", "pool", "add")] == [1, 1, 1, 1, 0]
+    assert structure.blocks[0].entry == structure.of("pool")[0]
+    assert len(structure.of("conv")) == 20
+    assert conv_of(structure.network, structure.stem).kernel_size == (7, 7)
 
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_the_blocks_of_resnet50(ours: bool) -> None:
-    blocks = anatomy_of("resnet50", ours).blocks
+    blocks = structure_of("resnet50", ours).blocks
     assert [[op.kernel for op in block.convs()] for block in blocks] == [[1, 3, 1]] * 16
     assert [index for index, block in enumerate(blocks) if block.projects()] == [0, 3, 7, 13]
     assert [index for index, block in enumerate(blocks) if block.strided()] == [3, 7, 13]
@@ -92,8 +96,8 @@ SINGLE: dict[str, tuple[Callable[[Any, Tensor], Tensor], tuple[list[str], list[s
 def test_a_block_is_an_addition_of_branches_of_which_one_convolves_more(case: str) -> None:
     call, expected = SINGLE[case]
     (block,) = ResidualStructure(Blocky(call)).blocks
-    found = [op.kind for op in block.body], [op.kind for op in block.shortcut]
-    assert (*found, block.body_argument, block.relu is not None) == expected
+    kinds = [op.kind for op in block.body], [op.kind for op in block.shortcut]
+    assert (*kinds, block.body_argument, block.relu is not None) == expected
     assert block.entry.kind == "relu"
     assert block.strided() is False
 
@@ -128,6 +132,6 @@ def test_a_stride_along_one_side_is_a_stride() -> None:
         x = x + net.a(x)
         return x[..., ::2] + F.conv2d(x, net.b.weight, None, (1, 2), 1)
 
-    anatomy = ResidualStructure(Blocky(call))
-    assert [block.strided() for block in anatomy.blocks] == [False, True]
-    assert [op.pair("stride") for op in anatomy.middle_convs()] == [(1, 1), (1, 2)]
+    structure = ResidualStructure(Blocky(call))
+    assert [block.strided() for block in structure.blocks] == [False, True]
+    assert [op.pair("stride") for op in structure.middle_convs()] == [(1, 1), (1, 2)]

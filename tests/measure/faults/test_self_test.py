@@ -69,8 +69,8 @@ def planting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SelfTestResult]:
 
     def run(*faults: Fault, ours: nn.Module | None = None, **options: Any) -> SelfTestResult:
         monkeypatch.setattr(module, "FAULTS", faults)
-        mine, other = ModelUnderTest(ours or network(), "ours"), ModelUnderTest(network(), "theirs")
-        return self_test(mine, other, options.pop("question", QUICK), **options)
+        model, reference = ModelUnderTest(ours or network(), "ours"), ModelUnderTest(network(), "theirs")
+        return self_test(model, reference, options.pop("question", QUICK), **options)
 
     return run
 
@@ -101,7 +101,7 @@ def test_all_found_and_named_is_the_same_whatever_has_no_place(planting: Callabl
     assert not planting(NAMED, UNSEEN).same
 
 
-def test_a_finding_is_told_where_no_pattern_has_a_name(planting: Callable[..., SelfTestResult]) -> None:
+def test_a_difference_is_reported_if_no_pattern_matches(planting: Callable[..., SelfTestResult]) -> None:
     def narrower(model: nn.Module) -> nn.Module:
         model.get_submodule("norm").eps = 1e-6  # type: ignore[assignment]
         return model
@@ -111,7 +111,7 @@ def test_a_finding_is_told_where_no_pattern_has_a_name(planting: Callable[..., S
     assert result.same
 
 
-def test_a_network_that_is_not_in_parity_is_held_against_itself(planting: Callable[..., SelfTestResult]) -> None:
+def test_a_network_that_is_not_in_parity_is_compared_with_itself(planting: Callable[..., SelfTestResult]) -> None:
     result = planting(NAMED, UNSEEN, ours=network(act=nn.GELU()))
     assert result.reference == "ours"
     assert [row.detected for row in result.faults] == [True, False]
@@ -151,21 +151,23 @@ def test_every_fault_is_planted_in_the_references_weights(planting: Callable[...
 def test_images_are_small(
     shape: Any, used: Any, planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[ParityConfig] = []
+    configs: list[ParityConfig] = []
 
-    def listening(ours: ModelUnderTest, theirs: ModelUnderTest, question: ParityConfig) -> Any:
-        asked.append(question)
+    def recording(ours: ModelUnderTest, theirs: ModelUnderTest, question: ParityConfig) -> Any:
+        configs.append(question)
         return compare(ours, theirs, question)
 
-    monkeypatch.setattr(module, "compare", listening)
+    monkeypatch.setattr(module, "compare", recording)
     planting(question=ParityConfig(shape=shape, checks=("settings",), seed=3))
-    assert [(one.shape, one.seed, one.transfer, one.keep) for one in asked] == [(used, 3, "none", True)]
+    assert [(config.shape, config.seed, config.transfer, config.keep) for config in configs] == [
+        (used, 3, "none", True)
+    ]
 
 
-def test_progress_is_told_fault_by_fault(planting: Callable[..., SelfTestResult]) -> None:
-    told: list[tuple[str, int, int]] = []
-    planting(NAMED, PLACELESS, progress=lambda *said: told.append(said))
-    assert told == [("no ReLU in the stem", 0, 2), ("nowhere", 1, 2)]
+def test_progress_is_reported_for_each_fault(planting: Callable[..., SelfTestResult]) -> None:
+    steps: list[tuple[str, int, int]] = []
+    planting(NAMED, PLACELESS, progress=lambda *step: steps.append(step))
+    assert steps == [("no ReLU in the stem", 0, 2), ("nowhere", 1, 2)]
 
 
 def interrupt(model: nn.Module) -> nn.Module:
@@ -175,12 +177,12 @@ def interrupt(model: nn.Module) -> nn.Module:
 def test_ctrl_c_keeps_the_rows_that_there_are(
     planting: Callable[..., SelfTestResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[bool] = []
-    monkeypatch.setattr(signals, "acknowledge", lambda: heard.append(True))
+    acknowledged: list[bool] = []
+    monkeypatch.setattr(signals, "acknowledge", lambda: acknowledged.append(True))
     stopping = Fault("gelu", "wiring", "Ctrl-C", interrupt, frozenset({"activation-gelu"}))
     result = planting(NAMED, stopping, NAMED)
     assert [row.key for row in result.faults] == ["missing-stem-relu"]
     assert (result.interrupted, result.same, result.injected) == (True, False, 1)
-    assert heard == [True]
+    assert acknowledged == [True]
     with pytest.raises(KeyboardInterrupt):
         planting(stopping, NAMED)

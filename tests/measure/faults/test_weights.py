@@ -40,26 +40,26 @@ def test_one_buffer_moves_by_a_thousandth_of_the_largest_and_a_fresh_one_by_a_th
 
 def test_two_convolutions_of_one_shape_change_places() -> None:
     faulty = of(weights.swapped_convs)
-    one, other = f"{MIDDLE}.0", f"{MIDDLE}.3"
-    assert set(apart(weights.swapped_convs)) == {f"{one}.weight", f"{other}.weight"}
-    assert torch.equal(weight(faulty, one), weight(original(), other))
-    assert torch.equal(weight(faulty, other), weight(original(), one))
+    first, second = f"{MIDDLE}.0", f"{MIDDLE}.3"
+    assert set(apart(weights.swapped_convs)) == {f"{first}.weight", f"{second}.weight"}
+    assert torch.equal(weight(faulty, first), weight(original(), second))
+    assert torch.equal(weight(faulty, second), weight(original(), first))
     same = copy.deepcopy(original())
     with torch.no_grad():
-        same.get_parameter(f"{other}.weight").copy_(
-            weight(same, one)
+        same.get_parameter(f"{second}.weight").copy_(
+            weight(same, first)
         )  # exchanged with each other, nothing would change
-    assert set(apart(weights.swapped_convs, same)) == {f"{one}.weight", "two.body.0.weight"}
+    assert set(apart(weights.swapped_convs, same)) == {f"{first}.weight", "two.body.0.weight"}
 
 
 def test_one_parameter_is_frozen() -> None:
     faulty = of(weights.frozen_parameter)
-    assert [name for name, one in faulty.named_parameters() if not one.requires_grad] == [f"{MIDDLE}.0.weight"]
+    assert [name for name, tensor in faulty.named_parameters() if not tensor.requires_grad] == [f"{MIDDLE}.0.weight"]
 
 
 @pytest.mark.parametrize("plant", [weights.one_weight, weights.nan, weights.swapped_convs])
 def test_weights_on_meta_are_left_to_themselves(plant: Plant) -> None:
-    assert {one.device.type for one in plant(copy.deepcopy(original()).to("meta")).parameters()} == {"meta"}
+    assert {tensor.device.type for tensor in plant(copy.deepcopy(original()).to("meta")).parameters()} == {"meta"}
 
 
 class OwnNorm(nn.Module):

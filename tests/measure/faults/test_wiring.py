@@ -93,7 +93,7 @@ class Standardised(nn.Module):
         (wiring.input_normalization, lambda: nn.Sequential(Standardised(), original())),
     ],
 )
-def test_it_is_the_network_that_is_written_so(plant: Plant, expected: Callable[[], nn.Module]) -> None:
+def test_a_faulty_network_equals_one_written_with_the_fault(plant: Plant, expected: Callable[[], nn.Module]) -> None:
     faulty, other, sound = plant(copy.deepcopy(original())), copy.deepcopy(expected()), copy.deepcopy(original())
     for is_training in (False, True):
         with torch.no_grad():

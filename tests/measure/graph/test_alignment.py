@@ -32,31 +32,31 @@ def plain(operator: str, shape: Shape = (1, 4, 8, 8), **settings: object) -> Nod
     return Node(0, operator, settings, (), {}, operator, shape)
 
 
-def said(pairs: Sequence[Pair]) -> list[tuple[str | None, str | None]]:
+def paths(pairs: Sequence[Pair]) -> list[tuple[str | None, str | None]]:
     return [(a.path if a else None, b.path if b else None) for a, b in pairs]
 
 
 def test_equal_sequences_are_paired_in_order() -> None:
     ours = [conv("a"), plain("relu"), conv("b"), plain("relu")]
     theirs = [conv("x"), plain("relu"), conv("y"), plain("relu")]
-    assert said(align(ours, theirs)) == [("a", "x"), ("relu", "relu"), ("b", "y"), ("relu", "relu")]
+    assert paths(align(ours, theirs)) == [("a", "x"), ("relu", "relu"), ("b", "y"), ("relu", "relu")]
 
 
 def test_gaps_stand_where_something_is_missing() -> None:
     ours = [conv("a"), conv("b", (8, 4, 1, 1))]
     theirs = [conv("x"), norm("n"), conv("y", (8, 4, 1, 1))]
-    assert said(align(ours, theirs)) == [("a", "x"), (None, "n"), ("b", "y")]
-    assert said(align(theirs, ours)) == [("x", "a"), ("n", None), ("y", "b")]
-    assert said(align([], theirs)) == [(None, "x"), (None, "n"), (None, "y")]
-    assert said(align(ours, [])) == [("a", None), ("b", None)]
+    assert paths(align(ours, theirs)) == [("a", "x"), (None, "n"), ("b", "y")]
+    assert paths(align(theirs, ours)) == [("x", "a"), ("n", None), ("y", "b")]
+    assert paths(align([], theirs)) == [(None, "x"), (None, "n"), (None, "y")]
+    assert paths(align(ours, [])) == [("a", None), ("b", None)]
 
 
-def test_one_of_a_kind_stands_for_another_and_others_do_not() -> None:
+def test_similar_operators_are_paired_and_others_are_not() -> None:
     ours, theirs = [conv("a"), plain("gelu"), conv("b")], [conv("x"), plain("relu"), conv("y")]
-    assert said(align(ours, theirs)) == [("a", "x"), ("gelu", "relu"), ("b", "y")]
+    assert paths(align(ours, theirs)) == [("a", "x"), ("gelu", "relu"), ("b", "y")]
     theirs[1] = plain("add")
-    assert ("gelu", None) in said(align(ours, theirs))
-    assert (None, "add") in said(align(ours, theirs))
+    assert ("gelu", None) in paths(align(ours, theirs))
+    assert (None, "add") in paths(align(ours, theirs))
     assert compatible("max_pool", "avg_pool")
     assert compatible("conv", "linear")
     assert compatible("sub", "add")
@@ -65,41 +65,41 @@ def test_one_of_a_kind_stands_for_another_and_others_do_not() -> None:
     assert not compatible("relu", "add")
 
 
-def test_sizes_settings_and_shapes_tell_which_is_meant() -> None:
+def test_sizes_settings_and_shapes_decide_between_candidates() -> None:
     narrow, wide = conv("narrow", (2, 4, 3, 3)), conv("wide", (8, 4, 3, 3))
-    assert said(align([conv("a", (8, 4, 3, 3))], [narrow, wide])) == [(None, "narrow"), ("a", "wide")]
+    assert paths(align([conv("a", (8, 4, 3, 3))], [narrow, wide])) == [(None, "narrow"), ("a", "wide")]
     strided, plainly = conv("strided", stride=2), conv("plainly")
-    assert said(align([conv("a", stride=2)], [plainly, strided])) == [(None, "plainly"), ("a", "strided")]
+    assert paths(align([conv("a", stride=2)], [plainly, strided])) == [(None, "plainly"), ("a", "strided")]
     small, large = plain("relu", (1, 4, 4, 4)), plain("relu", (1, 4, 8, 8))
     pairs = align([plain("relu", (1, 4, 8, 8))], [small, large])
     assert [(b.shape if b else None) for a, b in pairs if a] == [(1, 4, 8, 8)]
     # A weight of another kind of as many values is a better partner than one of another number of them.
     linear = Node(0, "linear", {}, (), {"weight": ParameterRef("fc.weight", (4, 36))}, "fc", (1, 4))
-    assert said(align([linear], [conv("x", (2, 4, 3, 3)), conv("y", (4, 4, 3, 3))])) == [(None, "x"), ("fc", "y")]
+    assert paths(align([linear], [conv("x", (2, 4, 3, 3)), conv("y", (4, 4, 3, 3))])) == [(None, "x"), ("fc", "y")]
     linear = Node(0, "linear", {}, (), linear.leaves | {"bias": ParameterRef("fc.bias", (4,))}, "fc", (1, 4))
     convs = [conv("x", (2, 4, 3, 3), (4,)), conv("y", (4, 4, 3, 3), (4,))]
-    assert said(align([linear], convs)) == [(None, "x"), ("fc", "y")]
+    assert paths(align([linear], convs)) == [(None, "x"), ("fc", "y")]
     # One parameter of another size is enough.
     convs = [conv("x", (4, 4, 3, 3), (4,)), conv("y", (4, 8, 3, 3), (4,))]
-    assert said(align([conv("a", (4, 8, 3, 3), (4,))], convs)) == [(None, "x"), ("a", "y")]
+    assert paths(align([conv("a", (4, 8, 3, 3), (4,))], convs)) == [(None, "x"), ("a", "y")]
     # Not only at the ends.
     pairs = align([conv("a", stride=2), plain("add")], [conv("plainly"), conv("strided", stride=2), plain("mean")])
-    assert ("a", "strided") in said(pairs)
+    assert ("a", "strided") in paths(pairs)
 
 
 def test_ends_that_are_equal_do_not_overlap() -> None:
     ours, theirs = [conv("a"), plain("relu"), norm("n")], [conv("x"), conv("y"), norm("m")]
-    assert ("relu", "y") not in said(align(ours, theirs))
-    assert ("y", "relu") not in said(align(theirs, ours))
-    assert said(align([conv("a")] * 3, [conv("x")])) == [("a", "x"), ("a", None), ("a", None)]
+    assert ("relu", "y") not in paths(align(ours, theirs))
+    assert ("y", "relu") not in paths(align(theirs, ours))
+    assert paths(align([conv("a")] * 3, [conv("x")])) == [("a", "x"), ("a", None), ("a", None)]
 
 
 def test_known_parameters_go_before_what_looks_alike() -> None:
     ours, theirs = [conv("a"), conv("b")], [conv("x"), conv("y")]
-    assert said(align([conv("a")], theirs, {"a.weight": "y.weight"})) == [(None, "x"), ("a", "y")]
-    assert said(align(ours, theirs, {"a.weight": "x.weight", "b.weight": "y.weight"})) == [("a", "x"), ("b", "y")]
+    assert paths(align([conv("a")], theirs, {"a.weight": "y.weight"})) == [(None, "x"), ("a", "y")]
+    assert paths(align(ours, theirs, {"a.weight": "x.weight", "b.weight": "y.weight"})) == [("a", "x"), ("b", "y")]
     theirs = [conv("y"), conv("x")]
-    pairs = said(align(ours, theirs, {"a.weight": "x.weight", "b.weight": "y.weight"}))
+    pairs = paths(align(ours, theirs, {"a.weight": "x.weight", "b.weight": "y.weight"}))
     assert ("a", "y") not in pairs
     assert ("b", "x") not in pairs
     assert len({("a", "x"), ("b", "y")} & set(pairs)) == 1  # they cross: one of them can be kept
@@ -129,21 +129,21 @@ def worth(pairs: Sequence[Pair], known: dict[str, str]) -> float:
 
 @settings(max_examples=80)
 @given(ours=NODES, theirs=NODES, known=KNOWN)
-def test_no_other_way_is_worth_more(ours: list[Node], theirs: list[Node], known: dict[str, str]) -> None:
-    found = align(ours, theirs, known)
-    assert [a for a, _ in found if a] == ours
-    assert [b for _, b in found if b] == theirs
+def test_the_alignment_has_the_best_score(ours: list[Node], theirs: list[Node], known: dict[str, str]) -> None:
+    result = align(ours, theirs, known)
+    assert [a for a, _ in result if a] == ours
+    assert [b for _, b in result if b] == theirs
     every = (
         [(None if i is None else ours[i], None if j is None else theirs[j]) for i, j in way]
         for way in ways(len(ours), len(theirs))
     )
-    assert worth(found, known) == pytest.approx(max(worth(pairs, known) for pairs in every))
+    assert worth(result, known) == pytest.approx(max(worth(pairs, known) for pairs in every))
 
 
-def test_of_equals_the_last_is_left_over() -> None:
+def test_of_equal_operators_the_last_is_unmatched() -> None:
     ours, theirs = [conv("a"), conv("b"), conv("c"), plain("add")], [conv("x"), conv("y"), plain("mean")]
-    assert said(align(ours, theirs)) == [("a", "x"), ("b", "y"), ("c", None), ("add", None), (None, "mean")]
-    assert said(align(theirs, ours)) == [("x", "a"), ("y", "b"), ("mean", None), (None, "c"), (None, "add")]
+    assert paths(align(ours, theirs)) == [("a", "x"), ("b", "y"), ("c", None), ("add", None), (None, "mean")]
+    assert paths(align(theirs, ours)) == [("x", "a"), ("y", "b"), ("mean", None), (None, "c"), (None, "add")]
 
 
 @settings(max_examples=20)
@@ -151,7 +151,7 @@ def test_of_equals_the_last_is_left_over() -> None:
     data=st.lists(st.sampled_from(["relu", "gelu", "add", "max_pool", "mean"]), min_size=30, max_size=60),
     cuts=st.sets(st.integers(0, 29), max_size=2),
 )
-def test_a_band_around_the_diagonal_finds_what_the_whole_table_does(data: list[str], cuts: set[int]) -> None:
+def test_a_banded_alignment_equals_the_full_one(data: list[str], cuts: set[int]) -> None:
     ours = [plain(operator) for operator in data]
     theirs = [node for place, node in enumerate(ours) if place not in cuts]
     with pytest.MonkeyPatch.context() as patch:
@@ -168,12 +168,12 @@ def test_keys_follow_the_operators_that_read_them() -> None:
     pairs: list[Pair] = [(conv("a", bias=(4,)), conv("x", bias=(4,))), (norm("b"), norm("y")), (plain("relu"), None)]
     ours = {"a.weight": (4, 4, 3, 3), "a.bias": (4,), "b.weight": (4,), "b.bias": (4,), "b.running_mean": (4,)}
     theirs = {"x.weight": (4, 4, 3, 3), "x.bias": (4,), "y.weight": (4,), "y.bias": (4,), "y.running_mean": (4,)}
-    found = key_map(pairs, ours, theirs)  # no running_var: a parameter that is in no state is in no map
-    assert found.pairs == {name: name.replace("a.", "x.").replace("b.", "y.") for name in ours}
-    assert found.clashes == ()
+    result = key_map(pairs, ours, theirs)  # no running_var: a parameter that is in no state is in no map
+    assert result.pairs == {name: name.replace("a.", "x.").replace("b.", "y.") for name in ours}
+    assert result.clashes == ()
 
 
-def test_what_no_operator_reads_belongs_to_its_siblings() -> None:
+def test_unread_tensors_are_mapped_with_their_module() -> None:
     pairs: list[Pair] = [(norm("b"), norm("y"))]
     ours = {"b.weight": (4,), "b.num_batches_tracked": (), "b.count": (2,), "other.count": ()}
     theirs = {"y.weight": (4,), "y.num_batches_tracked": (), "y.count": (3,), "z.count": ()}
@@ -191,9 +191,9 @@ def test_what_no_operator_reads_belongs_to_its_siblings() -> None:
 def test_another_number_of_values_is_a_clash_and_the_rest_is_mapped() -> None:
     pairs: list[Pair] = [(conv("a", (8, 4, 3, 3), (4,)), conv("x", bias=(4,)))]
     ours, theirs = {"a.weight": (8, 4, 3, 3), "a.bias": (4,)}, {"x.weight": (4, 4, 3, 3), "x.bias": (4,)}
-    found = key_map(pairs, ours, theirs)
-    assert found.clashes == (("a.weight", "x.weight"),)
-    assert found.pairs == {"a.bias": "x.bias"}
+    result = key_map(pairs, ours, theirs)
+    assert result.clashes == (("a.weight", "x.weight"),)
+    assert result.pairs == {"a.bias": "x.bias"}
 
 
 def test_a_shared_parameter_is_mapped_once() -> None:

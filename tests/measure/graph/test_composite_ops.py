@@ -37,17 +37,17 @@ def behind_conv(call: Callable[[Tensor], Tensor], *, training: bool = False) -> 
     return rest
 
 
-def said(nodes: list[Node]) -> list[tuple[str, dict[str, Any]]]:
+def summary(nodes: list[Node]) -> list[tuple[str, dict[str, Any]]]:
     return [(node.operator, node.settings) for node in nodes]
 
 
 @pytest.mark.parametrize("p", [0.1, 1 / 3, 0.5])
 def test_a_dropout_is_the_same_as_module_and_as_function(p: float) -> None:
     module = behind_conv(nn.Dropout(p), training=True)
-    assert said(module) == said(behind_conv(lambda x: F.dropout(x, p, training=True), training=True))
+    assert summary(module) == summary(behind_conv(lambda x: F.dropout(x, p, training=True), training=True))
     for other in (nn.Dropout2d(p), nn.AlphaDropout(p)):
-        assert said(module) == said(behind_conv(other, training=True))
-    ((name, settings),) = said(module)
+        assert summary(module) == summary(behind_conv(other, training=True))
+    ((name, settings),) = summary(module)
     assert (name, settings["p"]) == ("dropout", pytest.approx(p))
     assert [node.inputs for node in module] == [(0,)]
     assert behind_conv(nn.Dropout(p)) == []
@@ -60,7 +60,7 @@ def test_a_dropped_branch_is_a_dropout() -> None:
         noise = torch.empty((x.shape[0], 1, 1, 1), device="meta").bernoulli_(0.8).div_(0.8)
         return x * noise
 
-    assert said(behind_conv(drop)) == [("mul", {})]  # a mask that comes out of nowhere is no activation
+    assert summary(behind_conv(drop)) == [("mul", {})]  # a mask that comes out of nowhere is no activation
 
     def drop_like(x: Tensor) -> Tensor:
         return x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(0.8).div_(0.8) * x
@@ -129,16 +129,16 @@ OTHER_MEANS: dict[str, tuple[Callable[[Tensor], Tensor], list[tuple[str, dict[st
 
 
 @pytest.mark.parametrize("case", OTHER_MEANS)
-def test_other_means_stay_what_they_are(case: str) -> None:
+def test_other_means_are_not_global_pools(case: str) -> None:
     call, expected = OTHER_MEANS[case]
-    assert said(behind_conv(call)) == expected
+    assert summary(behind_conv(call)) == expected
 
 
 def head(module: nn.Module) -> list[tuple[str, dict[str, Any]]]:
     """What is behind a ReLU and a global pool."""
     (relu, pool, *rest) = behind_conv(nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), module))
     assert (relu.operator, pool.operator) == ("relu", "mean")
-    return said(rest)
+    return summary(rest)
 
 
 def test_a_convolution_behind_the_pool_is_a_linear_layer() -> None:
@@ -151,7 +151,7 @@ def test_a_convolution_behind_the_pool_is_a_linear_layer() -> None:
     ]
     assert [name for name, _ in head(nn.Conv2d(4, 7, 3, padding=1))] == ["conv"]
     before = behind_conv(nn.Sequential(nn.Conv2d(4, 7, 1), nn.AdaptiveAvgPool2d(1)))
-    assert [one.operator for one in before] == ["conv", "mean"]
+    assert [node.operator for node in before] == ["conv", "mean"]
 
 
 @pytest.mark.parametrize("mode", ["reflect", "circular", "replicate"])
@@ -276,14 +276,14 @@ OTHERS: dict[str, nn.Module] = {
 }
 
 
-def test_torchs_own_norms_stay_what_they_are() -> None:
+def test_norms_of_torch_are_not_composites() -> None:
     nodes = graph_of(nn.RMSNorm(3), 2, 3).nodes
     assert {"rsqrt", "_fused_rms_norm"} & {node.operator for node in nodes}
     assert all(node.composite is None for node in nodes)
 
 
 @pytest.mark.parametrize("case", OTHERS)
-def test_what_is_no_norm_stays_as_it_is_written(case: str) -> None:
+def test_other_modules_are_not_batch_norms(case: str) -> None:
     nodes = behind_conv(OTHERS[case])
     assert len(nodes) + (case in ("no spread", "another shape")) > 1
     assert all(node.composite is None and node.operator != "batch_norm" for node in nodes)

@@ -110,14 +110,14 @@ def branches(first: str, second: str) -> Callable[[Any, Tensor], Tensor]:
     return call
 
 
-def test_the_order_of_execution_is_not_seen() -> None:
+def test_the_order_of_branches_does_not_matter() -> None:
     one, other = graph_of(branches("short", "long")), graph_of(branches("long", "short"))
     assert [node.operator for node in one.nodes] == ["relu", "conv", "relu", "conv", "add"]
     assert [(node.operator, node.path) for node in one.nodes] == [(node.operator, node.path) for node in other.nodes]
     assert one.calls != other.calls
 
 
-def test_what_is_gone_is_taken_for_nothing_that_comes() -> None:
+def test_a_freed_tensor_is_not_mistaken_for_a_new_one() -> None:
     """Python gives the address of a tensor that is gone to the next one."""
 
     def views(net: Any, x: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ LEAVES: dict[str, tuple[Callable[[Any, Tensor], Any], dict[str, ParameterRef]]] 
 
 
 @pytest.mark.parametrize("case", LEAVES)
-def test_what_is_read_of_a_parameter_keeps_its_name(case: str) -> None:
+def test_views_of_parameters_keep_their_name(case: str) -> None:
     call, expected = LEAVES[case]
     assert graph_of(call).nodes[-1].leaves == expected
 
@@ -219,7 +219,7 @@ def test_a_parametrized_weight_is_computed() -> None:
     assert conv.leaves["weight"].shape == (4, 3, 1, 1)
 
 
-def test_bookkeeping_on_buffers_changes_nothing_that_is_read() -> None:
+def test_updates_of_buffers_do_not_change_what_is_read() -> None:
     """num_batches_tracked goes up in train mode."""
     (conv, norm) = graph_of(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), training=True).nodes
     assert norm.leaves["running_mean"] == ParameterRef("1.running_mean", (4,))

@@ -75,7 +75,7 @@ def test_running_statistics_fit_the_network_and_are_not_exact(training: bool) ->
 
 def test_one_seed_draws_one_network_and_leaves_torchs_generator_alone() -> None:
     before = torch.get_rng_state()
-    one, same, other = drawn(1), drawn(1), drawn(2)
+    first, same, other = drawn(1), drawn(1), drawn(2)
     torch.set_rng_state(before)
     fresh = Net()  # draws from it
     after = torch.get_rng_state()
@@ -83,7 +83,7 @@ def test_one_seed_draws_one_network_and_leaves_torchs_generator_alone() -> None:
     drawn(1, fresh)
     assert torch.equal(torch.get_rng_state(), before)
     torch.set_rng_state(after)
-    for name, tensor in tensors(one).items():
+    for name, tensor in tensors(first).items():
         assert torch.equal(tensor, tensors(same)[name])
         assert torch.equal(tensor, tensors(fresh)[name])
         assert tensor.numel() == 1 or not torch.equal(tensor, tensors(other)[name])
@@ -110,14 +110,14 @@ def test_an_image_is_one_for_every_dtype() -> None:
 
 
 def test_dropout_draws_the_same_in_both_networks_and_nothing_else_is_touched() -> None:
-    found = []
+    values = []
     for _ in range(2):
         torch.rand(1)  # wherever torch's generator stands
         before = torch.get_rng_state()
         with seeded(3):
-            found.append(nn.functional.dropout(torch.ones(50)))
+            values.append(nn.functional.dropout(torch.ones(50)))
         assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(found[0], found[1])
+    assert torch.equal(values[0], values[1])
 
 
 def test_values_go_from_the_reference_to_their_counterparts() -> None:
@@ -127,13 +127,13 @@ def test_values_go_from_the_reference_to_their_counterparts() -> None:
     kept = tensors(model)["0.bias"].clone()
     pairs = {"0.weight": "fc.weight", "1.running_mean": "bn.running_mean", "0.bias": "fc.bias", "gone": "fc.weight"}
     transfer(source, model, pairs)
-    found = tensors(model)
-    assert torch.equal(found["0.weight"], torch.arange(12.0).reshape(3, 4))  # a 1x1 convolution is a linear layer
-    assert torch.equal(found["1.running_mean"], torch.full((3,), 7.0))
-    assert torch.equal(found["0.bias"], kept)
-    assert found["0.weight"].requires_grad
+    values = tensors(model)
+    assert torch.equal(values["0.weight"], torch.arange(12.0).reshape(3, 4))  # a 1x1 convolution is a linear layer
+    assert torch.equal(values["1.running_mean"], torch.full((3,), 7.0))
+    assert torch.equal(values["0.bias"], kept)
+    assert values["0.weight"].requires_grad
     transfer({"x": torch.zeros(3, 4)}, model, {"2.weight": "x"})
-    assert not found["0.weight"].any()  # by either name of a shared module
+    assert not values["0.weight"].any()  # by either name of a shared module
 
 
 def test_tensors_have_all_their_names() -> None:

@@ -62,7 +62,7 @@ def test_each_network_has_the_figures_of_its_first_weights(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("name", ["without", "worded", "resnet", "resnet18", "nobody"])
-def test_what_publishes_nothing_has_no_figure(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_without_published_figures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, tmp_path, SOURCE.encode())
     with pytest.raises(UnpublishedError, match=f"publishes no values for {name}$"):
         torchvision_figures(name)
@@ -78,7 +78,7 @@ def test_what_publishes_nothing_has_no_figure(name: str, tmp_path: Path, monkeyp
         (b"", "keeps its metadata elsewhere"),
     ],
 )
-def test_a_torchvision_that_reads_otherwise_says_so(
+def test_unreadable_torchvision_sources_are_reported(
     source: bytes | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch, tmp_path, source)

@@ -30,11 +30,11 @@ def function(text: str, file: str = "mine.py") -> Callable[..., Any]:
     path.write_text(textwrap.dedent(text), encoding="utf-8")
     inside: dict[str, Any] = {}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), inside)
-    found: Callable[..., Any] = inside["run"]
-    return found
+    run: Callable[..., Any] = inside["run"]
+    return run
 
 
-def told(run: Callable[..., Any], *arguments: Any) -> ResnetCliError:
+def failure_of(run: Callable[..., Any], *arguments: Any) -> ResnetCliError:
     """What is said of a failure, as if nobody had called `run`."""
     with pytest.raises((Exception, SystemExit)) as caught:
         run(*arguments)
@@ -43,7 +43,7 @@ def told(run: Callable[..., Any], *arguments: Any) -> ResnetCliError:
 
 
 def test_the_innermost_of_the_users_lines_is_named_and_all_of_them_shown() -> None:
-    error = told(
+    error = failure_of(
         function(
             """\
             def inner(x):
@@ -62,25 +62,27 @@ def test_the_innermost_of_the_users_lines_is_named_and_all_of_them_shown() -> No
 
 
 def test_frames_of_torch_and_of_python_are_left_out() -> None:
-    error = told(function("def run(linear, x):\n    return linear(x)\n"), torch.nn.Linear(3, 1), torch.ones(1, 2))
+    error = failure_of(function("def run(linear, x):\n    return linear(x)\n"), torch.nn.Linear(3, 1), torch.ones(1, 2))
     assert error.message.startswith("calling run failed: mine.py:2: RuntimeError: mat1 and mat2 shapes")
     assert error.detail == "  mine.py:2 in run\n      return linear(x)"
-    error = told(function("import json\ndef run():\n    return json.loads('{')\n"))
+    error = failure_of(function("import json\ndef run():\n    return json.loads('{')\n"))
     assert (error.detail or "").splitlines() == ["  mine.py:3 in run", "      return json.loads('{')"]
 
 
 def test_a_library_is_shown_only_where_nothing_of_the_users_is() -> None:
     library = function("def run(f=None):\n    return f() if f else 1 / 0\n", "site-packages/lib/library.py")
-    assert told(library).message.startswith("calling run failed: site-packages/lib/library.py:2: ZeroDivisionError")
-    mine = function("def run(library):\n    return library(lambda: 1 / 0)\n")
-    assert (told(mine, library).detail or "").count("mine.py:2") == 2
-    assert "library.py" not in (told(mine, library).detail or "")
+    assert failure_of(library).message.startswith(
+        "calling run failed: site-packages/lib/library.py:2: ZeroDivisionError"
+    )
+    users = function("def run(library):\n    return library(lambda: 1 / 0)\n")
+    assert (failure_of(users, library).detail or "").count("mine.py:2") == 2
+    assert "library.py" not in (failure_of(users, library).detail or "")
 
 
-def test_nothing_of_the_users_is_no_line_at_all() -> None:
+def test_without_user_frames_no_line_is_shown() -> None:
     error = user_error(ValueError("said"), "loading")
     assert (error.message, error.detail) == ("loading failed: ValueError: said", None)
-    error = told(json.loads, "{")
+    error = failure_of(json.loads, "{")
     assert error.message.startswith("calling run failed: JSONDecodeError: ")
     assert error.detail is None
 
@@ -98,7 +100,7 @@ def test_nothing_of_the_users_is_no_line_at_all() -> None:
         (sys.modules["resnet_cli"].__file__, False),
     ],
 )
-def test_whose_a_file_is(filename: str, users: bool) -> None:
+def test_files_of_the_user_and_of_libraries(filename: str, users: bool) -> None:
     assert is_users(filename) is users
 
 
@@ -113,7 +115,7 @@ def test_a_line_that_does_not_parse_is_shown_wherever_it_is() -> None:
 @pytest.mark.parametrize("depth", [8, 9, 10, 30])
 def test_of_many_calls_the_first_three_and_the_last_six_are_shown(depth: int) -> None:
     run = function("def run(left):\n    return run(left - 1) if left else 1 / 0\n")
-    error = told(run, depth - 1)
+    error = failure_of(run, depth - 1)
     places = [line for line in (error.detail or "").splitlines() if not line.startswith("      ")]
     assert len(places) == min(depth, 10)
     if depth > 9:
@@ -123,7 +125,7 @@ def test_of_many_calls_the_first_three_and_the_last_six_are_shown(depth: int) ->
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "text"),
     [
         ("ValueError('two\\n  lines')", "ValueError: two lines"),
         ("ValueError()", "ValueError"),
@@ -136,21 +138,21 @@ def test_of_many_calls_the_first_three_and_the_last_six_are_shown(depth: int) ->
         ("ValueError('x' * 301)", f"ValueError: {'x' * 299}…"),
     ],
 )
-def test_what_was_raised_in_one_line(raised: str, said: str) -> None:
-    error = told(
+def test_an_exception_is_one_line(raised: str, text: str) -> None:
+    error = failure_of(
         function(f"class Silent(Exception):\n    def __str__(self): return 1 / 0\ndef run(): raise {raised}\n")
     )
-    assert error.message == f"calling run failed: mine.py:3: {said}"
+    assert error.message == f"calling run failed: mine.py:3: {text}"
 
 
 @pytest.mark.parametrize(("name", "package"), [("no_such_thing", "no_such_thing"), ("no_such.thing", "no_such")])
 def test_a_package_that_is_missing_is_to_be_installed(name: str, package: str) -> None:
-    hint = told(function(f"def run(): import {name}\n")).hint
+    hint = failure_of(function(f"def run(): import {name}\n")).hint
     assert (hint or "").startswith(f"install {package} ")
-    assert told(function("def run(): raise ModuleNotFoundError('so I say')\n")).hint is None
+    assert failure_of(function("def run(): raise ModuleNotFoundError('so I say')\n")).hint is None
 
 
-def test_interruptions_and_errors_of_ours_pass_as_they_are() -> None:
+def test_interruptions_pass_through() -> None:
     def running(what: str, run: Callable[[], Any]) -> None:
         with users_code(what):
             run()
@@ -171,7 +173,7 @@ def test_interruptions_and_errors_of_ours_pass_as_they_are() -> None:
         running("calling run", theirs)
 
 
-def test_what_is_printed_by_whomever_goes_to_standard_error_and_only_meanwhile(
+def test_output_of_user_code_goes_to_standard_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     print("before")
@@ -185,9 +187,7 @@ def test_what_is_printed_by_whomever_goes_to_standard_error_and_only_meanwhile(
     assert sorted(err.split("\n")) == ["", "by a library", "printed"]
 
 
-def test_what_waits_in_a_buffer_goes_where_it_was_meant_to(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_buffered_output_keeps_its_stream(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with open(1, "w", encoding="utf-8", closefd=False) as stream:  # as Python's own is where it is no terminal
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "__stdout__", stream)

@@ -54,9 +54,9 @@ def file(text: str, name: str = "my_net.py") -> str:
 
 
 def outputs(model: nn.Module) -> int:
-    found = model.get_submodule("lin")
-    assert isinstance(found, nn.Linear)
-    return found.out_features
+    linear = model.get_submodule("lin")
+    assert isinstance(linear, nn.Linear)
+    return linear.out_features
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_what_it_prints_goes_to_standard_error(capfd: pytest.CaptureFixture[str]
 def test_what_goes_wrong_is_told_in_the_users_lines(text: str, name: str, words: list[str]) -> None:
     with pytest.raises(ResnetCliError) as caught:
         load_model(f"{file(text)}:{name}")
-    said = f"{caught.value.message}\n{caught.value.hint}\n{caught.value.detail}"
-    assert all(word in said for word in words), said
+    text = f"{caught.value.message}\n{caught.value.hint}\n{caught.value.detail}"
+    assert all(word in text for word in words), text
     assert "\n" not in caught.value.message
-    assert "resnet_cli/" not in said
+    assert "resnet_cli/" not in text
     assert caught.value.exit_code == 2
 
 

@@ -89,9 +89,9 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         del sys.modules[name]
 
 
-def refused(name: str, given: dict[str, Any] | None = None, *, file: str = "nets.py") -> ResnetCliError:
+def refused(name: str, arguments: dict[str, Any] | None = None, *, file: str = "nets.py") -> ResnetCliError:
     with pytest.raises(ResnetCliError) as caught:
-        load_model(f"{file}:{name}", given={} if given is None else given)
+        load_model(f"{file}:{name}", given={} if arguments is None else arguments)
     return caught.value
 
 
@@ -153,7 +153,7 @@ def test_a_file_that_is_named_like_a_module_of_pythons_is_pointed_at(name: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "message", "hint"),
+    ("name", "arguments", "message", "hint"),
     [
         (
             "make",
@@ -181,9 +181,9 @@ def test_a_file_that_is_named_like_a_module_of_pythons_is_pointed_at(name: str) 
     ],
 )
 def test_arguments_that_are_not_taken_or_not_given(
-    name: str, given: dict[str, Any], message: str, hint: str | None
+    name: str, arguments: dict[str, Any], message: str, hint: str | None
 ) -> None:
-    error = refused(name, given)
+    error = refused(name, arguments)
     assert message in error.message
     assert error.hint is None if hint is None else hint in (error.hint or "")
 
@@ -195,11 +195,11 @@ def test_the_example_for_missing_arguments_names_them_and_the_function() -> None
 
 
 def linear(model: nn.Module) -> nn.Linear:
-    (found,) = (one for one in model.modules() if isinstance(one, nn.Linear))
-    return found
+    (linear_layer,) = (module for module in model.modules() if isinstance(module, nn.Linear))
+    return linear_layer
 
 
-def test_arguments_that_are_offered_are_given_to_who_takes_them() -> None:
+def test_offered_arguments_are_passed_if_accepted() -> None:
     offered = {"num_classes": 10, "in_channels": 3}
     assert linear(load_model("nets.py:Net", offered)[0]).out_features == 10
     assert linear(load_model("nets.py:make", offered, {"width": 5, "bias": False})[0]).out_features == 5
@@ -225,7 +225,7 @@ def test_weights_that_the_constructor_loads_are_no_reason_to_warn() -> None:
         assert linear(load_subject("nets.py:Loading").model).weight.is_meta
 
 
-def test_what_the_constructor_itself_warns_of_is_heard() -> None:
+def test_warnings_of_the_constructor_are_shown() -> None:
     with pytest.warns(UserWarning, match="my own words"):
         load_subject("nets.py:asked")
 

@@ -72,13 +72,13 @@ ANSWERED: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("case", ANSWERED)
-def test_what_torch_answers_is_answered_alike(case: str) -> None:
+def test_unusual_calls_give_the_result_of_torch(case: str) -> None:
     assert not isinstance(answer(ANSWERED[case]), str)
     assert_same(ANSWERED[case])
 
 
-class Asked(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """What is left for torch to answer."""
+class DispatchedOps(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Operators that are left for torch to answer."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -105,10 +105,10 @@ USUAL: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("case", USUAL)
-def test_what_networks_are_made_of_is_answered_without_torch(case: str) -> None:
-    with Asked() as asked, FastMetaKernels():
+def test_usual_calls_need_no_kernel_of_torch(case: str) -> None:
+    with DispatchedOps() as dispatched, FastMetaKernels():
         USUAL[case]()
-    assert set(asked.seen) <= {"empty", "t", "view", "as_strided"}
+    assert set(dispatched.seen) <= {"empty", "t", "view", "as_strided"}
 
 
 def test_windows_by_hand() -> None:

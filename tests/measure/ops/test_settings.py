@@ -69,8 +69,8 @@ def test_a_transposed_convolution_leads_from_its_input_to_its_output_too(groups:
 
 def test_one_figure_for_both_axes_is_two_equal_ones() -> None:
     def short(x: Tensor) -> Tensor:
-        found: Tensor = aten.convolution(x, on_meta(4, 6, 3, 3), None, [2], [1], [1], False, [0], 1)
-        return found
+        out: Tensor = aten.convolution(x, on_meta(4, 6, 3, 3), None, [2], [1], [1], False, [0], 1)
+        return out
 
     assert settings_of(short, 2, 6, 8, 8) == settings_of(nn.Conv2d(6, 4, 3, 2, 1, bias=False), 2, 6, 8, 8)
     assert node_of(short, 2, 6, 8, 8).settings["stride"] == (2, 2)
@@ -146,9 +146,9 @@ POOLS: dict[str, tuple[nn.Module | Callable[[Tensor], Tensor], str, dict[str, An
 @pytest.mark.parametrize("case", POOLS)
 def test_pools_have_the_settings_that_were_chosen(case: str) -> None:
     written, name, chosen = POOLS[case]
-    operator, found = settings_of(written, 2, 6, 12, 12)
+    operator, settings = settings_of(written, 2, 6, 12, 12)
     assert operator == name
-    assert {key: found[key] for key in chosen} == chosen
+    assert {key: settings[key] for key in chosen} == chosen
 
 
 @pytest.mark.parametrize("shape", [(3, 9), (2, 3, 9)])
@@ -185,7 +185,7 @@ ACTIVATIONS: dict[str, tuple[nn.Module | Callable[[Tensor], Tensor], str, dict[s
 
 
 @pytest.mark.parametrize("case", ACTIVATIONS)
-def test_settings_are_what_somebody_chose_and_no_tensors(case: str) -> None:
+def test_settings_are_the_chosen_arguments(case: str) -> None:
     written, name, settings = ACTIVATIONS[case]
     assert settings_of(written, 2, 6, 8, 8) == (name, settings)
 

@@ -31,8 +31,8 @@ def no_thread_is_left_behind() -> Iterator[None]:
 
 
 def graphs_of(ours: nn.Module, theirs: nn.Module) -> tuple[Graph, Graph]:
-    mine, other = (graph_of(model, SHAPE, training=False, name="net") for model in (ours, theirs))
-    return mine, other
+    model_graph, reference_graph = (graph_of(model, SHAPE, training=False, name="net") for model in (ours, theirs))
+    return model_graph, reference_graph
 
 
 def side_by_side(
@@ -74,17 +74,17 @@ def test_equal_networks_are_equal_at_every_operator() -> None:
     assert torch.equal(run.reference_output, run.model_output)
 
 
-def test_an_error_runs_on_and_stands_by_itself_where_it_is_made() -> None:
+def test_an_error_is_isolated_at_its_operator_and_cumulative_behind_it() -> None:
     """Twice the weight is twice the output: an error of 1, to the last bit."""
     model = chain()
     other = copy.deepcopy(model)
     with torch.no_grad():
         for part in (model[0].weight, model[0].bias):
             part.mul_(2)  # type: ignore[operator]
-    found = errors(model, other)
-    assert found["conv 0"] == (1.0, 1.0)
-    assert all(found[name][0] for name in CHAIN)
-    assert [found[name][1] for name in CHAIN[1:]] == [0.0] * 3
+    by_operator = errors(model, other)
+    assert by_operator["conv 0"] == (1.0, 1.0)
+    assert all(by_operator[name][0] for name in CHAIN)
+    assert [by_operator[name][1] for name in CHAIN[1:]] == [0.0] * 3
     run, _ = side_by_side(model, other)
     with torch.no_grad():
         ours, theirs = model(IMAGE), other(IMAGE)
@@ -93,7 +93,7 @@ def test_an_error_runs_on_and_stands_by_itself_where_it_is_made() -> None:
 
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("layer", [nn.ReLU, nn.SiLU])  # twice the one is the one; twice the other is something else
-def test_what_works_in_place_is_followed(layer: Callable[..., nn.Module], in_place: bool) -> None:
+def test_in_place_operators_are_followed(layer: Callable[..., nn.Module], in_place: bool) -> None:
     ours, theirs = chain(layer(inplace=in_place)), chain(layer(inplace=in_place))
     name = f"{layer.__name__.lower()} 4"
     assert errors(ours, theirs)[name] == (0.0, 0.0)
@@ -152,14 +152,14 @@ def test_the_order_in_which_branches_are_made_does_not_matter(second_first: bool
     assert errors(theirs, ours) == errors(ours, theirs)
 
 
-def test_inputs_that_stand_in_another_order_are_put_in_ours() -> None:
+def test_swapped_inputs_are_reordered() -> None:
     """The branches differ, the addition does not, whichever of them it names first."""
     ours, theirs = Branches(lambda a, b: b + a), Branches(torch.add)
     with torch.no_grad():
         ours.a.weight.mul_(2)
-    found = errors(ours, theirs)
-    assert found["add"][0]
-    assert found["add"][1] == 0.0
+    by_operator = errors(ours, theirs)
+    assert by_operator["add"][0]
+    assert by_operator["add"][1] == 0.0
     # A difference is not what it is the other way about.
     ours, theirs = Branches(lambda a, b: b - a), Branches(torch.sub)
     assert errors(ours, theirs)["sub"] == (2.0, 2.0)
@@ -262,14 +262,14 @@ def test_a_norm_by_hand_is_run_as_one_on_the_references_input() -> None:
     ours, theirs = chain(OwnNorm(3.0)), chain(nn.BatchNorm2d(4, eps=1e-12))
     _, graph = side_by_side(ours, theirs)
     assert [node.composite for node in graph.nodes if node.label == "4"] == ["4"]
-    found = errors(ours, theirs)
-    assert found["batch_norm 4"] == pytest.approx((0.5, 0.5))
+    by_operator = errors(ours, theirs)
+    assert by_operator["batch_norm 4"] == pytest.approx((0.5, 0.5))
     with torch.no_grad():
         ours[0].bias.add_(1)  # type: ignore[operator]
     assert errors(ours, theirs)["batch_norm 4"][1] == pytest.approx(0.5)
 
 
-def test_a_counterpart_that_never_comes_is_told() -> None:
+def test_a_missing_counterpart_is_an_error() -> None:
     model = chain()
     graphs = graphs_of(model, model)
     with pytest.raises(GraphMismatchError, match="999"):

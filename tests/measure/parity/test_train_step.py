@@ -36,34 +36,34 @@ class Several(nn.Module):
         self.one, self.two = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        one = self.one(x)
-        return one, one.argmax(1), self.two(x)
+        first = self.one(x)
+        return first, first.argmax(1), self.two(x)
 
 
 def test_outputs_and_gradients_are_those_of_a_weighted_sum_in_double_precision() -> None:
     model = Several()
-    found = trained(model)
+    result = trained(model)
     twin, x = copy.deepcopy(model).double(), IMAGE.double().requires_grad_()
     outputs = twin(x)[::2]
     weights = [random_init.image(tuple(out.shape), 7 + number, torch.float64) for number, out in enumerate(outputs)]
     sum((out * w).sum() / math.sqrt(out.numel()) for out, w in zip(outputs, weights, strict=True)).backward()
-    assert all(torch.equal(a, b) for a, b in zip(found.outputs, outputs, strict=True))
-    assert all(torch.equal(found.gradients[name], p.grad) for name, p in twin.named_parameters() if p.grad is not None)
-    assert len(found.gradients) == 4
-    assert found.input_gradient is not None
-    assert torch.equal(found.input_gradient, x.grad)  # type: ignore[arg-type]
-    assert not any(out.requires_grad for out in found.outputs)
+    assert all(torch.equal(a, b) for a, b in zip(result.outputs, outputs, strict=True))
+    assert all(torch.equal(result.gradients[name], p.grad) for name, p in twin.named_parameters() if p.grad is not None)
+    assert len(result.gradients) == 4
+    assert result.input_gradient is not None
+    assert torch.equal(result.input_gradient, x.grad)  # type: ignore[arg-type]
+    assert not any(out.requires_grad for out in result.outputs)
 
 
-def test_buffers_are_told_before_and_after() -> None:
+def test_buffers_before_and_after_a_step() -> None:
     model = network()
     twin = copy.deepcopy(model).double().train()
     twin(IMAGE.double())
-    found = trained(model)
-    assert set(found.before) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
-    assert torch.equal(found.before["1.running_var"], torch.ones(4))
-    assert torch.equal(found.buffers["1.running_var"], twin.get_buffer("1.running_var"))
-    assert int(found.buffers["1.num_batches_tracked"]) == 1
+    result = trained(model)
+    assert set(result.before) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert torch.equal(result.before["1.running_var"], torch.ones(4))
+    assert torch.equal(result.buffers["1.running_var"], twin.get_buffer("1.running_var"))
+    assert int(result.buffers["1.num_batches_tracked"]) == 1
 
 
 class Dying(nn.Module):
@@ -75,7 +75,7 @@ class Dying(nn.Module):
 
 @pytest.mark.parametrize("is_training", [True, False])
 @pytest.mark.parametrize("last", [nn.Identity(), Dying()])
-def test_the_network_comes_out_as_it_went_in(last: nn.Module, is_training: bool) -> None:
+def test_the_network_is_restored_after_a_step(last: nn.Module, is_training: bool) -> None:
     model = network().append(last).train(is_training)
     model[5].half()
     before = copy.deepcopy(model.state_dict())
@@ -91,12 +91,12 @@ def test_the_network_comes_out_as_it_went_in(last: nn.Module, is_training: bool)
     assert model.training == model[1].training == is_training
 
 
-def test_what_is_drawn_at_random_comes_from_the_seed() -> None:
+def test_random_numbers_come_from_the_seed() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout())
     state = torch.random.get_rng_state()
-    one, again, other = trained(model), trained(model), trained(model, seed=8)
-    assert torch.equal(one.outputs[0], again.outputs[0])
-    assert not torch.equal(one.outputs[0], other.outputs[0])
+    first, again, other = trained(model), trained(model), trained(model, seed=8)
+    assert torch.equal(first.outputs[0], again.outputs[0])
+    assert not torch.equal(first.outputs[0], other.outputs[0])
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -108,8 +108,8 @@ def test_gradients_can_be_taken_one_by_one_and_are_then_gone() -> None:
         seen[name] = parameter.grad.clone()
 
     expected = trained(model).gradients
-    found = train_step.run(model, IMAGE, 7, take)
-    assert not found.gradients
+    result = train_step.run(model, IMAGE, 7, take)
+    assert not result.gradients
     assert seen.keys() == expected.keys() == dict(model.named_parameters()).keys()
     assert all(torch.equal(seen[name], expected[name]) for name in seen)
 
@@ -123,9 +123,9 @@ def test_frozen_parameters_and_constant_outputs_have_no_gradients() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.ones(2)
 
-    found = trained(Constant())
-    assert (found.gradients, found.input_gradient) == ({}, None)
-    assert torch.equal(found.outputs[0], torch.ones(2))
+    result = trained(Constant())
+    assert (result.gradients, result.input_gradient) == ({}, None)
+    assert torch.equal(result.outputs[0], torch.ones(2))
 
 
 def held(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str] | None = None) -> Gradients:
@@ -138,15 +138,15 @@ def held(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str] | None = None
 
 
 def errors(deviations: list[TensorError]) -> dict[str, float]:
-    return {one.model: one.error for one in deviations}
+    return {tensor.model: tensor.error for tensor in deviations}
 
 
 def test_equal_networks_have_equal_gradients_and_steps() -> None:
     model = network()
-    found = held(model, copy.deepcopy(model))
+    result = held(model, copy.deepcopy(model))
     names = [name for name, _ in model.named_parameters()]
-    assert errors(found.gradients) == dict.fromkeys([*names, "the image"], 0.0)
-    assert errors(found.parameters) == dict.fromkeys(names, 0.0)
+    assert errors(result.gradients) == dict.fromkeys([*names, "the image"], 0.0)
+    assert errors(result.parameters) == dict.fromkeys(names, 0.0)
 
 
 def edited(change: Callable[[nn.Sequential], object]) -> tuple[nn.Sequential, nn.Sequential]:
@@ -159,12 +159,12 @@ def edited(change: Callable[[nn.Sequential], object]) -> tuple[nn.Sequential, nn
 
 def test_a_weight_further_down_shows_in_the_gradients_above() -> None:
     ours, theirs = edited(lambda model: model.get_parameter("5.weight").mul_(1.5))
-    found = held(ours, theirs)
+    result = held(ours, theirs)
     for name in ("0.weight", "1.weight", "1.bias", "the image"):
-        assert errors(found.gradients)[name] == pytest.approx(0.5)
-    assert errors(found.gradients)["5.weight"] == errors(found.gradients)["5.bias"] == 0.0
-    assert errors(found.parameters)["5.weight"] > 0.1
-    assert errors(found.parameters)["5.bias"] == 0.0
+        assert errors(result.gradients)[name] == pytest.approx(0.5)
+    assert errors(result.gradients)["5.weight"] == errors(result.gradients)["5.bias"] == 0.0
+    assert errors(result.parameters)["5.weight"] > 0.1
+    assert errors(result.parameters)["5.bias"] == 0.0
 
 
 def test_a_gradient_that_is_zero_but_for_rounding_is_no_difference() -> None:
@@ -193,10 +193,10 @@ def test_a_small_gradient_is_measured_by_itself() -> None:
 def test_a_gradient_that_one_of_the_two_has_not_is_infinitely_far(whose: str) -> None:
     ours, theirs = network(), network()
     (ours if whose == "ours" else theirs).get_parameter("5.weight").requires_grad_(False)
-    found = held(ours, theirs)
-    assert {name for name, error in errors(found.gradients).items() if error} == {"5.weight"}
-    assert errors(found.gradients)["5.weight"] == math.inf
-    stepped = errors(found.parameters)
+    result = held(ours, theirs)
+    assert {name for name, error in errors(result.gradients).items() if error} == {"5.weight"}
+    assert errors(result.gradients)["5.weight"] == math.inf
+    stepped = errors(result.parameters)
     if whose == "ours":  # by the step that it did not make: gradient and decay, at a rate of 0.1
         p, g = theirs.get_parameter("5.weight").detach().double(), trained(theirs).gradients["5.weight"]
         step = 0.1 * (g + 1e-4 * p)
@@ -210,12 +210,12 @@ def vector(*values: float) -> Tensor:
 
 
 def test_a_step_that_is_not_finite_or_that_leaves_nothing() -> None:
-    zero, one = vector(0.0, 0.0), vector(1.0, 0.0)
-    assert train_step._step_error(one, vector(math.nan, 0.0), one, one) == math.inf
-    assert train_step._step_error(zero, one, zero, zero) == math.inf
+    zero, first = vector(0.0, 0.0), vector(1.0, 0.0)
+    assert train_step._step_error(first, vector(math.nan, 0.0), first, first) == math.inf
+    assert train_step._step_error(zero, first, zero, zero) == math.inf
     assert train_step._step_error(zero, zero, zero, zero) == 0.0
     assert train_step._step_error(zero, None, zero, zero) == 0.0
-    assert train_step._step_error(one, None, one, zero) == pytest.approx(1e-5, rel=1e-4)  # weight decay: 0.1 x 1e-4
+    assert train_step._step_error(first, None, first, zero) == pytest.approx(1e-5, rel=1e-4)  # weight decay: 0.1 x 1e-4
 
 
 def normed(count: int, before: Tensor, variance: Tensor, momentum: float, *, biased: bool) -> Trained:

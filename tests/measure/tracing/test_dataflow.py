@@ -109,7 +109,7 @@ class Shares(nn.Module):
         return total
 
 
-def test_what_was_written_last_is_what_is_read() -> None:
+def test_the_last_write_is_what_is_read() -> None:
     result = summary_of(Shares(), (2, 8, 1, 1))
     names = [(row.name, row.call, row.sources) for row in result.root.children if row.output_shape is not None]
     assert names == [
@@ -121,7 +121,7 @@ def test_what_was_written_last_is_what_is_read() -> None:
     ]
 
 
-def test_what_no_forward_calls_reads_nothing_known() -> None:
+def test_uncalled_modules_have_no_sources() -> None:
     result = summary_of(Shares(), (2, 8, 1, 1))
     assert [row.sources for row in result.root.children if row.output_shape is None] == [None]
 
@@ -140,6 +140,6 @@ class Overwrites(nn.Module):
         return total
 
 
-def test_what_has_no_row_stands_for_what_it_reads() -> None:
+def test_operators_without_a_row_pass_their_sources_on() -> None:
     result = summary_of(Overwrites(), (2, 3, 8, 8))
     assert {row.name: row.sources for row in result.root.children} == {"a": (-1,), "b": (-1,), "add": (-1, 0, 1)}

@@ -87,7 +87,7 @@ def test_the_name(spec: ModelSpec, name: str) -> None:
     assert detect_architecture(torchvision_state(spec)).spec.name == name
 
 
-def test_what_does_not_belong_to_the_network_is_looked_past() -> None:
+def test_other_tensors_are_ignored() -> None:
     spec = replace(ARCHITECTURES["resnet18"], stem="cifar")
     for state in (built_in_state(spec), torchvision_state(spec)):
         assert detect_architecture({"teacher.weight": torch.empty(1, device="meta"), **state}).spec == spec

@@ -35,8 +35,10 @@ def read(tmp_path: Path) -> Any:
     return through
 
 
-def same(found: Checkpoint, state: dict[str, Tensor] = STATE) -> bool:
-    return list(found.tensors) == list(state) and all(torch.equal(found.tensors[key], state[key]) for key in state)
+def same(checkpoint: Checkpoint, state: dict[str, Tensor] = STATE) -> bool:
+    return list(checkpoint.tensors) == list(state) and all(
+        torch.equal(checkpoint.tensors[key], state[key]) for key in state
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,12 +58,12 @@ def same(found: Checkpoint, state: dict[str, Tensor] = STATE) -> bool:
     ],
 )
 def test_containers(read: Any, content: Any, container: tuple[str, ...], dropped: tuple[str, ...]) -> None:
-    found = read(content)
-    assert same(found)
-    assert found.key_path == container
-    assert found.ignored_entries == dropped
-    assert not found.is_ema
-    assert found.other is None
+    checkpoint = read(content)
+    assert same(checkpoint)
+    assert checkpoint.key_path == container
+    assert checkpoint.ignored_entries == dropped
+    assert not checkpoint.is_ema
+    assert checkpoint.other is None
 
 
 @pytest.mark.parametrize(
@@ -69,9 +71,9 @@ def test_containers(read: Any, content: Any, container: tuple[str, ...], dropped
     ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "net.encoder.", "module.module."],
 )
 def test_prefixes(read: Any, prefix: str) -> None:
-    found = read({"state_dict": prefixed(STATE, prefix)})
-    assert same(found)
-    assert found.prefix == prefix
+    checkpoint = read({"state_dict": prefixed(STATE, prefix)})
+    assert same(checkpoint)
+    assert checkpoint.prefix == prefix
 
 
 def test_the_names_of_our_own_network_are_no_prefix(read: Any) -> None:
@@ -92,17 +94,17 @@ def test_the_names_of_our_own_network_are_no_prefix(read: Any) -> None:
     ],
 )
 def test_a_prefix_is_what_all_names_begin_with(read: Any, names: list[str], prefix: str) -> None:
-    found = read({name: torch.ones(1) for name in names})
-    assert found.prefix == prefix
-    assert list(found.tensors) == [name.removeprefix(prefix) for name in names]
+    checkpoint = read({name: torch.ones(1) for name in names})
+    assert checkpoint.prefix == prefix
+    assert list(checkpoint.tensors) == [name.removeprefix(prefix) for name in names]
 
 
-def test_the_names_of_a_network_of_other_make_stay(read: Any) -> None:
+def test_field_names_of_other_networks_are_kept(read: Any) -> None:
     """A class that keeps its layers in `self.net` has that name in every key."""
     state = {"net.0.weight": torch.ones(2), "net.1.weight": torch.ones(3)}
-    found = read(prefixed(state, "module."))
-    assert same(found, state)
-    assert list(strip_wrapper_field(found.tensors)) == ["0.weight", "1.weight"]
+    checkpoint = read(prefixed(state, "module."))
+    assert same(checkpoint, state)
+    assert list(strip_wrapper_field(checkpoint.tensors)) == ["0.weight", "1.weight"]
     assert strip_wrapper_field(STATE) == STATE
 
 
@@ -119,10 +121,10 @@ def test_marks_of_real_wrappers(read: Any) -> None:
     assert any(name.startswith("module.") for name in parallel)
     assert "n_averaged" in averaged
     assert same(read({"model": parallel}), state)
-    found = read({"model_ema": averaged})
-    assert same(found, state)
-    assert found.is_ema
-    assert found.ignored_entries == ("n_averaged",)
+    checkpoint = read({"model_ema": averaged})
+    assert same(checkpoint, state)
+    assert checkpoint.is_ema
+    assert checkpoint.ignored_entries == ("n_averaged",)
 
 
 @pytest.mark.parametrize("key", ["model_ema", "ema", "state_dict_ema"])
@@ -164,9 +166,9 @@ def test_no_tensors(read: Any, content: Any) -> None:
 
 
 def test_counters_that_tools_leave_behind(read: Any) -> None:
-    found = read(prefixed({**STATE, "conv1.total_ops": torch.ones(1), "total_params": torch.ones(1)}, "module."))
-    assert same(found)
-    assert found.ignored_entries == ("module.conv1.total_ops", "module.total_params")
+    checkpoint = read(prefixed({**STATE, "conv1.total_ops": torch.ones(1), "total_params": torch.ones(1)}, "module."))
+    assert same(checkpoint)
+    assert checkpoint.ignored_entries == ("module.conv1.total_ops", "module.total_params")
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ def content(tensor: Tensor) -> bytes:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return list(one) == list(other) and all(
-        one[name].dtype == other[name].dtype
-        and one[name].shape == other[name].shape
-        and content(one[name]) == content(other[name])
-        for name in one
+def same(state: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return list(state) == list(other) and all(
+        state[name].dtype == other[name].dtype
+        and state[name].shape == other[name].shape
+        and content(state[name]) == content(other[name])
+        for name in state
     )
 
 

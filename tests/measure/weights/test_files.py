@@ -45,9 +45,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     }
 
 
-def same(found: Any) -> bool:
-    return set(found) == set(STATE) and all(
-        found[name].dtype == tensor.dtype and torch.equal(found[name], tensor) for name, tensor in STATE.items()
+def same(weights: Any) -> bool:
+    return set(weights) == set(STATE) and all(
+        weights[name].dtype == tensor.dtype and torch.equal(weights[name], tensor) for name, tensor in STATE.items()
     )
 
 
@@ -64,10 +64,10 @@ def rezipped(change: Callable[[str, bytes], bytes], compression: int = zipfile.Z
 def test_a_sound_file(name: str, sound: dict[str, bytes], tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(sound[name])
-    found = read(str(path))
-    assert same(found.content)
-    assert found.format == ("safetensors" if "safe" in name else "torch")
-    assert found.bytes == len(sound[name])
+    weights = read(str(path))
+    assert same(weights.content)
+    assert weights.format == ("safetensors" if "safe" in name else "torch")
+    assert weights.bytes == len(sound[name])
     assert same(read(str(path), mapped=True).content)
 
 
@@ -106,9 +106,9 @@ def test_a_file_of_a_machine_with_a_gpu_is_read_on_one_without(tmp_path: Path) -
     path = tmp_path / "x.pth"
     path.write_bytes(rezipped(moved))
     assert b"cuda:0" in path.read_bytes()
-    found = read(str(path)).content
-    assert same(found)
-    assert {tensor.device.type for tensor in found.values()} == {"cpu"}
+    weights = read(str(path)).content
+    assert same(weights)
+    assert {tensor.device.type for tensor in weights.values()} == {"cpu"}
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -135,12 +135,12 @@ def test_damaged_bytes_never_end_in_a_traceback(
         content[int(place * len(content))] = value
     path = tmp_path / name
     path.write_bytes(content)
-    said = ""
+    message = ""
     try:
         read(str(path))
     except ResnetCliError as error:
-        said = error.message
-    assert "\x1b" not in said
+        message = error.message
+    assert "\x1b" not in message
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -153,13 +153,13 @@ def test_a_flipped_bit_in_an_archive_is_found_or_harmless(
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     try:
-        found = read(str(path)).content
+        weights = read(str(path)).content
     except ResnetCliError:
         return
-    assert same(found)
+    assert same(weights)
 
 
-def test_an_entry_that_poses_as_a_folder(sound: dict[str, bytes], tmp_path: Path) -> None:
+def test_an_entry_marked_as_a_folder(sound: dict[str, bytes], tmp_path: Path) -> None:
     """Torch reads none of its values and hands out whatever is in memory."""
     content = bytearray(sound["zip.pth"])
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -201,7 +201,7 @@ class Calls:
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
-def test_nothing_is_run(
+def test_no_code_in_a_file_is_run(
     what: Any, named: str, zipped: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.pth"
@@ -274,7 +274,7 @@ def test_options_of_a_training_script_do_no_harm(tmp_path: Path) -> None:
         (saved(_use_new_zipfile_serialization=False)[:20], "end of file"),
     ],
 )
-def test_what_is_no_checkpoint(content: bytes, message: str, tmp_path: Path) -> None:
+def test_files_that_are_not_checkpoints(content: bytes, message: str, tmp_path: Path) -> None:
     for name in ("x.pth", "x.safetensors"):
         path = tmp_path / name
         path.write_bytes(content)
@@ -284,7 +284,7 @@ def test_what_is_no_checkpoint(content: bytes, message: str, tmp_path: Path) -> 
         assert name == "x.safetensors" or message in caught.value.message
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     with pytest.raises(ResnetCliError, match="does not exist"):
         read(str(tmp_path / "x\x1b[2J.pth"))
     with pytest.raises(ResnetCliError, match="not a regular file"):
@@ -309,12 +309,12 @@ def test_behind_an_entry_without_a_checksum_the_others_are_checked(tmp_path: Pat
         read(str(path))
 
 
-def test_tensors_are_read_and_not_looked_into(sound: dict[str, bytes], tmp_path: Path) -> None:
+def test_tensors_do_not_depend_on_the_file(sound: dict[str, bytes], tmp_path: Path) -> None:
     """What was read does not change when the file is replaced, or goes."""
     path = tmp_path / "x.safetensors"
     path.write_bytes(sound["x.safetensors"])
-    found: dict[str, Tensor] = read(str(path)).content
+    weights: dict[str, Tensor] = read(str(path)).content
     other = tmp_path / "y.safetensors"
     other.write_bytes(bytes(len(sound["x.safetensors"])))
     other.replace(path)
-    assert same(found)
+    assert same(weights)

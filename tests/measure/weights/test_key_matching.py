@@ -29,27 +29,27 @@ def test_counters_may_be_missing() -> None:
 
 def test_a_wrong_shape_alone_does_not_fit() -> None:
     wanted = {"a": (3, 2), "b": (2,), "c": (5,)}
-    found = match_keys({"a": torch.ones(2, 3), "b": torch.ones(2), "c": torch.ones(5)}, wanted)
-    assert (found.exact, found.missing, found.unexpected) == (False, (), ())
-    assert found.mismatched == (("a", (2, 3), (3, 2)),)
-    assert found.matched == 3  # by their names
-    assert mismatch_error(found) == "a is 2×3, not 3×2 (transposed)"
+    match = match_keys({"a": torch.ones(2, 3), "b": torch.ones(2), "c": torch.ones(5)}, wanted)
+    assert (match.exact, match.missing, match.unexpected) == (False, (), ())
+    assert match.mismatched == (("a", (2, 3), (3, 2)),)
+    assert match.matched == 3  # by their names
+    assert mismatch_error(match) == "a is 2×3, not 3×2 (transposed)"
 
 
 def test_how_many_tensors_of_each_kind_do_not_fit() -> None:
     wanted = {"a": (3,), "b": (3,), "c": (3,), "d": (3,), "e": (3,)}
-    found = match_keys({"a": torch.ones(2), "b": torch.ones(()), "f": torch.ones(1)}, wanted)
-    assert found.matched == 2
-    assert mismatch_error(found) == (
+    match = match_keys({"a": torch.ones(2), "b": torch.ones(()), "f": torch.ones(1)}, wanted)
+    assert match.matched == 2
+    assert mismatch_error(match) == (
         "a is 2, not 3 and 1 more; 3 tensors are missing (c, …); 1 tensor is unexpected (f)"
     )
-    found = match_keys({name: torch.ones(2) for name in wanted}, wanted)
-    assert mismatch_error(found) == "a is 2, not 3 and 4 more"
-    found = match_keys({name: torch.ones(3) for name in ("a", "b", "c", "x", "y")}, wanted)
-    assert mismatch_error(found) == "2 tensors are missing (d, …); 2 tensors are unexpected (x, …)"
+    match = match_keys({name: torch.ones(2) for name in wanted}, wanted)
+    assert mismatch_error(match) == "a is 2, not 3 and 4 more"
+    match = match_keys({name: torch.ones(3) for name in ("a", "b", "c", "x", "y")}, wanted)
+    assert mismatch_error(match) == "2 tensors are missing (d, …); 2 tensors are unexpected (x, …)"
 
 
-def test_of_two_namings_the_one_with_more_names_and_then_with_fewer_wrong_shapes_is_told() -> None:
+def test_the_closest_naming_is_reported() -> None:
     weights = {"a": torch.ones(1), "b": torch.ones(2), "c": torch.ones(3)}
     candidates = {
         "one's names": {"a": (5,), "b": (5,), "c": (3,)},
@@ -64,13 +64,11 @@ def test_of_two_namings_the_one_with_more_names_and_then_with_fewer_wrong_shapes
 
 
 @pytest.mark.parametrize(("left_out", "classes"), [((), 1000), (("fc.weight", "fc.bias"), 1000), ((), 10)])
-def test_what_to_ask_for_says_the_classes_only_where_they_are_not_the_usual(
-    left_out: tuple[str, ...], classes: int
-) -> None:
+def test_the_hint_names_the_classes_if_unusual(left_out: tuple[str, ...], classes: int) -> None:
     with torch.device("meta"):
         state = torchvision.models.resnet34(num_classes=classes).state_dict()
-        wanted = {name: tuple(one.shape) for name, one in torchvision.models.resnet18().state_dict().items()}
-    state = {name: one for name, one in state.items() if name not in left_out}
+        wanted = {name: tuple(tensor.shape) for name, tensor in torchvision.models.resnet18().state_dict().items()}
+    state = {name: tensor for name, tensor in state.items() if name not in left_out}
     hint = describe_mismatch("x.pth", state, {"torchvision's names": match_keys(state, wanted)}).hint
     assert hint == "it looks like resnet34: use `depth=34`" + (" and `num_classes=10`" if classes == 10 else "")
 
@@ -86,8 +84,8 @@ def test_the_architecture_of_a_file_is_recognised(name: str) -> None:
     # None of these names is ours, so nothing matches: the guess is made where something does.
     assert "matches neither" in error.message
     with torch.device("meta"):
-        theirs = getattr(torchvision.models, "resnet18" if name != "resnet18" else "resnet34")().state_dict()
-    found = match_keys(state, {key: tuple(value.shape) for key, value in theirs.items()})
-    error = describe_mismatch("x.pth", state, {"torchvision's names": found})
+        reference = getattr(torchvision.models, "resnet18" if name != "resnet18" else "resnet34")().state_dict()
+    match = match_keys(state, {key: tuple(value.shape) for key, value in reference.items()})
+    error = describe_mismatch("x.pth", state, {"torchvision's names": match})
     assert f"looks like {name}:" in (error.hint or "")
     assert "num_classes=10" in (error.hint or "")

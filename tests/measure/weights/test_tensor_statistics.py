@@ -29,7 +29,10 @@ def state_of(spec: ModelSpec, *, theirs: bool) -> dict[str, Tensor]:
     """Zeros, which cost nothing, under either naming."""
     names = torchvision_names(spec)
     shapes = build_on_meta(lambda: build(spec)).state_dict()
-    return {names[name] if theirs else name: torch.zeros(one.shape, dtype=one.dtype) for name, one in shapes.items()}
+    return {
+        names[name] if theirs else name: torch.zeros(tensor.shape, dtype=tensor.dtype)
+        for name, tensor in shapes.items()
+    }
 
 
 @pytest.fixture(params=["x.safetensors", "x.pth"])
@@ -42,10 +45,10 @@ def test_a_network_that_is_named_is_held_against_both_namings(theirs: bool, tmp_
     state = state_of(TINY, theirs=theirs)
     shuffled = dict(sorted(state.items(), key=lambda item: item[0][::-1]))
     named = model_from_spec(TINY)
-    view, found = view_weights(written(shuffled, tmp_path / "x.pth"), named)
-    assert found is named
+    view, model = view_weights(written(shuffled, tmp_path / "x.pth"), named)
+    assert model is named
     assert view.naming == ("torchvision" if theirs else "resnet-cli")
-    assert [one.name for one in view.tensors] == list(state)
+    assert [tensor.name for tensor in view.tensors] == list(state)
     assert view.notes == ()
 
 
@@ -85,25 +88,25 @@ def test_figures_of_the_whole_are_sums_of_those_of_the_tensors(path: Path) -> No
     view, _ = view_weights(written(state, path))
     assert (view.dead_channels, view.nan, view.infinite) == (2, 2, 3)
     assert (view.parameters, view.buffers, view.bytes) == (8, 5, 4 * 11 + 8 * 2)
-    assert {one.name for one in view.tensors if one.is_buffer} == {"bn.running_var", "running_var"}
+    assert {tensor.name for tensor in view.tensors if tensor.is_buffer} == {"bn.running_var", "running_var"}
     # One that is without statistics beside it multiplies no channel.
-    assert {one.name: one.dead_channels for one in view.tensors if one.dead_channels is not None} == {"bn.weight": 2}
+    assert {tensor.name: tensor.dead_channels for tensor in view.tensors if tensor.dead_channels is not None} == {
+        "bn.weight": 2
+    }
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
-def test_values_that_are_looked_at_piece_by_piece_have_the_spread_of_the_whole(
-    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunks_give_the_moments_of_the_whole(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = [0.0, 0.0, 4.0, 6.0, 20.0, 30.0, -7.0, 100.0]
     monkeypatch.setattr(tensor_statistics, "_CHUNK", size)
-    (one,) = tensor_statistics.view_weights(written({"a": torch.tensor(values)}, tmp_path / "x.pth"))[0].tensors
-    assert one.mean == pytest.approx(statistics.fmean(values), rel=1e-12)
-    assert one.standard_deviation == pytest.approx(statistics.pstdev(values), rel=1e-12)
+    (tensor,) = tensor_statistics.view_weights(written({"a": torch.tensor(values)}, tmp_path / "x.pth"))[0].tensors
+    assert tensor.mean == pytest.approx(statistics.fmean(values), rel=1e-12)
+    assert tensor.standard_deviation == pytest.approx(statistics.pstdev(values), rel=1e-12)
 
 
-def test_the_mean_of_few_values_far_from_nought_is_exact(path: Path) -> None:
+def test_moments_of_large_close_values_are_exact(path: Path) -> None:
     """A hundred million, give or take one: in single precision their squares are all the same."""
     values = torch.tensor([1e8 - 8, 1e8, 1e8 + 8], dtype=torch.float32)
-    (one,) = view_weights(written({"a": values}, path))[0].tensors
-    assert (one.minimum, one.maximum, one.mean) == (1e8 - 8, 1e8 + 8, 1e8)
-    assert one.standard_deviation == pytest.approx((2 * 64 / 3) ** 0.5, rel=1e-12)
+    (tensor,) = view_weights(written({"a": values}, path))[0].tensors
+    assert (tensor.minimum, tensor.maximum, tensor.mean) == (1e8 - 8, 1e8 + 8, 1e8)
+    assert tensor.standard_deviation == pytest.approx((2 * 64 / 3) ** 0.5, rel=1e-12)

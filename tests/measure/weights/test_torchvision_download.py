@@ -76,10 +76,10 @@ def test_what_is_in_the_cache_is_taken_and_checked(text: str, cache: Path) -> No
     cache.mkdir(parents=True)
     path = cache / URL.rpartition("/")[2]
     path.write_bytes(CONTENT)
-    said: list[str] = []
-    assert resolve_weights(text, RESNET50, progress=said.append) == str(path)
+    steps: list[str] = []
+    assert resolve_weights(text, RESNET50, progress=steps.append) == str(path)
     assert resolve_weights(text, "resnet50") == str(path)
-    assert said == [f"checking resnet50 {text.strip().upper()}"]
+    assert steps == [f"checking resnet50 {text.strip().upper()}"]
 
 
 @pytest.mark.usefixtures("published")
@@ -90,15 +90,15 @@ def test_what_is_in_the_cache_under_a_wrong_name_is_an_error(cache: Path) -> Non
     with pytest.raises(ResnetCliError, match="is not resnet50 DEFAULT as published") as caught:
         resolve_weights("DEFAULT", RESNET50)
     assert str(path) in caught.value.message
-    found, expected = (hashlib.sha256(content).hexdigest()[:8] for content in (CONTENT[:-1], CONTENT))
-    assert caught.value.message.endswith(f"its SHA-256 begins with {found}, not {expected}")
+    actual, expected = (hashlib.sha256(content).hexdigest()[:8] for content in (CONTENT[:-1], CONTENT))
+    assert caught.value.message.endswith(f"its SHA-256 begins with {actual}, not {expected}")
     assert URL in (caught.value.hint or "")
     assert path.read_bytes() == CONTENT[:-1]
 
 
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "reason"),
     [
         (urllib.error.URLError("nobody answers"), "nobody answers"),
         (TimeoutError("timed out"), "timed out"),
@@ -108,7 +108,7 @@ def test_what_is_in_the_cache_under_a_wrong_name_is_an_error(cache: Path) -> Non
     ],
 )
 def test_offline_and_not_in_the_cache(
-    error: Exception, said: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, reason: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise error
@@ -117,7 +117,7 @@ def test_offline_and_not_in_the_cache(
     patience = socket.getdefaulttimeout()
     with pytest.raises(ResnetCliError, match="the weights resnet50 DEFAULT are not cached") as caught:
         resolve_weights("DEFAULT", RESNET50)
-    assert said in caught.value.message
+    assert reason in caught.value.message
     assert len(caught.value.message) < 300
     assert URL in (caught.value.hint or "")
     assert str(cache / URL.rpartition("/")[2]) in (caught.value.hint or "")
@@ -143,7 +143,7 @@ def test_a_download_is_put_into_the_cache_once(
 
 
 @pytest.mark.usefixtures("published")
-def test_a_download_without_a_bar_waits_for_half_a_minute_at_most(
+def test_a_download_without_a_bar_times_out_after_30_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     patience: list[float | None] = []
@@ -156,12 +156,12 @@ def test_a_download_without_a_bar_waits_for_half_a_minute_at_most(
     before = socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(7000.0)
-        said: list[str] = []
-        resolve_weights("DEFAULT", RESNET50, progress=said.append)
+        steps: list[str] = []
+        resolve_weights("DEFAULT", RESNET50, progress=steps.append)
         assert socket.getdefaulttimeout() == 7000.0
     finally:
         socket.setdefaulttimeout(before)
-    assert said == ["downloading resnet50 DEFAULT"]
+    assert steps == ["downloading resnet50 DEFAULT"]
     assert patience == [30.0]
     assert capsys.readouterr() == ("", "")
 
@@ -175,7 +175,7 @@ def test_a_download_of_something_else_leaves_nothing(cache: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         (replace(RESNET50, num_classes=10), "1000 classes, not 10"),
         (replace(RESNET50, in_channels=1), "only for its own architectures"),
@@ -183,8 +183,8 @@ def test_a_download_of_something_else_leaves_nothing(cache: Path, monkeypatch: p
         (replace(RESNET50, name="resnet50 with repeat 1,1,1,1", repeat=(1, 1, 1, 1)), "only for its own architectures"),
     ],
 )
-def test_networks_that_torchvision_has_no_weights_for(spec: Any, said: str) -> None:
-    with pytest.raises(ResnetCliError, match=said) as caught:
+def test_networks_that_torchvision_has_no_weights_for(spec: Any, message: str) -> None:
+    with pytest.raises(ResnetCliError, match=message) as caught:
         resolve_weights("IMAGENET1K_V1", spec)
     assert "use a file" in (caught.value.hint or "")
 
