@@ -202,6 +202,8 @@ class _Run:
                 ceiling=self.ceiling,
                 progress=self.progress,
             )
+            if self.uncounted:
+                self.layers = _without_rates(self.layers)
             self.interrupted = self.layers.stopped == INTERRUPTED
         except Exception as error:
             self.errors.append(error_note(error))
@@ -223,6 +225,11 @@ class _Run:
             self.interrupted = self.optimizations.stopped == INTERRUPTED
         except Exception as error:
             self.errors.append(error_note(error))
+
+
+def _without_rates(times: LayerTimes) -> LayerTimes:
+    """Where products are not counted, it is not known which layers have more FLOPs than are counted."""
+    return replace(times, layers=tuple(replace(layer, flops_per_s=None) for layer in times.layers))
 
 
 def _require_one(rows: Sequence[Timing]) -> None:

@@ -63,6 +63,7 @@ def kernel_notes(
     of_a_cpu = {
         "autocast": bool(inference.autocast),
         "recurrent layers": _has(inference, nn.RNNBase),
+        "attention": any("attention" in op.op for op in inference.operators),
         "dropout": training is not None and any(op.op == "aten::bernoulli" for op in training.operators),
     }
     names = ", ".join(name for name, is_there in of_a_cpu.items() if is_there)

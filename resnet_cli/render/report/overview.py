@@ -60,7 +60,10 @@ def _parameters(network: NetworkResults) -> Cell | None:
 
 def _macs(network: NetworkResults) -> Cell | None:
     result = network.summary or network.flops
-    return None if result is None else Cell(formatting.exact(result.macs), result.macs)
+    if result is None:
+        return None
+    bound = "at least " if result.uncounted_macs else ""
+    return Cell(f"{bound}{formatting.exact(result.macs)}", result.macs)
 
 
 def _memory(network: NetworkResults, field: str) -> Cell | None:

@@ -262,3 +262,19 @@ def test_an_error_before_there_is_a_result_is_raised(
     monkeypatch.setattr(batch_timing, "time_batch", fail)
     with pytest.raises(type(error)):
         run(net(clock))
+
+
+def test_there_are_no_rates_of_products_where_not_all_are_counted(clock: SimulatedClock) -> None:
+    class Solving(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = torch.linalg.solve(torch.eye(5, device=x.device), super().forward(x).mT).mT
+            return out
+
+    result = run(Solving(lambda x: clock.run(0.01)), replace(CONFIG, layers=True))
+    (row,) = result.timings
+    assert result.uncounted_macs == ("_linalg_solve_ex",)
+    assert (row.flops, row.flops_per_s, row.ceiling_share) == (None, None, None)
+    assert row.images_per_s is not None
+    assert result.layers is not None
+    assert {layer.flops_per_s for layer in result.layers.layers} == {None}
+    assert "uncounted-macs" in {note.key for note in result.notes}

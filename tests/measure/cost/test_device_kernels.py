@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], list[str | None], list[str | No
     "transformer": (
         lambda: nn.TransformerEncoderLayer(6, 2, 4, dropout=0.0, batch_first=True),
         ["fused-in-eval-mode"],
-        ["fused-in-eval-mode"],
+        ["fused-in-eval-mode", "memory-of-a-cpu"],
     ),
     "none of them": (lambda: nn.Linear(6, 4), [], []),
 }

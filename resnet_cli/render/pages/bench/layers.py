@@ -147,6 +147,7 @@ def _sum(layers: Sequence[LayerTime], whole: float) -> tuple[float, float]:
 def _type_row(layers: Sequence[LayerTime], time_share: float, macs_share: float, largest: float) -> Row:
     time = sum(layer.time_s for layer in layers)
     macs = sum(layer.macs for layer in layers)
+    has_rate = macs and time and all(layer.flops_per_s is not None for layer in layers if layer.macs)
     return Row(
         {
             "layer_type": text_cell(layers[0].layer_type),
@@ -154,7 +155,7 @@ def _type_row(layers: Sequence[LayerTime], time_share: float, macs_share: float,
             "time_s": seconds(time),
             "share": share(time_share, largest),
             "macs_share": share(macs_share, largest),
-            "flops_per_s": scaled(2 * macs / time if time and macs else None),
+            "flops_per_s": scaled(2 * macs / time if has_rate else None),
             "bytes_per_s": scaled(sum(layer.bytes_moved for layer in layers) / time if time else None),
         }
     )
