@@ -21,6 +21,7 @@ from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import paired_forward, rewriting
 from resnet_cli.measure.parity.checks import CheckOutcome
+from resnet_cli.measure.parity.checks.eval_settings import eval_differences
 from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.float64 import CastsToFloat64
@@ -65,6 +66,7 @@ def eval_mode(run: ParityRun) -> CheckOutcome:
             single = _run(run, graphs, pairs, torch.float32)
         except paired_forward.GraphMismatchError as error:
             return CheckOutcome(NOT_COMPARABLE, f"two forwards do not run the same operators: {error}")
+    run.findings += eval_differences(pairs)
     size = _size(run.config.shape)
     worst = max((s.cumulative for s in single.steps.values() if s.cumulative is not None), default=0.0)
     if single.output == 0 and worst == 0:
@@ -182,6 +184,8 @@ def _add_differences(run: ParityRun, forward: Forward) -> None:
     """
     explained = {row.model_node.label for row in run.structure.differences if row.model_node is not None}
     for difference in run.findings:
+        if difference.category == "eval mode" and difference.model_path:
+            explained.add(difference.model_path)
         if difference.category == "value" and difference.model_path:
             explained |= {difference.model_path, difference.model_path.rpartition(".")[0]}
     has_wrong_operator = False

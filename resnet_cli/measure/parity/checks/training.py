@@ -96,6 +96,8 @@ def step(run: ParityRun) -> CheckOutcome:
 def _tensors(run: ParityRun, step: TrainingStep, key: str, errors: Sequence[TensorError], noun: str) -> CheckOutcome:
     if step.shape is None:
         return CheckOutcome(SKIPPED, step.failure)
+    if not errors and step.incomparable is not None:
+        return CheckOutcome(NOT_COMPARABLE, step.incomparable)
     worst = max((tensor.error for tensor in errors), default=0.0)
     equal = sum(tensor.error == 0 for tensor in errors)
     different = [tensor for tensor in errors if tensor.error > step.limit]

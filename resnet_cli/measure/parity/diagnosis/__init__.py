@@ -57,6 +57,7 @@ PATTERNS: tuple[Pattern, ...] = (
     layers.padding_mode,
     head.final_activation,
     head.normalized_features,
+    values.train_mode_in_eval,
     values.wiring,
     values.random_path,
     values.cut_gradients,

@@ -26,8 +26,10 @@ def dropout(context: DiffContext) -> Iterator[Match]:
     difference, node = (last or dropouts)[0]
     p = node.settings.get("p")
     where = "before the classifier" if last else f"at {place(difference)}"
-    text = f"dropout{f' of {p:g}' if p is not None else ''} {where}; {context.reference} has none"
-    yield match("dropout", text, [difference for difference, _ in dropouts])
+    active = [row for row in context.differences if (row.category, row.subject) == ("eval mode", "dropout")]
+    too = ", active in eval mode too" if active else ""
+    text = f"dropout{f' of {p:g}' if p is not None else ''} {where}{too}; {context.reference} has none"
+    yield Match("dropout", text, [*(difference.finding for difference, _ in dropouts), *active])
 
 
 def head_of_one_size(context: DiffContext) -> Iterator[Match]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from resnet_cli.measure.parity.checks.eval_settings import BY_BATCH
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, places
 from resnet_cli.measure.parity.train_step import NO_GRADIENT
 
@@ -29,6 +30,15 @@ def shared_modules(context: DiffContext) -> Iterator[Match]:
             f"; likewise {places([str(row.finding.model_path) for row in shared[1:]])[3:]}" if len(shared) > 1 else ""
         )
         yield match("shared-module", f"{shared[0].finding.text}{cause}{more}", shared)
+
+
+def train_mode_in_eval(context: DiffContext) -> Iterator[Match]:
+    """Batch norms or dropout that stay in train mode."""
+    for subject, noun in (("batch_norm", "batch norms take the statistics of the batch"), ("dropout", "dropouts act")):
+        alike = [row for row in context.differences if (row.category, row.subject) == ("eval mode", subject)]
+        if alike and (subject == "dropout" or alike[0].model_value == BY_BATCH):
+            text = f"{len(alike)} {noun} in eval mode ({alike[0].model_path})"
+            yield Match(f"{subject.replace('_', '-')}-in-eval", text, alike)
 
 
 def wiring(context: DiffContext) -> Iterator[Match]:
