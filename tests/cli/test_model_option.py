@@ -166,7 +166,7 @@ def test_what_the_network_prints_is_not_in_the_result(capfd: pytest.CaptureFixtu
         ("flops --backward", "Trained", ["nets.py:", "not trained yet"]),
     ],
 )
-def test_failures_are_told_in_the_users_lines(
+def test_failures_name_the_users_lines(
     command: str, model: str, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [*command.split(), "--model", f"nets.py:{model}", "--image-size", "12", "--device", "cpu"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import replace
 from statistics import fmean, median, quantiles, stdev
@@ -44,15 +45,17 @@ FLOPS = 3_628_146_688  # of one image
 PEAK = 4.3e11
 
 
+@functools.cache
 def series(middle: float, n: int, slow: tuple[float, ...] = (), seed: int = 0) -> tuple[float, ...]:
     """Times around a middle with a tail to the right, and a few slow ones among them."""
     chance = random.Random(seed)
     times = [middle * (0.97 + 0.03 * chance.lognormvariate(0.0, 0.5)) for _ in range(n - len(slow))]
-    for index, one in enumerate(slow):
-        times.insert((index + 1) * n // (len(slow) + 2), one)
+    for index, seconds in enumerate(slow):
+        times.insert((index + 1) * n // (len(slow) + 2), seconds)
     return tuple(times)
 
 
+@functools.cache
 def distribution(
     samples: tuple[float, ...], width: float = 0.008, outliers: int = 0, drift: float | None = None
 ) -> Distribution:
@@ -142,12 +145,14 @@ BARE = BenchResult(
 )
 
 
+@functools.cache
 def one_batch() -> BenchResult:
     """The plain case: one batch size, sharp."""
     slow = (0.0312, 0.0298, 0.0541)
     return replace(BARE, timings=(timing(1, distribution(series(0.01472, 1024, slow), outliers=3)),), ceiling=CEILING)
 
 
+@functools.cache
 def sweep() -> BenchResult:
     """Several batch sizes: sharp, out of time and adrift, out of memory."""
     eight = timing(
@@ -172,6 +177,7 @@ def sweep() -> BenchResult:
     )
 
 
+@functools.cache
 def on_cuda() -> BenchResult:
     """An accelerator: its own clock beside the host's, launch-bound, and once beyond the ceiling."""
     bound = timing(
@@ -229,6 +235,7 @@ def comparison(batch: int, verdict: str, low: float, ratio: float, high: float, 
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
+@functools.cache
 def compared() -> BenchResult:
     """Every verdict, against another network and against a saved run that was faster."""
     saved = {"method": "baseline", "model": "this run", "reference": "the baseline", "margin": 0.05, "stopped": None}
@@ -249,29 +256,32 @@ def compared() -> BenchResult:
     )
 
 
-def rung(key: str, title: str, gain: float, setup: float | None, after: int | None, error: float) -> OptimizationResult:
+def optimization(
+    key: str, title: str, gain: float, setup: float | None, after: int | None, error: float
+) -> OptimizationResult:
     dtype = "bfloat16" if key == "bfloat16" else "float32"
     time = distribution(series(0.01472 / gain, 200))
     low, high = (1.0, 1.0) if key == "eager" else (gain * 0.988, gain * 1.012)
     return OptimizationResult(key, title, "measured", None, dtype, time, gain, low, high, setup, after, error, 1.0)
 
 
-def climbed() -> BenchResult:
-    """A ladder with rungs that gain, one that loses, one that cannot be had."""
-    rungs = (
-        rung("eager", "plain eager", 1.0, None, None, 0.0),
-        rung("channels-last", "channels_last", 1.91, 0.0021, 1, 3.1e-07),
-        rung("folded", "conv-bn folded", 0.94, 0.041, None, 4.4e-07),
-        rung("channels-last-folded", "channels_last + conv-bn folded", 2.4, 0.043, 5, 4.6e-07),
-        rung("compile", "torch.compile, inductor with freezing", 3.38, 31.2, 3010, 5.2e-07),
-        rung("bfloat16", "bfloat16, channels_last + conv-bn folded", 4.41, 0.05, 5, 8.9e-03),
+@functools.cache
+def optimized() -> BenchResult:
+    """Optimizations that gain, one that loses, one that is unavailable."""
+    rows = (
+        optimization("eager", "plain eager", 1.0, None, None, 0.0),
+        optimization("channels-last", "channels_last", 1.91, 0.0021, 1, 3.1e-07),
+        optimization("folded", "conv-bn folded", 0.94, 0.041, None, 4.4e-07),
+        optimization("channels-last-folded", "channels_last + conv-bn folded", 2.4, 0.043, 5, 4.6e-07),
+        optimization("compile", "torch.compile, inductor with freezing", 3.38, 31.2, 3010, 5.2e-07),
+        optimization("bfloat16", "bfloat16, channels_last + conv-bn folded", 4.41, 0.05, 5, 8.9e-03),
         OptimizationResult("float16", "float16", "unavailable", "only on CUDA: on a processor float16 is emulated", "float16",
              None, None, None, None, None, None, None, None),
         OptimizationResult("cuda-graph", "CUDA graph", "failed", "RuntimeError: \x1b[31mcaptured[red]", "float32",
              None, None, None, None, None, None, None, None),
     )  # fmt: skip
     advice = "take bfloat16, channels_last + conv-bn folded: 4.41 times as fast, logits within 0.9%, same top-1"
-    return replace(BARE, optimizations=OptimizationsResult(1, rungs, "bfloat16", advice, "time"))
+    return replace(BARE, optimizations=OptimizationsResult(1, rows, "bfloat16", advice, "time"))
 
 
 def layer(
@@ -299,6 +309,7 @@ def layer(
     )
 
 
+@functools.cache
 def layered() -> BenchResult:
     """Where the time goes: a block whose ReLU is called twice, in two wrappers of one module each."""
     block = "l0.block.ResIdentity0"
@@ -319,6 +330,7 @@ def layered() -> BenchResult:
     return replace(BARE, ceiling=CEILING, layers=LayerTimes(8, 0.0096, 0.010, 0.0010, 212, layers))
 
 
+@functools.cache
 def replicated() -> BenchResult:
     """Four processes, the third of them slow; then two of them on two machines."""
     alone = distribution(series(0.0742, 100))
@@ -337,12 +349,13 @@ def replicated() -> BenchResult:
     )
 
 
+@functools.cache
 def everything() -> BenchResult:
     """All sections at once."""
     return replace(
         sweep(),
         versus=compared().versus,
-        optimizations=climbed().optimizations,
+        optimizations=optimized().optimizations,
         layers=layered().layers,
         replicas=replicated().replicas,
         fail_above=0.05,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -110,6 +111,7 @@ def names(count: int) -> tuple[tuple[str, str], ...]:
     return tuple((f"l0.block.{i}.weight", f"layer1.{i}.weight") for i in range(count))
 
 
+@functools.cache
 def same() -> CompareResult:
     return CompareResult(
         network=RESNET18,
@@ -154,6 +156,7 @@ def spread(result: CompareResult, error: float = 0.31) -> CompareResult:
     return replace(result, aligned_ops=tuple(lines))
 
 
+@functools.cache
 def stride() -> CompareResult:
     """ResNet-50 of the paper against torchvision's."""
     lines = network_lines((3, 4, 6, 3), bottleneck=True)
@@ -184,6 +187,7 @@ def maximum(path: str, reference_path: str) -> Rewriting:
     return Rewriting(path, reference_path, ("maximum",), ("relu",), f"{path}: maximum in place of ReLU")
 
 
+@functools.cache
 def rewritten() -> CompareResult:
     """The same function in other operators: two ReLUs and the classifier."""
     result = same()
@@ -203,6 +207,7 @@ def rewritten() -> CompareResult:
     )
 
 
+@functools.cache
 def missing() -> CompareResult:
     """A skip block without its batch norm, an activation of another kind, a module that nothing reads."""
     result = same()
@@ -239,16 +244,18 @@ def missing() -> CompareResult:
     )
 
 
+@functools.cache
 def epsilon() -> CompareResult:
     """Another epsilon in every batch norm, as expected."""
     result = same()
     for line in network_lines():
         if line.model_op == "batch_norm" and line.model_path is not None:
             result = setting(result, line.model_path, "eps 0.001", "eps 1e-05")
-    findings = tuple(replace(one, expected=True) for one in result.differences)
+    findings = tuple(replace(difference, expected=True) for difference in result.differences)
     return replace(spread(result, 1e-3), differences=findings, verdict=DIFFERENT, same=True)
 
 
+@functools.cache
 def rounding() -> CompareResult:
     """A hand-written batch norm: nothing but the last bits."""
     lines = tuple(
@@ -262,6 +269,7 @@ def rounding() -> CompareResult:
     )  # fmt: skip
 
 
+@functools.cache
 def nan() -> CompareResult:
     """A weight that is no number: equal by its settings, and nothing can be said behind it."""
     lines = tuple(
@@ -276,6 +284,7 @@ def nan() -> CompareResult:
     )
 
 
+@functools.cache
 def many() -> CompareResult:
     """A thousand operators, each of them different, with names that nobody would want."""
     path = f"{HOSTILE}.{'deep.' * 12}名前"
@@ -301,6 +310,7 @@ def many() -> CompareResult:
     return replace(same(), aligned_ops=lines, differences=findings, verdict=DIFFERENT, same=False)
 
 
+@functools.cache
 def unable() -> CompareResult:
     """A network that takes another input."""
     why = (NOT_COMPARABLE, None, "ours takes 1 channel, torchvision takes 3")
@@ -313,6 +323,7 @@ def unable() -> CompareResult:
 RESULTS = {make.__name__: make for make in (same, stride, missing, epsilon, rounding, rewritten, nan, many, unable)}
 
 
+@functools.cache
 def family() -> CompareAllResult:
     good, bad, left = same().checks, stride().checks, checks(**dict.fromkeys(CHECKS[3:], (SKIPPED, None, "left out")))
     return CompareAllResult(
@@ -332,6 +343,7 @@ def family() -> CompareAllResult:
     )
 
 
+@functools.cache
 def self_test() -> SelfTestResult:
     shapes, blocks = "convolution and pooling", "blocks"
     rows = (

@@ -102,7 +102,7 @@ def without_cuda(evidence: Evidence = GOOD) -> Evidence:
 
 def row(evidence: Evidence, key: str) -> Capability:
     """The row of a capability."""
-    return next(one for one in summarize_evidence(evidence, ()).capabilities if one.key == key)
+    return next(row for row in summarize_evidence(evidence, ()).capabilities if row.key == key)
 
 
 def broken_result() -> DoctorResult:

@@ -164,7 +164,7 @@ def test_a_machine_of_another_speed_has_a_note(rate: float, keys: list[str]) -> 
     assert [note.key for note in differences(now, before)] == keys
 
 
-def test_one_ceiling_alone_tells_no_pace() -> None:
+def test_with_one_ceiling_the_speed_of_the_machine_is_unknown() -> None:
     without = result(timing(1, 0.01))
     ceiling = replace(without, ceiling=Ceiling(1.0e11, 1e10, (), ()))
     for now, before in ((without, ceiling), (ceiling, without)):

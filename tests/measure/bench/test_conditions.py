@@ -76,7 +76,7 @@ def test_own_work_and_that_of_children_is_no_background_load(whose: str, compute
     assert monitor.stop().background_cpu_load == pytest.approx(0.5)
 
 
-def test_macos_tells_the_load_and_has_no_steal_time(computer: Computer) -> None:
+def test_macos_has_a_load_and_no_steal_time(computer: Computer) -> None:
     computer.times = Darwin(user=1.0, idle=1.0)
     seen = computer.seen(Darwin(user=3.0, idle=3.0), 1.0)
     assert (seen.background_cpu_load, seen.steal_share) == (2.0, None)

@@ -155,7 +155,7 @@ def test_no_garbage_is_collected_within_a_sample(clock: SimulatedClock) -> None:
 # Warm-up
 
 
-def test_warm_up_tells_the_first_call_apart(clock: SimulatedClock) -> None:
+def test_warm_up_reports_the_first_call(clock: SimulatedClock) -> None:
     call = SimulatedCall(clock, iter([3.0, *repeat(0.02, 200)]))
     start = warm_up(clock, call, Limits())
     assert start.first_call_s == pytest.approx(3.0)
@@ -180,7 +180,7 @@ def test_warm_up_is_not_over_before_a_clock_can_rise(clock: SimulatedClock) -> N
     assert 0.2 <= start.duration_s < 0.25
 
 
-def test_warm_up_ends_though_nothing_stands_still(clock: SimulatedClock) -> None:
+def test_warm_up_ends_though_times_do_not_converge(clock: SimulatedClock) -> None:
     call = SimulatedCall(clock, (0.01 * 1.02**index for index in count()))
     start = warm_up(clock, call, Limits(max_time_s=20))
     assert not start.converged

@@ -111,7 +111,7 @@ def test_every_output_of_several_is_trained() -> None:
     assert not any(torch.equal(old, new) for old, new in zip(before, work.model.parameters(), strict=True))
 
 
-def test_what_cannot_be_trained_is_told() -> None:
+def test_a_network_that_cannot_be_trained_is_an_error() -> None:
     call = Workload(Frozen(), inputs=images((3, 8, 8)), device=CPU, mode="train").call(2)
     with pytest.raises(ResnetCliError, match="cannot be trained"):
         call()
@@ -140,9 +140,7 @@ def listeners(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(("long", "kept"), [(1e9, 0), (0.0, 2)])
-def test_a_backward_pass_is_heard_in_while_it_may_be_long(
-    long: float, kept: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_reaches_a_long_backward_pass(long: float, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workload, "_SLOW_BACKWARD_S", long)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     step = Workload(model, inputs=images((3, 2, 2)), device=CPU, mode="train").call(2)

@@ -55,7 +55,7 @@ def test_the_driver_is_the_number_with_points_in_the_first_line(text: str, versi
     assert surroundings.driver(tmp_path) == version
 
 
-def test_variables_that_are_set_to_nothing_are_told_and_secrets_are_not() -> None:
+def test_empty_variables_are_listed_and_secrets_are_not() -> None:
     variables = surroundings.variables({"CUDA_VISIBLE_DEVICES": "", "HF_TOKEN": "x", "OMP_NUM_THREADS": "4"})
     assert {(variable.name, variable.value) for variable in variables} == {
         ("CUDA_VISIBLE_DEVICES", ""),
@@ -94,7 +94,7 @@ def test_the_width_is_what_the_user_says_else_the_terminals_own(
     assert surroundings.terminal(Screen(), environment).columns == columns
 
 
-def test_a_stream_that_tells_no_encoding_or_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_without_an_encoding_or_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screen, "encoding", None)
     monkeypatch.delattr(Screen, "fileno")  # that of its base raises
     terminal = surroundings.terminal(Screen(), {"NO_COLOR": ""})

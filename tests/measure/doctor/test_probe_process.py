@@ -143,7 +143,7 @@ def test_a_questionnaire_that_does_not_load() -> None:
     assert len(the_questions.PROBES) > 1
     Path("the_questions.py").write_text("raise ImportError('half a file')", encoding="utf-8")
     answers = asked("prints", "again")
-    assert [one.failure for one in answers.values()] == [
+    assert [answer.failure for answer in answers.values()] == [
         "the probe process ended with code 1: ImportError: half a file"
     ] * 2
 
@@ -157,7 +157,9 @@ def test_a_python_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     answers = asked("prints", "again")
     assert set(answers) == {"prints", "again"}
-    assert all("no process could be started: FileNotFoundError" in (one.failure or "") for one in answers.values())
+    assert all(
+        "no process could be started: FileNotFoundError" in (answer.failure or "") for answer in answers.values()
+    )
 
 
 def test_the_environment_is_the_one_that_is_given_and_progress_is_reported() -> None:

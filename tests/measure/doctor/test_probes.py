@@ -67,7 +67,7 @@ def test_every_gpu_is_tried_on_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("available", [True, False])
-def test_cudnn_tells_its_version_where_a_gpu_can_use_it(available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cudnn_has_a_version_where_a_gpu_can_use_it(available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: available)
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91300)
@@ -106,7 +106,7 @@ def test_nccl_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PROBES["distributed"].run()["nccl_version"] == (2, 28, 3)
 
 
-def test_what_a_torch_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_torch_does_not_report_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.version, "git_version")
     assert PROBES["torch"].run()["git_version"] is None
 
@@ -122,7 +122,7 @@ nvmlDeviceGetCount = lambda: 3
 
 
 @pytest.mark.parametrize("driver", [b"580.95", "580.95"])
-def test_the_driver_as_old_and_new_libraries_tell_it(
+def test_the_driver_as_old_and_new_libraries_report_it(
     driver: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pynvml.py").write_text(PYNVML.format(driver=driver), encoding="utf-8")
@@ -132,7 +132,7 @@ def test_the_driver_as_old_and_new_libraries_tell_it(
     assert PROBES["nvml"].run() == {"driver": "580.95", "count": 3}
 
 
-def test_companions_tell_their_version_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_have_a_version_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("torchinfo", "safetensors", "torchvision"):
         assert PROBES[name].run() == {"version": importlib.import_module(name).__version__}
     assert set(PROBES["fvcore"].run()) == {"version"}

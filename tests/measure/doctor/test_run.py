@@ -50,15 +50,15 @@ OF_THE_PYTHON_PROCESS = {"unicode", "colour"}
 def test_a_machine_where_everything_works() -> None:
     result = summarize_evidence(GOOD, ())
     assert result.ok
-    assert {one.key: one.status for one in result.capabilities if one.status != YES} == {
+    assert {capability.key: capability.status for capability in result.capabilities if capability.status != YES} == {
         "mps": NO,
         "xpu": NO,
         "compile-cpu": NOT_TRIED,
         "compile-gpu": NOT_TRIED,
     }
     assert result.gpus == (Gpu("NVIDIA H100 80GB HBM3", 80 * 10**9, "9.0", "580.95.05"),) * 2
-    assert [one.name for one in result.variables] == ["OMP_NUM_THREADS"]  # and no secret
-    assert len({one.key for one in result.capabilities}) == len(result.capabilities)
+    assert [variable.name for variable in result.variables] == ["OMP_NUM_THREADS"]  # and no secret
+    assert len({capability.key for capability in result.capabilities}) == len(result.capabilities)
     assert result.torch == TorchBuild(
         "2.14.1+cu130",
         "5c4886908584029761b579af026dcfb627c84070",
@@ -141,22 +141,22 @@ BROKEN: list[tuple[str, Evidence, bool]] = [
 @pytest.mark.parametrize(("key", "evidence", "has_fix"), BROKEN)
 def test_what_is_broken(key: str, evidence: Evidence, has_fix: bool) -> None:
     result = summarize_evidence(evidence, ())
-    broken = {one.key for one in result.capabilities if one.status == NO}
+    broken = {capability.key for capability in result.capabilities if capability.status == NO}
     assert key in broken
     assert (row(evidence, key).fix is not None) is has_fix
     assert result.ok is (not broken & REQUIRED)
-    assert {one.key for one in result.capabilities if one.required} == REQUIRED
+    assert {capability.key for capability in result.capabilities if capability.required} == REQUIRED
 
 
 def test_every_row_can_be_broken() -> None:
-    assert {key for key, *_ in BROKEN} == {one.key for one in summarize_evidence(GOOD, ()).capabilities}
+    assert {key for key, *_ in BROKEN} == {capability.key for capability in summarize_evidence(GOOD, ()).capabilities}
 
 
 def test_without_torch_nothing_is_claimed_about_what_needs_it() -> None:
     result = summarize_evidence(replace(NO_TORCH, weights_folder=weights_folder(NO_TORCH)), ())
     assert (result.torch, result.ok) == (None, False)
-    unknown = {one.key for one in result.capabilities if one.status == NOT_TRIED}
-    assert unknown == {one.key for one in result.capabilities} - {
+    unknown = {capability.key for capability in result.capabilities if capability.status == NOT_TRIED}
+    assert unknown == {capability.key for capability in result.capabilities} - {
         "torch",
         "safetensors",
         "nvml",
@@ -260,5 +260,5 @@ def test_the_result_is_that_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("resnet_cli.measure.doctor.run.collect_evidence", lambda **_: evidence)
     monkeypatch.setenv("HOME", "/srv/joe")
     result = examine()
-    assert [one.value for one in result.variables] == ["~/torch"]
+    assert [variable.value for variable in result.variables] == ["~/torch"]
     assert result.ok

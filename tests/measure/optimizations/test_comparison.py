@@ -200,7 +200,7 @@ def test_a_row_that_does_not_run_is_a_row_that_says_why(
 
 
 @pytest.mark.parametrize("call", [1, 60])
-def test_without_plain_eager_there_is_no_ladder(compared: Compare, call: int) -> None:
+def test_without_plain_eager_there_is_no_comparison(compared: Compare, call: int) -> None:
     with pytest.raises(ResnetCliError, match="plain eager does not run") as caught:
         compared(eager=Fake(breaks=(call, RuntimeError("no memory"))), folded=Fake())
     assert "no memory" in str(caught.value)

@@ -39,7 +39,7 @@ def test_an_arm_processor_has_no_name(tmp_path: Path, monkeypatch: pytest.Monkey
     assert cpu.features(root) == ("asimd", "asimdhp", "bf16", "sve")
 
 
-def test_a_system_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_reports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Windows")
     monkeypatch.setattr(platform, "processor", lambda: "Intel64 Family 6")
     assert cpu.name(tmp_path) == "Intel64 Family 6"

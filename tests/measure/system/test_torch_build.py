@@ -12,7 +12,7 @@ from resnet_cli.measure.system import torch_build
     ("capability", "expected"),
     [("AVX512", "AVX512"), ("AVX2", "AVX2"), ("DEFAULT", None), ("NO AVX", None), ("", None)],
 )
-def test_instructions_are_told_where_there_are_some(
+def test_instruction_sets_where_there_are_some(
     capability: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
@@ -31,9 +31,7 @@ def test_instructions_are_told_where_there_are_some(
         ("PyTorch built with:\n  - OpenMP 201511\n", ()),
     ],
 )
-def test_libraries_are_told_with_their_versions(
-    shown: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_libraries_have_their_versions(shown: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.__config__, "show", lambda: shown)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert torch_build.libraries() == expected

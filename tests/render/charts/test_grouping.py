@@ -34,7 +34,7 @@ def test_a_second_result_of_a_kind_is_a_second_entry_that_says_how_it_differs() 
     assert [group.label for group in groups] == ["resnet18 (cpu)", "resnet18 (cuda:0, GPU <b>)"]
 
 
-def test_what_nothing_tells_apart_has_numbers() -> None:
+def test_equal_labels_have_numbers() -> None:
     first = results_bench.one_batch()
     groups, _ = group_by_network([first, replace(first, seed=1)])
     assert [group.label for group in groups] == ["resnet18 #1", "resnet18 #2"]

@@ -61,7 +61,7 @@ def test_the_band_is_the_interval_of_the_median() -> None:
     assert band.height == pytest.approx(160 * 0.2 / 1.08, rel=0.01)
 
 
-def test_outliers_are_told_and_marked_and_squash_nothing() -> None:
+def test_outliers_are_marked_and_do_not_stretch_the_axis() -> None:
     samples = (*[0.010 + 0.0001 * (i % 7) for i in range(50)], 5.0)
     drawing = sound(samples_chart(of(samples)))
     assert "1 slow (up to 5.00 s)" in words(drawing)

@@ -57,7 +57,7 @@ def shape(text: str, weight: int) -> bytes:
 
 
 @pytest.mark.parametrize("weight", [400, 600])
-def test_the_font_has_the_characters_that_it_is_said_to_have(weight: int) -> None:
+def test_the_font_has_its_characters(weight: int) -> None:
     blank = shape("", weight)
     assert shape("网", weight) == blank  # what the font lacks leaves no trace
     codes = [code for block in CHARACTERS for code in block]

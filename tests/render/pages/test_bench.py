@@ -14,12 +14,12 @@ from resnet_cli.results.bench import BenchResult
 from tests.helpers import results_bench
 from tests.helpers.results_bench import (
     BARE,
-    climbed,
     compared,
     everything,
     layered,
     on_cuda,
     one_batch,
+    optimized,
     replicated,
     sweep,
     timing,
@@ -32,7 +32,7 @@ SAMPLES: dict[str, Callable[[], BenchResult]] = {
     "sweep": sweep,
     "cuda": on_cuda,
     "versus": compared,
-    "optimizations": climbed,
+    "optimizations": optimized,
     "layers": layered,
     "replicas": replicated,
     "everything": everything,
@@ -185,21 +185,21 @@ def test_fail_above_has_a_verdict() -> None:
 
 
 def test_optimizations_have_a_row_each_and_end_with_the_recommendation() -> None:
-    result = climbed().optimizations
+    result = optimized().optimizations
     assert result is not None
-    table, missing = drawn(climbed(), "optimizations"), drawn(climbed(), "not_measured")
+    table, missing = drawn(optimized(), "optimizations"), drawn(optimized(), "not_measured")
     assert column(table, "title") + column(missing, "title") == [row.title for row in result.rows]
     assert column(table, "best") == ["", "", "", "", "", "◀"]
     assert column(table, "interval")[0] == "–"
     assert column(table, "break_even_calls") == ["–", "1", "never", "5", "3,010", "5"]
     assert [row.cells["speedup"].style for row in table.rows] == ["", "good", "bad", "good", "good", "good"]
-    stopped, recommendation = [each for each in paragraphs(climbed()) if each.level in ("note", "strong")][-2:]
+    stopped, recommendation = [each for each in paragraphs(optimized()) if each.level in ("note", "strong")][-2:]
     assert "--max-time" in stopped.text
     assert recommendation.text == f"→ {result.recommendation}"
 
 
 def test_a_speed_up_that_may_be_none_has_no_colour() -> None:
-    result = climbed().optimizations
+    result = optimized().optimizations
     assert result is not None
     unsure = replace(result.rows[1], speedup=1.003, ci_low=0.99, ci_high=1.02)
     changed = replace(BARE, optimizations=replace(result, rows=(result.rows[0], unsure)))
