@@ -24,7 +24,8 @@ from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.checks import SPECS
 from resnet_cli.measure.parity.diagnosis import diagnose
-from resnet_cli.measure.parity.setup import ParityRun, graph_of
+from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.results.common import Shape
 from resnet_cli.results.compare import Check, Diagnosis

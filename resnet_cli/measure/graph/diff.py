@@ -119,7 +119,7 @@ def _settings(structure: GraphDiff, model_node: Node, reference_node: Node) -> l
             continue  # written by hand: settings that it does not name show in the values
         else:
             a, b = model_node.settings.get(key), reference_node.settings.get(key)
-        by_hand = model_node.composite is not None and key == "momentum"
+        by_hand = model_node.composite is not None and key == "momentum" and isinstance(b, float)
         if a == b or (by_hand and abs(a + b - 1) < 1e-12):  # the other convention: what is kept, not what is taken
             continue
         word = _WORDS.get(key, key)

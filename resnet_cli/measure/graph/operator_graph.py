@@ -16,7 +16,7 @@ from torch import nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.graph import composite_ops
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
-from resnet_cli.measure.ops.settings import FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS
+from resnet_cli.measure.ops.settings import FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS, Settings
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.measure.tracing.rows import row_site
@@ -107,7 +107,7 @@ class _Builder:
         self._nodes[number] = Node(
             number=number,
             operator=kind,
-            settings=dispatch.settings,
+            settings=_settings(dispatch),
             inputs=tuple(self._producers[ref.number] for ref in sources),
             leaves=leaves,
             path=dispatch.module.path,
@@ -193,6 +193,12 @@ class _Builder:
         return Graph(
             tuple(order), shapes, tuple(ends), calls, used, {node.number: node for node in order}, self._trace.tape
         )
+
+
+def _settings(dispatch: Dispatch) -> Settings:
+    """The settings of an operator; a module that has no momentum gives torch another one at each call."""
+    is_cumulative = dispatch.kind == "batch_norm" and getattr(dispatch.module.module, "momentum", 0.1) is None
+    return dispatch.settings | {"momentum": "cumulative average"} if is_cumulative else dispatch.settings
 
 
 def _refs(value: Any) -> Iterator[TensorRef]:

@@ -18,7 +18,8 @@ from resnet_cli.measure.models.user_errors import users_code
 from resnet_cli.measure.models.user_model import load_with_examples
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
-from resnet_cli.measure.parity.setup import graph_of, shapes
+from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.setup import shapes
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
 from resnet_cli.measure.weights.key_matching import KeyMatch, describe_mismatch, load_weights, match_keys

@@ -14,7 +14,7 @@ from resnet_cli.measure.graph.alignment import align_graphs
 from resnet_cli.measure.graph.diff import diff_graphs
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.parity.diagnosis import diagnose
-from resnet_cli.measure.parity.setup import graph_of
+from resnet_cli.measure.parity.graphs import graph_of
 
 Join = Callable[[Tensor, Tensor], Tensor]
 IDENTITY = nn.Identity()

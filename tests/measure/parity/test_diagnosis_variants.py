@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.helpers.models import structure_of
 from tests.measure.parity.test_diagnosis import (
     IDENTITY,
     STRIDE,
@@ -350,3 +351,8 @@ def test_additions_that_are_lost_are_no_fewer_blocks() -> None:
     ((key, (text, explained)),) = named(dropped).items()
     assert (key, text.split(":")[0]) == ("dropped-identity", "no shortcut in one")
     assert ("missing", "conv") in explained
+
+
+def test_a_norm_without_momentum_averages_all_batches() -> None:
+    structure = structure_of(every(nn.BatchNorm2d, lambda n: nn.BatchNorm2d(n.num_features, momentum=None)), network())  # type: ignore[arg-type]
+    assert {difference.finding.model_value for difference in structure.differences} == {"cumulative average"}

@@ -16,8 +16,8 @@ from resnet_cli.measure.graph.alignment import align_graphs
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity import paired_forward
+from resnet_cli.measure.parity.graphs import graph_of
 from resnet_cli.measure.parity.paired_forward import GraphMismatchError, Run
-from resnet_cli.measure.parity.setup import graph_of
 
 SHAPE = (2, 3, 8, 8)
 IMAGE = random_init.image(SHAPE, 0)

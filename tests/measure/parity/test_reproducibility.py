@@ -18,7 +18,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
-from resnet_cli.measure.parity.setup import graph_of
+from resnet_cli.measure.parity.graphs import graph_of
 from resnet_cli.results import serialization
 from resnet_cli.results.compare import CompareResult
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity.config import ParityConfig
-from resnet_cli.measure.parity.setup import ParityRun, counts, graph_of, prepare
+from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.setup import ParityRun, counts, prepare
 
 SHAPE = (2, 3, 16, 16)
 

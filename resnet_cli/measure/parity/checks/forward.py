@@ -25,7 +25,8 @@ from resnet_cli.measure.parity.checks.eval_settings import eval_differences
 from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.float64 import CastsToFloat64
-from resnet_cli.measure.parity.setup import ParityRun, graph_of
+from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE
 from resnet_cli.measure.system.devices.registry import device_backend

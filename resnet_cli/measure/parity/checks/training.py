@@ -16,7 +16,8 @@ from resnet_cli.measure.parity import train_step
 from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
-from resnet_cli.measure.parity.setup import ParityRun, graph_of
+from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.measure.parity.tensor_error import error_verdict, relative_error
 from resnet_cli.measure.parity.train_step import (
     FLOAT32_TOLERANCE,

@@ -60,6 +60,7 @@ PATTERNS: tuple[Pattern, ...] = (
     values.train_mode_in_eval,
     values.wiring,
     values.random_path,
+    values.other_inputs,
     values.cut_gradients,
     values.repeated_norms,
     values.biased_variances,

@@ -91,6 +91,13 @@ def repeated_norms(context: DiffContext) -> Iterator[Match]:
         yield Match("repeated-norms", text, repeated)
 
 
+def other_inputs(context: DiffContext) -> Iterator[Match]:
+    """Outputs that differ for images of other sizes, or for a single one, and in nothing else."""
+    for difference in context.differences:
+        if difference.category == "shape":
+            yield Match("other-inputs", difference.text, [difference])
+
+
 def biased_variances(context: DiffContext) -> Iterator[Match]:
     """Running variances that take the biased variance of the batch."""
     biased = [
