@@ -127,3 +127,4 @@ class SummaryResult:
     uncounted: tuple[str, ...] = ()  # operators whose arithmetic is not counted: with any, `ops` is a lower bound
     # Those of them that may multiply matrices: with any, `macs` and `flops` are lower bounds.
     uncounted_macs: tuple[str, ...] = ()
+    backward_uncounted_macs: tuple[str, ...] = ()  # the same of the backward pass

@@ -116,7 +116,7 @@ def _flops(
             *passes.notes,
             *passes.path_notes(inference, training),
             *_grouped(training),
-            *uncounted_notes(uncounted, (*products, *uncounted_macs(backwards))),
+            *uncounted_notes(uncounted, products, uncounted_macs(backwards)),
             *_notes(rows, torchinfo.failure, fvcore.failure, _unknown_to_torch(inference.operators)),
         ),
     )

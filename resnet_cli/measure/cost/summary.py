@@ -51,6 +51,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
     trained = None if isinstance(training, str) else training
     root = layer_tree(inference, trained, subject.name)
     uncounted, products = uncounted_ops(inference.operators), uncounted_macs(inference.operators)
+    backward = () if trained is None else uncounted_macs(op for op in trained.operators if op.backward)
     where = environment(device)
     return SummaryResult(
         network=subject.description,
@@ -77,12 +78,13 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
         environment=where,
         uncounted=uncounted,
         uncounted_macs=products,
+        backward_uncounted_macs=backward,
         notes=(
             *passes.notes,
             *notes,
             *passes.path_notes(inference, trained),
             *kernel_notes(inference, trained, device, is_real=passes.is_real, is_compiled=subject.is_compiled),
-            *uncounted_notes(uncounted, products),
+            *uncounted_notes(uncounted, products, backward),
         ),
     )
 

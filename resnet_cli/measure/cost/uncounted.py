@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from resnet_cli.measure.tracing.trace import OperatorCall
 from resnet_cli.results.common import Note
@@ -18,18 +18,20 @@ def uncounted_macs(operators: Iterable[OperatorCall]) -> tuple[str, ...]:
     return tuple(sorted({op.name for op in operators if not op.counted.macs_counted}))
 
 
-def uncounted_notes(ops: Iterable[str], macs: Iterable[str]) -> Iterator[Note]:
+def uncounted_notes(ops: Sequence[str], macs: Sequence[str], backward: Sequence[str] = ()) -> Iterator[Note]:
     """A warning for the totals that are lower bounds.
 
     Args:
         ops: operators whose arithmetic is not counted.
         macs: those of them that may multiply matrices.
+        backward: the same of the backward pass.
     """
-    products = tuple(macs)
-    others = tuple(name for name in ops if name not in products)
-    if products:
-        text = f"MACs and FLOPs are lower bounds: no rule counts {', '.join(products)}"
-        yield Note("warning", text, "uncounted-macs")
+    if macs:
+        yield Note("warning", f"MACs and FLOPs are lower bounds: no rule counts {', '.join(macs)}", "uncounted-macs")
+    if backward:
+        text = f"backward: MACs and FLOPs are lower bounds: no rule counts {', '.join(backward)}"
+        yield Note("warning", text, "uncounted-backward-macs")
+    others = [name for name in ops if name not in macs]
     if others:
         text = f"the count of all operations is a lower bound: the arithmetic of {', '.join(others)} is not counted"
         yield Note("warning", text, "uncounted-operators")

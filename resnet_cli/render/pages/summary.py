@@ -85,7 +85,12 @@ def _totals(result: SummaryResult) -> list[Fields]:
         compute_fields(
             result,
             "compute",
-            None if root.backward_macs is None else ("MACs, backward", exact(root.backward_macs)),
+            None
+            if root.backward_macs is None
+            else (
+                f"MACs, backward{', at least' if result.backward_uncounted_macs else ''}",
+                exact(root.backward_macs),
+            ),
             ("FLOP/byte", ratio(intensity_of((root,)))),
         ),
         fields(

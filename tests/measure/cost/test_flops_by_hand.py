@@ -18,7 +18,7 @@ from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.results.common import Shape
 from resnet_cli.results.flops import Convention, FlopsResult
-from tests.helpers.models import IMAGE, flops_of, subject
+from tests.helpers.models import IMAGE, flops_of, subject, summary_of
 
 
 def published(spec: ModelSpec | None, shape: Shape = IMAGE, name: str | None = None) -> tuple[Figure, Figure]:
@@ -171,6 +171,9 @@ def test_uncounted_operators_are_named() -> None:
     assert "lower_bound" in verdicts
     assert not verdicts & {"exact", "rounded", "differs"}
     assert [note.key for note in solves.notes][:2] == ["uncounted-macs", "uncounted-operators"]
+    step = summary_of(Unknown(solves=True), SHAPE)
+    assert step.backward_uncounted_macs == ("linalg_lu_solve",)
+    assert "uncounted-backward-macs" in {note.key for note in step.notes}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from resnet_cli.measure.ops.cost import in_place, op_cost
 from resnet_cli.measure.ops.names import qualified, short
 from resnet_cli.measure.ops.op_cost import TERMS, OpCost
+from tests.helpers.models import torchvision_models
 
 
 class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -165,6 +166,14 @@ def test_products_by_other_names_cost_what_the_product_costs(case: str) -> None:
         counting = counted(call)
         assert 2 * counting.macs == torchs(product) > 0
     assert all(cost.counted for _, cost in counting.seen)
+
+
+def test_a_deformable_convolution_costs_what_a_convolution_of_its_shape_costs() -> None:
+    torchvision_models()  # registers its operators
+    weight, offset, mask = torch.randn(6, 2, 3, 3), torch.zeros(2, 18, 7, 5), torch.zeros(2, 1)
+    settings = (1, 1, 0, 0, 1, 1, 2, 1, False)
+    counting = counted(lambda: torch.ops.torchvision.deform_conv2d(X, weight, offset, mask, torch.zeros(6), *settings))
+    assert 2 * counting.macs == torchs(lambda: F.conv2d(X, weight, groups=2))
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])
