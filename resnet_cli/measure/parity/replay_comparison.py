@@ -155,7 +155,10 @@ class _Side:
         if not loss.requires_grad:
             zeros = [torch.zeros_like(leaf) for leaf in self._leaves]
             return zeros[:count], zeros[count:]
-        gradients = torch.autograd.grad(loss, self._leaves, allow_unused=True, materialize_grads=True)
+        try:
+            gradients = torch.autograd.grad(loss, self._leaves, allow_unused=True, materialize_grads=True)
+        except (RuntimeError, NotImplementedError) as error:  # an operator without a gradient
+            raise ReplayError(str(error)) from error
         return list(gradients[:count]), list(gradients[count:])
 
 

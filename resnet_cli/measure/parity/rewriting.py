@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ from resnet_cli.measure.parity.replay_comparison import Mapped, RegionPair
 from resnet_cli.results.compare import Rewriting
 
 _GROWTH = 2  # so many operators up, a region that differs is judged again
-_TRIES = 200  # ways to map the parameters of one region
+_TRIED_CALLS = 4000  # calls that are run to find which parameters of one region correspond
 
 
 @dataclass(slots=True)
@@ -138,7 +139,8 @@ class _Judge:
             _transposed(structure.model, region.model),
             _transposed(structure.reference_graph, region.reference),
         )
-        for mapped in itertools.islice(self._mappings(pair, transposed), _TRIES):
+        tries = max(1, _TRIED_CALLS // max(1, len(pair.model.calls)))
+        for mapped in itertools.islice(self._mappings(pair, transposed), tries):
             if pair.agrees(mapped, quick=True) and pair.agrees(mapped):
                 self._mapped.pairs.update(mapped.pairs)
                 self._mapped.layouts.update(mapped.layouts)
@@ -155,11 +157,19 @@ class _Judge:
         if set(fixed.values()) - set(references) or len(fixed) + len(partners) != len(references):
             return
         # The reference may read more: running statistics in train mode, which only eval mode needs.
-        for order in itertools.permutations(partners, len(free)):
-            pairs = fixed | dict(zip(free, order, strict=True))
-            if any(self._count(name) != self._values[partner].numel() for name, partner in pairs.items()):
-                continue
-            yield from self._with_layouts(pairs, free, transposed)
+        if Counter(map(self._count, free)) <= Counter(self._values[name].numel() for name in partners):
+            for pairs in self._assignments(free, partners):
+                yield from self._with_layouts(fixed | pairs, free, transposed)
+
+    def _assignments(self, free: Sequence[str], partners: Sequence[str]) -> Iterator[dict[str, str]]:
+        """Ways to give each of some names a partner of as many values; there is at least one."""
+        if not free:
+            yield {}
+            return
+        for partner in partners:
+            if self._count(free[0]) == self._values[partner].numel():
+                for others in self._assignments(free[1:], [name for name in partners if name != partner]):
+                    yield {free[0]: partner, **others}
 
     def _count(self, name: str) -> int:
         return math.prod(self._shapes[name])
