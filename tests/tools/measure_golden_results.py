@@ -24,6 +24,7 @@ COMMANDS = {
     "flops": f"flops {TINY}",
     "compare": "compare-torchvision --depth 18 --image-size 32",
     "compare-different": "compare-torchvision --model tests/helpers/tiny_resnet.py:with_mistakes --image-size 32",
+    "compare-rewritten": "compare-torchvision --model tests/helpers/tiny_resnet.py:written_otherwise --image-size 32",
     "compare-all": "compare-torchvision --all --image-size 32",
     "self-test": "compare-torchvision --depth 18 --image-size 32 --self-test",
     "bench": BENCH,
