@@ -8,7 +8,6 @@ from dataclasses import replace
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
-from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.compare import compare
@@ -52,12 +51,12 @@ def _self_test(
     height, width = (min(side, _MAX_SIDE) for side in config.shape[2:])
     config = replace(config, shape=(*config.shape[:2], height, width), keep=True)
     prepared = prepare(model.model, reference.model, config, names=(model.name, reference.name))
-    sound = ModelUnderTest(prepared.model, model.name, model.spec)
+    sound = replace(model, model=prepared.model)
     config = replace(config, transfer="none")
     notes: list[Note] = []
     baseline, baseline_name = reference, reference.name
     if not _completed(compare(sound, reference, config)).same:
-        baseline, baseline_name = ModelUnderTest(independent_copy(prepared.model), reference.name), model.name
+        baseline, baseline_name = ModelUnderTest(sound.duplicate(), reference.name), model.name
         text = f"{model.name} is not in parity with {reference.name}: faults are injected relative to {model.name}"
         notes.append(Note("warning", text, "compared-with-itself"))
     rows: list[FaultResult] = []
@@ -100,7 +99,7 @@ def _test_fault(fault: Fault, sound: ModelUnderTest, baseline: ModelUnderTest, c
         text="",
     )
     try:
-        faulty = fault.apply(independent_copy(sound.model))
+        faulty = fault.apply(sound.duplicate())
     except NotApplicableError as error:
         return replace(row, text=str(error))
     try:

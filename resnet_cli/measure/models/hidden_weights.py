@@ -14,13 +14,18 @@ from resnet_cli.results.common import Note
 def hidden_weights(model: nn.Module) -> Iterator[Note]:
     """A warning where weights are packed, as quantized layers have them, or constants of TorchScript."""
     modules = list(model.modules())
-    packed = sum(any(isinstance(value, torch.ScriptObject) for value in vars(module).values()) for module in modules)
+    packed = sum(_is_packed(module) for module in modules)
     if packed:
         text = f"the weights of {packed} quantized layers are packed: they are in no figure of parameters and bytes"
         yield Note("warning", text, "packed-weights")
     if any(isinstance(module, ScriptModule) and _has_constants(module) for module in modules):
         text = "weights that are constants of frozen TorchScript are in no figure of parameters and bytes"
         yield Note("warning", text, "constant-weights")
+
+
+def _is_packed(module: nn.Module) -> bool:
+    objects = [value for value in vars(module).values() if isinstance(value, torch.ScriptObject)]
+    return bool(objects) and not isinstance(module, ScriptModule)
 
 
 def _has_constants(module: ScriptModule) -> bool:

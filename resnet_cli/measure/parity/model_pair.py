@@ -15,7 +15,7 @@ from resnet_cli.measure.models.copies import build_on_meta, materialize
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import users_code
-from resnet_cli.measure.models.user_model import load_with_examples
+from resnet_cli.measure.models.user_model import load_model, load_with_examples
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.graphs import graph_of
@@ -82,9 +82,12 @@ def _users_pair(
     inputs_of: Callable[[ModelUnderTest], ModelInputs],
 ) -> ModelPair:
     notes: list[Note] = []
-    network, name, examples, _ = load_with_examples(path, {"num_classes": spec.num_classes}, arguments)
+    offered = {"num_classes": spec.num_classes}
+    network, name, examples, _ = load_with_examples(path, offered, arguments)
     _put_on_cpu(network)
-    model = ModelUnderTest(network, name, example_inputs=examples)
+    model = ModelUnderTest(
+        network, name, rebuilt=lambda: load_model(path, offered, arguments)[0], example_inputs=examples
+    )
     _materialize(model, inputs_of)
     if shape is not None and (classes := _classes(model, shape)) not in (None, spec.num_classes):
         spec = replace(spec, num_classes=classes)
@@ -124,7 +127,8 @@ def _classes(model: ModelUnderTest, shape: Shape) -> int | None:
 
 def _materialize(model: ModelUnderTest, inputs_of: Callable[[ModelUnderTest], ModelInputs]) -> None:
     """Give lazy modules their weights."""
-    network, mode = model.model, model.model.training
+    network = model.model
+    mode = getattr(network, "training", False)  # frozen TorchScript has none
 
     def run(training: bool) -> None:
         network.train(training)
