@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +142,26 @@ def test_bad_files(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert err.replace("\n", "").isprintable()
     assert listing() == before
     assert target.read_bytes() == b"what was there"
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+def test_no_space_left(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    Path(name).write_bytes(b"what was there")
+    before = listing()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        code = main(["convert", "small.pth", "-o", name])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: cannot write {name}: {os.strerror(errno.EFBIG).lower()}")
+    assert len(err.splitlines()) == 2
+    assert listing() == before
+    assert Path(name).read_bytes() == b"what was there"
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit(143)])

@@ -15,7 +15,7 @@ import pytest
 from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Limits, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import median_interval, quantile
 from resnet_cli.measure.bench.stats.ratios import FASTER, SAME, SLOWER, UNCLEAR, paired_ratio, verdict
-from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, autoregressive, out_of_memory, steps
+from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, autoregressive, steps
 
 RUNS = 100
 
@@ -128,16 +128,6 @@ def test_ctrl_c_while_progress_is_reported(clock: SimulatedClock) -> None:
     taken = sample(clock, [steps(clock, 0.1)], Limits(), progress)
     assert taken.stopped == INTERRUPTED
     assert len(taken.series[0]) == 5
-
-
-def test_errors_pass(clock: SimulatedClock) -> None:
-    call = steps(clock, 0.1)
-    error = out_of_memory()
-    call.raises = {7: error}
-    with pytest.raises(type(error)) as raised:
-        sample(clock, [call], Limits())
-    assert raised.value is error
-    assert gc.isenabled()
 
 
 def test_no_garbage_is_collected_within_a_sample(clock: SimulatedClock) -> None:

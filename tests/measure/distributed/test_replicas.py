@@ -19,7 +19,6 @@ from resnet_cli.measure.distributed.process_group import DisconnectedError, Rank
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas, threads_each
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.measure.system.devices.registry import device_of_rank
 from resnet_cli.results.bench import Replicas
 from tests.helpers.fake_clock import SimulatedBackend, out_of_memory
@@ -184,7 +183,3 @@ def test_an_environment_that_is_not_valid_is_an_error(rank: str | None, monkeypa
         monkeypatch.setenv("RANK", rank)
     with pytest.raises(ResnetCliError, match="environment"):
         RankInfo.from_environment()
-
-
-def test_the_cpu_is_for_all_processes() -> None:
-    assert not CpuBackend.is_accelerator

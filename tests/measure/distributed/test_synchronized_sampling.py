@@ -115,14 +115,3 @@ def test_with_a_queue_the_rate_is_that_of_calls_in_a_row() -> None:
     assert measured.calls % 25 == 0  # rounds of 0.5 s
     assert measured.seconds == pytest.approx(0.02 * measured.calls)
     assert abs(len(measured.samples_s) - measured.calls) <= 26  # every other round
-
-
-def test_every_other_round_of_a_queue_is_of_calls_in_a_row() -> None:
-    measured = run(Simulated(1 / 64), alone, Limits(ci_width=0.01, max_time_s=8.0, min_time_s=6.0), queue=True)
-    assert (len(measured.samples_s), measured.calls) == (6 * 32, 6 * 32)  # in rounds of half a second
-
-
-def test_rounds_are_shorter_where_there_is_little_time() -> None:
-    share = OtherProcess(0, 0.02)
-    run(Simulated([0.01, 0.05]), share, Limits(ci_width=0.01, max_time_s=1.0))
-    assert share.starts == 1 + 4  # a quarter of the time to get warm, and four quarters

@@ -206,18 +206,6 @@ def test_without_plain_eager_there_is_no_comparison(compared: Compare, call: int
     assert "no memory" in str(caught.value)
 
 
-def test_a_network_that_takes_no_such_image_is_an_error_of_the_user() -> None:
-    with pytest.raises(ResnetCliError, match="plain eager does not run: "):
-        compare_optimizations(
-            nn.Conv2d(2, 2, 1),
-            inputs=images(IMAGE),
-            batch_size=1,
-            backend=SimulatedBackend(queued=False),
-            seed=0,
-            limits=LIMITS,
-        )
-
-
 def test_ctrl_c_keeps_the_whole_rounds(compared: Compare) -> None:
     result = compared(folded=Fake(0.005, breaks=(150, KeyboardInterrupt())))
     assert result.stopped == "interrupted"
@@ -234,19 +222,6 @@ def test_the_time_is_for_all_rows_together(compared: Compare) -> None:
     assert result.stopped == "time"
     total = sum(sum(row.time.samples_s) for row in result.rows if row.time is not None)
     assert total < 10.0 + sum(seconds)  # the last round is finished
-
-
-@pytest.mark.parametrize(("batch_size", "images"), [(1, 8), (3, 9), (16, 16)])
-def test_logits_are_compared_on_whole_batches(compared: Compare, batch_size: int, images: int) -> None:
-    sizes = []
-
-    def note(logits: Tensor) -> Tensor:
-        sizes.append(len(logits))
-        return logits
-
-    result = compared(folded=Fake(0.001, change=note), batch_size=batch_size)
-    assert set(sizes) == {batch_size}
-    assert f"the same for {images} of {images}" in result.recommendation
 
 
 @pytest.mark.gpu

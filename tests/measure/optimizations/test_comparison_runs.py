@@ -86,6 +86,16 @@ def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) 
     assert clock.freed == 0
 
 
+def test_memory_of_a_row_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimulatedClock(queued=False)
+
+    def fail(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+        raise RuntimeError("no memory")
+
+    assert compared(clock, monkeypatch, taking(clock, 0.01), fail).rows[1].reason == "no memory"
+    assert clock.freed == 1
+
+
 def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 

@@ -111,6 +111,14 @@ def test_one_sample_is_enough_to_draw() -> None:
     assert "first call" not in lists["sampling"]
 
 
+def test_a_clock_that_is_too_coarse_can_be_drawn() -> None:
+    wall = described((0.0,) * 12)
+    stopped = timing(2, described((0.1,) * 12), images_per_s=0.0)
+    result = replace(BARE, timings=(replace(stopped, wall=wall), replace(stopped, wall=wall, batch_size=4)))
+    assert column(drawn(result, "timings"), "interval") == ["–", "–"]
+    assert column(drawn(result, "sampling"), "first_call_ratio") == ["–", "–"]
+
+
 # Notes
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from resnet_cli.formatting import scaled, width
 from resnet_cli.render.document import Cell, Column, Document, Fields, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.formats.terminal import to_text
-from resnet_cli.render.pages import PAGES, page
+from resnet_cli.render.pages import page
 from resnet_cli.render.text.encoding import Charset, wrap
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
@@ -95,15 +95,6 @@ def test_of_named_columns_the_last_are_hidden(summary: SummaryResult) -> None:
         if match:
             hidden = tuple(match[1].replace(" ", "").split(","))
             assert columns[-len(hidden) :] == hidden
-
-
-def test_every_column_of_a_summary_can_be_drawn(summary: SummaryResult) -> None:
-    text = to_text(page(summary, ViewOptions(columns=PAGES["summary"].column_names())))
-    assert all(character.isprintable() or character == "\n" for character in text)
-
-
-def test_a_legend_stands_once(flops: FlopsResult) -> None:
-    assert to_text(page(flops, ViewOptions())).count("1 MAC = 2 FLOPs") == 1
 
 
 # Cutting and wrapping

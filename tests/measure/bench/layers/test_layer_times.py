@@ -16,7 +16,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits
-from resnet_cli.measure.bench.workload import TRAIN, Workload
+from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import layers
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
@@ -253,15 +253,6 @@ def test_ctrl_c_keeps_the_whole_forwards(queued: bool) -> None:
         assert_adds_up(measured)
 
 
-def test_training_steps_have_no_layers() -> None:
-    model = Net()
-    root = layers(ModelUnderTest(model, "net"), images(IMAGE), torch.float32)
-    workload = Workload(model, inputs=images(IMAGE), device=CPU, mode=TRAIN)
-    with pytest.raises(ResnetCliError, match="inference") as caught:
-        layer_times(workload, 1, root, clock=CpuBackend(torch.device("cpu")), limits=LIMITS, progress=lambda _: None)
-    assert caught.value.hint is not None
-
-
 class Odd(nn.Module):
     """Everything that a network of somebody else may do."""
 
@@ -279,15 +270,6 @@ class Odd(nn.Module):
             features = layer(features)
         by_hand = nn.functional.conv2d(x, self.conv.weight)
         return {"out": (features * self.scale, [by_hand]), "nothing": None}
-
-
-@pytest.mark.parametrize("model", [Odd(), nn.Conv2d(3, 3, 3), nn.Sequential()])
-def test_networks_with_odd_outputs(model: nn.Module) -> None:
-    measured = measure(model, CpuBackend(torch.device("cpu")), limits=Limits(max_time_s=0.02, min_time_s=0.0))
-    assert measured.layers[0].path == ""
-    assert measured.forwards > 0
-    leaves = sum(row.time_s for row in measured.layers if row.is_leaf)
-    assert leaves + measured.other_s == pytest.approx(measured.instrumented_s)
 
 
 def test_work_by_hand_is_the_containers_own() -> None:
