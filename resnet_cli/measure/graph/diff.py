@@ -263,8 +263,10 @@ def _wiring(structure: GraphDiff, model_node: Node, reference_node: Node) -> lis
         return []
     if _joins_above(structure.reference_graph, reference_node, structure.partner_of):
         return []
-    extra = [_at(structure.model, structure.partner_of[i]) for i in sorted(inputs - reference_inputs)]
-    lacks = [_at(structure.model, structure.partner_of[i]) for i in sorted(reference_inputs - inputs)]
+    extra, lacks = (
+        [_at(structure.model, structure.partner_of[i]) for i in sorted(numbers)]
+        for numbers in (inputs - reference_inputs, reference_inputs - inputs)
+    )
     clauses = [f"reads {' and '.join(extra)}" if extra else "", f"does not read {' and '.join(lacks)}" if lacks else ""]
     place = f"{model_node.label}: " if model_node.label else ""
     text = f"{place}{spoken(model_node.operator)} {' and '.join(filter(None, clauses))}, unlike {structure.reference}"
@@ -274,7 +276,12 @@ def _wiring(structure: GraphDiff, model_node: Node, reference_node: Node) -> lis
 
 
 def _at(graph: Graph, number: int) -> str:
-    return named(graph.by_number[number]) if number in graph.by_number else "the image"
+    """An operator, its place, and which call of its module it is."""
+    if number not in graph.by_number:
+        return "the image"
+    node = graph.by_number[number]
+    call = "" if node.site is None or node.site.call == 1 else f" (call {node.site.call})"
+    return f"{named(node)}{call}"
 
 
 def lines(structure: GraphDiff) -> list[AlignedOp]:

@@ -96,7 +96,7 @@ def title(key: str) -> str:
 
 def spoken(kind_name: str) -> str:
     """A kind of operator in a sentence: "conv" -> "convolution"."""
-    return _SPOKEN.get(kind_name, kind_name.replace("_", " "))
+    return _SPOKEN.get(kind_name, kind_name.replace("_", " ").strip())
 
 
 def from_fvcore(name: str) -> str:

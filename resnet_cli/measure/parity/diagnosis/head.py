@@ -59,7 +59,7 @@ def final_activation(context: DiffContext) -> Iterator[Match]:
     """A softmax or sigmoid of the logits, which the loss applies once more."""
     for difference, node in context.extra(*_LOSSES):
         if not context.readers.get(node.number):
-            name = spoken(node.operator.removeprefix("_"))
+            name = spoken(node.operator)
             text = f"the network ends in {name}, which nn.{_LOSSES[node.operator]} applies too"
             yield match("final-activation", f"{text}; {context.reference} returns logits", [difference])
 
