@@ -264,6 +264,14 @@ def test_an_index_beyond_an_embedding_asks_for_a_limit(capsys: pytest.CaptureFix
     assert "hint: bound the integers" in said
 
 
+@pytest.mark.parametrize("network", ["Half", "Two"])
+def test_a_product_of_two_dtypes_has_no_figures(capsys: pytest.CaptureFixture[str], network: str) -> None:
+    """`meta` multiplies them, and no device does."""
+    texts = {"Half": ("float32[1,4]",), "Two": ("float32[1,3,6,6]", "float64[1,6,6]")}[network]
+    options = [word for text in texts for word in ("--input", text)]
+    assert "dtype" in refused(capsys, "summary", "--model", f"nets.py:{network}", *options)
+
+
 def test_a_built_in_network_has_its_channels_beside_described_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--stem", "cifar", "--repeat", "1,1,1,1", "--in-channels", "1", "--input", "float32[1,1,8,8]")
     assert result(capsys, "summary", *given)["input"]["shape"] == [1, 1, 8, 8]

@@ -19,6 +19,7 @@ from resnet_cli.measure.ops.attention_on_meta import as_on_devices
 from resnet_cli.measure.ops.cost import in_place, op_cost
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.ops.higher_order import AsOperator, as_operator, without_compilation
+from resnet_cli.measure.ops.mixed_dtypes import check_dtypes
 from resnet_cli.measure.ops.names import qualified
 from resnet_cli.measure.ops.receptive_field import Field
 from resnet_cli.measure.tracing.dispatch_record import DispatchRecord
@@ -327,11 +328,12 @@ class _Recorder(TorchDispatchMode):
         if _is_composite(func):
             with self:
                 return func._op_dk(_MADE_OF_OTHERS, *args, **(kwargs or {}))
+        op, read = qualified(func), list(tensors_in(args))
+        check_dtypes(op, read)
         out = func(*args, **(kwargs or {}))
         if self._dispatches is not None:
             self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)
         results = list(tensors_in(out))
-        read = list(tensors_in(args))
         given = [addresses_of(tensor) for tensor in read]
         activations = [tensor for tensor, held in zip(read, given, strict=True) if not self._constants.issuperset(held)]
         if read and not activations and (func.is_view or in_place(func)):
@@ -342,7 +344,6 @@ class _Recorder(TorchDispatchMode):
         allocated = sum(map(self._born, made))
         if allocated:
             self._rose()
-        op = qualified(func)
         if op == "aten::detach":
             return out
         backward = self._backward_in is not None
