@@ -19,7 +19,6 @@ from tests.helpers.models import (
     Functional,
     Residual,
     Shared,
-    Uncalled,
     row,
     rows,
     summary_of,
@@ -173,17 +172,6 @@ def test_tied_weights_are_counted_once() -> None:
     model = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, 3, 1, bias=False))
     model[1].weight = model[0].weight
     assert [layer.parameters for layer in summary_of(model).root.children] == [9, 0]
-
-
-def test_modules_that_are_not_called_are_shown_as_such() -> None:
-    result = summary_of(Uncalled())
-    assert [(layer.path, layer.call, layer.parameters) for layer in result.root.children] == [
-        ("layers.0", 1, 9),
-        ("layers.1", 1, 9),
-        ("spare", 0, 25),
-        ("statistics", 0, 0),
-    ]
-    assert row(result, "spare").layer_type == "Sequential (not called)"
 
 
 def test_frozen_parameters_are_told_from_trainable_ones() -> None:

@@ -125,19 +125,6 @@ def test_a_norm_by_hand_is_held_to_what_it_calls_by_a_name(options: dict[str, fl
     assert not structure_of(behind(norm()), behind(OwnNorm(eps=1e-5))).differences
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "subject"),
-    [
-        (OwnNorm(momentum=0.8), norm(), "batch_norm.momentum"),
-        (OwnNorm(momentum=1.1), norm(), "batch_norm.momentum"),
-        (OwnNorm(eps=1 - 1e-5), norm(), "batch_norm.eps"),
-        (norm(momentum=0.9), norm(), "batch_norm.momentum"),
-    ],
-)
-def test_other_values_of_a_norm_are_told(ours: nn.Module, theirs: nn.Module, subject: str) -> None:
-    assert [one[1] for one in findings(structure_of(behind(ours), behind(theirs)))] == [subject]
-
-
 def test_one_operator_in_the_place_of_another_is_a_replacement() -> None:
     structure = structure_of(behind(nn.GELU()), behind(nn.ReLU()))
     assert findings(structure) == [("replaced", "relu", "gelu", "relu")]

@@ -61,17 +61,6 @@ def test_a_network_is_described_by_what_it_was_built_from() -> None:
     assert ModelUnderTest(nn.ReLU(), "theirs").description == Network("theirs", *[None] * 7)
 
 
-def test_an_input_is_described_by_its_bytes() -> None:
-    for dtype, size in ((torch.float32, 480), (torch.bfloat16, 240)):
-        described = images((2, 3, 4, 5)).describe(dtype)
-        assert (described.shape, described.dtype, described.bytes, described.source) == (
-            (2, 3, 4, 5),
-            str(dtype).removeprefix("torch."),
-            size,
-            "image",
-        )
-
-
 def test_what_needs_no_values_has_none(passes_of: PassesOf) -> None:
     passes = passes_of(lambda net, x: net.conv(x), torch.float64)
     assert passes.inference().output.is_meta
@@ -127,13 +116,6 @@ def test_what_runs_with_values_no_more_than_without_says_why(passes_of: PassesOf
 
     with pytest.raises(ResnetCliError, match="not with values"):
         passes_of(failing).inference()
-
-
-def test_ours_never_needs_values() -> None:
-    own = ModelUnderTest(Calling(odd), "ours", ARCHITECTURES["resnet18"])
-    with pytest.raises(ResnetCliError, match="odd"), ForwardRunner(own, images(SHAPE), torch.float32) as passes:
-        passes.inference()
-    assert not passes.is_real
 
 
 def test_why_a_step_was_impossible_is_said_on_one_line(passes_of: PassesOf) -> None:

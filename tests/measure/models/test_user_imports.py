@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.user_imports import imported, is_file
+from resnet_cli.measure.models.user_imports import imported
 
 
 @pytest.fixture(autouse=True)
@@ -207,11 +207,3 @@ def test_a_module_that_lacks_another_is_there_itself() -> None:
     assert "no_such_thing_at_all" in (error.hint or "")
     lay("half/__init__.py", "import half.other\n")
     assert refused("half:Net").message.startswith("importing half failed: half/__init__.py:1")
-
-
-def test_names_that_can_be_of_no_file() -> None:
-    assert not is_file(Path("x" * 5000))
-    assert not is_file(Path("a\0b"))
-    assert is_file(Path(lay("a")))
-    assert not is_file(Path())
-    assert "does not exist" in refused(f"{'x' * 5000}.py:Net").message

@@ -11,7 +11,6 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.measure.ops.attention_on_meta import as_on_devices
-from resnet_cli.measure.tracing import tracer
 
 FUNCTION, SHORTCUT = functional.scaled_dot_product_attention, torch.backends.mha.get_fastpath_enabled()
 FUSED = "_scaled_dot_product_flash_attention_for_cpu"
@@ -112,23 +111,6 @@ def test_with_values_it_is_torchs_own(case: str) -> None:
     with as_on_devices(set()):
         inside = attend(*given, **options)
     assert torch.equal(inside, attend(*given, **options))
-
-
-def test_a_mask_of_bits_becomes_one_of_numbers() -> None:
-    class Attending(nn.Module):
-        def __init__(self, mask: Tensor) -> None:
-            super().__init__()
-            self.register_buffer("mask", mask)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return attend(x, x, x, attn_mask=self.mask)
-
-    bits, numbers = (
-        tracer.run(Attending(mask.to("meta")), (torch.empty(2, 3, 5, 8, device="meta"),)).alive
-        for mask in (torch.ones(5, 5, dtype=torch.bool), torch.zeros(5, 5))
-    )
-    assert bits[0] == 4 * 5 * 5
-    assert bits[1] == numbers[0] + 4 * 5 * 5
 
 
 def test_torchs_attention_of_several_heads_keeps_no_matrix_of_scores() -> None:

@@ -184,11 +184,6 @@ def test_tensors_that_are_not_plain_numbers(read: Any, tensor: Tensor, why: str)
         read({"state_dict": {"conv\x1b[2J.weight": tensor}})
 
 
-def test_one_tensor_under_two_prefixes(read: Any) -> None:
-    with pytest.raises(ResnetCliError, match=r"has l\.w twice"):
-        read({"l.w": torch.ones(1), "l._orig_mod.w": torch.ones(1)})
-
-
 @pytest.mark.parametrize("levels", [9, 100_000])
 def test_containers_in_containers_without_end(levels: int, tmp_path: Path) -> None:
     """Nested deeper than Python could save it: the pickle is written by hand."""
