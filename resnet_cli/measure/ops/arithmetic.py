@@ -139,14 +139,15 @@ ARITHMETIC: Mapping[str, Rule] = {
     **_each("_adaptive_avg_pool2d", _adaptive_average),
     **_each("mean", _mean),
     **_each(
-        "sum amax amin max min argmax argmin aminmax all any nansum prod trace count_nonzero cumsum cumprod cummax "
+        "sum amax amin max min argmax argmin aminmax all any equal "
+        "nansum prod trace count_nonzero cumsum cumprod cummax "
         "cummin _cummax_helper _cummin_helper logcumsumexp col2im adaptive_max_pool2d adaptive_max_pool3d",
         _for_each_input(1),
     ),
     **_each("scatter_add scatter_reduce", _for_each_input(1, position=2)),
     **_each("index_add", _for_each_input(1, position=3)),
     **_each("linalg_vector_norm norm native_norm", _for_each_input(2)),
-    **_each("var std var_mean std_mean logsumexp", _for_each_input(4)),
+    **_each("var std var_mean std_mean logsumexp _weight_norm_interface", _for_each_input(4)),
     **_each("upsample_linear1d", _interpolated(2)),
     **_each("upsample_bilinear2d", _bilinear),
     **_each("upsample_nearest2d", _nearest),

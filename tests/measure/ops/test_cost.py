@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_cli.measure.ops.cost import in_place, op_cost
+from resnet_cli.measure.ops.cost import _may_multiply, in_place, op_cost
 from resnet_cli.measure.ops.names import qualified, short
 from resnet_cli.measure.ops.op_cost import TERMS, OpCost
 from tests.helpers.models import torchvision_models
@@ -360,6 +360,19 @@ def test_what_no_rule_knows_says_so_and_whether_it_may_multiply(call: Callable[[
     assert costs
     assert all(cost.operations == 0 for cost in costs)
     assert any(not cost.macs_counted for cost in costs) is may_multiply
+
+
+MULTIPLY = """linalg_qr _grouped_mm _scaled_mm_v2 quantized_lstm linear_backward sparse_sampled_addmm _cudnn_rnn_backward
+    cudnn_convolution_transpose _native_multi_head_attention triangular_solve linalg_lu_solve""".split()
+DO_NOT = """upsample_bilinear2d_backward upsample_linear1d_backward hamming_window embedding_dense_backward lu_unpack
+    native_batch_norm_backward max_pool2d_with_indices_backward _thnn_fused_lstm_cell _cummax_helper renorm""".split()
+
+
+@pytest.mark.parametrize("name", MULTIPLY + DO_NOT)
+def test_which_operators_may_multiply_is_told_by_their_names(name: str) -> None:
+    assert hasattr(torch.ops.aten, name)
+    assert _may_multiply(f"aten::{name}") is (name in MULTIPLY)
+    assert _may_multiply(f"mylib::{name}")
 
 
 @pytest.mark.parametrize(
