@@ -6,14 +6,13 @@ import functools
 import itertools
 import sys
 import types
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.jit import ScriptModule
 
-_DICTS = (dict, OrderedDict, defaultdict, Counter)
 # Of attributes of these classes' instances, none is the network's.
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch"}
 
@@ -61,12 +60,11 @@ def contents_of(network: nn.Module) -> list[Any]:
 
 
 def _holders(value: Any) -> Iterator[Holder]:
-    kind = type(value)
-    if kind in _DICTS:
+    if isinstance(value, dict):
         yield _Dict(value)
-    elif kind in (list, deque):
+    elif isinstance(value, list | deque):
         yield _List(value)
-    elif kind is set:
+    elif isinstance(value, set):
         yield _Set(value)
     elif isinstance(value, nn.Module):
         yield _Attributes(value)
@@ -79,12 +77,13 @@ def _holders(value: Any) -> Iterator[Holder]:
         yield _Constant((value.__self__, value.__func__))
     elif isinstance(value, functools.partial):
         yield _Constant((value.func, value.args, value.keywords))
-    elif not isinstance(value, Tensor | type | types.ModuleType) and hasattr(value, "__dict__") and _is_users(kind):
+    elif not isinstance(value, Tensor | type | types.ModuleType) and _has_users_attributes(value):
         yield _Attributes(value)
 
 
-def _is_users(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] not in _FOREIGN
+def _has_users_attributes(value: Any) -> bool:
+    home = str(type(value).__module__).partition(".")[0]
+    return home not in _FOREIGN and isinstance(getattr(value, "__dict__", None), dict)
 
 
 def is_same(contents: Iterable[Any], before: Iterable[Any]) -> bool:
@@ -109,7 +108,12 @@ class _Constant:
 
 class _Dict:
     def __init__(self, contents: dict[Any, Any]) -> None:
-        self._contents, self._before = contents, list(contents.items())
+        # A subclass may have methods of its own that do more.
+        self._kind: type[dict[Any, Any]] = OrderedDict if isinstance(contents, OrderedDict) else dict
+        self._contents, self._before = contents, self._items(contents)
+
+    def _items(self, contents: dict[Any, Any]) -> list[tuple[Any, Any]]:
+        return list(self._kind.items(contents))
 
     def values(self) -> Iterable[Any]:
         return [value for _, value in self._before]
@@ -118,13 +122,13 @@ class _Dict:
         for key, value in self._before:
             other = replacement(value)
             if other is not value:
-                self._contents[key] = other
+                self._kind.__setitem__(self._contents, key, other)
 
     def restore(self) -> None:
-        if not is_same(itertools.chain(*self._contents.items()), itertools.chain(*self._before)):
-            self._contents.clear()
-            for key, value in self._before:  # `update` of a Counter would add
-                self._contents[key] = value
+        if not is_same(itertools.chain(*self._items(self._contents)), itertools.chain(*self._before)):
+            self._kind.clear(self._contents)
+            for key, value in self._before:
+                self._kind.__setitem__(self._contents, key, value)
 
 
 class _Attributes(_Dict):

@@ -6,11 +6,14 @@ import copy
 import functools
 import io
 import threading
+import weakref
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -34,6 +37,21 @@ class Cache:
         self.last: Any = None
 
 
+class Settings(dict[str, Any]):
+    """A dictionary that refuses what is not a string, and one of its methods."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise TypeError("settings are read only")
+
+    def clear(self) -> None:
+        raise TypeError("settings are read only")
+
+
+@dataclass(slots=True)
+class Slotted:
+    width: int = 3
+
+
 class Full(nn.Module):
     """Holds what has no copy, and tensors in every place that a module may keep them in."""
 
@@ -51,6 +69,8 @@ class Full(nn.Module):
         self.recent, self.unique, self.counts = deque([torch.ones(1)]), {torch.ones(3)}, Counter(calls=0)
         self.pair, self.object = Pair("pair", torch.ones(4, 1, 1)), Cache()
         self.hidden = [nn.Linear(5, 6)]  # not registered
+        self.settings, self.slotted = Settings(scale=torch.ones(4, 1, 1)), Slotted()
+        self.array, self.itself = np.ones(3), (weakref.proxy(self),)
         outside, scale = nn.Linear(6, 6), torch.ones(6)
         plain = self.forward
         self.forward = lambda x: outside(self.hidden[0](plain(x))) * scale  # type: ignore[method-assign]
@@ -60,7 +80,7 @@ class Full(nn.Module):
         self.norm.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x) + self.tied(x)) * self.attribute * self.pair.scale
+        x = self.norm(self.conv(x) + self.tied(x)) * self.attribute * self.pair.scale * self.settings["scale"]
         x = self.frozen(self.lazy(x).mean((2, 3)))
         self.counts["calls"] += 1
         self.cache["output"] = self.object.last = x
