@@ -14,6 +14,7 @@ from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity import rewriting
@@ -66,7 +67,8 @@ def compare(
         KeyboardInterrupt: before the first check was made; later the result has the checks that were made.
     """
     unchanged = on_device(model.model) if config.keep else nullcontext()
-    others = nullcontext() if config.inputs is None else called_with_image(model.model, config.inputs, config.seed)
+    inputs = fitted(config.inputs or images(config.shape), model.model)
+    others = nullcontext() if config.inputs is None else called_with_image(model.model, inputs, config.seed)
     quiet = warnings.catch_warnings()
     with quiet, random_init.seeded(config.seed), full_precision(config.device), unchanged, others:
         warnings.simplefilter("ignore")  # of libraries, about what the user cannot change here

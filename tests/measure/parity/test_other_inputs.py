@@ -69,5 +69,8 @@ def test_what_another_input_does_is_a_difference() -> None:
 def test_without_an_image_or_an_output_there_is_no_comparison() -> None:
     with pytest.raises(ResnetCliError, match="none of the inputs is one"):
         compared(Named, "int64[2,5]")
+    with pytest.raises(ResnetCliError, match="missing a required argument: 'scale'") as raised:
+        compared(Scaled)
+    assert "one float image" in (raised.value.hint or "")
     with pytest.raises(ResnetCliError, match="list_iterator, in which no tensor was found"):
         compared(NoTensor)
