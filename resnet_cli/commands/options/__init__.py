@@ -157,7 +157,8 @@ ModelArgs = Annotated[
     str | None,
     option(
         NETWORK,
-        """Arguments of a --model that is a class or function, as JSON: '{"num_classes": 10}'.""",
+        """Arguments of a --model that is a class or function, as JSON: '{"num_classes": 10}'; "@Name" is what \
+has this name in the file.""",
         metavar="JSON",
         default="none",
     ),

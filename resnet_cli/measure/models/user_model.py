@@ -39,7 +39,8 @@ def load_model(
         reference: "my_resnet.py:ResNet18" or "package.module:factory", resolved from the current folder: an nn.Module,
             a class of them, or a callable that returns one.
         offered: arguments such as num_classes; passed if the signature takes them.
-        given: arguments of the user; it is an error if the signature does not take one.
+        given: arguments of the user; it is an error if the signature does not take one. A text "@Name" stands for what
+            has this name in the module, and "@@Name" for the text "@Name".
         on_meta: build on `meta` if the user's code allows it, so that no weight is allocated or initialised.
 
     Raises:
@@ -66,11 +67,27 @@ def load_with_examples(
     warnings.filterwarnings("ignore", module=r"torch\.(jit|ao)\b", append=True)
     with prints_to_stderr(), imported(reference) as (module, name, where):
         target = _attribute(module, name, where)
-        network = _network(target, name, where, _Arguments(offered, given), on_meta)
+        resolved = {key: _resolved(value, module, where) for key, value in given.items()}
+        network = _network(target, name, where, _Arguments(offered, resolved), on_meta)
         examples = vars(module).get(EXAMPLE)
         read = partial(_example_inputs, examples, where) if callable(examples) else None
         short = name.rpartition(".")[2]
         return LoadedModel(usable(network, short), short, read, is_compiled(network))
+
+
+def _resolved(value: Any, module: types.ModuleType, where: str) -> Any:
+    """A value with what "@Name" names in the user's module in its place, also inside of lists and dictionaries.
+
+    Raises:
+        ResnetCliError: the module has no such name.
+    """
+    if isinstance(value, str) and value.startswith("@"):
+        return value[1:] if value.startswith("@@") else _attribute(module, value[1:], where)
+    if isinstance(value, list):
+        return [_resolved(item, module, where) for item in value]
+    if isinstance(value, dict):
+        return {key: _resolved(item, module, where) for key, item in value.items()}
+    return value
 
 
 def _example_inputs(examples: Callable[[], Any], where: str) -> ModelInputs:

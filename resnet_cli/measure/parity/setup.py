@@ -13,6 +13,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.hidden_weights import hidden_weights
 from resnet_cli.measure.parity import rewriting
 from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
 from resnet_cli.measure.parity.graphs import graph_of, training_graph
@@ -118,8 +119,10 @@ def prepare(
     rewritings = _judge(model, reference, config, structure, mapped, modes=(False,) if random_paths else (True, False))
     by_value = mapped.pairs.keys() - aligned_names
     if not mapped.pairs:
+        hidden = next((note.text for note in hidden_weights(model)), None)
         raise ResnetCliError(
-            f"no parameter of {names[0]} has a counterpart in {names[1]}: these are not the same kind of network",
+            f"no parameter of {names[0]} has a counterpart in {names[1]}: "
+            + (hidden or "these are not the same kind of network"),
             "choose another reference (`against`) or map the parameters by hand (`map`)",
         )
     run = ParityRun(

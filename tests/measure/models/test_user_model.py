@@ -33,6 +33,9 @@ def everything(**options):
 class Space:
     Inner = Net
 
+def of_parts(block, widths):
+    return nn.Sequential(*(kind(width) for kind in block for width in widths))
+
 instance = Net(5)
 number = 3
 """
@@ -108,3 +111,14 @@ def test_what_goes_wrong_is_told_in_the_users_lines(text: str, name: str, words:
 def test_an_interruption_passes() -> None:
     with pytest.raises(KeyboardInterrupt):
         load_model(f"{file('raise KeyboardInterrupt')}:f")
+
+
+def test_names_of_the_module_are_arguments() -> None:
+    path = file(GOOD)
+    model, _ = load_model(f"{path}:of_parts", given={"block": ["@Net", "@Space.Inner"], "widths": [2, 4]})
+    assert [outputs(part) for part in model.children()] == [2, 4, 2, 4]
+    with pytest.raises(ResnetCliError, match="has no Nett") as raised:
+        load_model(f"{path}:of_parts", given={"block": "@Nett", "widths": []})
+    assert "did you mean Net?" in (raised.value.hint or "")
+    with pytest.raises(ResnetCliError, match="TypeError"):
+        load_model(f"{path}:Net", given={"num_classes": "@@Net"})
