@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -22,6 +23,8 @@ from resnet_cli.measure.ops.higher_order import AsOperator, as_operator, without
 from resnet_cli.measure.ops.mixed_dtypes import check_dtypes
 from resnet_cli.measure.ops.names import qualified
 from resnet_cli.measure.ops.receptive_field import Field
+from resnet_cli.measure.tracing import autograd_graph
+from resnet_cli.measure.tracing.autograd_graph import SavedTensors
 from resnet_cli.measure.tracing.dispatch_record import DispatchRecord
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
 from resnet_cli.measure.tracing.storages import addresses_of, bytes_of, storages_of
@@ -31,10 +34,7 @@ from resnet_cli.measure.tracing.trace import ModuleCall, OperatorCall, Trace
 # (operator, its arguments, its keyword arguments, what it returned) -> FLOPs
 FlopFormula = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], int]
 
-# (alias of a tensor that autograd saves, which lives as long as autograd holds it; address and bytes of its storage;
-# calls that were running)
-_Saved = tuple[weakref.ref[Tensor], int, int, tuple[ModuleCall, ...]]
-_CLAIMED = "resnet_cli"  # key in the metadata of an autograd node: the root call of the trace that it belongs to
+_REFUSED_HOOKS = "support saved tensor hooks"  # by torch.func.grad and its like in a forward
 
 
 class ForwardFailedError(Exception):
@@ -74,15 +74,36 @@ def run(
     Raises:
         ForwardFailedError: an operator or the network raised.
     """
+    try:
+        return _run(model, inputs, kwargs, training, backward, tally, hooks=training)
+    except ForwardFailedError as failure:
+        if _REFUSED_HOOKS not in str(failure.cause):
+            raise
+    return _run(model, inputs, kwargs, training, backward, tally, hooks=False)
+
+
+def _run(
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    training: bool,
+    backward: bool,
+    tally: FlopFormula | None,
+    *,
+    hooks: bool,
+) -> Trace:
+    """As `run`. Without hooks, what autograd saves is read from the graph, which sees no activation checkpointing."""
     model.zero_grad(set_to_none=True)  # a second pass allocates its gradients as the first one did
     recorder = _Recorder(model, (*inputs, kwargs), tally)
     grad: AbstractContextManager[Any] = torch.enable_grad() if training else torch.no_grad()
     saving: AbstractContextManager[Any] = (
-        torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if training else nullcontext()
+        torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda kept: kept) if hooks else nullcontext()
     )
 
     def both_passes() -> Any:
         output = model(*inputs, **kwargs)
+        if training and not hooks:
+            recorder.saved.note_graph(tensors_in(output), recorder.root)
         recorder.end_forward()
         if backward:
             # A scalar, because a gradient handed to autograd makes it import sympy (0.3 s).
@@ -93,7 +114,10 @@ def run(
         return output
 
     model.train(training)
-    return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.autocast))
+    with warnings.catch_warnings():
+        # Activation checkpointing complains of a forward without gradients, which is what was asked for.
+        warnings.filterwarnings("ignore", message="None of the inputs have requires_grad")
+        return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.autocast))
 
 
 def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] = {}, *, training: bool) -> Trace:
@@ -197,13 +221,13 @@ class _Recorder(TorchDispatchMode):
         self._backward_in: ModuleCall | None = None  # whose backward runs
         self._repeated: list[ModuleCall] = []
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
-        self._saved: list[_Saved] = []
         # Kept alive, because the address of a freed storage may be reused: a forward may replace a buffer or its data.
         constants = (tensor for tensor in (*model.parameters(), *model.buffers()) if not is_lazy(tensor))
         self._held = [storage for tensor in constants for storage in storages_of(tensor)]
         self._constants = {storage._cdata for storage in self._held}
         self._inputs = {address for tensor in tensors_in(inputs) for address in addresses_of(tensor)}
         self._aside = self._constants | self._inputs  # not among the activations
+        self.saved = SavedTensors(self._aside)
         # The operator that last wrote each storage; a view shares the storage of its base.
         self._writers: dict[int, OperatorCall | None] = dict.fromkeys(self._inputs)
         for tensor in tensors_in(inputs):
@@ -258,25 +282,11 @@ class _Recorder(TorchDispatchMode):
             if self._backward_in is not None:  # else a forward that takes gradients itself
                 self._backward_in = call
 
-        waiting = [node]
-        while waiting:
-            node = waiting.pop()
-            if node is not None and node.metadata.get(_CLAIMED) is not self.root:
-                node.metadata[_CLAIMED] = self.root
-                node.register_prehook(arrived)
-                waiting.extend(following for following, _ in node.next_functions)
+        autograd_graph.claim(node, self.root, call, arrived)
 
     def end_forward(self) -> None:
         """The forward has ended: what autograd holds now is what it saves. What follows is the backward pass."""
-        counted: set[int] = set()
-        for alias, address, size, calls in self._saved:
-            if alias() is None or address in counted:
-                continue
-            counted.add(address)
-            self.saved_total += size
-            for call in calls:
-                call.saved += size
-        self._saved.clear()
+        self.saved_total = self.saved.settle()
         self._backward_in = self.root
 
     def save(self, tensor: Tensor) -> Tensor:
@@ -285,9 +295,7 @@ class _Recorder(TorchDispatchMode):
         # garbage collector frees.
         alias = tensor.detach()
         if self._backward_in is None:
-            for storage in storages_of(tensor):
-                if storage._cdata not in self._aside:
-                    self._saved.append((weakref.ref(alias), storage._cdata, storage.nbytes(), tuple(self.stack)))
+            self.saved.note(tensor, weakref.ref(alias), self.stack)
         return alias
 
     def _born(self, storage: UntypedStorage) -> int:

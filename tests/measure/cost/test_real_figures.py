@@ -118,6 +118,34 @@ def test_unusual_tensors(case: str) -> None:
     check(UNUSUAL[case], torch.ones(SHAPE), **by_hand)
 
 
+class Force(nn.Module):
+    """The gradient of an energy, by one function of torch's or another."""
+
+    def __init__(self, *, functional: bool) -> None:
+        super().__init__()
+        self.energy, self.functional = nn.Conv2d(3, 4, 3, padding=1), functional
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.functional:
+            result: Tensor = torch.func.grad(lambda y: self.energy(y).square().sum())(x)
+            return result
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            energy = self.energy(x).square().sum()
+            return torch.autograd.grad(energy, x, create_graph=self.training)[0]
+
+
+def test_what_autograd_saves_is_known_where_torch_allows_no_hooks() -> None:
+    """Saving may not be observed under `torch.func.grad`; the same gradient by `autograd.grad` saves the same."""
+    results = [summary_of(Force(functional=functional), SHAPE) for functional in (True, False)]
+    # The output of the convolution for its square, the gradient towards that output, and the gradient of the sum.
+    saved = 2 * 4 * (2 * 4 * 8 * 8) + 4
+    assert [result.memory.saved_for_backward_bytes for result in results] == [saved, saved]
+    assert [result.root.saved_for_backward_bytes for result in results] == [saved, saved]
+    assert not [note for result in results for note in result.notes]
+    assert results[0].root.backward_macs == results[1].root.backward_macs
+
+
 class TwoDtypes(nn.Module):
     """A convolution in one dtype, a head in another, and a cast of what each of them takes."""
 
