@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
+from torch.jit import ScriptModule
 
 from resnet_cli.measure.ops.names import title
 from resnet_cli.measure.tracing.dataflow import DataFlow
@@ -195,7 +196,7 @@ class _Tree:
                 held,
                 path=path,
                 name=_below(call.path, path),
-                layer_type=f"{type(module).__name__} (not called)",
+                layer_type=_uncalled_type(module),
                 is_operator=False,
                 call=0,
                 peak_bytes=0,
@@ -219,6 +220,13 @@ def _with_more(row: Layer, own: _Sums, trained: bool) -> Layer:
         values["saved_for_backward_bytes"] += own.saved_for_backward_bytes
         values["backward_macs"] += own.backward_macs
     return Layer(**values)
+
+
+def _uncalled_type(module: nn.Module) -> str:
+    """What the row of a module without a call says; TorchScript calls the modules inside of its own by itself."""
+    if isinstance(module, ScriptModule):
+        return f"{module.original_name} (in TorchScript)"
+    return f"{type(module).__name__} (not called)"
 
 
 def _below(parent: str, path: str) -> str:

@@ -62,6 +62,9 @@ def test_torchscript_is_measured(make: Callable[[], nn.Module]) -> None:
     assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert result.memory.training_bytes is not None
     assert result.notes == ()
+    if not isinstance(model, Around):
+        inside = [row.layer_type for row in result.root.children if not row.is_operator]
+        assert inside == [f"{kind} (in TorchScript)" for kind in ("Conv2d", "BatchNorm2d", "Linear")]
     if isinstance(model, Around):
         body, _ = result.root.children
         assert (body.parameters, body.macs) == (4 * 27 + 4 + 8 + 25, 2 * (64 * 4 * 27 + 20))
