@@ -30,6 +30,7 @@ class Part:
         inputs: numbers of the operators whose outputs are given, `IMAGE` for the network's input.
         outputs: numbers of the operators whose outputs are wanted; those among the inputs are handed through.
         parameters: names of the parameters and buffers that the calls read, in the order of their first use.
+        written: names of those that an operator with an in-place schema gets.
     """
 
     graph: Graph
@@ -37,6 +38,7 @@ class Part:
     inputs: frozenset[int]
     outputs: tuple[int, ...]
     parameters: tuple[str, ...]
+    written: frozenset[str]
 
     @classmethod
     def between(cls, graph: Graph, inputs: Collection[int], outputs: Sequence[int]) -> Part:
@@ -72,8 +74,12 @@ class Part:
         if wanted:
             raise ReplayError(f"{len(wanted)} tensors come from elsewhere")
         calls.reverse()
-        names = [named[ref.number] for number in calls for ref in _refs(tape.calls[number]) if ref.number in named]
-        return cls(graph, tuple(calls), frozenset(inputs), tuple(outputs), tuple(dict.fromkeys(names)))
+        used = [
+            (named[ref.number], number) for number in calls for ref in _refs(tape.calls[number]) if ref.number in named
+        ]
+        written = frozenset(name for name, number in used if tape.calls[number].func._schema.is_mutable)
+        names = tuple(dict.fromkeys(name for name, _ in used))
+        return cls(graph, tuple(calls), frozenset(inputs), tuple(outputs), names, written)
 
     def shape(self, number: int) -> tuple[int, ...]:
         """Shape of the output of an operator, or of the network's input."""

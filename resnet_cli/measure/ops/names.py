@@ -31,6 +31,7 @@ class OpName:
 # An operator that is not listed has its own name as its kind.
 NAMES: Mapping[str, OpName] = {
     "aten::convolution": OpName("conv", ("conv",)),
+    "aten::_convolution": OpName("conv"),
     "aten::native_batch_norm": OpName("batch_norm", ("batch_norm",)),
     "aten::cudnn_batch_norm": OpName("batch_norm"),
     "aten::miopen_batch_norm": OpName("batch_norm"),

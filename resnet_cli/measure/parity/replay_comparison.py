@@ -72,35 +72,31 @@ class RegionPair:
             quick: only the outputs of one input.
         """
         try:
-            return all(
-                self._agrees(mapped, scale, with_gradients=scale == 1 and not quick) for scale in self._scales(quick)
-            )
+            if quick:
+                return self._agrees(mapped, 1.0, with_gradients=False)
+            return all(self._agrees(mapped, scale, with_gradients=scale == 1) for scale in _SCALES)
         except ReplayError:
             return False
 
-    def _scales(self, quick: bool) -> tuple[float, ...]:
-        return _SCALES[:1] if quick else _SCALES
-
     def _agrees(self, mapped: Mapped, scale: float, *, with_gradients: bool) -> bool:
         inputs, reference_inputs = self._inputs(scale)
-        parameters = {name: self._values[name].clone() for name in self.reference.parameters}
         own = {
-            name: to_model(self._values[mapped.pairs[name]], mapped.layouts.get(name))
-            .reshape(self._shapes[name])
-            .clone()
+            name: to_model(self._values[mapped.pairs[name]], mapped.layouts.get(name)).reshape(self._shapes[name])
             for name in self.model.parameters
         }
+        trainable = [name for name in own if mapped.pairs[name] in self._trainable]
+        parameters = {name: self._values[name] for name in self.reference.parameters}
         with torch.set_grad_enabled(with_gradients):
             sides = (
-                _Side(self.model, inputs, own, [name for name in own if mapped.pairs[name] in self._trainable]),
+                _Side(self.model, inputs, own, trainable),
                 _Side(self.reference, reference_inputs, parameters, [n for n in parameters if n in self._trainable]),
             )
         pairs = list(zip(sides[0].outputs, sides[1].outputs, strict=True))
         if any(_error(a, b) > FLOAT64_TOLERANCE for a, b in pairs):
             return False
-        changed = ((sides[0].parameters[name], sides[1].parameters[mapped.pairs[name]], name) for name in own)
-        for tensor, expected, name in changed:
-            if _error(tensor, to_model(expected, mapped.layouts.get(name))) > FLOAT64_TOLERANCE:
+        for name, buffer in sides[0].buffers.items():
+            expected = sides[1].buffers[mapped.pairs[name]]
+            if _error(buffer, to_model(expected, mapped.layouts.get(name))) > FLOAT64_TOLERANCE:
                 return False
         return not with_gradients or self._gradients_agree(sides, mapped)
 
@@ -134,15 +130,15 @@ class _Side:
         self, part: Part, inputs: dict[int, Tensor], parameters: dict[str, Tensor], trainable: list[str]
     ) -> None:
         self.names = trainable
-        self.parameters = parameters
-        self._leaves = [tensor.clone() for tensor in inputs.values()] + [parameters[name] for name in trainable]
-        if torch.is_grad_enabled():
-            self._leaves = [tensor.requires_grad_() for tensor in self._leaves]
+        self.buffers = {name: tensor.clone() for name, tensor in parameters.items() if name not in trainable}
+        leaves = [tensor.detach() for tensor in (*inputs.values(), *(parameters[name] for name in trainable))]
+        self._leaves = [tensor.requires_grad_(torch.is_grad_enabled()) for tensor in leaves]
         given = dict(zip(inputs, self._leaves, strict=False))
-        # Copies, since an operator may change what it reads in place.
+        weights = dict(zip(trainable, self._leaves[len(inputs) :], strict=True))
+        # Copies of what an operator may change in place; of weights, which are large, only where one does.
         self.outputs = part.run(
             {number: tensor.clone() for number, tensor in given.items()},
-            parameters | {name: parameters[name].clone() for name in trainable},
+            self.buffers | {name: w.clone() if name in part.written else w for name, w in weights.items()},
         )
 
     def gradients(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -29,7 +29,7 @@ from resnet_cli.measure.parity.replay_comparison import Mapped, RegionPair
 from resnet_cli.results.compare import Rewriting
 
 _GROWTH = 2  # so many operators up, a region that differs is judged again
-_TRIED_CALLS = 4000  # calls that are run to find which parameters of one region correspond
+_TRIED_CALLS = 1500  # calls that are run to find which parameters of one region correspond
 
 
 @dataclass(slots=True)
