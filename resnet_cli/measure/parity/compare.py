@@ -17,11 +17,11 @@ from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
-from resnet_cli.measure.parity import rewriting
 from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.diagnosis import diagnose
+from resnet_cli.measure.parity.rewriting import rewritten
 from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.system.precision import full_precision
@@ -135,7 +135,7 @@ def _result(
         checks=checks,
         diagnoses=tuple(diagnose(run.structure, run.findings, run.biased_variances)),
         differences=differences,
-        rewritings=tuple(rewriting.describe(*region) for region in run.rewritings),
+        rewritings=tuple(rewritten.describe(*region) for region in run.rewritings),
         aligned_ops=tuple(side_by_side(run)),
         mapping=_mapping(run),
         test_inputs=CompareInputs(

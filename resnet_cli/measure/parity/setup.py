@@ -14,11 +14,11 @@ from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.hidden_weights import hidden_weights
-from resnet_cli.measure.parity import rewriting
 from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
 from resnet_cli.measure.parity.graphs import graph_of, training_graph
-from resnet_cli.measure.parity.layouts import Layouts, to_model, to_reference
-from resnet_cli.measure.parity.replay_comparison import Mapped
+from resnet_cli.measure.parity.rewriting import judge, rewritten
+from resnet_cli.measure.parity.rewriting.layouts import Layouts, to_model, to_reference
+from resnet_cli.measure.parity.rewriting.region_pair import Mapped
 from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.compare import Check, Difference
 
@@ -169,18 +169,18 @@ def _judge(
         mapped: parameters that correspond.
         modes: train mode, eval mode or both, in which regions must compute the same.
     """
-    if not structure.differences and not rewriting.doubtful(structure, mapped):
+    if not structure.differences and not judge.doubtful(structure, mapped):
         return []
     batch, channels = config.shape[:2]
     square = (batch, channels, _ODD_SIDE, _ODD_SIDE)
-    judgement = rewriting.Judgement(mapped)
+    judgement = judge.Judgement(mapped)
     for training in modes:
         candidates = config.training_shapes if training else (config.other_shapes[0], square, config.shape)
         graphs = _both_graphs(model, reference, candidates, training=training)
         if graphs is None:
             return []
-        rewriting.judge(model, reference, graphs, judgement, REFERENCE)
-    return rewriting.set_aside(structure, judgement)
+        judge.judge(model, reference, graphs, judgement, REFERENCE)
+    return rewritten.set_aside(structure, judgement)
 
 
 def _both_graphs(

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.float64 import CastsToFloat64
-from resnet_cli.measure.parity.layouts import Layouts, to_model
+from resnet_cli.measure.parity.rewriting.layouts import Layouts, to_model
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tensors import tensors_in
 

@@ -19,13 +19,14 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import user_error
-from resnet_cli.measure.parity import paired_forward, rewriting
+from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.eval_settings import eval_differences
 from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.float64 import CastsToFloat64
 from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.rewriting import rewritten
 from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE
@@ -102,7 +103,7 @@ def _eval_graphs(run: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], li
     model = graph_of(run.model, shape, training=False, name=run.model_name, real=real)
     reference = graph_of(run.reference, shape, training=False, name=run.reference_name, real=real)
     pairs = alignment.align_graphs(model, reference, run.pairs)
-    return (model, reference), rewriting.without_rewritten(run.structure, run.rewritings, (model, reference), pairs)
+    return (model, reference), rewritten.without_rewritten(run.structure, run.rewritings, (model, reference), pairs)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.graph.regions import Region
 from resnet_cli.measure.graph.replay import Part, ReplayError
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.parity.layouts import to_model
+from resnet_cli.measure.parity.rewriting.layouts import to_model
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE
 
