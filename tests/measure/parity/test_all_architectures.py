@@ -106,12 +106,12 @@ def test_an_interruption_keeps_the_members_that_are_whole(how: str, monkeypatch:
 
 
 def test_faults_in_resnet18_are_detected_and_diagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = ("missing-stem-relu", "momentum", "stride-moved", "stride-in-1x1", "one-weight")
+    keys = ("missing-stem-relu", "stride-moved", "stride-in-1x1")
     monkeypatch.setattr(self_test, "FAULTS", tuple(fault for fault in FAULTS if fault.key in keys))
     pair = model_pair(ARCHITECTURES["resnet18"])
     result = self_test.self_test(pair.model, pair.reference, SMALL)
     assert {row.key for row in result.faults} == set(keys)
     assert [row.key for row in result.faults if not row.injected] == ["stride-in-1x1"]
-    assert (result.injected, result.detected, result.diagnosed) == (4, 4, 4)
+    assert (result.injected, result.detected, result.diagnosed) == (2, 2, 2)
     assert result.same
     assert all(row.text for row in result.faults)
