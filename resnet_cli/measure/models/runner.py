@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init
@@ -133,8 +135,10 @@ class ForwardRunner:
             materialize(self.model, self.subject.name, lambda mode: tracer.run(self.model, *arguments, training=mode))
             self.model.train(training)  # so that the flags do not count as what a call leaves behind
             before = contents_of(self.model)
+            _forget_gradients(before)
             trace, drew = self._seeded(inputs, tally, training)
             if not is_same(before, contents_of(self.model)):
+                _forget_gradients(contents_of(self.model))
                 first, (trace, drew) = trace, self._seeded(inputs, tally, training)
                 if not is_same_pass(first, trace) and first_call_note() not in self._notes:
                     self._notes = (*self._notes, first_call_note())
@@ -219,3 +223,10 @@ class ForwardRunner:
             return self._notes
         text = f"{self.real_because}, so it ran with real tensors on the CPU instead of the meta device"
         return (*self._notes, Note("note", text, "ran-with-real-tensors"))
+
+
+def _forget_gradients(values: Iterable[Any]) -> None:
+    """Drop the gradients of tensors, also of those that are no registered parameters, so that all steps are alike."""
+    for value in values:
+        if isinstance(value, Tensor) and value.is_leaf:
+            value.grad = None

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.models import flops_of, rows, summary_of
+from resnet_cli.measure.models.inputs.model_inputs import images
+from resnet_cli.measure.models.runner import ForwardRunner
+from tests.helpers.models import flops_of, rows, subject, summary_of
 
 SHAPE = (2, 3, 6, 6)
 DRAWS: dict[str, Callable[[], float]] = {
@@ -81,3 +83,19 @@ def test_figures_are_those_of_a_later_call() -> None:
     assert result.memory.inference_peak_bytes == 4 * (2 * 108 + 2 * 2)  # the product and the output
     assert network.head is None
     assert not network.tables
+
+
+def test_every_training_step_allocates_the_gradients_of_tensors_that_are_no_parameters() -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.layers = torch.ones(4, 3, 1, 1, requires_grad=True), [nn.Conv2d(4, 2, 1)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers[0](nn.functional.conv2d(x, self.weight))  # type: ignore[no-any-return]
+
+    with ForwardRunner(subject(Hidden()), images(SHAPE)) as passes:
+        steps = [passes.training(), passes.training()]
+    peaks = [step.peak for step in steps if not isinstance(step, str)]
+    assert len(peaks) == 2
+    assert peaks[0] == peaks[1]
