@@ -10,6 +10,11 @@ from resnet_cli.measure.models.user_errors import user_error
 
 # Wrapper class -> attribute of the network inside, which computes the same.
 _WRAPPERS = {"OptimizedModule": "_orig_mod", "DistributedDataParallel": "module"}
+# Methods of torch's that torch itself and this package call.
+_METHODS = (
+    "parameters named_parameters buffers named_buffers modules named_modules children named_children state_dict"
+    " train eval"
+).split()
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
 
 
@@ -17,9 +22,11 @@ def usable(network: nn.Module, name: str) -> nn.Module:
     """The network inside the wrappers of torch.compile and DistributedDataParallel.
 
     Raises:
-        ResnetCliError: it is sharded, a module is registered inside itself, or its `train` fails.
+        ResnetCliError: it is sharded, a module is registered inside itself, its `train` fails, or something else has
+            the name of one of torch's methods.
     """
     network = _unwrapped(network)
+    _check_methods(network, name)
     if any(_SHARDED & {base.__name__ for base in type(module).__mro__} for module in network.modules()):
         raise ResnetCliError(f"{name} is sharded by FSDP, so that no process has its weights", "name it unsharded")
     inside_itself = _inside_itself(network)
@@ -56,6 +63,17 @@ def _inside_itself(network: nn.Module) -> str | None:
         around |= {id(module)}
         waiting.extend((f"{path}.{name}".lstrip("."), child, around) for name, child in module.named_children())
     return None
+
+
+def _check_methods(network: nn.Module, name: str) -> None:
+    kinds = {type(network): network} | {type(module): module for module in nn.Module.modules(network)}
+    for kind, module in kinds.items():
+        for method in _METHODS:
+            if not callable(getattr(module, method, None)):
+                raise ResnetCliError(
+                    f"{name}: {kind.__name__}.{method} is no method, and torch calls it",
+                    "give the attribute another name",
+                )
 
 
 def _check_train(network: nn.Module) -> None:

@@ -93,7 +93,9 @@ def _run(
     hooks: bool,
 ) -> Trace:
     """As `run`. Without hooks, what autograd saves is read from the graph, which sees no activation checkpointing."""
-    model.zero_grad(set_to_none=True)  # a second pass allocates its gradients as the first one did
+    nn.Module.zero_grad(
+        model
+    )  # not the network's own method of this name; a second pass allocates its gradients as the first one did
     recorder = _Recorder(model, (*inputs, kwargs), tally)
     grad: AbstractContextManager[Any] = torch.enable_grad() if training else torch.no_grad()
     saving: AbstractContextManager[Any] = (

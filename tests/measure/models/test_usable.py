@@ -124,6 +124,23 @@ def test_a_train_of_another_meaning_is_named(kind: type[nn.Module]) -> None:
         assert ("for _ in loader" in (raised.value.detail or "")) == (kind is Loader)
 
 
+class HidesParameters(Body):
+    parameters = None  # type: ignore[assignment]
+
+
+class KeepsChildren(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.children = ["a", "b"]  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("kind", "method"), [(HidesParameters, "parameters"), (KeepsChildren, "children")])
+def test_an_attribute_that_hides_a_method_of_torch_is_named(kind: type[nn.Module], method: str) -> None:
+    for network in (kind(), nn.Sequential(kind())):
+        with pytest.raises(ResnetCliError, match=rf"{kind.__name__}\.{method} is no method"):
+            usable(network, "net")
+
+
 def test_a_module_inside_itself_is_named() -> None:
     model = Around(Body())
     model.body.parent = model
