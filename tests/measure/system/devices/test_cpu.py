@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,14 +71,22 @@ def can_reset_the_peak() -> bool:
 needs_a_peak = pytest.mark.skipif(not can_reset_the_peak(), reason="this system does not reset the peak of a process")
 
 
+def resident_block() -> mmap.mmap:
+    """100 MB that were not resident before: an allocation may be given memory that this process has freed."""
+    block = mmap.mmap(-1, 100 * MEGABYTE)
+    for page in range(0, len(block), mmap.PAGESIZE):
+        block[page] = 1
+    return block
+
+
 @needs_a_peak
 def test_a_peak_of_100_megabytes_is_seen() -> None:
     backend = CpuBackend(torch.device("cpu"))
     backend.reset_peak_memory()
     before = backend.peak_memory()
-    block = bytearray(b"\1") * (100 * MEGABYTE)
+    block = resident_block()
     during = backend.peak_memory()
-    del block
+    block.close()
     after = backend.peak_memory()
     assert before is not None
     assert during is not None
@@ -92,9 +101,9 @@ def test_a_peak_of_100_megabytes_is_seen() -> None:
 def test_a_peak_from_before_is_forgotten() -> None:
     backend = CpuBackend(torch.device("cpu"))
     backend.reset_peak_memory()
-    block = bytearray(b"\1") * (100 * MEGABYTE)
+    block = resident_block()
     with_it = backend.peak_memory()
-    del block
+    block.close()
     backend.reset_peak_memory()
     without = backend.peak_memory()
     assert with_it is not None
