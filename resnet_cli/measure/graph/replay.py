@@ -133,7 +133,7 @@ def _call(call: Call, tensors: dict[int, Tensor]) -> list[Tensor]:
     args, kwargs = map_leaves((call.args, call.kwargs), tensor_of, TensorRef)
     if kwargs.get("dtype") == torch.float32:
         kwargs["dtype"] = torch.float64
-    results = list(tensors_in(call.func(*args, **kwargs)))
+    results = tensors_in(call.func(*args, **kwargs))
     for ref, tensor in zip(call.results, results, strict=True):
         tensors[ref.number] = tensor
     return results

@@ -68,13 +68,20 @@ class ForwardRunner:
         self._drawing: dict[bool, Trace] = {}  # passes that drew random numbers, by train mode
 
     def __enter__(self) -> ForwardRunner:
-        """Put tensors on `meta` in place of the network's own."""
+        """Put tensors on `meta` in place of the network's own; a built-in one may be there already."""
+        if self.subject.spec is not None and self._is_as_needed():
+            return self
         self._substitution.enter_context(on_meta(self.model, self._weight_dtype))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Put the network's own tensors back."""
         self._substitution.close()
+
+    def _is_as_needed(self) -> bool:
+        return all(
+            parameter.is_meta and self._weight_dtype in (None, parameter.dtype) for parameter in self.model.parameters()
+        )
 
     def arguments(self, inputs: ModelInputs | None = None) -> Arguments:
         """Arguments of the forward.

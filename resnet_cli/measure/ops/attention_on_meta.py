@@ -59,7 +59,9 @@ class _Fused(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """One function of torch. Below it, in the dispatcher, autocast is off."""
-        self._autocast.update(kind for kind in _AUTOCAST if torch.is_autocast_enabled(kind))
+        for kind in _AUTOCAST:
+            if torch.is_autocast_enabled(kind):
+                self._autocast.add(kind)
         return (_attention if func is _ATTENTION else func)(*args, **(kwargs or {}))
 
 

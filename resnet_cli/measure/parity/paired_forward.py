@@ -86,19 +86,19 @@ class _GraphFollower(TorchDispatchMode):
         """Run one operator, checked against the graph."""
         kwargs = kwargs or {}
         number = self._number(describe(func, arguments(func, args, kwargs))[0])
-        tensors = list(tensors_in((args, kwargs)))
+        tensors = tensors_in((args, kwargs))
         if func._schema.is_mutable:
             self.before_mutation(tensors)
         if number not in self.numbers:
             return func(*args, **kwargs)
         node = self.graph.by_number[number]
-        positional = list(tensors_in(args))
+        positional = tensors_in(args)
         inputs = [positional[slot] for slot in node.slots if slot < len(positional)]
         if func._schema.is_mutable:
             inputs = [tensor.clone() for tensor in inputs]
         result = func(*args, **kwargs)
         with _disable_current_modes():
-            self.handle(_Call(node, func, args, kwargs, inputs, next(tensors_in(result))))
+            self.handle(_Call(node, func, args, kwargs, inputs, tensors_in(result)[0]))
         return result
 
     def _number(self, operator: str) -> int:
@@ -194,7 +194,7 @@ class _OutputComparison(_GraphFollower):  # type: ignore[no-untyped-call]
         if call.func._schema.is_mutable:
             shaped = [tensor.clone() for tensor in shaped]
         args = _with_activations(call.args, call.node.slots, iter(shaped))
-        return relative_error(next(tensors_in(call.func(*args, **call.kwargs))), output)
+        return relative_error(tensors_in(call.func(*args, **call.kwargs))[0], output)
 
     def _input_order(self, node: Node, reference_node: Node, count: int) -> list[int] | None:
         """For each input of the model's operator, the index of its counterpart among the reference's inputs."""
@@ -243,9 +243,9 @@ def run(
     """
     recorder = _OutputRecorder(graphs[1], set(partner.values()))
     with torch.no_grad(), recorder:
-        reference_output = next(tensors_in(reference(inputs[1])))
+        reference_output = tensors_in(reference(inputs[1]))[0]
     comparison = _OutputComparison(model, graphs[0], partner, recorder)
     with torch.no_grad(), comparison:
-        output = next(tensors_in(model(inputs[0])))
+        output = tensors_in(model(inputs[0]))[0]
     error = relative_error(output, reference_output) if output.shape == reference_output.shape else float("inf")
     return Run(comparison.steps, error, output, reference_output)

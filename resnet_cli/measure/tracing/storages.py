@@ -44,6 +44,8 @@ def storages_of(tensor: Tensor) -> list[UntypedStorage]:
 
 def addresses_of(tensor: Tensor) -> list[int]:
     """The addresses of its storages, which identify them as long as they live."""
+    if type(tensor) in (Tensor, Parameter) and tensor.layout is torch.strided:
+        return [tensor.untyped_storage()._cdata]  # without a call more: tracing asks for each argument
     return [storage._cdata for storage in storages_of(tensor)]
 
 
@@ -61,4 +63,6 @@ def elements_of(tensor: Tensor) -> int:
 
 def bytes_of(tensor: Tensor) -> int:
     """Bytes of the elements of a tensor, indices included where it is sparse."""
+    if type(tensor) in (Tensor, Parameter) and tensor.layout is torch.strided:
+        return tensor.nbytes
     return sum(part.nbytes for part in parts_of(tensor))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,13 +45,21 @@ def parts(value: Any) -> Mapping[Any, Any] | None:
     return getattr(value, "__dict__", None)
 
 
-def tensors_in(value: Any, _depth: int = 0) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> list[Tensor]:
     """Every tensor in a value, in order; see `parts`."""
+    tensors: list[Tensor] = []
+    _collect(value, tensors, 0)
+    return tensors
+
+
+def _collect(value: Any, tensors: list[Tensor], depth: int) -> None:
     if isinstance(value, Tensor):
-        yield value
-    elif _depth < _MAX_DEPTH and not isinstance(value, _PLAIN):
-        for part in (parts(value) or {}).values():
-            yield from tensors_in(part, _depth + 1)
+        tensors.append(value)
+    elif depth < _MAX_DEPTH and not isinstance(value, _PLAIN):
+        # The usual arguments of an operator, without a dictionary of each.
+        inside = value if type(value) in (tuple, list) else (parts(value) or {}).values()
+        for part in inside:
+            _collect(part, tensors, depth + 1)
 
 
 def map_leaves(value: Any, function: Callable[[Any], Any], leaf_type: type[Any] = Tensor) -> Any:
@@ -83,13 +91,13 @@ def map_leaves(value: Any, function: Callable[[Any], Any], leaf_type: type[Any] 
 
 def shape_of(value: Any) -> tuple[int, ...] | None:
     """Shape of the first tensor, None where there is none."""
-    tensor = next(tensors_in(value), None)
-    return None if tensor is None else tuple(tensor.shape)
+    tensors = tensors_in(value)
+    return tuple(tensors[0].shape) if tensors else None
 
 
 def why_no_gradient(output: Any) -> str:
     """Why nothing in the output of a network can be differentiated."""
-    tensors = list(tensors_in(output))
+    tensors = tensors_in(output)
     if not tensors:
         return f"it returns {type(output).__name__}, in which no tensor was found"
     if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors):

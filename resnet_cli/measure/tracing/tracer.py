@@ -338,12 +338,12 @@ class _Recorder(TorchDispatchMode):
         if _is_composite(func):
             with self:
                 return func._op_dk(_MADE_OF_OTHERS, *args, **(kwargs or {}))
-        op, read = qualified(func), list(tensors_in(args))
+        op, read = qualified(func), tensors_in(args)
         check_dtypes(op, read)
         out = func(*args, **(kwargs or {}))
         if self._dispatches is not None:
             self._dispatches.add(func, args, kwargs or {}, out, self.stack[-1] if self.stack else self.root)
-        results = list(tensors_in(out))
+        results = tensors_in(out)
         given = [addresses_of(tensor) for tensor in read]
         activations = [tensor for tensor, held in zip(read, given, strict=True) if not self._constants.issuperset(held)]
         if read and not activations and (func.is_view or in_place(func)):

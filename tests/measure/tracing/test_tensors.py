@@ -77,7 +77,7 @@ def test_the_tensors_of_a_set_have_an_order_of_their_own() -> None:
 
 def test_modules_functions_and_iterators_are_not_looked_into() -> None:
     layer = nn.Linear(2, 2)
-    assert not list(tensors_in([layer, layer.forward, iter([torch.zeros(1)]), Data, "text", torch.float32]))
+    assert not tensors_in([layer, layer.forward, iter([torch.zeros(1)]), Data, "text", torch.float32])
 
 
 @pytest.mark.parametrize(

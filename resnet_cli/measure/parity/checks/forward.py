@@ -321,6 +321,6 @@ def _outputs(run: ParityRun, shape: Shape) -> tuple[Tensor | str, Tensor | str]:
 def _output(model: nn.Module, image: Tensor) -> Tensor | str:
     try:
         with torch.no_grad():
-            return next(tensors_in(model(image)))
+            return tensors_in(model(image))[0]
     except Exception as error:
         return " ".join(str(error).split())[:120]

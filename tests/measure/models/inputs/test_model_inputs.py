@@ -154,7 +154,7 @@ def test_any_input_is_timed_at_any_batch_size(case: str, mode: str) -> None:
 def _tensors(arguments: Any) -> list[Tensor]:
     from resnet_cli.measure.tracing.tensors import tensors_in
 
-    return list(tensors_in(arguments))
+    return tensors_in(arguments)
 
 
 def test_integers_are_indices_of_every_embedding_and_bytes_are_pixels() -> None:
