@@ -16,10 +16,10 @@ def hidden_weights(model: nn.Module) -> Iterator[Note]:
     modules = list(model.modules())
     packed = sum(_is_packed(module) for module in modules)
     if packed:
-        text = f"the weights of {packed} quantized layers are packed: they are in no figure of parameters and bytes"
+        text = f"the weights of {packed} quantized layers are packed: parameters and bytes do not include them"
         yield Note("warning", text, "packed-weights")
     if any(isinstance(module, ScriptModule) and _has_constants(module) for module in modules):
-        text = "weights that are constants of frozen TorchScript are in no figure of parameters and bytes"
+        text = "parameters and bytes do not include weights that are constants of frozen TorchScript"
         yield Note("warning", text, "constant-weights")
 
 

@@ -60,7 +60,7 @@ def parse_tensor(text: str) -> tuple[str, TensorSpec]:
     if dtype not in DTYPES:
         close = nearest(dtype, DTYPES)
         meant = f"did you mean {close}? " if close else ""
-        raise ResnetCliError(f"{wrong}: there is no dtype {match['dtype']}", f"{meant}use one of {', '.join(DTYPES)}")
+        raise ResnetCliError(f"{wrong}: unknown dtype {match['dtype']}", f"{meant}use one of {', '.join(DTYPES)}")
     sizes = [size.strip() for size in match["sizes"].split(",")] if match["sizes"].strip() else []
     for size in sizes:
         if re.fullmatch(r"0*[1-9]\d{0,14}", size, re.ASCII) is None:

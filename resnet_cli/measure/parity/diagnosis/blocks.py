@@ -26,7 +26,8 @@ def other_widths(context: DiffContext) -> Iterator[Match]:
     clauses = [f"with other widths ({widths[0].finding.text})"] if widths else []
     if groups:
         count = groups[0][1].settings["groups"]
-        clauses.append(f"with {len(groups)} convolutions in {count} {'groups' if count > 1 else 'group'}")
+        convolutions = f"{len(groups)} convolution{'s' if len(groups) > 1 else ''}"
+        clauses.append(f"with {convolutions} in {count} {'groups' if count > 1 else 'group'}")
     if clauses:
         yield match("other-widths", f"the same layers {', '.join(clauses)}", differences)
 

@@ -34,10 +34,11 @@ def shared_modules(context: DiffContext) -> Iterator[Match]:
 
 def train_mode_in_eval(context: DiffContext) -> Iterator[Match]:
     """Batch norms or dropout that stay in train mode."""
-    for subject, noun in (("batch_norm", "batch norms take the statistics of the batch"), ("dropout", "dropouts act")):
+    for subject, act in (("batch_norm", "use the statistics of the batch"), ("dropout", "drop values")):
         alike = [row for row in context.differences if (row.category, row.subject) == ("eval mode", subject)]
         if alike and (subject == "dropout" or alike[0].model_value == BY_BATCH):
-            text = f"{len(alike)} {noun} in eval mode ({alike[0].model_path})"
+            more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+            text = f"layers that {act} in eval mode: {alike[0].model_path}{more}"
             yield Match(f"{subject.replace('_', '-')}-in-eval", text, alike)
 
 

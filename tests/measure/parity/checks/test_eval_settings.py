@@ -33,7 +33,7 @@ class Stuck(nn.BatchNorm2d):
     ("changed", "key", "clause"),
     [
         (lambda: {"flat": nn.Sequential(nn.Flatten(), Dropout())}, "dropout", "active in eval mode too"),
-        (lambda: {"norm": Stuck(4)}, "batch-norm-in-eval", "1 batch norms take the statistics of the batch"),
+        (lambda: {"norm": Stuck(4)}, "batch-norm-in-eval", "statistics of the batch in eval mode: norm"),
     ],
 )
 def test_what_stays_in_train_mode_is_one_row(
