@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 
 import torch
 
@@ -115,7 +116,8 @@ def _flops(
         notes=(
             *passes.notes,
             *passes.path_notes(inference, training),
-            *_grouped(training),
+            *_grouped(backwards),
+            *_fused_attention(backwards),
             *uncounted_notes(uncounted, products, uncounted_macs(backwards)),
             *_notes(rows, torchinfo.failure, fvcore.failure, _unknown_to_torch(inference.operators)),
         ),
@@ -237,9 +239,8 @@ def _reconciliations(
     return tuple(conventions.reconcile(rows[start], rows[end], parts, contributing) for start, end in pairs)
 
 
-def _grouped(training: Trace | None) -> Iterable[Note]:
+def _grouped(back: Sequence[OperatorCall]) -> Iterable[Note]:
     """A note where torch's formula for the weight gradient of a grouped convolution ignores the groups."""
-    back = [op for op in training.operators if op.backward] if training else []
     if any(op.counted.term == "C" and (op.tallied or 0) > 2 * op.counted.macs for op in back):
         flops, torch_flops = 2 * total_macs(back), sum(op.tallied or 0 for op in back)
         yield Note(
@@ -247,6 +248,23 @@ def _grouped(training: Trace | None) -> Iterable[Note]:
             f"backward: torch FlopCounterMode counts {torch_flops:,} FLOPs, resnet-cli {flops:,}; torch counts the "
             "weight gradient of a grouped convolution as if it had no groups",
             "torch-ignores-groups",
+        )
+
+
+def _fused_attention(back: Sequence[OperatorCall]) -> Iterable[Note]:
+    """A note where a fused kernel of attention computes the scores again in the backward pass."""
+    again = 0
+    for op in back:
+        if "_attention" in op.name and op.name.endswith("_backward"):
+            _, query, key = op.input_shapes[:3]  # behind the gradient of the output
+            again += prod(query) * key[-2]
+    if again:
+        macs = total_macs(back)
+        yield Note(
+            "note",
+            f"backward: {macs:,} MACs with attention as its fused kernel runs it, which computes the scores again: "
+            f"five products; {macs - again:,} by the plain formula, which has four",
+            "fused-attention-backward",
         )
 
 

@@ -269,3 +269,24 @@ class Resizing(nn.Module):
 def test_other_tools_count_averages_norms_and_interpolation_by_their_formulas() -> None:
     verdicts = {row.key: row.verdict for row in flops_of(Resizing(), (2, 3, 6, 6)).conventions}
     assert {verdicts[key] for key in ("resnet-cli-ops", "torch", "fvcore")} == {"exact"}
+
+
+class Attention(nn.Module):
+    """Attention with four heads among nine tokens of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(8, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.project(x.flatten(2).transpose(1, 2)).view(-1, 9, 3, 4, 2).permute(2, 0, 3, 1, 4)
+        return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+def test_both_figures_of_the_backward_of_attention_are_said() -> None:
+    result = flops_of(Attention(), (2, 8, 3, 3), backward=True)
+    (note,) = [note for note in result.notes if note.key == "fused-attention-backward"]
+    product = 2 * 4 * 9 * 9 * 2
+    linear = 2 * 9 * 8 * 24  # the weight's gradient; the input needs none
+    assert result.backward_macs == 5 * product + linear
+    assert f"{4 * product + linear:,}" in note.text
