@@ -7,7 +7,7 @@ of the keys; names play no part in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -19,7 +19,7 @@ Pair = tuple[Node | None, Node | None]
 _GAP = -1.0
 _NEVER = -1e9
 _PLAIN_CELLS = 1_500_000  # up to here the whole table is filled
-_BAND = 200  # beyond it, so many cells on either side of the diagonal
+_BAND = 200  # beyond it, so many cells on either side of the diagonal, and twice as many while the way leads along them
 
 # Operators of one set may be paired as a replacement, which reads better than one missing and one extra.
 _KINDS = (ACTIVATIONS, POOLS, NORMS, frozenset({"conv", "linear"}), frozenset({"sub", "add"}))
@@ -111,14 +111,34 @@ def _table(model: Sequence[Node], reference: Sequence[Node], known: Mapping[str,
     if not rows or not columns:
         return [*((node, None) for node in model), *((None, node) for node in reference)]
     width = columns if rows * columns <= _PLAIN_CELLS else abs(rows - columns) + _BAND
-    slope = columns / rows
-    scores: dict[tuple[int, int], float] = {}
     kinds: dict[object, int] = {}
     a = [_kind(node, kinds) for node in model]
     b = [_kind(node, kinds) for node in reference]
     if known:
         a = [_named(kind, _names(node), kinds) for kind, node in zip(a, model, strict=True)]
         b = [_named(kind, _names(node), kinds) for kind, node in zip(b, reference, strict=True)]
+    scores: dict[tuple[int, int], float] = {}
+
+    def score(i: int, j: int) -> float:
+        pair = (a[i], b[j])
+        worth = scores.get(pair)
+        if worth is None:
+            worth = scores[pair] = _score(model[i], reference[j], known)
+        return worth
+
+    while True:
+        steps, firsts = _filled(rows, columns, width, score)
+        pairs, is_at_edge = _read(model, reference, steps, firsts)
+        if not is_at_edge or width >= columns:
+            return pairs
+        width *= 2
+
+
+def _filled(
+    rows: int, columns: int, width: int, score: Callable[[int, int], float]
+) -> tuple[list[bytearray], list[int]]:
+    """The steps within a band of the table, and the first column of each row."""
+    slope = columns / rows
     # steps[i][j - first]: 0 pairs them, 1 leaves the model's alone, 2 the reference's
     steps: list[bytearray] = []
     firsts: list[int] = []
@@ -129,13 +149,8 @@ def _table(model: Sequence[Node], reference: Sequence[Node], known: Mapping[str,
         step = bytearray(last - first + 1)
         if last == columns:
             row[columns] = _GAP * (rows - i)
-        kind, node = a[i], model[i]
         for j in range(min(last, columns - 1), first - 1, -1):
-            pair = (kind, b[j])
-            worth = scores.get(pair)
-            if worth is None:
-                worth = scores[pair] = _score(node, reference[j], known)
-            together, down, right = below[j + 1] + worth, below[j] + _GAP, row[j + 1] + _GAP
+            together, down, right = below[j + 1] + score(i, j), below[j] + _GAP, row[j + 1] + _GAP
             if together >= down and together >= right:
                 row[j] = together
             elif down >= right:
@@ -149,13 +164,19 @@ def _table(model: Sequence[Node], reference: Sequence[Node], known: Mapping[str,
         firsts.append(first)
     steps.reverse()
     firsts.reverse()
-    return _read(model, reference, steps, firsts)
+    return steps, firsts
 
 
-def _read(model: Sequence[Node], reference: Sequence[Node], steps: list[bytearray], firsts: list[int]) -> list[Pair]:
+def _read(
+    model: Sequence[Node], reference: Sequence[Node], steps: list[bytearray], firsts: list[int]
+) -> tuple[list[Pair], bool]:
+    """The pairs on the best way, and whether it leads along an edge of the band: a better one may lie beyond."""
     pairs: list[Pair] = []
+    is_at_edge = False
     i = j = 0
     while i < len(model) and j < len(reference):
+        last = firsts[i] + len(steps[i]) - 1
+        is_at_edge |= (j == firsts[i] > 0) or (j == last < len(reference))
         step = steps[i][j - firsts[i]]
         if step == 0:
             pairs.append((model[i], reference[j]))
@@ -166,7 +187,7 @@ def _read(model: Sequence[Node], reference: Sequence[Node], steps: list[bytearra
         else:
             pairs.append((None, reference[j]))
             j += 1
-    return [*pairs, *((node, None) for node in model[i:]), *((None, node) for node in reference[j:])]
+    return [*pairs, *((node, None) for node in model[i:]), *((None, node) for node in reference[j:])], is_at_edge
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,16 @@ def test_a_banded_alignment_equals_the_full_one(data: list[str], cuts: set[int])
     assert worth(banded, {}) == worth(whole, {})
 
 
+def test_what_is_far_from_the_diagonal_is_found_in_a_long_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alignment, "_PLAIN_CELLS", 0)
+    monkeypatch.setattr(alignment, "_BAND", 4)
+    common = [conv(f"c{number}", (number + 1, 4, 3, 3)) for number in range(60)]
+    model = [plain("relu") for _ in range(20)] + common + [conv("end")]
+    reference = common + [plain("mean") for _ in range(20)] + [norm("end")]
+    pairs = align(model, reference)
+    assert all((node, node) in pairs for node in common)
+
+
 def test_keys_follow_the_operators_that_read_them() -> None:
     pairs: list[Pair] = [(conv("a", bias=(4,)), conv("x", bias=(4,))), (norm("b"), norm("y")), (plain("relu"), None)]
     ours = {"a.weight": (4, 4, 3, 3), "a.bias": (4,), "b.weight": (4,), "b.bias": (4,), "b.running_mean": (4,)}
