@@ -216,6 +216,18 @@ def test_another_number_of_threads_is_harmless() -> None:
         torch.set_num_threads(1)
 
 
+def test_a_frozen_network_is_the_same_function_in_one_row() -> None:
+    model = copy.deepcopy(sound().model)
+    frozen = [parameter for name, parameter in model.named_parameters() if "conv" in name]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    result = compare(ModelUnderTest(model, "frozen"), narrow_reference(), replace(TINY, transfer="none"))
+    assert not result.same
+    (diagnosis,) = result.diagnoses
+    assert (diagnosis.key, len(diagnosis.differences)) == ("frozen-parameter", len(frozen))
+    assert "same function" in diagnosis.text
+
+
 class Detached(nn.Module):
     """Its forward is right and its gradient is not."""
 

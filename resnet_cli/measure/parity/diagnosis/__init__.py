@@ -62,6 +62,7 @@ PATTERNS: tuple[Pattern, ...] = (
     values.random_path,
     values.other_inputs,
     values.cut_gradients,
+    values.frozen_parameters,
     values.repeated_norms,
     values.biased_variances,
     values.tensor_values,

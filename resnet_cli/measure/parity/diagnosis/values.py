@@ -13,7 +13,6 @@ _KEYS = {
     ("value", "swapped"): "swapped-weights",
     ("value", "weight"): "weight-values",
     ("value", "buffer"): "buffer-values",
-    ("frozen", "requires_grad"): "frozen-parameter",
 }
 
 
@@ -70,6 +69,19 @@ def cut_gradients(context: DiffContext) -> Iterator[Match]:
         yield Match("cut-gradients", f"{count} no gradient (`detach` or `no_grad` behind them?){last}", cut)
 
 
+def frozen_parameters(context: DiffContext) -> Iterator[Match]:
+    """Parameters that are trained in one network only; where nothing else differs, the function is the same."""
+    frozen = [difference for difference in context.differences if difference.category == "frozen"]
+    for state in ("frozen", "trainable"):
+        alike = [difference for difference in frozen if difference.model_value == state]
+        if alike:
+            same = "the same function; " if len(frozen) == len(context.differences) else ""
+            are = f"{len(alike)} parameters are {state}" if len(alike) > 1 else f"{alike[0].model_path} is {state}"
+            first = f"; the first is {alike[0].model_path}" if len(alike) > 1 else ""
+            text = f"{same}{are}, in {context.reference} {alike[0].reference_value}{first}"
+            yield Match("frozen-parameter", text, alike)
+
+
 def repeated_norms(context: DiffContext) -> Iterator[Match]:
     """Norms that run more often than the reference's in a step: their counters say so."""
     counters = [
@@ -115,7 +127,7 @@ def biased_variances(context: DiffContext) -> Iterator[Match]:
 
 
 def tensor_values(context: DiffContext) -> Iterator[Match]:
-    """Tensors with other values, or frozen ones."""
+    """Tensors with other values."""
     for (category, subject), key in _KEYS.items():
         alike = [row for row in context.differences if (row.category, row.subject) == (category, subject)]
         if alike:
