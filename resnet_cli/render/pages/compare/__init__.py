@@ -38,6 +38,7 @@ def compare_page(result: CompareResult, view: ViewOptions) -> Document:
         "mapping": lambda: mapping(result.mapping, with_pairs=not view.collapse),
         "predictions": lambda: predictions(result),
     }
+    sections = view.sections or PAGES["compare-torchvision"].sections
     return Document(
         title=f"{result.network.name} vs {result.reference}",
         subtitle=_subtitle(result),
@@ -45,11 +46,8 @@ def compare_page(result: CompareResult, view: ViewOptions) -> Document:
             *interrupted(result.interrupted),
             Paragraph(*_verdict(result)),
             *_diagnoses(result),
-            *(
-                element
-                for section in view.sections or PAGES["compare-torchvision"].sections
-                for element in draw[section]()
-            ),
+            *(element for section in sections for element in draw[section]()),
+            *_summed_up(result, sections),
             Paragraph("dim", _test_inputs(result.test_inputs)),
             *closing(result.notes, result.environment),
         ),
@@ -94,6 +92,14 @@ def _verdict(result: CompareResult) -> tuple[str, str]:
         return "good", f"✓ the same function, written otherwise{_kinds(result)}{skipped}"
     has_rounding = result.verdict == ROUNDING or bool(checks[ROUNDING])
     return "good", f"✓ equivalent: {'differences are rounding' if has_rounding else 'bitwise equal'}{skipped}"
+
+
+def _summed_up(result: CompareResult, sections: Iterable[str]) -> list[Element]:
+    """The verdict and its causes once more: behind the layers of both networks they are what a terminal shows last."""
+    if result.same or "tree" not in sections:
+        return []
+    causes = [Paragraph("plain", f"· {diagnosis.text}") for diagnosis in result.diagnoses]
+    return [Paragraph(*_verdict(result), apart=True), *causes]
 
 
 def _kinds(result: CompareResult) -> str:
