@@ -68,7 +68,7 @@ def entries() -> Iterator[Entry]:
         ("segmentation", images(64)),
         ("video", (((2, 3, 8, 64, 64),), ((2, 3, 16, 112, 112),), ((1, 3, 16, 224, 224),))),
         ("optical_flow", (((1, 3, 128, 128), (1, 3, 128, 128)),)),
-        ("detection", images(128)),
+        ("detection", images(128, 300)),
     ):
         module = getattr(models, kind) if kind else models
         for name in models.list_models(module):
