@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 from torch import Tensor
 
-from resnet_cli.measure.ops.op_cost import OpCost, first_tensor, other
-
-Rule = Callable[[Sequence[Any], Any], OpCost]
+from resnet_cli.measure.ops.op_cost import OpCost, Rule, first_tensor, other, rule_of
 
 
 def _numel(value: Any) -> int:
@@ -119,57 +117,53 @@ def _distance_backward(args: Sequence[Any], out: Any) -> OpCost:
 elementwise = _for_each_output(1)
 
 
-def _each(names: str, rule: Rule, namespace: str = "aten") -> dict[str, Rule]:
-    return dict.fromkeys((f"{namespace}::{name}" for name in names.split()), rule)
-
-
 ARITHMETIC: Mapping[str, Rule] = {
-    **_each("_softmax _safe_softmax _log_softmax", _for_each_input(5)),
-    **_each("native_layer_norm native_group_norm _fused_rms_norm", _norm_over_sample),
-    **_each(
+    **rule_of("_softmax _safe_softmax _log_softmax", _for_each_input(5)),
+    **rule_of("native_layer_norm native_group_norm _fused_rms_norm", _norm_over_sample),
+    **rule_of(
         "native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
         "_batch_norm_with_update _batch_norm_no_update",
         _batch_norm,
     ),
-    **_each("relu", _relu),
-    **_each("add", _add),
-    **_each("max_pool2d_with_indices quantized_max_pool2d", _max_pool(2)),
-    **_each("max_pool3d_with_indices", _max_pool(3)),
-    **_each("avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool3d", _average),
-    **_each("_adaptive_avg_pool2d", _adaptive_average),
-    **_each("mean", _mean),
-    **_each(
+    **rule_of("relu", _relu),
+    **rule_of("add", _add),
+    **rule_of("max_pool2d_with_indices quantized_max_pool2d", _max_pool(2)),
+    **rule_of("max_pool3d_with_indices", _max_pool(3)),
+    **rule_of("avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool3d", _average),
+    **rule_of("_adaptive_avg_pool2d", _adaptive_average),
+    **rule_of("mean", _mean),
+    **rule_of(
         "sum amax amin max min argmax argmin aminmax all any equal "
         "nansum prod trace count_nonzero cumsum cumprod cummax "
         "cummin _cummax_helper _cummin_helper logcumsumexp col2im adaptive_max_pool2d adaptive_max_pool3d",
         _for_each_input(1),
     ),
-    **_each("scatter_add scatter_reduce", _for_each_input(1, position=2)),
-    **_each("index_add", _for_each_input(1, position=3)),
-    **_each("linalg_vector_norm norm native_norm", _for_each_input(2)),
-    **_each("var std var_mean std_mean logsumexp _weight_norm_interface", _for_each_input(4)),
-    **_each("upsample_linear1d", _interpolated(2)),
-    **_each("upsample_bilinear2d", _bilinear),
-    **_each("upsample_nearest2d", _nearest),
-    **_each("upsample_trilinear3d", _interpolated(8)),
-    **_each("upsample_bicubic2d", _interpolated(16)),
-    **_each("grid_sampler_2d grid_sampler_3d", _grid_sample),
-    **_each("_cdist_forward _pdist_forward", _distance),
-    **_each("_cdist_backward", _distance_backward),
-    **_each(
+    **rule_of("scatter_add scatter_reduce", _for_each_input(1, position=2)),
+    **rule_of("index_add", _for_each_input(1, position=3)),
+    **rule_of("linalg_vector_norm norm native_norm", _for_each_input(2)),
+    **rule_of("var std var_mean std_mean logsumexp _weight_norm_interface", _for_each_input(4)),
+    **rule_of("upsample_linear1d", _interpolated(2)),
+    **rule_of("upsample_bilinear2d", _bilinear),
+    **rule_of("upsample_nearest2d", _nearest),
+    **rule_of("upsample_trilinear3d", _interpolated(8)),
+    **rule_of("upsample_bicubic2d", _interpolated(16)),
+    **rule_of("grid_sampler_2d grid_sampler_3d", _grid_sample),
+    **rule_of("_cdist_forward _pdist_forward", _distance),
+    **rule_of("_cdist_backward", _distance_backward),
+    **rule_of(
         "hardswish hardsigmoid hardtanh clamp clamp_min dropout native_dropout glu threshold _prelu_kernel "
         "log_sigmoid_forward polar floor_divide rrelu_with_noise fake_quantize_per_tensor_affine_cachemask "
         "fake_quantize_per_channel_affine_cachemask "
         "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel dequantize",
         elementwise,
     ),
-    **_each(
+    **rule_of(
         "add add_relu add_scalar add_scalar_relu mul mul_relu mul_scalar mul_scalar_relu relu6 clamp threshold elu "
         "celu hardswish leaky_relu prelu sigmoid batch_norm batch_norm_relu batch_norm1d batch_norm1d_relu "
         "batch_norm2d batch_norm2d_relu batch_norm3d batch_norm3d_relu",
         elementwise,
         "quantized",
     ),
-    **_each("softmax", _for_each_input(5), "quantized"),
-    **_each("layer_norm group_norm instance_norm", _norm_over_sample, "quantized"),
+    **rule_of("softmax", _for_each_input(5), "quantized"),
+    **rule_of("layer_norm group_norm instance_norm", _norm_over_sample, "quantized"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,9 @@ class OpCost:
     macs_counted: bool = True
 
 
+# (arguments of an operator, what it returns) -> its cost
+Rule = Callable[[Sequence[Any], Any], OpCost]
+
 FREE = OpCost()
 WITHOUT_RULE = OpCost(counted=False)
 MAY_MULTIPLY = OpCost(counted=False, macs_counted=False)
@@ -70,3 +73,8 @@ def first_tensor(out: Any) -> Tensor:
     """The main result of an operator."""
     result: Tensor = out[0] if isinstance(out, (tuple, list)) else out
     return result
+
+
+def rule_of(names: str, rule: Rule, namespace: str = "aten") -> dict[str, Rule]:
+    """One rule for several operators, by qualified name; `names` are separated by blanks."""
+    return dict.fromkeys((f"{namespace}::{name}" for name in names.split()), rule)

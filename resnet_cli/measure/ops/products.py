@@ -5,16 +5,14 @@ Each takes the positional arguments of a call, as the dispatcher gives them, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from resnet_cli.measure.ops.op_cost import OpCost, first_tensor, product
-
-Rule = Callable[[Sequence[Any], Any], OpCost]
+from resnet_cli.measure.ops.op_cost import OpCost, Rule, first_tensor, product, rule_of
 
 
 def _conv(macs: int, additions: int = 0) -> OpCost:
@@ -152,60 +150,56 @@ def _quantized_linear(args: Sequence[Any], out: Any) -> OpCost:
     return product(prod(args[0].shape[:-1]) * _packed_weight(args).numel())
 
 
-def _each(names: str, rule: Rule, namespace: str = "aten") -> dict[str, Rule]:
-    return dict.fromkeys((f"{namespace}::{name}" for name in names.split()), rule)
-
-
 PRODUCTS: Mapping[str, Rule] = {
-    **_each("convolution _convolution convolution_overrideable", _convolution),
-    **_each("convolution_backward", _convolution_backward),
-    **_each(
+    **rule_of("convolution _convolution convolution_overrideable", _convolution),
+    **rule_of("convolution_backward", _convolution_backward),
+    **rule_of(
         "cudnn_convolution mkldnn_convolution _slow_conv2d_forward slow_conv_dilated2d slow_conv_dilated3d "
         "slow_conv3d_forward _conv_depthwise2d conv_depthwise3d",
         _kernel_of_a_library,
     ),
-    **_each("conv_tbc", _sequence_convolution),
-    **_each(
+    **rule_of("conv_tbc", _sequence_convolution),
+    **rule_of(
         "mm bmm _int_mm _scaled_mm _weight_int8pack_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu "
         "_dyn_quant_matmul_4bit mkldnn_linear",
         _times(0),
     ),
-    **_each("addmm baddbmm addbmm _addmm_activation _sparse_addmm", _times(1, has_bias=True)),
-    **_each("affine_grid_generator", _affine_grid),
-    **_each("mv dot vdot", _times_vector(0)),
-    **_each("addmv", _times_vector(1, has_bias=True)),
-    **_each("addr", _outer),
-    **_each("_trilinear", _trilinear),
-    **_each("_euclidean_dist", _euclidean_distance),
-    **_each(
+    **rule_of("addmm baddbmm addbmm _addmm_activation _sparse_addmm", _times(1, has_bias=True)),
+    **rule_of("affine_grid_generator", _affine_grid),
+    **rule_of("mv dot vdot", _times_vector(0)),
+    **rule_of("addmv", _times_vector(1, has_bias=True)),
+    **rule_of("addr", _outer),
+    **rule_of("_trilinear", _trilinear),
+    **rule_of("_euclidean_dist", _euclidean_distance),
+    **rule_of(
         "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
         "_scaled_dot_product_attention_math _scaled_dot_product_fused_attention_overrideable",
         _attention,
     ),
-    **_each(
+    **rule_of(
         "_scaled_dot_product_flash_attention_for_cpu_backward _scaled_dot_product_flash_attention_backward "
         "_scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention_backward",
         _attention_backward,
     ),
-    **_each("flex_attention", _attention, "higher_order"),
-    **_each("mkldnn_rnn_layer", _recurrent(slice(1, 3))),
-    **_each("mkldnn_rnn_layer_backward", _recurrent(slice(1, 3), passes=2)),
-    **_each("_cudnn_rnn miopen_rnn", _recurrent(slice(1, 2))),
-    **_each("deform_conv2d", _deformable_convolution, "torchvision"),
-    **_each(
+    **rule_of("flex_attention", _attention, "higher_order"),
+    **rule_of("mkldnn_rnn_layer", _recurrent(slice(1, 3))),
+    **rule_of("mkldnn_rnn_layer_backward", _recurrent(slice(1, 3), passes=2)),
+    **rule_of("_cudnn_rnn miopen_rnn", _recurrent(slice(1, 2))),
+    **rule_of("deform_conv2d", _deformable_convolution, "torchvision"),
+    **rule_of(
         "conv1d conv1d_relu conv1d_dynamic conv2d conv2d_relu conv2d_dynamic conv2d_add conv2d_add_relu conv3d "
         "conv3d_relu conv3d_dynamic",
         _quantized_convolution,
         "quantized",
     ),
-    **_each(
+    **rule_of(
         "conv_transpose1d conv_transpose1d_dynamic conv_transpose2d conv_transpose2d_dynamic conv_transpose3d "
         "conv_transpose3d_dynamic",
         _quantized_transposed,
         "quantized",
     ),
-    **_each(
+    **rule_of(
         "linear linear_relu linear_leaky_relu linear_tanh linear_dynamic linear_relu_dynamic linear_dynamic_fp16 "
         "linear_relu_dynamic_fp16",
         _quantized_linear,
