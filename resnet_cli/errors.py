@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from enum import IntEnum
 
 
@@ -50,14 +48,36 @@ class ResnetCliError(Exception):
         self.detail = detail
 
 
-@contextlib.contextmanager
-def attempt(what: str) -> Iterator[None]:
-    """Go on after the block where it fails, in whatever way the user's code does; `--debug` shows the traceback.
+class Attempt:
+    """A block that may fail in whatever way, as other people's code does; see `attempt`.
+
+    Attributes:
+        error: what the block raised; None: nothing.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Attempt:
+        """Begin the block."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        """Keep the error and go on after the block; signals and `sys.exit` pass through."""
+        if not isinstance(error, Exception):
+            return False
+        self.error = error
+        logging.getLogger("resnet_cli").debug("%s failed", self._what, exc_info=error)
+        return True
+
+
+def attempt(what: str) -> Attempt:
+    """Go on after the block where it fails, whatever it raises; `--debug` shows the traceback.
+
+    This is the only mechanism that does so.
 
     Args:
         what: what is attempted, for the log.
     """
-    try:
-        yield
-    except Exception as error:
-        logging.getLogger("resnet_cli").debug("%s failed", what, exc_info=error)
+    return Attempt(what)

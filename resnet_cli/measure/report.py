@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from resnet_cli import signals
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.bench import benchmark, config, models
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.cost.flops import count_flops
@@ -110,11 +110,11 @@ def measure_all(sources: Sequence[ModelSource], settings: ReportConfig, progress
     try:
         for source, name in steps:
             progress(f"{source.name}: {name}")
-            try:
+            with attempt(f"{name} of {source.name}") as measured:  # a bug in it must not lose the others
                 result = MEASUREMENTS[name](source, settings, progress)
-            except Exception as error:  # a bug in one measurement must not lose the others
-                errors.append(error)
-                notes.append(_note(source, name, error))
+            if measured.error is not None:
+                errors.append(measured.error)
+                notes.append(_note(source, name, measured.error))
                 continue
             results.append(result)
             interrupted = isinstance(result, (CompareResult, BenchResult)) and result.interrupted

@@ -6,7 +6,6 @@ never 0. Results survive a round trip through JSON.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -43,9 +42,8 @@ def error_note(error: Exception) -> Note:
     """The note of a result that an error ended early, so that what was measured before it is kept.
 
     The measurement returns its partial result with this note in place of raising. The commands write the result and
-    exit with 2, or with 70 where the error is a bug (key "internal-error"); `--debug` shows the traceback.
+    exit with 2, or with 70 where the error is a bug (key "internal-error").
     """
-    logging.getLogger("resnet_cli").debug("this error ended the measurement early", exc_info=error)
     if isinstance(error, ResnetCliError):
         hint = f" ({error.hint})" if error.hint else ""
         return Note("error", f"{error.message}{hint}", INCOMPLETE)

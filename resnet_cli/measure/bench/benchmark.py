@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from resnet_cli import signals
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.bench import baseline as saved_runs
 from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
@@ -125,12 +125,11 @@ class _Run:
             self.uncounted = cost.uncounted
             original = self.model.duplicate() if config.optimizations is not None else None
             work = self._workload(self.model.model, config.inputs, config.dtype)
-            try:
+            with attempt("timing") as rows:
                 self._rows(work, cost)
-            except Exception as error:
-                if not self.has_times:
-                    raise
-                self.errors.append(error_note(error))
+            if rows.error is not None and not self.has_times:
+                raise rows.error
+            self._keep(rows.error)
             _require_one(self.timings)
             if config.layers and not self.interrupted:
                 self._attempt_layers(work)
@@ -190,8 +189,13 @@ class _Run:
     def _batch_size(self) -> int:
         return next(row.batch_size for row in self.timings if row.wall is not None)
 
+    def _keep(self, error: Exception | None) -> None:
+        """An error ends one part of the measurement; the others stay."""
+        if error is not None:
+            self.errors.append(error_note(error))
+
     def _attempt_layers(self, work: Workload) -> None:
-        try:
+        with attempt("timing layers") as timing:
             root = layers(self.model, self.config.inputs.at_batch(self._batch_size), self.config.dtype)
             self.layers = layer_times(
                 work,
@@ -205,11 +209,10 @@ class _Run:
             if self.uncounted:
                 self.layers = _without_rates(self.layers)
             self.interrupted = self.layers.stopped == INTERRUPTED
-        except Exception as error:
-            self.errors.append(error_note(error))
+        self._keep(timing.error)
 
     def _attempt_optimizations(self, original: nn.Module) -> None:
-        try:
+        with attempt("comparing optimizations") as comparing:
             self.optimizations = compare_optimizations(
                 original,
                 inputs=self.config.inputs,
@@ -223,8 +226,7 @@ class _Run:
                 duplicate=self.model.duplicate,
             )
             self.interrupted = self.optimizations.stopped == INTERRUPTED
-        except Exception as error:
-            self.errors.append(error_note(error))
+        self._keep(comparing.error)
 
 
 def _without_rates(times: LayerTimes) -> LayerTimes:

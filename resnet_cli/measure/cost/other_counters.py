@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.jit import ScriptModule
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import own_dtype
@@ -80,21 +81,21 @@ def torchinfo(model: nn.Module, inputs: Arguments) -> TorchinfoReport:
     levels = (path.count(".") + 1 for path, _ in model.named_modules())
     if sum(2**level for level in levels) > _TORCHINFO_NESTING:
         return TorchinfoReport(release, failure="not run: its time doubles with each level of nested modules")
-    try:
-        with silenced("torchinfo", output=True), FastMetaKernels(), random_init.seeded(0):
-            from torchinfo import summary
+    silence = silenced("torchinfo", output=True)
+    with attempt("torchinfo") as running, silence, FastMetaKernels(), random_init.seeded(0):
+        from torchinfo import summary
 
-            # It takes positional arguments as a list, or keyword arguments as a dictionary.
-            data = dict(inputs.kwargs) if not inputs.args else list(_positional(model, inputs))
-            report = summary(model, input_data=data, verbose=0, depth=10_000, mode="eval")
-            leaves = tuple(
-                (str(layer.class_name), tuple(layer.output_size))
-                for layer in report.summary_list
-                if layer.is_leaf_layer and layer.executed
-            )
-            return TorchinfoReport(release, int(report.total_params), int(report.total_mult_adds), leaves)
-    except Exception as error:
-        return TorchinfoReport(release, failure=_reason(error))
+        # It takes positional arguments as a list, or keyword arguments as a dictionary.
+        data = dict(inputs.kwargs) if not inputs.args else list(_positional(model, inputs))
+        report = summary(model, input_data=data, verbose=0, depth=10_000, mode="eval")
+        leaves = tuple(
+            (str(layer.class_name), tuple(layer.output_size))
+            for layer in report.summary_list
+            if layer.is_leaf_layer and layer.executed
+        )
+        return TorchinfoReport(release, int(report.total_params), int(report.total_mult_adds), leaves)
+    assert running.error is not None
+    return TorchinfoReport(release, failure=_reason(running.error))
 
 
 def _positional(model: nn.Module, inputs: Arguments) -> tuple[Any, ...]:
@@ -130,24 +131,23 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
     batch = inputs.batch_size or 1
     if macs / batch > _FVCORE_MACS or bytes_alive / batch > _FVCORE_BYTES:
         return FvcoreReport(release, failure="not run: it needs a real forward, too large at this image size")
-    try:
-        with silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn", output=True):
-            from fvcore.nn import FlopCountAnalysis
+    with attempt("fvcore") as running, silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn", output=True):
+        from fvcore.nn import FlopCountAnalysis
 
-            # Half precision is slow on CPUs; but a network that mixes dtypes casts between its own.
-            dtypes = {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()}
-            dtype = torch.float32 if len(dtypes) < 2 else None
-            zeros = _positional(model, inputs.at_batch(1).zeros(dtype or own_dtype(model)))
-            with torch.no_grad(), random_init.seeded(0), with_zeros(model, dtype):
-                model.eval()
-                analysis = FlopCountAnalysis(model, zeros)
-                analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-                total = round(analysis.total())
-                operators = {name: round(value) * batch for name, value in analysis.by_operator().items()}
-                modules = {name: round(value) * batch for name, value in analysis.by_module().items()}
-            return FvcoreReport(release, total * batch, operators, modules)
-    except Exception as error:
-        return FvcoreReport(release, failure=_reason(error))
+        # Half precision is slow on CPUs; but a network that mixes dtypes casts between its own.
+        dtypes = {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()}
+        dtype = torch.float32 if len(dtypes) < 2 else None
+        zeros = _positional(model, inputs.at_batch(1).zeros(dtype or own_dtype(model)))
+        with torch.no_grad(), random_init.seeded(0), with_zeros(model, dtype):
+            model.eval()
+            analysis = FlopCountAnalysis(model, zeros)
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            total = round(analysis.total())
+            operators = {name: round(value) * batch for name, value in analysis.by_operator().items()}
+            modules = {name: round(value) * batch for name, value in analysis.by_module().items()}
+        return FvcoreReport(release, total * batch, operators, modules)
+    assert running.error is not None
+    return FvcoreReport(release, failure=_reason(running.error))
 
 
 def count_with_torch() -> tuple[FlopFormula | None, str | None]:

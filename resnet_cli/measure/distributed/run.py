@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from resnet_cli import signals
-from resnet_cli.errors import BAD_INPUT, ResnetCliError
+from resnet_cli.errors import BAD_INPUT, ResnetCliError, attempt
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.run_context import RunContext
@@ -21,7 +21,7 @@ from resnet_cli.measure.distributed.process_group import DisconnectedError
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Replicas
-from resnet_cli.results.common import Note, error_note
+from resnet_cli.results.common import error_note
 
 
 def bench_multi_process(
@@ -68,32 +68,29 @@ def bench_multi_process(
         threads=config.threads,
     )
     rows: list[Replicas] = []
-    errors: list[Note] = []
     interrupted = False
     try:
-        if processes is None:
-            measure_replicas(replicas, progress, rows.append)
-        else:
-            launch(processes, replicas, progress, rows.append)
+        with attempt("measuring replicas") as measuring:
+            if processes is None:
+                measure_replicas(replicas, progress, rows.append)
+            else:
+                launch(processes, replicas, progress, rows.append)
     except KeyboardInterrupt:
         if not rows:
             raise
         signals.acknowledge()
         interrupted = True
-    except DisconnectedError as error:
+    error = measuring.error
+    if isinstance(error, DisconnectedError):
         if os.environ["RANK"] != "0":
             raise SystemExit(BAD_INPUT) from error
-        failure = ResnetCliError("another process of this run failed", "its error may stand above")
-        if not rows:
-            raise failure from error
-        errors.append(error_note(failure))
-    except Exception as error:
-        if not rows:
-            raise
-        errors.append(error_note(error))
+        error = ResnetCliError("another process of this run failed", "its error may stand above")
+    if error is not None and not rows:
+        raise error from measuring.error
     if not rows:
         return None
     result = _result(context.close(), tuple(rows))
+    errors = () if error is None else (error_note(error),)
     return replace(result, interrupted=interrupted, notes=(*result.notes, *errors))
 
 

@@ -8,10 +8,10 @@ import pickle
 import sys
 import threading
 import time
-import traceback
+from traceback import format_exception
 from typing import Any
 
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.distributed.process_group import DisconnectedError
 from resnet_cli.measure.distributed.replicas import measure_replicas
 
@@ -43,17 +43,18 @@ def main(config: str) -> None:
     def report(kind: str, content: Any) -> None:
         os.write(reports, MARK + encode((kind, content)).encode("ascii") + b"\n")
 
-    try:
+    with attempt("measuring replicas") as measuring:
         measure_replicas(decode(config), lambda text: report(PROGRESS, text), lambda row: report(ROW, row))
-    except DisconnectedError:
+    error = measuring.error
+    if isinstance(error, DisconnectedError):
         time.sleep(_GRACE_S)  # torchrun ends this process meanwhile, and names the one that failed first
         os._exit(1)
-    except ResnetCliError as error:
-        report(ERROR, (error.message, error.hint, error.detail))
+    if error is not None:
+        if isinstance(error, ResnetCliError):
+            report(ERROR, (error.message, error.hint, error.detail))
+        else:
+            report(ERROR, "".join(format_exception(error)))
         os._exit(1)  # at an orderly end NCCL may wait for processes that are gone
-    except Exception:
-        report(ERROR, traceback.format_exc())
-        os._exit(1)
 
 
 def _end_with_parent() -> None:

@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import IO, Any
 
 from resnet_cli import signals
+from resnet_cli.errors import attempt
 
 _LONGEST = 240  # characters of a reason
 _ENDS_WITHIN_S = 5.0  # after SIGKILL; a process that waits for a driver may not end
@@ -84,8 +85,11 @@ def answer_all(home: str, names: Sequence[str]) -> None:
             os.ftruncate(2, 0)
             os.lseek(2, 0, os.SEEK_SET)
         try:
-            answer = {"facts": dict(probes[name].run())}
-        except BaseException as error:  # a broken package may even call sys.exit
+            with attempt(f"probe {name}") as probed:
+                answer = {"facts": dict(probes[name].run())}
+            if probed.error is not None:
+                answer = {"failure": reason(probed.error)}
+        except (SystemExit, KeyboardInterrupt) as error:  # a broken package may even call sys.exit
             answer = {"failure": reason(error)}
         out.write(json.dumps({"name": name, **answer}) + "\n")
         out.flush()

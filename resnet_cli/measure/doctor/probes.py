@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.doctor.probe_process import Probe, reason
 from resnet_cli.measure.system.silence import silenced
 
@@ -47,10 +48,9 @@ def _arithmetic() -> Facts:
 
 def _or_none(ask: Callable[[], Any]) -> Any:
     """The value, or None if this torch does not provide it."""
-    try:
+    with attempt(f"asking torch for {ask.__name__}"):
         return ask()
-    except Exception:
-        return None
+    return None
 
 
 def _cuda() -> Facts:
@@ -122,11 +122,9 @@ def _convolve(device: str, dtype: Any) -> None:
 
 def _failure_of(what: Callable[[], object]) -> str | None:
     """Why a call fails, or None."""
-    try:
+    with attempt("a capability") as attempted:
         what()
-    except Exception as error:
-        return reason(error)
-    return None
+    return None if attempted.error is None else reason(attempted.error)
 
 
 def _distributed() -> Facts:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.tracing.module_stack import ModuleStack
 
 IMAGE_SIZE = 64  # small and even at every stage but the last, so that paddings and strides still show
@@ -184,13 +185,10 @@ def check_it_runs(network: nn.Module) -> None:
         network.eval()
         for count in channels:
             image = torch.rand(1, count, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
-            try:
-                with torch.no_grad():
-                    network(image.to(example.device, example.dtype))
-            except Exception as error:  # whatever the user's own forward raises
-                failure = failure or error
-            else:
+            with attempt("a forward") as forward, torch.no_grad():
+                network(image.to(example.device, example.dtype))
                 return
+            failure = failure or forward.error
     finally:
         for module, mode in modes:
             module.training = mode

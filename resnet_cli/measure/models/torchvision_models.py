@@ -196,10 +196,10 @@ def _picture(path: str) -> PIL.Image.Image:
     except FileNotFoundError:
         raise ResnetCliError(f"image {path} does not exist") from None
     except PIL.UnidentifiedImageError:
-        reason = "unknown image format"
+        raise ResnetCliError(f"image {path} cannot be read: unknown image format") from None
     except Exception as error:  # Pillow's decoders raise many types on damaged files
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    raise ResnetCliError(f"image {path} cannot be read: {reason[:200]}")
+        raise ResnetCliError(f"image {path} cannot be read: {reason[:200]}") from error
 
 
 def published_weights(name: str) -> dict[str, str]:

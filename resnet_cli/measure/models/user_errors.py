@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.suggest import nearest
 
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -116,10 +116,9 @@ def _is_library(filename: str) -> bool:
 def _message(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it calls sys.exit({error.code!r})"
-    try:
+    text = ""
+    with attempt("the text of the user's exception"):  # its __str__ is user code too
         text = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
-    except Exception:  # its __str__ is user code too
-        text = ""
     text = " ".join(text.split())
     text = text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 1]}…"
     name = type(error).__name__

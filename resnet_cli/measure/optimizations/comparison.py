@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from resnet_cli import errors
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import describe
@@ -127,18 +128,14 @@ class _Attempt:
 
     def build(self, work: Workload, batch_size: int, batches: Sequence[Tensor], expected: Tensor, limit: float) -> None:
         """Build the variant, and compare its logits; it fails where it keeps the precision and exceeds the limit."""
-        try:
+        with errors.attempt(f"optimization {self.optimization.key}") as building:
             image = work.input(batch_size).args[0]
             built = build_variant(self.optimization, work.model, image, self.backend, self.duplicate)
             logits = _logits(built.variant, batches)
-        except UnavailableError as error:
-            self.status, self.reason = UNAVAILABLE, str(error)
-            return
-        except Exception as error:
-            self.fail(error)
-            return
-        self.variant, self.setup_s, self.reason = built.variant, built.setup_s, built.variant.remark
-        self._compare(logits, expected, limit)
+            self.variant, self.setup_s, self.reason = built.variant, built.setup_s, built.variant.remark
+            self._compare(logits, expected, limit)
+        if building.error is not None:
+            self.fail(building.error)
 
     def _compare(self, logits: Tensor, expected: Tensor, limit: float) -> None:
         if logits.shape != expected.shape or not bool(logits.isfinite().all()):
@@ -156,14 +153,15 @@ class _Attempt:
     def warm_up(self, limits: Limits, progress: Progress) -> None:
         """Call it until its times have settled."""
         assert self.variant is not None
-        try:
+        with errors.attempt(f"optimization {self.optimization.key}") as warming:
             warm_up(self.backend, self.variant.call, limits, progress, f"optimizations: {self.optimization.title}: ")
-        except Exception as error:
-            self.fail(error)
+        if warming.error is not None:
+            self.fail(warming.error)
 
     def fail(self, error: Exception) -> None:
         """It does not run; its memory is released."""
-        self.status, self.reason, self.variant = FAILED, in_one_line(error), None
+        self.status = UNAVAILABLE if isinstance(error, UnavailableError) else FAILED
+        self.reason, self.variant = in_one_line(error), None
         self.backend.empty_cache()
 
 

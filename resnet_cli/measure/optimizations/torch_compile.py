@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.optimizations.folded_channels_last import best_eager
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
@@ -65,7 +66,7 @@ def compile_for(
     compiler = inductor if compiler is None else compiler
     with silenced(""):
         if on_host:
-            with contextlib.suppress(Exception):
+            with attempt("torch.compile with the C++ wrapper"):
                 return _compiled(model, image, compiler, {"freezing": True, "cpp_wrapper": True})
         try:
             return _compiled(model, image, compiler, {"freezing": on_host})

@@ -7,12 +7,12 @@ library reaches half the rate of the convolutions).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.bench.device_timer import Clock, timed
 from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.roofline.kernels import Candidate, arithmetic, streaming
@@ -95,19 +95,23 @@ def fastest(candidates: Sequence[Candidate], clock: Clock, seconds: float, progr
         if best_rate is not None and warm_s + candidate.work / best_rate > _ONE_CALL_EACH * seconds:
             continue
         progress(f"the ceiling: {candidate.name}")
-        with _skip_failures(clock):
+        with attempt(candidate.name) as trial:  # unsupported by the device, or for lack of memory
             call = candidate.make()
             call()
             if (warm := _seconds(clock, call)) > 0:
                 tried.append(_TimedKernel(candidate, call, warm))
+        if trial.error is not None:
+            clock.empty_cache()
     left = tried
     rounds = max(1, len(tried).bit_length() - 1)
     for _ in range(rounds):
         succeeded = []
         for kernel in left:
-            with _skip_failures(clock):
+            with attempt(kernel.candidate.name) as trial:
                 _repeat(kernel, clock, seconds / rounds / len(left))
                 succeeded.append(kernel)
+            if trial.error is not None:
+                clock.empty_cache()
         tried = [kernel for kernel in tried if kernel not in left or kernel in succeeded]
         left = sorted(succeeded, key=lambda kernel: -kernel.rate)[: (len(succeeded) + 1) // 2]
     return sorted((Kernel(kernel.candidate.name, kernel.rate) for kernel in tried), key=lambda kernel: -kernel.rate)
@@ -132,12 +136,3 @@ def _seconds(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
         return timed(clock, call).wall_s
     sample = timed(clock, lambda: [call() for _ in range(calls)])
     return (sample.device_s or sample.wall_s) / calls
-
-
-@contextlib.contextmanager
-def _skip_failures(clock: Clock) -> Iterator[None]:
-    """Leave out a kernel that fails: unsupported by the device, or for lack of memory."""
-    try:
-        yield
-    except Exception:  # torch raises about a dozen types
-        clock.empty_cache()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import time
 from typing import Any
 
 import torch
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.system.silence import silenced
 
 _SAMPLE_EVERY_S = 0.2
@@ -43,11 +43,12 @@ class Gpu:
         if torch.version.hip is not None:
             self.missing = "only NVIDIA GPUs are supported"
             return
-        try:
+        with attempt("opening NVML") as opening:
             self._open(device, nvml)
-        except ImportError:
+        error = opening.error
+        if isinstance(error, ImportError):
             self.missing = "the package nvidia-ml-py is not installed"
-        except Exception as error:  # NVML's own, and a driver that torch cannot ask
+        elif error is not None:  # NVML's own, or of a driver that torch cannot ask
             self.missing = f"NVML: {' '.join(str(error).split()) or type(error).__name__}"
             self.close()
 
@@ -70,9 +71,9 @@ class Gpu:
         if self._handle is None or (self._sampled_at is not None and now - self._sampled_at < _SAMPLE_EVERY_S):
             return
         self._sampled_at = now
-        with contextlib.suppress(Exception):  # not every GPU supports this query
+        with attempt("the clock rate from NVML"):  # not every GPU supports this query
             self.clocks.append(1e6 * self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM))
-        with contextlib.suppress(Exception):
+        with attempt("the throttle reasons from NVML"):
             seen = self._reasons_query(self._handle)
             self.reasons |= {name for bit, name in _REASONS.items() if seen & bit}
 
@@ -80,5 +81,5 @@ class Gpu:
         """Shut the library down, once."""
         library, self._nvml, self._handle = self._nvml, None, None
         if library is not None:
-            with contextlib.suppress(Exception):
+            with attempt("closing NVML"):
                 library.nvmlShutdown()

@@ -87,7 +87,7 @@ def _safetensors(path: str) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a mapping
     except Exception as error:  # its own error, OSError, and torch's for an unknown dtype
-        raise ResnetCliError(f"{path} is not a valid safetensors file: {_reason(error)}", _DOWNLOAD_AGAIN) from None
+        raise ResnetCliError(f"{path} is not a valid safetensors file: {_reason(error)}", _DOWNLOAD_AGAIN) from error
 
 
 def _check_archive(path: str, size: int) -> bool:
@@ -115,7 +115,7 @@ def _check_archive(path: str, size: int) -> bool:
     except ResnetCliError:
         raise
     except Exception as error:  # zipfile raises many types on damaged archives
-        raise ResnetCliError(f"{path} is not a checkpoint, or is damaged: {_reason(error)}", _DOWNLOAD_AGAIN) from None
+        raise ResnetCliError(f"{path} is not a checkpoint, or is damaged: {_reason(error)}", _DOWNLOAD_AGAIN) from error
 
 
 def _pickled(path: str, mapped: bool) -> Any:
@@ -124,14 +124,14 @@ def _pickled(path: str, mapped: bool) -> Any:
         with silenced(), torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        raise _unpickling_error(path, error) from None
+        raise _unpickling_error(path, error) from error
     except Exception as error:  # RuntimeError, EOFError, KeyError and more
         text = str(error)
         if "TorchScript" in text:
-            raise ResnetCliError(f"{path} is a TorchScript program; reading it would run code", _RESAVE) from None
+            raise ResnetCliError(f"{path} is a TorchScript program; reading it would run code", _RESAVE) from error
         if "legacy .tar" in text:
-            raise ResnetCliError(f"{path} has torch's legacy .tar format, which is unsafe to read", _RESAVE) from None
-        raise ResnetCliError(f"{path} is not a checkpoint, or is damaged: {_reason(error)}", _DOWNLOAD_AGAIN) from None
+            raise ResnetCliError(f"{path} has torch's legacy .tar format, which is unsafe to read", _RESAVE) from error
+        raise ResnetCliError(f"{path} is not a checkpoint, or is damaged: {_reason(error)}", _DOWNLOAD_AGAIN) from error
 
 
 def _unpickling_error(path: str, error: Exception) -> ResnetCliError:

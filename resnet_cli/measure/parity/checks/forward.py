@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.graph import alignment
 from resnet_cli.measure.graph.diff import lines, where
 from resnet_cli.measure.graph.nodes import Graph
@@ -319,8 +320,6 @@ def _outputs(run: ParityRun, shape: Shape) -> tuple[Tensor | str, Tensor | str]:
 
 
 def _output(model: nn.Module, image: Tensor) -> Tensor | str:
-    try:
-        with torch.no_grad():
-            return tensors_in(model(image))[0]
-    except Exception as error:
-        return " ".join(str(error).split())[:120]
+    with attempt("a forward at another size") as forward, torch.no_grad():
+        return tensors_in(model(image))[0]
+    return " ".join(str(forward.error).split())[:120]
