@@ -337,5 +337,5 @@ def _check_baseline(
 
     model = network.load()
     config = _for_model(config, inputs, model)
-    described = fitted(config.inputs, model.model).describe(config.dtype or own_dtype(model.model))
-    baseline.check(saved, model.description, described, config.mode, config.batch_sizes)
+    described = fitted(config.inputs, model.model).describe(config.weight_dtype or own_dtype(model.model))
+    baseline.check(saved, model.description, described, config.mode, config.batch_sizes, config.autocast)

@@ -6,16 +6,33 @@ from collections.abc import Iterator
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
+from resnet_cli.measure.bench.mixed_precision import AUTOCAST
 from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import UNCLEAR, independent_ratio, verdict
 from resnet_cli.results.bench import BenchResult, Timing, Versus
 from resnet_cli.results.common import Input, Network, Note
 
+_NO_AUTOCAST = f"no {AUTOCAST}"
 _PACE = 0.03  # relative change of the measured ceiling that is worth a note
 
 
-def check(baseline: BenchResult, network: Network, inputs: Input, mode: str, batch_sizes: tuple[int, ...]) -> None:
+def check(
+    baseline: BenchResult,
+    network: Network,
+    inputs: Input,
+    mode: str,
+    batch_sizes: tuple[int, ...],
+    autocast: str | None = None,
+) -> None:
     """Before anything is measured: is the saved run of the same network and the same work?
+
+    Args:
+        baseline: the saved run.
+        network: under test.
+        inputs: of its forward.
+        mode: "inference" or "train".
+        batch_sizes: of this run.
+        autocast: mixed precision of this run, such as "bfloat16 autocast"; None: it has none.
 
     Raises:
         ResnetCliError: it is not, or it has none of these batch sizes.
@@ -31,6 +48,7 @@ def check(baseline: BenchResult, network: Network, inputs: Input, mode: str, bat
         ("image size", _sizes(baseline.input), _sizes(inputs)),
         ("dtype", baseline.input.dtype, inputs.dtype),
         ("mode", baseline.conditions.mode, mode),
+        ("precision", _autocast_of(baseline.conditions.precision), autocast or _NO_AUTOCAST),
     ):
         if before != now:
             raise ResnetCliError(f"the baseline has another {what}: {before}, and this is {now}")
@@ -40,6 +58,10 @@ def check(baseline: BenchResult, network: Network, inputs: Input, mode: str, bat
         raise ResnetCliError(
             f"the baseline has no batch of {', '.join(map(str, batch_sizes))}", f"its batch sizes: {has}"
         )
+
+
+def _autocast_of(precision: str) -> str:
+    return precision if precision.endswith(AUTOCAST) else _NO_AUTOCAST
 
 
 def _sizes(inputs: Input) -> str:

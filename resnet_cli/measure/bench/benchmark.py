@@ -156,6 +156,7 @@ class _Run:
             mode=config.mode,
             seed=config.seed,
             fresh=config.fresh,
+            mixed=config.is_mixed,
         )
 
     def _rows(self, work: Workload, cost: WorkloadCost) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from resnet_cli.measure.bench.mixed_precision import AUTOCAST, is_mixed
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import INFERENCE
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
@@ -19,7 +20,8 @@ class BenchmarkConfig:
         inputs: of a forward, at any batch size.
         batch_sizes: of a call, one row of the result for each; that of the inputs alone where they have no batch axis.
         device: to run on.
-        dtype: of floating-point weights and input; None: the network's own, but float32 for optimizations.
+        dtype: of floating-point weights and input; None: the network's own, but float32 for optimizations. In train
+            mode, half precision is that of autocast, and weights and input are float32.
         mode: "inference" or "train".
         limits: when sampling ends; the time is for each batch size, and again for the optimizations and the layers.
         threads: of the CPU; None: torch's number.
@@ -42,3 +44,18 @@ class BenchmarkConfig:
     layers: bool = False
     ceiling: bool = True
     fresh: bool = True
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it trains in mixed precision."""
+        return is_mixed(self.mode, self.dtype)
+
+    @property
+    def autocast(self) -> str | None:
+        """The precision of a mixed one, such as "bfloat16 autocast"; None: it is not mixed."""
+        return f"{str(self.dtype).removeprefix('torch.')} {AUTOCAST}" if self.is_mixed else None
+
+    @property
+    def weight_dtype(self) -> torch.dtype | None:
+        """Of floating-point weights and input; None: the network's own."""
+        return torch.float32 if self.is_mixed else self.dtype

@@ -28,8 +28,8 @@ class RunContext:
 
     def __init__(self, model: ModelUnderTest, config: BenchmarkConfig) -> None:
         self._model, self._config = model, config
-        self._dtype = config.dtype or own_dtype(model.model)
-        self._conversion = model.conversion(config.dtype)
+        self._dtype = config.weight_dtype or own_dtype(model.model)
+        self._conversion = model.conversion(config.weight_dtype)
         self._inputs = fitted(config.inputs, model.model)
         self._begin = time.perf_counter()
         self.monitor = conditions.ConditionMonitor(device_backend(config.device))
@@ -57,7 +57,7 @@ class RunContext:
             interrupted=False,
             conditions=Conditions(
                 mode=config.mode,
-                precision=device_backend(config.device).precision(self._dtype),
+                precision=config.autocast or device_backend(config.device).precision(self._dtype),
                 threads=threads,
                 interop_threads=torch.get_num_interop_threads(),
                 instructions=torch_build.instructions(),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.bench.mixed_precision import TRAIN, MixedPrecision
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
@@ -23,7 +24,7 @@ from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.storages import storage_bytes
 from resnet_cli.measure.tracing.tensors import tensors_in, why_no_gradient
 
-INFERENCE, TRAIN = "inference", "train"
+INFERENCE = "inference"
 MODES = (INFERENCE, TRAIN)
 
 _CALIBRATION_IMAGES = 4
@@ -42,6 +43,7 @@ class Workload:
         mode: "inference", or "train" for forward, backward and a step of SGD with momentum.
         seed: of the inputs and labels.
         fresh: it is untrained, so that its norms need statistics first.
+        mixed: it trains in mixed precision: weights and inputs are float32, and the dtype is autocast's.
     """
 
     def __init__(
@@ -54,19 +56,21 @@ class Workload:
         mode: str = INFERENCE,
         seed: int = 0,
         fresh: bool = True,
+        mixed: bool = False,
     ) -> None:
         self.inputs = fitted(inputs, model)
         self.device, self.dtype, self.mode, self.seed = device, dtype or own_dtype(model), mode, seed
-        self.model = model
+        self.model, self.mixed = model, mixed
         model.to(device)  # a network's own may return anything
         if fresh:
             calibrate(model, self.inputs, seed)
-        convert(model, dtype)
+        convert(model, torch.float32 if mixed else dtype)
         self.model.train(mode == TRAIN)
 
     def input(self, batch_size: int) -> Arguments:
         """Random arguments of a forward: zeros would cost a GPU less power and time."""
-        return self.inputs.at_batch(batch_size).random(self.seed, self.dtype, self.device)
+        dtype = torch.float32 if self.mixed else self.dtype
+        return self.inputs.at_batch(batch_size).random(self.seed, dtype, self.device)
 
     def call(self, batch_size: int) -> Callable[[], object]:
         """One request or one training step, as a function that returns the output.
@@ -85,20 +89,22 @@ class Workload:
         optimizer = torch.optim.SGD(parameters, lr=_RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
         generator = torch.Generator().manual_seed(self.seed)
         model = self.model
+        precision = MixedPrecision(self.device, self.dtype if self.mixed else None)
         labels: list[Tensor] = []
         hooks = _signal_hooks(parameters) if not device_backend(self.device).is_accelerator else []
 
         def step() -> object:
             optimizer.zero_grad(set_to_none=True)
-            output = inputs.call(model)
-            loss = _loss(output, labels, generator)
+            with precision.forward():
+                output = inputs.call(model)
+                loss = _loss(output, labels, generator)
             begin = time.perf_counter()
-            loss.backward()  # type: ignore[no-untyped-call]
+            precision.backward(loss)
             if hooks and time.perf_counter() - begin < _SLOW_BACKWARD_S:
                 for hook in hooks:
                     hook.remove()
                 hooks.clear()
-            optimizer.step()
+            precision.step(optimizer)
             return output
 
         return step

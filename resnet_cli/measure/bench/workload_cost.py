@@ -8,7 +8,8 @@ import torch
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
-from resnet_cli.measure.bench.workload import TRAIN
+from resnet_cli.measure.bench import mixed_precision
+from resnet_cli.measure.bench.mixed_precision import TRAIN
 from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.uncounted import uncounted_macs
@@ -52,7 +53,8 @@ def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dty
     Args:
         subject: the network; it is not run.
         inputs: of its forward, at any batch size.
-        dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
+        dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own. In train
+            mode, half precision is that of autocast.
         mode: "inference" or "train".
 
     Raises:
@@ -79,10 +81,10 @@ def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dty
 def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None, mode: str) -> tuple[Trace, int]:
     """A call at a batch size, and its bytes."""
     with ForwardRunner(subject, inputs, dtype) as passes:
-        return _call(passes, mode)
+        return _call(passes, mode, is_mixed=mixed_precision.is_mixed(mode, dtype))
 
 
-def _call(passes: ForwardRunner, mode: str) -> tuple[Trace, int]:
+def _call(passes: ForwardRunner, mode: str, *, is_mixed: bool) -> tuple[Trace, int]:
     weights = storage_bytes((*passes.model.parameters(), *passes.model.buffers()))
     described = passes.inputs.describe(passes.dtype)
     if mode != TRAIN:
@@ -95,8 +97,11 @@ def _call(passes: ForwardRunner, mode: str) -> tuple[Trace, int]:
             f"`mode=train`: this network cannot be trained on {dimensions(described.shape)}: {step}",
             larger_input(step),
         )
-    momentum = sum(bytes_of(parameter) for parameter in passes.model.parameters() if parameter.requires_grad)
-    return step, weights + described.bytes + step.peak + momentum
+    trained = [parameter for parameter in passes.model.parameters() if parameter.requires_grad]
+    size = weights + described.bytes + step.peak + sum(map(bytes_of, trained))
+    if is_mixed:
+        size += mixed_precision.extra_bytes(sum(parameter.numel() for parameter in trained))
+    return step, size
 
 
 def layers(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None = None) -> Layer:
