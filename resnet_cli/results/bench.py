@@ -117,7 +117,7 @@ class OptimizationResult:
     setup_s: float | None  # folding, compiling, capturing, until the first result
     break_even_calls: int | None  # calls after which the set-up has paid for itself; None where it never does
     logit_difference: float | None  # largest |logit - eager float32 logit| over the largest |eager logit|
-    top1_agreement: float | None  # share of the images with the same likeliest class
+    top1_agreement: float | None  # share of the images with the same likeliest class; None where none is likeliest
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
+from resnet_cli.measure.tracing.tensors import tensors_in
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
-    """The network in channels_last."""
-    return in_channels_last(model, image)
-
-
-def in_channels_last(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Variant:
-    """Convert weights and input, to a dtype as well.
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
+    """The network in channels_last.
 
     Raises:
-        UnavailableError: the input is not a batch of images.
+        UnavailableError: none of the inputs is a batch of images.
     """
-    if image.dim() != 4:
+    if not has_images(inputs):
         raise UnavailableError("channels_last is a format of images")
-    model.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Variant(model, image.to(dtype=dtype, memory_format=torch.channels_last))
+    return in_channels_last(model, inputs)
+
+
+def in_channels_last(model: nn.Module, inputs: Arguments) -> Variant:
+    """Weights and inputs of four axes in channels_last; all others stay."""
+    model._apply(_in_channels_last)  # type: ignore[no-untyped-call]  # `to` fails for weights of five axes
+    return Variant(model, inputs.mapped(_in_channels_last))
+
+
+def has_images(inputs: Arguments) -> bool:
+    """Whether one of the inputs is a floating-point tensor (N, C, H, W)."""
+    return any(map(_is_image, tensors_in(inputs)))
+
+
+def _in_channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if _is_image(tensor) else tensor
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.dim() == 4 and tensor.is_floating_point() and tensor.layout == torch.strided

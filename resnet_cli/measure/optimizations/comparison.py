@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import paired_ratio
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.models.copies import independent_copy
-from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
+from resnet_cli.measure.models.inputs.specs import TensorSpec
 from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS, Optimization
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, build_variant, in_one_line
@@ -63,8 +65,8 @@ def compare_optimizations(
 
     Args:
         model: with weights, in float32; it is moved to the device.
-        inputs: one positional tensor, at any batch size.
-        batch_size: of a call.
+        inputs: of a forward, at any batch size.
+        batch_size: of a call; without a batch axis it says nothing.
         backend: of the device.
         seed: of the images.
         limits: when sampling ends; the time is that of all variants together, without their set-up.
@@ -77,16 +79,14 @@ def compare_optimizations(
         ResnetCliError: plain eager itself does not run.
         KeyboardInterrupt: before anything was measured.
     """
-    if inputs.batch_size is None or inputs.kwargs or len(inputs.tensors) != len(inputs.args) or len(inputs.args) != 1:
-        raise ResnetCliError("optimizations are compared on one positional tensor with a batch axis, such as an image")
-    work = Workload(model, inputs=inputs, device=backend.device, seed=seed, fresh=fresh)
+    work = Workload(model, inputs=inputs, device=backend.device, dtype=torch.float32, seed=seed, fresh=fresh)
     attempts = [
         _Attempt(row, backend, duplicate)
         for row in (EAGER, *(OPTIMIZATIONS[key] for key in OPTIMIZATIONS if key in chosen))
     ]
     with work.running():
         batches = _batches(work.inputs, batch_size, seed, backend.device)
-        expected = _float32_logits(work.model, batches, backend)
+        expected = _float32_logits(work.model, batches, batch_size, backend)
         # A warm-up takes a quarter of its time limit, so all of them together take a quarter of the whole.
         share = replace(limits, max_time_s=limits.max_time_s / len(attempts))
         limit = math.inf  # plain eager is what the others are judged by
@@ -107,7 +107,7 @@ def compare_optimizations(
         batch_size=batch_size,
         rows=results,
         best=None if best is None else best.key,
-        recommendation=recommendation(results, best, keeping, 0 if fresh else len(expected), limits.ci_width),
+        recommendation=recommendation(results, best, keeping, 0 if fresh else len(expected.values), limits.ci_width),
         stopped=sampled.stopped,
     )
 
@@ -126,26 +126,30 @@ class _Attempt:
     logit_difference: float | None = None
     top1_agreement: float | None = None
 
-    def build(self, work: Workload, batch_size: int, batches: Sequence[Tensor], expected: Tensor, limit: float) -> None:
+    def build(
+        self, work: Workload, batch_size: int, batches: Sequence[Arguments], expected: _Logits, limit: float
+    ) -> None:
         """Build the variant, and compare its logits; it fails where it keeps the precision and exceeds the limit."""
         with errors.attempt(f"optimization {self.optimization.key}") as building:
-            image = work.input(batch_size).args[0]
-            built = build_variant(self.optimization, work.model, image, self.backend, self.duplicate)
-            logits = _logits(built.variant, batches)
+            inputs = work.input(batch_size)
+            built = build_variant(self.optimization, work.model, inputs, self.backend, self.duplicate)
+            logits = _logits(built.variant, batches, batch_size)
             self.variant, self.setup_s, self.reason = built.variant, built.setup_s, built.variant.remark
             self._compare(logits, expected, limit)
         if building.error is not None:
             self.fail(building.error)
 
-    def _compare(self, logits: Tensor, expected: Tensor, limit: float) -> None:
-        if logits.shape != expected.shape or not bool(logits.isfinite().all()):
-            problem = "logits of another shape" if logits.shape != expected.shape else "NaN or infinity in the logits"
+    def _compare(self, logits: _Logits, expected: _Logits, limit: float) -> None:
+        values, right = logits.values, expected.values
+        if values.shape != right.shape or not bool(values.isfinite().all()):
+            problem = "logits of another shape" if values.shape != right.shape else "NaN or infinity in the logits"
             self.status, self.reason, self.variant = FAILED, problem, None
             return
-        scale = float(expected.abs().max())
-        difference = float((logits - expected).abs().max())
+        scale = float(right.abs().max())
+        difference = float((values - right).abs().max())
         self.logit_difference = difference / scale if scale else difference
-        self.top1_agreement = float((logits.argmax(1) == expected.argmax(1)).double().mean())
+        if expected.of_classes:
+            self.top1_agreement = float((values.argmax(1) == right.argmax(1)).double().mean())
         if self.optimization.keeps_precision and self.logit_difference > limit:
             self.status, self.variant = FAILED, None
             self.reason = f"changes the logits by {100 * self.logit_difference:.2g}%, more than rounding does"
@@ -165,31 +169,61 @@ class _Attempt:
         self.backend.empty_cache()
 
 
-def _batches(inputs: ModelInputs, batch_size: int, seed: int, device: torch.device) -> list[Tensor]:
+def _batches(inputs: ModelInputs, batch_size: int, seed: int, device: torch.device) -> list[Arguments]:
     """Inputs to compare the logits on, in batches of the only size that compiled and captured variants take."""
-    count = math.ceil(_MIN_IMAGES / batch_size)
-    # Not the timed ones: a CUDA graph that did not read its input would give the right logits for those.
-    (values,) = inputs.at_batch(count * batch_size).random(seed + 2, torch.float32, device).args
-    return list(values.split(batch_size))
+    # Not the timed ones: a CUDA graph that did not read its input would give the right logits for those. Of values
+    # that the user gave there are no others.
+    is_drawn = any(isinstance(leaf, TensorSpec) for leaf in inputs.tensors.values())
+    count = math.ceil(_MIN_IMAGES / batch_size) if is_drawn else 1
+    sized = inputs.at_batch(batch_size)
+    return [sized.random(seed + 2 + number, torch.float32, device) for number in range(count)]
 
 
-def _float32_logits(model: nn.Module, batches: Sequence[Tensor], backend: DeviceBackend) -> Tensor:
+class _Logits(NamedTuple):
+    """Outputs on the CPU in float32: a row for each image, or for each batch where there is no batch axis.
+
+    Args:
+        values: (rows, values); several outputs are concatenated.
+        of_classes: there is one output, a value for each class.
+    """
+
+    values: Tensor
+    of_classes: bool
+
+
+def _float32_logits(model: nn.Module, batches: Sequence[Arguments], batch_size: int, backend: DeviceBackend) -> _Logits:
     """Of plain eager with all 24 bits of float32."""
     try:
         with in_precision(backend.fp32_settings()):
-            return _logits(Variant(model, batches[0]), batches)
+            return _logits(Variant(model, batches[0]), batches, batch_size)
     except Exception as error:
         raise ResnetCliError(f"plain eager does not run: {in_one_line(error)}", "try a smaller batch size") from error
 
 
-def _logits(variant: Variant, batches: Sequence[Tensor]) -> Tensor:
-    """Of all images, (N, classes), on the CPU in float32; several outputs are concatenated."""
-    logits = []
+def _logits(variant: Variant, batches: Sequence[Arguments], batch_size: int) -> _Logits:
+    """Of all images."""
+    rows, of_classes = [], True
     for batch in batches:
-        # empty_like keeps the strides of the input that the variant was made for.
-        outputs = tensors_in(variant.run(torch.empty_like(variant.image).copy_(batch)))
-        logits.append(torch.cat([tensor.to("cpu", torch.float32, copy=True).flatten(1) for tensor in outputs], dim=1))
-    return torch.cat(logits)
+        outputs = tensors_in(_as_made_for(variant, batch).call(variant.run))
+        if not outputs:
+            raise ResnetCliError("the network returns no tensor")
+        has_batch_axis = all(tensor.dim() and len(tensor) == batch_size for tensor in outputs)
+        count = batch_size if has_batch_axis else 1
+        rows.append(torch.cat([_values(tensor).reshape(count, -1) for tensor in outputs], dim=1))
+        of_classes &= has_batch_axis and len(outputs) == 1 and outputs[0].shape[1:2] == rows[-1].shape[1:] > (1,)
+    return _Logits(torch.cat(rows), of_classes)
+
+
+def _as_made_for(variant: Variant, inputs: Arguments) -> Arguments:
+    """The same inputs in the dtypes and strides that a variant was made for."""
+    values = iter(tensors_in(inputs))
+    return variant.inputs.mapped(lambda tensor: torch.empty_like(tensor).copy_(next(values)))
+
+
+def _values(tensor: Tensor) -> Tensor:
+    """A copy on the CPU in float32, complex numbers as pairs."""
+    real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    return real.to("cpu", torch.float32, copy=True)
 
 
 class _BrokenError(Exception):
@@ -223,12 +257,11 @@ def _guarded(attempt: _Attempt) -> Call:
     """Its call; an error names the attempt."""
     variant = attempt.variant
     assert variant is not None
-    run: Callable[[Tensor], object] = variant.run
-    image = variant.image
+    run, (args, kwargs) = variant.run, variant.inputs
 
     def call() -> object:
         try:
-            return run(image)
+            return run(*args, **kwargs)
         except Exception as error:
             raise _BrokenError(attempt) from error
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, in_one_line
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 
@@ -19,10 +20,10 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """The network with its batch norms folded."""
     fuse_conv_bn(model)
-    return Variant(model, image)
+    return Variant(model, inputs)
 
 
 def fuse_conv_bn(model: nn.Module) -> int:

@@ -7,47 +7,53 @@ At small batches a GPU waits for the host to launch kernel after kernel; replayi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.sampling import without_collection
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.folded_channels_last import best_eager
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend, GraphCapture
+from resnet_cli.measure.tracing.tensors import tensors_in
 
 WARM_UPS = 3  # calls before the capture, as torch's notes recommend
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """The network as a graph."""
     capture = backend.graph_capture()
     if capture is None:
         raise UnavailableError("this device records no graphs")
-    variant = best_eager(model, image)
-    return Variant(capture_graph(variant.run, variant.image, capture), variant.image)
+    variant = best_eager(model, inputs)
+    return Variant(capture_graph(variant, capture), variant.inputs)
 
 
-def capture_graph(run: Callable[[Tensor], object], image: Tensor, capture: GraphCapture) -> Callable[[Tensor], object]:
+def capture_graph(variant: Variant, capture: GraphCapture) -> Callable[..., object]:
     """A function that copies its input to where the graph reads, launches the graph and returns its output.
 
     The copy belongs to a request and is timed with it. The next call overwrites the output.
 
     Args:
-        run: the network; it must not synchronize, nor depend on the values of its input.
-        image: an input of the only shape that the graph is for.
+        variant: must not synchronize, nor depend on the values of its inputs; the graph is for their shapes only.
         capture: of the device.
 
     Raises:
         Exception: whatever torch raises where something in the network cannot be captured.
     """
-    static = image.clone()
-    capture.warm_up(lambda: run(static), WARM_UPS)
+    static = variant.inputs.mapped(Tensor.clone)
+    tensors = tensors_in(static)
+    run = partial(static.call, variant.run)
+    capture.warm_up(run, WARM_UPS)
     # A garbage collection could destroy events or graphs, whose destructors call what is illegal in a capture.
     with without_collection():
-        replay, output = capture.record(lambda: run(static))
+        replay, output = capture.record(run)
 
-    def replayed(images: Tensor) -> object:
-        static.copy_(images)
+    def replayed(*args: Any, **kwargs: Any) -> object:
+        for tensor, value in zip(tensors, tensors_in((args, kwargs)), strict=True):
+            tensor.copy_(value)
         replay()
         return output
 

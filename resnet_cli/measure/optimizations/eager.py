@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.variant import Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """The network itself."""
-    return Variant(model, image)
+    return Variant(model, inputs)

@@ -7,22 +7,34 @@ import contextlib
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.optimizations.channels_last import in_channels_last
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
+from resnet_cli.measure.models.model import convert
+from resnet_cli.measure.optimizations import channels_last
 from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
-    """Both; unavailable where nothing can be folded."""
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
+    """Both; unavailable where nothing can be folded, or without images."""
     fuse_conv_bn(model)
-    return in_channels_last(model, image)
+    return channels_last.build(model, inputs, backend)
 
 
-def best_eager(model: nn.Module, image: Tensor, dtype: torch.dtype = torch.float32) -> Variant:
-    """In channels_last if the input is an image, and folded where that is possible."""
+def best_eager(model: nn.Module, inputs: Arguments, dtype: torch.dtype = torch.float32) -> Variant:
+    """In channels_last if there are images among the inputs, and folded where that is possible.
+
+    Args:
+        model: in float32; changed in place.
+        inputs: of a call.
+        dtype: of weights, and of inputs in float32.
+    """
     with contextlib.suppress(UnavailableError):
         fuse_conv_bn(model)
-    if image.dim() != 4:
-        return Variant(model.to(dtype), image.to(dtype) if image.is_floating_point() else image)
-    return in_channels_last(model, image, dtype)
+    convert(model, dtype)
+
+    def converted(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.dtype == torch.float32 else tensor
+
+    inputs = inputs.mapped(converted)
+    return channels_last.in_channels_last(model, inputs) if channels_last.has_images(inputs) else Variant(model, inputs)

@@ -67,13 +67,13 @@ def _take(row: OptimizationResult) -> str:
 def _with_top1(text: str, row: OptimizationResult | None, images: int) -> str:
     if row is None or not images:
         return text
-    return f"{text}, logits within {_logit_difference(row)} (top-1 {_top1(row, images)})"
+    return f"{text}, logits within {_logit_difference(row)}{_top1(row, images)}"
 
 
 def _alternative(row: OptimizationResult, images: int) -> str:
     if not images:
         return f"{row.key} is {_times(row)} as fast in fewer bits: compare its predictions with trained weights"
-    logits = f"changes the logits by {_logit_difference(row)} (top-1 {_top1(row, images)})"
+    logits = f"changes the logits by {_logit_difference(row)}{_top1(row, images)}"
     return f"{row.key} is {_times(row)} as fast, but {logits}"
 
 
@@ -88,5 +88,6 @@ def _logit_difference(row: OptimizationResult) -> str:
 
 
 def _top1(row: OptimizationResult, images: int) -> str:
-    assert row.top1_agreement is not None
-    return f"the same for {round(row.top1_agreement * images)} of {images}"
+    if row.top1_agreement is None:  # an output that is not a value for each class has none
+        return ""
+    return f" (top-1 the same for {round(row.top1_agreement * images)} of {images})"

@@ -8,12 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
+    from resnet_cli.measure.models.inputs.model_inputs import Arguments
     from resnet_cli.measure.optimizations.variant import Variant
     from resnet_cli.measure.system.devices.backend import DeviceBackend
 
-    Build = Callable[[nn.Module, Tensor, DeviceBackend], Variant]
+    Build = Callable[[nn.Module, Arguments, DeviceBackend], Variant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Optimization:
         key: on the command line and in results.
         title: in tables.
         module: of this package; its function `build` makes the variant from a copy of the network in eval mode and
-            float32, which it may change, and a batch of images on the same device. It raises UnavailableError where
+            float32, which it may change, and the inputs of a call on the same device. It raises UnavailableError where
             that is not possible.
         keeps_precision: the arithmetic stays that of eager; else it is never recommended without a word on the logits.
         dtype: of weights and input.

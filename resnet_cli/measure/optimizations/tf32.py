@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import Any
 
+from torch import nn
+
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.precision import TF32, in_precision
@@ -11,7 +14,7 @@ from resnet_cli.measure.system.precision import TF32, in_precision
 _SINCE = (8, 0)  # compute capability: Ampere
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """The network with TF32 on during its calls.
 
     Raises:
@@ -28,8 +31,8 @@ def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
     if len(on) == len(settings):
         raise UnavailableError("already on for convolutions and matrix products")
 
-    def run(images: Tensor) -> object:
+    def run(*args: Any, **kwargs: Any) -> object:
         with in_precision(settings, TF32):
-            return model(images)
+            return model(*args, **kwargs)
 
-    return Variant(run, image, f"already on for {on[0]} in plain eager" if on else None)
+    return Variant(run, inputs, f"already on for {on[0]} in plain eager" if on else None)

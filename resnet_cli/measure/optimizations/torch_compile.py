@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_cli.errors import attempt
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.folded_channels_last import best_eager
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.silence import silenced
 
-Compiler = Callable[[nn.Module], Callable[[Tensor], object]]
+Compiler = Callable[[nn.Module], Callable[..., object]]
 
 _CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _POINTER_VARIABLE = "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"  # torch passes an address to the code that it loads
@@ -33,21 +34,21 @@ _MISSING = {
 }
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """The network compiled from its fastest eager variant."""
-    variant = best_eager(model, image)
-    return Variant(compile_for(model, variant.image, on_host=not backend.is_accelerator), variant.image)
+    inputs = best_eager(model, inputs).inputs
+    return Variant(compile_for(model, inputs, on_host=not backend.is_accelerator), inputs)
 
 
-def inductor(model: nn.Module) -> Callable[[Tensor], object]:
+def inductor(model: nn.Module) -> Callable[..., object]:
     """Torch's default compiler, for static shapes."""
     return torch.compile(model, dynamic=False)
 
 
 def compile_for(
-    model: nn.Module, image: Tensor, *, on_host: bool, compiler: Compiler | None = None
-) -> Callable[[Tensor], object]:
-    """Compile a network for images of one shape, and run it once. Use it inside `torch.inference_mode`.
+    model: nn.Module, inputs: Arguments, *, on_host: bool, compiler: Compiler | None = None
+) -> Callable[..., object]:
+    """Compile a network for inputs of one shape, and run it once. Use it inside `torch.inference_mode`.
 
     On the CPU its weights are frozen: they become constants, whose layout oneDNN chooses and into which it folds batch
     norm. There the code around the kernels is C++ too, which saves a small network 5% of its time; where inductor
@@ -55,7 +56,7 @@ def compile_for(
 
     Args:
         model: in eval mode.
-        image: on its device, in its dtype.
+        inputs: on its device, in its dtype.
         on_host: the CPU runs it.
         compiler: returns the function that compiles when it is first called; None: `inductor`.
 
@@ -67,19 +68,19 @@ def compile_for(
     with silenced(""):
         if on_host:
             with attempt("torch.compile with the C++ wrapper"):
-                return _compiled(model, image, compiler, {"freezing": True, "cpp_wrapper": True})
+                return _compiled(model, inputs, compiler, {"freezing": True, "cpp_wrapper": True})
         try:
-            return _compiled(model, image, compiler, {"freezing": on_host})
+            return _compiled(model, inputs, compiler, {"freezing": on_host})
         except Exception as error:
             raise _explained(error) from error
 
 
 def _compiled(
-    model: nn.Module, image: Tensor, compiler: Compiler, settings: dict[str, object]
-) -> Callable[[Tensor], object]:
+    model: nn.Module, inputs: Arguments, compiler: Compiler, settings: dict[str, object]
+) -> Callable[..., object]:
     with _private_caches(), _settings(settings):
         run = compiler(model)
-        run(image)
+        inputs.call(run)
     return run
 
 

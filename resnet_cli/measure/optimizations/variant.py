@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_cli.measure.models.copies import independent_copy
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.registry import Optimization
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 
@@ -25,18 +26,18 @@ class Variant:
     """A network, made ready for one shape of input.
 
     Args:
-        run: maps images like `image` to logits; its output may be overwritten by the next call.
-        image: the input that it is timed with, in its dtype and memory format already.
+        run: called as the network is, with inputs like `inputs`; its output may be overwritten by the next call.
+        inputs: what it is timed with, in their dtype and memory format already.
         remark: limitation that a reader of its times should know.
     """
 
-    run: Callable[[Tensor], object]
-    image: Tensor
+    run: Callable[..., object]
+    inputs: Arguments
     remark: str | None = None
 
     def call(self) -> object:
         """One request."""
-        return self.run(self.image)
+        return self.inputs.call(self.run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class BuiltVariant:
 def build_variant(
     optimization: Optimization,
     model: nn.Module,
-    image: Tensor,
+    inputs: Arguments,
     backend: DeviceBackend,
     duplicate: Callable[[nn.Module], nn.Module] = independent_copy,
 ) -> BuiltVariant:
@@ -59,7 +60,7 @@ def build_variant(
     Args:
         optimization: of the registry.
         model: calibrated, in eval mode and float32, on its device; copying it is not timed.
-        image: a batch, (N, C, H, W), on the same device, in float32.
+        inputs: of a call, on the same device, in float32.
         backend: of that device.
         duplicate: makes the copy.
 
@@ -72,7 +73,7 @@ def build_variant(
     model = duplicate(model)
     backend.synchronize()
     begin = backend.now()
-    variant = optimization.load()(model, image, backend)
+    variant = optimization.load()(model, inputs, backend)
     variant.call()
     backend.synchronize()
     return BuiltVariant(variant, backend.now() - begin)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.models.inputs.model_inputs import images
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
@@ -60,7 +60,7 @@ class Fake:
     calls: int = 0
 
     def row(self, clock: SimulatedClock, key: str) -> Any:
-        def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+        def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
             clock.run(self.setup_s)
             if self.raises is not None:
                 raise self.raises
@@ -73,7 +73,7 @@ class Fake:
                 logits: Tensor = model(images)
                 return self.change(logits)
 
-            return Variant(run, image)
+            return Variant(run, inputs)
 
         return fake_optimization(key, build, keeps_precision=key not in {"bfloat16", "float16", "tf32"})
 

@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.models.inputs.model_inputs import images
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.optimizations.variant import Variant
@@ -20,7 +20,7 @@ from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, fake_opti
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 LIMITS = Limits(max_time_s=4.0, min_time_s=0.5)
-Build = Callable[[nn.Module, Tensor, DeviceBackend], Variant]
+Build = Callable[[nn.Module, Arguments, DeviceBackend], Variant]
 
 
 class Net(nn.Module):
@@ -54,12 +54,12 @@ def compared(
 
 
 def taking(clock: SimulatedClock, seconds: float, change: Callable[[Any], Any] = lambda output: output) -> Build:
-    def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
         def run(images: Tensor) -> object:
             clock.run(seconds)
             return change(model(images))
 
-        return Variant(run, image)
+        return Variant(run, inputs)
 
     return build
 
@@ -78,8 +78,8 @@ def test_of_several_outputs_each_is_compared(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def ignoring_input(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
-        return Variant(lambda images: model(image), image)
+    def ignoring_input(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
+        return Variant(lambda images: inputs.call(model), inputs)
 
     result = compared(clock, monkeypatch, taking(clock, 0.01), ignoring_input)
     assert [row.status for row in result.rows] == ["measured", "failed"]
@@ -89,7 +89,7 @@ def test_what_does_not_read_its_input_is_wrong(monkeypatch: pytest.MonkeyPatch) 
 def test_memory_of_a_row_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def fail(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    def fail(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
         raise RuntimeError("no memory")
 
     assert compared(clock, monkeypatch, taking(clock, 0.01), fail).rows[1].reason == "no memory"
@@ -99,7 +99,7 @@ def test_memory_of_a_row_that_fails_is_given_back(monkeypatch: pytest.MonkeyPatc
 def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimulatedClock(queued=False)
 
-    def restless(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    def restless(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
         seconds = [0.001]
 
         def run(images: Tensor) -> object:
@@ -107,7 +107,7 @@ def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.Mo
             clock.run(seconds[0])
             return model(images)
 
-        return Variant(run, image)
+        return Variant(run, inputs)
 
     begun: list[float] = []
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.cuda_graph import WARM_UPS, build
 from resnet_cli.measure.system.devices.cuda import CudaGraphCapture
 from tests.helpers.fake_clock import SimulatedBackend
@@ -137,10 +138,10 @@ class Recorder:
 def test_a_graph_is_warmed_up_recorded_and_replayed_on_new_input() -> None:
     model, recorder = nn.Conv2d(3, 4, 3), Recorder()
     with torch.inference_mode():
-        variant = build(model, torch.ones(2, 3, 5, 5), SimulatedBackend(graph_capture=recorder))
+        variant = build(model, Arguments((torch.ones(2, 3, 5, 5),), {}), SimulatedBackend(graph_capture=recorder))
         assert recorder.log == ["warm"] * WARM_UPS + ["record"]
         assert gc.isenabled()
-        other = torch.randn_like(variant.image)
+        other = torch.randn_like(variant.inputs.args[0])
         torch.testing.assert_close(variant.run(other), model(other))
     assert recorder.log[-1] == "replay"
 
@@ -148,5 +149,5 @@ def test_a_graph_is_warmed_up_recorded_and_replayed_on_new_input() -> None:
 def test_what_cannot_be_captured_raises_and_the_collector_goes_on() -> None:
     backend = SimulatedBackend(graph_capture=Recorder(fails=True))
     with pytest.raises(RuntimeError, match="capturing"):
-        build(nn.Conv2d(3, 4, 3), torch.ones(2, 3, 5, 5), backend)
+        build(nn.Conv2d(3, 4, 3), Arguments((torch.ones(2, 3, 5, 5),), {}), backend)
     assert gc.isenabled()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.models.inputs.model_inputs import images
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import torch_compile
 from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS
@@ -37,13 +37,13 @@ def tiny(block: Any = "basic") -> ResNet:
 
 def variant_of(key: str, model: nn.Module, image: Tensor, backend: DeviceBackend | None = None) -> Variant:
     with torch.inference_mode():
-        return build_variant(OPTIMIZATIONS[key], model, image, backend or device_backend(CPU)).variant
+        return build_variant(OPTIMIZATIONS[key], model, Arguments((image,), {}), backend or device_backend(CPU)).variant
 
 
 def difference(variant: Variant, model: nn.Module, image: Tensor) -> float:
     """Relative to the largest logit."""
     with torch.inference_mode():
-        logits, truth = variant.run(variant.image), model(image)
+        logits, truth = variant.run(variant.inputs.args[0]), model(image)
         assert isinstance(logits, Tensor)
         assert logits.shape == truth.shape
         return float((logits.float() - truth).abs().max() / truth.abs().max())
@@ -80,7 +80,7 @@ def test_all_norms_of_a_resnet_are_folded(block: str) -> None:
 def test_channels_last_is_the_format_of_weights_and_input() -> None:
     model, image = calibrated(tiny())
     variant = variant_of("channels-last", model, image)
-    assert variant.image.is_contiguous(memory_format=torch.channels_last)
+    assert variant.inputs.args[0].is_contiguous(memory_format=torch.channels_last)
     assert isinstance(variant.run, nn.Module)
     assert all(
         parameter.is_contiguous(memory_format=torch.channels_last)
@@ -92,7 +92,7 @@ def test_channels_last_is_the_format_of_weights_and_input() -> None:
 def test_bfloat16_moves_the_logits_a_little() -> None:
     model, image = calibrated(tiny())
     variant = variant_of("bfloat16", model, image)
-    assert variant.image.dtype == torch.bfloat16
+    assert variant.inputs.args[0].dtype == torch.bfloat16
     assert variant.remark is None
     assert 0 < difference(variant, model, image) < 0.1
 
@@ -114,19 +114,20 @@ def test_what_needs_a_gpu_says_so(key: str) -> None:
 def test_the_setup_lasts_until_the_first_result() -> None:
     clock = SimulatedClock()
 
-    def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+    def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
         clock.run(device_s=2.0)
-        return Variant(lambda images: clock.run(device_s=0.5), image)
+        return Variant(lambda images: clock.run(device_s=0.5), inputs)
 
     clock.run(device_s=3.0)  # earlier work does not count
     backend = SimulatedBackend(clock)
-    assert build_variant(fake_optimization("x", build), nn.Identity(), torch.zeros(1), backend).setup_s == 2.5
+    inputs = Arguments((torch.zeros(1),), {})
+    assert build_variant(fake_optimization("x", build), nn.Identity(), inputs, backend).setup_s == 2.5
 
 
 def test_plain_eager_is_a_copy_of_the_network_itself() -> None:
     model, image = calibrated(tiny())
     with torch.inference_mode():
-        variant = build_variant(EAGER, model, image, device_backend(CPU)).variant
+        variant = build_variant(EAGER, model, Arguments((image,), {}), device_backend(CPU)).variant
     assert variant.run is not model
     assert difference(variant, model, image) == 0
 
@@ -182,6 +183,6 @@ def test_every_optimization_on_a_gpu(key: str) -> None:
         except UnavailableError as error:
             pytest.skip(str(error))
         for _ in range(3):
-            logits = variant.run(variant.image)
+            logits = variant.run(variant.inputs.args[0])
             assert isinstance(logits, Tensor)
             assert float((logits.float() - expected).abs().max() / expected.abs().max()) < 0.05

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.tf32 import build
 from resnet_cli.measure.optimizations.variant import UnavailableError
 from tests.helpers.fake_clock import SimulatedBackend
@@ -41,8 +42,8 @@ class Watching(nn.Module):
 def test_tf32_is_on_in_the_call_alone() -> None:
     parts = precisions()
     net = Watching(parts)
-    image = torch.zeros(1, 3, 4, 4)
-    variant = build(net, image, SimulatedBackend(capability=(9, 0), fp32_settings=parts))
+    inputs = Arguments((torch.zeros(1, 3, 4, 4),), {})
+    variant = build(net, inputs, SimulatedBackend(capability=(9, 0), fp32_settings=parts))
     variant.call()
     assert net.precisions == [("tf32", "tf32")]
     assert seen(parts) == ("tf32", "none")
@@ -62,5 +63,9 @@ def test_tf32_is_on_in_the_call_alone() -> None:
 )
 def test_tf32_that_cannot_be_turned_on(parts: tuple[Any, Any], capability: tuple[int, int], reason: str) -> None:
     with pytest.raises(UnavailableError) as caught:
-        build(nn.Identity(), torch.zeros(1), SimulatedBackend(capability=capability, fp32_settings=parts))
+        build(
+            nn.Identity(),
+            Arguments((torch.zeros(1),), {}),
+            SimulatedBackend(capability=capability, fp32_settings=parts),
+        )
     assert str(caught.value) == reason

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations import torch_compile
 from resnet_cli.measure.optimizations.torch_compile import build, compile_for
 from resnet_cli.measure.optimizations.variant import UnavailableError
@@ -25,7 +26,7 @@ IMAGE = torch.zeros(1)
 
 
 def compiled(what: Callable[[Tensor], Tensor]) -> Callable[[Tensor], object]:
-    return compile_for(nn.Identity(), IMAGE, on_host=True, compiler=lambda model: what)
+    return compile_for(nn.Identity(), Arguments((IMAGE,), {}), on_host=True, compiler=lambda model: what)
 
 
 def test_the_set_up_is_that_of_a_machine_that_has_compiled_nothing_yet() -> None:
@@ -53,7 +54,10 @@ def test_the_ninth_network_of_a_class_is_compiled_like_the_first() -> None:
         for _ in range(9):
             net = nn.Linear(1, 1)
             run = compile_for(
-                net, IMAGE, on_host=True, compiler=lambda model: torch.compile(model, dynamic=False, backend=backend)
+                net,
+                Arguments((IMAGE,), {}),
+                on_host=True,
+                compiler=lambda model: torch.compile(model, dynamic=False, backend=backend),
             )
             assert run(IMAGE) == net.bias
     assert len(built) == 9
@@ -113,7 +117,7 @@ def test_a_compiler_finds_empty_caches_of_its_own(folder: Path, capfd: pytest.Ca
         assert all(path.is_dir() for path in now.files)
         return image
 
-    compile_for(nn.Identity(), torch.zeros(1), on_host=True, compiler=compiler(run))
+    compile_for(nn.Identity(), Arguments((torch.zeros(1),), {}), on_host=True, compiler=compiler(run))
     assert len(states) == 1
     inductor_s, triton_s, freezing = states[0]
     assert inductor_s.startswith(str(folder))
@@ -133,7 +137,7 @@ def test_what_cannot_be_all_in_cpp_is_compiled_without(folder: Path) -> None:
             raise RuntimeError("not in C++")
         return image
 
-    compile_for(nn.Identity(), torch.zeros(1), on_host=True, compiler=compiler(run))
+    compile_for(nn.Identity(), Arguments((torch.zeros(1),), {}), on_host=True, compiler=compiler(run))
     assert tried == [(True, True), (False, True)]
 
 
@@ -165,7 +169,7 @@ def test_a_compilation_that_ends_early_leaves_nothing(
         raise raised
 
     with pytest.raises(expected, match=text):
-        compile_for(nn.Identity(), torch.zeros(1), on_host=True, compiler=compiler(run))
+        compile_for(nn.Identity(), Arguments((torch.zeros(1),), {}), on_host=True, compiler=compiler(run))
 
 
 def test_the_compiled_network_is_folded_and_in_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +186,7 @@ def test_the_compiled_network_is_folded_and_in_channels_last(monkeypatch: pytest
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
     image = torch.ones(2, 3, 5, 5)
     expected = model(image)
-    variant = build(model, image, device_backend(torch.device("cpu")))
+    variant = build(model, Arguments((image,), {}), device_backend(torch.device("cpu")))
     torch.testing.assert_close(variant.call(), expected)
     compiled_model, images = calls[-1]
     assert not any(isinstance(module, nn.BatchNorm2d) for module in compiled_model.modules())

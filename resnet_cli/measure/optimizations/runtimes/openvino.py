@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.optimizations.runtimes.onnx_export import onnx_model, require
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
+from resnet_cli.measure.optimizations.runtimes.onnx_export import feeds, onnx_model, require
 from resnet_cli.measure.optimizations.variant import Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 
 
-def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
+def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """Export it and compile it for latency in float32, with as many threads as torch has.
 
     Raises:
@@ -25,10 +28,11 @@ def build(model: nn.Module, image: Tensor, backend: DeviceBackend) -> Variant:
         "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
     }
     core = openvino.Core()
-    request = core.compile_model(core.read_model(onnx_model(model, image)), "CPU", settings).create_infer_request()
+    compiled = core.compile_model(core.read_model(onnx_model(model, inputs)), "CPU", settings)
+    request, names = compiled.create_infer_request(), [port.any_name for port in compiled.inputs]
 
-    def run(images: Tensor) -> object:
-        outputs = request.infer([images.numpy()], share_inputs=True, share_outputs=True)
+    def run(*args: Any, **kwargs: Any) -> object:
+        outputs = request.infer(feeds(names, *args, **kwargs), share_inputs=True, share_outputs=True)
         return [torch.from_numpy(output) for output in outputs.values()]
 
-    return Variant(run, image.contiguous())
+    return Variant(run, inputs.mapped(Tensor.contiguous))
