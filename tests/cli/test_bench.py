@@ -199,10 +199,10 @@ def test_optimizations() -> None:
 def test_ctrl_c_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     width = sampling._width
 
-    def interrupted(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
+    def interrupted(taken: Sequence[Sequence[Sample]]) -> float:
         if len(taken[0]) > 20:
             os.kill(os.getpid(), signal.SIGINT)
-        return width(taken, confidence)
+        return width(taken)
 
     monkeypatch.setattr(sampling, "_width", interrupted)
     arguments = [*QUICK, "--max-time", "60", "--ci-width", "0.0001%", "--batch-size", "1,2"]

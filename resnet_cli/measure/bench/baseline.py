@@ -91,7 +91,7 @@ def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Ve
     assert row.wall is not None
     assert saved.wall is not None
     # From the samples, whatever statistics the file has.
-    saved_time = describe(saved.wall.samples_s, result.confidence)
+    saved_time = describe(saved.wall.samples_s)
     ratio, low, high = independent_ratio(row.wall, saved_time)
     outcome = verdict(low, high, band)
     notes: tuple[Note, ...] = ()

@@ -171,10 +171,10 @@ def timing(
     stopped: str,
 ) -> Timing:
     """Statistics of samples; on an accelerator the throughput is then measured with a full queue."""
-    confidence, ceiling = context.limits.confidence, context.ceiling
-    wall = describe([taken.wall_s for taken in samples], confidence)
+    ceiling = context.ceiling
+    wall = describe([taken.wall_s for taken in samples])
     on_device = [taken.device_s for taken in samples if taken.device_s is not None]
-    device = describe(on_device, confidence) if len(on_device) == len(samples) else None
+    device = describe(on_device) if len(on_device) == len(samples) else None
     enqueue = quantile(sorted(taken.enqueue_s for taken in samples), 0.5)
     images_per_s = batch_size * len(samples) / sum(wall.samples_s)
     if device_backend(workload.device).is_accelerator and stopped != "interrupted":

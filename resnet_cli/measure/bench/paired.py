@@ -41,14 +41,14 @@ def interleaved(
     except batch_timing.NotRunError as failure:
         return batch_timing.not_measured(batch_size, context.cost, failure), None
     walls = sampled.walls
-    ratio, low, high = paired_ratio(walls[0], walls[1], limits.confidence)
+    ratio, low, high = paired_ratio(walls[0], walls[1])
     return row, Versus(
         batch_size=batch_size,
         method="interleaved",
         model=names[0],
         reference=names[1],
-        model_time=describe(walls[0], limits.confidence),
-        reference_time=describe(walls[1], limits.confidence),
+        model_time=describe(walls[0]),
+        reference_time=describe(walls[1]),
         ratio=ratio,
         ci_low=low,
         ci_high=high,

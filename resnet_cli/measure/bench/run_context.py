@@ -10,6 +10,7 @@ import torch
 
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.bench.stats.student_t import CONFIDENCE
 from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
 from resnet_cli.measure.system import torch_build
@@ -42,7 +43,7 @@ class RunContext:
             network=self._model.description,
             input=self._inputs.at_batch(config.batch_sizes[0]).describe(self._dtype),
             image=None if self._inputs.image_shape is None else self._inputs.image_shape[1:],
-            confidence=config.limits.confidence,
+            confidence=CONFIDENCE,
             ci_width=config.limits.ci_width,
             max_time_s=config.limits.max_time_s,
             seed=config.seed,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from resnet_cli import signals
 from resnet_cli.measure.bench.device_timer import Clock, Sample, timed
-from resnet_cli.measure.bench.stats.estimators import CONFIDENCE, is_steady, median_interval, quantile
+from resnet_cli.measure.bench.stats.estimators import is_steady, median_interval, quantile
 from resnet_cli.measure.bench.stats.ratios import paired_ratio
 from resnet_cli.results.bench import WarmUp
 
@@ -41,7 +41,6 @@ class Limits:
     ci_width: float = 0.01
     max_time_s: float = 20.0
     min_time_s: float = 2.0
-    confidence: float = CONFIDENCE
 
 
 @dataclass(slots=True)
@@ -170,7 +169,7 @@ class StoppingRule:
     def converged(self, taken: Sequence[Sequence[Sample]]) -> bool:
         """Whether the interval is narrow enough, and was so in the checks before."""
         start = self.clock.now()
-        self.width = _width(taken, self.limits.confidence)
+        self.width = _width(taken)
         end = self.clock.now()
         self._next_time = end + max(_CHECK_EVERY, (end - start) / _CHECK_SHARE)
         self._next_count = _CHECK_GROWTH * len(taken[0])
@@ -182,16 +181,17 @@ class StoppingRule:
         )
 
 
-def _width(taken: Sequence[Sequence[Sample]], confidence: float) -> float:
+def _width(taken: Sequence[Sequence[Sample]]) -> float:
     """Width of the widest interval, relative to its median or ratio."""
     walls = [[sample.wall_s for sample in samples] for samples in taken]
     if len(walls) == 1:
-        low, high = median_interval(walls[0], confidence)
-        middle = quantile(sorted(walls[0]), 0.5)
+        ordered = sorted(walls[0])
+        low, high = median_interval(walls[0], ordered)
+        middle = quantile(ordered, 0.5)
         return (high - low) / middle if middle else 0.0
     widths = []
     for compared in walls[1:]:
-        ratio, low, high = paired_ratio(compared, walls[0], confidence)
+        ratio, low, high = paired_ratio(compared, walls[0])
         widths.append((high - low) / ratio)
     return max(widths)
 

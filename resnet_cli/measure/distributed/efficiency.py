@@ -19,7 +19,6 @@ def combined(
     threads: int,
     single: RankSamples,
     samples: Sequence[tuple[str, str, RankSamples]],
-    confidence: float,
 ) -> Replicas:
     """The row of a batch size.
 
@@ -30,14 +29,13 @@ def combined(
         threads: of each process.
         single: of one process while the others waited.
         samples: of each rank: host, device and what it measured while all did.
-        confidence: of the medians' intervals.
     """
     ranks = tuple(
         Rank(
             rank=rank,
             host=host,
             device=device,
-            time=describe(measured.samples_s, confidence),
+            time=describe(measured.samples_s),
             images_per_s=batch_size * measured.calls / measured.seconds,
         )
         for rank, (host, device, measured) in enumerate(samples)
@@ -51,7 +49,7 @@ def combined(
         threads=threads,
         ranks=ranks,
         images_per_s=rate,
-        single_process=describe(single.samples_s, confidence),
+        single_process=describe(single.samples_s),
         single_process_images_per_s=single_rate,
         efficiency=rate / (len(ranks) * single_rate),
         slowest_rank=min(ranks, key=lambda rank: (rank.images_per_s, -rank.time.median_s)).rank,

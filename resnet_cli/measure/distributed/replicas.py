@@ -193,7 +193,6 @@ class _Replica:
             torch.get_num_threads(),
             single,
             samples,
-            config.limits.confidence,
         )
 
     def _workload(self) -> Workload:

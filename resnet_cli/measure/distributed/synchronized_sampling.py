@@ -124,7 +124,7 @@ def sample_synchronized(
         if not (taken.samples_s and taken.calls):
             return False
         nonlocal converged
-        low, high = median_interval(taken.samples_s, limits.confidence)
+        low, high = median_interval(taken.samples_s)
         width = (high - low) / quantile(sorted(taken.samples_s), 0.5)
         left = max(0.0, limits.max_time_s - seconds)
         progress(f"{name}{len(taken.samples_s)} samples, CI {100 * width:.1f}% wide, at most {left:.0f} s left")

@@ -100,7 +100,7 @@ def compare_optimizations(
             if attempt.optimization is EAGER:
                 limit = max(_MAX_LOGIT_DIFFERENCE, _OF_EAGERS_OWN * (attempt.logit_difference or 0.0))
         sampled = _sample(attempts, backend, limits, progress)
-    results = _rows(attempts, sampled, limits.confidence, backend.precision(torch.float32))
+    results = _rows(attempts, sampled, backend.precision(torch.float32))
     keeping = {attempt.optimization.key for attempt in attempts if attempt.optimization.keeps_precision}
     best = best_optimization(results, keeping, limits.ci_width)
     return OptimizationsResult(
@@ -268,17 +268,15 @@ def _guarded(attempt: _Attempt) -> Call:
     return call
 
 
-def _rows(
-    attempts: Sequence[_Attempt], sampled: Sampled, confidence: float, precision: str
-) -> tuple[OptimizationResult, ...]:
+def _rows(attempts: Sequence[_Attempt], sampled: Sampled, precision: str) -> tuple[OptimizationResult, ...]:
     """The rows; `sampled` has a series for each attempt with a variant, plain eager's first."""
     series = iter(sampled.walls)
     eager = sampled.walls[0]
-    eager_time = describe(eager, confidence)
+    eager_time = describe(eager)
     rows = []
     for attempt in attempts:
         samples = next(series) if attempt.variant is not None else None
-        row = _row(attempt, samples, eager, eager_time, confidence)
+        row = _row(attempt, samples, eager, eager_time)
         if attempt.optimization is EAGER and precision != "float32":
             row = replace(row, title=f"{row.title} ({precision})")
         rows.append(row)
@@ -290,14 +288,13 @@ def _row(
     samples: Sequence[float] | None,
     eager: Sequence[float],
     eager_time: Distribution,
-    confidence: float,
 ) -> OptimizationResult:
     time = speedup = low = high = setup_s = break_even_calls = None
     if samples is not None and attempt.optimization is EAGER:
         time, speedup, low, high = eager_time, 1.0, 1.0, 1.0
     elif samples is not None:
-        time = describe(samples, confidence)
-        ratio, ratio_low, ratio_high = paired_ratio(samples, eager, confidence)
+        time = describe(samples)
+        ratio, ratio_low, ratio_high = paired_ratio(samples, eager)
         speedup, low, high = 1 / ratio, 1 / ratio_high, 1 / ratio_low
         setup_s = attempt.setup_s
         if setup_s is not None and low > 1:

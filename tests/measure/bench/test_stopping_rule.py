@@ -32,7 +32,7 @@ def test_it_has_to_be_narrow_three_times_in_a_row(
     widths: tuple[int, ...], looks: int, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = iter(widths)
-    monkeypatch.setattr(sampling, "_width", lambda taken, confidence: float(next(shown)))
+    monkeypatch.setattr(sampling, "_width", lambda taken: float(next(shown)))
     taken = sample(clock, [steps(clock, 0.01)], Limits(min_time_s=0.0))
     assert taken.stopped == CONVERGED
     assert next(shown, None) is None

@@ -28,7 +28,7 @@ CONFIG = BenchmarkConfig(
     inputs=images((3, 40, 30)), batch_sizes=(2, 9), device=torch.device("cpu"), mode="train", threads=3, seed=5
 )
 SAMPLES = RankSamples([0.1], 10, 1.0)
-ROW = combined(2, "gloo", REPLICAS, 4, SAMPLES, [("here", "cpu", SAMPLES)], 0.95)
+ROW = combined(2, "gloo", REPLICAS, 4, SAMPLES, [("here", "cpu", SAMPLES)])
 
 Keep = Callable[[Replicas], None]
 

@@ -62,7 +62,7 @@ def layer_times(
     if sampled.stopped == INTERRUPTED and rounds < MIN_SAMPLES:
         raise KeyboardInterrupt
     spent = forwards.spent(rounds)
-    rows = _Rows(spent, ceiling, max(root.macs, 1), limits.confidence).of(root, 0)
+    rows = _Rows(spent, ceiling, max(root.macs, 1)).of(root, 0)
     if not rows:
         raise ResnetCliError("this network runs none of its layers as modules, so they cannot be timed")
     whole = rows[0].time_s
@@ -123,13 +123,11 @@ class _Rows:
         spent: seconds by call site, of each forward.
         ceiling: of the device.
         macs: of the whole forward.
-        confidence: of the intervals.
     """
 
     spent: Sequence[Mapping[CallSite, float]]
     ceiling: Ceiling | None
     macs: int
-    confidence: float
 
     def of(self, layer: Layer, depth: int) -> list[LayerTime]:
         """Rows of a layer and of its descendants, without shares; a layer that no forward ran has none.
@@ -165,7 +163,7 @@ class _Rows:
     def _row(self, site: CallSite, name: str, layer_type: str, parts: Sequence[Layer], depth: int) -> LayerTime:
         """The row of a leaf, from its timer."""
         times = [seconds.get(site, 0.0) for seconds in self.spent]
-        low, high = median_interval(times, self.confidence)
+        low, high = median_interval(times)
         moved, operations = sum(part.bytes_moved for part in parts), sum(part.ops for part in parts)
         macs = sum(part.macs for part in parts)
         intensity = operations / moved if moved else None

@@ -12,12 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 
-from resnet_cli.measure.bench.stats.student_t import student_t
+from resnet_cli.measure.bench.stats.student_t import CONFIDENCE, NORMAL, student_t
 from resnet_cli.results.bench import Distribution
 
-CONFIDENCE = 0.95
 BATCHES = 20
 MAX_BATCH_AUTOCORRELATION = 0.8  # cap on the lag-1 autocorrelation of the batches; the correction is then a factor 3
 MIN_SAMPLES = 6  # the smallest number of independent samples whose extremes contain the median with 95% probability
@@ -37,42 +36,46 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
-def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Confidence interval of the median of a series whose samples may depend on each other.
+def median_interval(samples: Sequence[float], ordered: Sequence[float] | None = None) -> tuple[float, float]:
+    """95% confidence interval of the median of a series whose samples may depend on each other.
 
     Args:
         samples: in the order of measurement.
-        confidence: probability that the interval contains the true median.
+        ordered: the same, sorted; None: not known yet.
 
     Raises:
         ValueError: there are no samples.
     """
-    ordered = sorted(samples)
-    half_width = _half_width(samples, quantile(ordered, 0.5), confidence)
+    ordered = sorted(samples) if ordered is None else ordered
+    half_width = _half_width(samples, quantile(ordered, 0.5))
     return quantile(ordered, max(0.0, 0.5 - half_width)), quantile(ordered, min(1.0, 0.5 + half_width))
 
 
-def effective_samples(samples: Sequence[float]) -> float:
-    """Effective sample size: the number of independent samples with the same standard error of the median."""
+def effective_samples(samples: Sequence[float], ordered: Sequence[float] | None = None) -> float:
+    """Effective sample size: the number of independent samples with the same standard error of the median.
+
+    Args:
+        samples: in the order of measurement.
+        ordered: the same, sorted; None: not known yet.
+    """
     n = len(samples)
     if n < MIN_SAMPLES:
         return float(n)
-    error = _rank_error(samples, quantile(sorted(samples), 0.5))
+    error = _rank_error(samples, quantile(sorted(samples) if ordered is None else ordered, 0.5))
     return float(n) if error == 0 else min(float(n), 0.25 / error**2)
 
 
-def _half_width(samples: Sequence[float], median: float, confidence: float) -> float:
+def _half_width(samples: Sequence[float], median: float) -> float:
     """Half width of the interval of the median, in ranks, as a fraction of all of them."""
     n = len(samples)
     if n < MIN_SAMPLES:
         return 0.5
-    share = (1 + confidence) / 2
-    independent = NormalDist().inv_cdf(share) * 0.5 / math.sqrt(n)
+    independent = NORMAL * 0.5 / math.sqrt(n)
     # + 1/n: ranks are discrete, and the median of few samples lies between two of them.
-    half_width = max(independent, student_t(share, _batches(n) - 1) * _rank_error(samples, median)) + 1 / n
+    half_width = max(independent, student_t(_batches(n) - 1) * _rank_error(samples, median)) + 1 / n
     # With drift as large as the spread any sample could be the median, except for outliers: the interval is then that
     # of 95% of the samples.
-    return min(half_width, confidence / 2) if n >= 2 * BATCHES else half_width
+    return min(half_width, CONFIDENCE / 2) if n >= 2 * BATCHES else half_width
 
 
 def _batches(n: int) -> int:
@@ -154,28 +157,34 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
     return quantile(ordered, share) if len(ordered) >= required else None
 
 
-def outliers(samples: Sequence[float]) -> tuple[int, ...]:
-    """Indices of the samples beyond the outer fences (Tukey 1977): 3 interquartile ranges from the quartiles."""
+def outliers(samples: Sequence[float], ordered: Sequence[float] | None = None) -> tuple[int, ...]:
+    """Indices of the samples beyond the outer fences (Tukey 1977): 3 interquartile ranges from the quartiles.
+
+    Args:
+        samples: in the order of measurement.
+        ordered: the same, sorted; None: not known yet.
+    """
     if len(samples) < MIN_SAMPLES:
         return ()
-    ordered = sorted(samples)
+    ordered = sorted(samples) if ordered is None else ordered
     first, third = quantile(ordered, 0.25), quantile(ordered, 0.75)
     distance = 3 * (third - first)
     return tuple(i for i, value in enumerate(samples) if not first - distance <= value <= third + distance)
 
 
-def drift(samples: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
+def drift(samples: Sequence[float]) -> float | None:
     """Relative change of the median from the first third to the last; None where their intervals overlap."""
     third = len(samples) // 3
     if third < MIN_SAMPLES:
         return None
     first, last = samples[:third], samples[-third:]
-    first_low, first_high = median_interval(first, confidence)
-    last_low, last_high = median_interval(last, confidence)
+    first_ordered, last_ordered = sorted(first), sorted(last)
+    first_low, first_high = median_interval(first, first_ordered)
+    last_low, last_high = median_interval(last, last_ordered)
     if first_low <= last_high and last_low <= first_high:
         return None
-    first_median = quantile(sorted(first), 0.5)
-    return quantile(sorted(last), 0.5) / first_median - 1 if first_median else None
+    first_median = quantile(first_ordered, 0.5)
+    return quantile(last_ordered, 0.5) / first_median - 1 if first_median else None
 
 
 def is_steady(samples: Sequence[float], window: int = 10) -> bool:
@@ -204,18 +213,17 @@ def is_steady(samples: Sequence[float], window: int = 10) -> bool:
     )
 
 
-def describe(samples: Sequence[float], confidence: float = CONFIDENCE) -> Distribution:
-    """All statistics of a series of times.
+def describe(samples: Sequence[float]) -> Distribution:
+    """All statistics of a series of times, whose median has an interval of 95%.
 
     Args:
         samples: seconds, in the order of measurement.
-        confidence: of the interval of the median.
 
     Raises:
         ValueError: there are no samples.
     """
     ordered = sorted(samples)
-    low, high = median_interval(samples, confidence)
+    low, high = median_interval(samples, ordered)
     return Distribution(
         samples_s=tuple(samples),
         median_s=quantile(ordered, 0.5),
@@ -229,7 +237,7 @@ def describe(samples: Sequence[float], confidence: float = CONFIDENCE) -> Distri
         p95_s=percentile(ordered, 0.95),
         p99_s=percentile(ordered, 0.99),
         autocorrelation=autocorrelation(samples),
-        effective_samples=effective_samples(samples),
-        outliers=len(outliers(samples)),
-        drift=drift(samples, confidence),
+        effective_samples=effective_samples(samples, ordered),
+        outliers=len(outliers(samples, ordered)),
+        drift=drift(samples),
     )

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from resnet_cli.measure.bench.stats.estimators import CONFIDENCE, MIN_SAMPLES, median_interval, quantile
+from resnet_cli.measure.bench.stats.estimators import MIN_SAMPLES, median_interval, quantile
 from resnet_cli.results.bench import Distribution
 
 FASTER, SLOWER, SAME, UNCLEAR = "FASTER", "SLOWER", "SAME", "UNCLEAR"
 
 
-def paired_ratio(
-    model: Sequence[float], reference: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float, float]:
-    """The ratio model / reference of two interleaved series, and its interval.
+def paired_ratio(model: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """The ratio model / reference of two interleaved series, and its 95% interval.
 
     Disturbances that slow both calls of a round cancel in the ratio of the round. The order within a round alternates,
     since being called first may be an advantage; the geometric mean of two successive ratios cancels that. The result
@@ -23,7 +21,6 @@ def paired_ratio(
     Args:
         model: seconds, in the order of measurement.
         reference: seconds, of the same rounds.
-        confidence: of the interval.
 
     Raises:
         ValueError: the series differ in length, are empty, or hold a time that is not positive.
@@ -33,8 +30,9 @@ def paired_ratio(
     ratios = [model_s / reference_s for model_s, reference_s in zip(model, reference, strict=True)]
     if len(ratios) >= 2 * MIN_SAMPLES:
         ratios = [math.sqrt(even * odd) for even, odd in zip(ratios[::2], ratios[1::2], strict=False)]
-    low, high = median_interval(ratios, confidence)
-    return quantile(sorted(ratios), 0.5), low, high
+    ordered = sorted(ratios)
+    low, high = median_interval(ratios, ordered)
+    return quantile(ordered, 0.5), low, high
 
 
 def independent_ratio(model: Distribution, reference: Distribution) -> tuple[float, float, float]:

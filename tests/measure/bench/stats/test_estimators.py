@@ -279,14 +279,14 @@ def test_a_description_is_that_of_python(times: list[float]) -> None:
 
 def test_a_run_that_wandered_still_leaves_its_outliers_out() -> None:
     wandered = [*(1 + index / 100 for index in range(100)), 1e6]
-    low, high = median_interval(wandered, 0.95)
+    low, high = median_interval(wandered)
     assert low < 1.1
     assert 1.9 < high < 2.1
     # Of fewer samples than two a batch (2 x 20) any may be the median.
-    assert median_interval(wandered[-39:], 0.95)[1] > 1e5
-    assert median_interval(wandered[-41:], 0.95)[1] < 2.1
+    assert median_interval(wandered[-39:])[1] > 1e5
+    assert median_interval(wandered[-41:])[1] < 2.1
     few = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 1e6]  # a run of ten that drifts says nothing of its ends
-    assert median_interval(few, 0.95)[1] > 9.0
+    assert median_interval(few)[1] > 9.0
 
 
 def test_correlation_is_that_of_the_ranks() -> None:

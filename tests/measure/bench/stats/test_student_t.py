@@ -1,4 +1,4 @@
-"""Quantiles of Student's t: published values and closed forms."""
+"""Quantiles of Student's t: closed forms, and the area below the density by numbers."""
 
 from __future__ import annotations
 
@@ -6,49 +6,36 @@ import math
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from resnet_cli.measure.bench.stats.student_t import student_t
+from resnet_cli.measure.bench.stats.student_t import CONFIDENCE, NORMAL, student_t
 
 
-# From the table of percentage points in Fisher and Yates, "Statistical Tables", as in most textbooks.
-@pytest.mark.parametrize(
-    ("share", "freedom", "published"),
-    [
-        (0.975, 1, 12.706),
-        (0.975, 2, 4.303),
-        (0.995, 2, 9.925),
-        (0.9995, 2, 31.599),
-        (0.995, 3, 5.841),
-        (0.975, 4, 2.776),
-        (0.95, 5, 2.015),
-        (0.95, 6, 1.943),
-        (0.975, 9, 2.262),
-        (0.975, 19, 2.093),
-        (0.995, 19, 2.861),
-        (0.995, 30, 2.750),
-        (0.975, 120, 1.980),
-    ],
-)
-def test_student_t_as_published(share: float, freedom: int, published: float) -> None:
-    assert student_t(share, freedom) == pytest.approx(published, abs=0.0006)
-    assert student_t(1 - share, freedom) == pytest.approx(-published, abs=0.0006)
+def area(limit: float, freedom: int, steps: int = 2000) -> float:
+    """Probability of values from -limit to limit: Simpson's rule over the density, in the angle whose tangent grows."""
+    factor = math.gamma((freedom + 1) / 2) / (math.sqrt(math.pi) * math.gamma(freedom / 2))
+    end = math.atan(limit / math.sqrt(freedom))
+    values = [factor * math.cos(end * step / steps) ** (freedom - 1) for step in range(steps + 1)]
+    weighted = values[0] + values[-1] + 4 * sum(values[1:-1:2]) + 2 * sum(values[2:-1:2])
+    return 2 * weighted * end / steps / 3
 
 
-@given(share=st.floats(0.001, 0.999))
-def test_student_t_where_it_has_a_closed_form(share: float) -> None:
-    assert student_t(share, 1) == pytest.approx(math.tan(math.pi * (share - 0.5)), abs=1e-9)
-    middle = 2 * share - 1
-    assert student_t(share, 2) == pytest.approx(middle * math.sqrt(2 / (1 - middle**2)), abs=1e-9)
+@pytest.mark.parametrize("freedom", range(1, 31))
+def test_the_quantile_leaves_five_percent_outside(freedom: int) -> None:
+    assert area(student_t(freedom), freedom) == pytest.approx(CONFIDENCE, abs=1e-4)
 
 
-def test_student_t_goes_over_into_the_normal() -> None:
-    assert student_t(0.975, 10_000) == pytest.approx(NormalDist().inv_cdf(0.975), abs=1e-3)
-    assert student_t(0.5, 7) == pytest.approx(0, abs=1e-12)
+def test_closed_forms() -> None:
+    assert student_t(1) == pytest.approx(math.tan(math.pi * 0.475), abs=5e-4)
+    assert student_t(2) == pytest.approx(0.95 * math.sqrt(2 / (1 - 0.95**2)), abs=5e-4)
+    assert pytest.approx(NormalDist().inv_cdf(0.975), abs=5e-5) == NORMAL
 
 
-@pytest.mark.parametrize(("share", "freedom"), [(0.0, 3), (1.0, 3), (0.9, 0)])
-def test_no_student_t(share: float, freedom: int) -> None:
-    with pytest.raises(ValueError, match="Student"):
-        student_t(share, freedom)
+def test_between_two_rows_the_wider_one_counts() -> None:
+    assert student_t(4.9) == student_t(4) > student_t(5)
+    assert student_t(1000) == student_t(30) > NORMAL
+
+
+@pytest.mark.parametrize("freedom", [0, 0.5, -3])
+def test_no_degree_of_freedom(freedom: float) -> None:
+    with pytest.raises(ValueError, match="degree of freedom"):
+        student_t(freedom)
