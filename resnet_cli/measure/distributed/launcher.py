@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any
 
 from resnet_cli.errors import ResnetCliError
@@ -39,7 +41,7 @@ def launch(processes: int, config: ReplicaConfig, progress: Progress, keep: Call
     device_of_rank(config.device, 0, processes)
     config = replace(config, threads=threads_each(config.threads, processes))
     progress(f"starting {processes} processes")
-    with tempfile.TemporaryFile() as log, _torchrun(processes, config, log) as run:
+    with _pickled(config) as path, tempfile.TemporaryFile() as log, _torchrun(processes, config, path, log) as run:
         error: Any = None
         for kind, content in _reports(run):
             if kind == worker.PROGRESS:
@@ -61,9 +63,18 @@ def launch(processes: int, config: ReplicaConfig, progress: Progress, keep: Call
 
 
 @contextmanager
-def _torchrun(processes: int, config: ReplicaConfig, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _pickled(config: ReplicaConfig) -> Iterator[str]:
+    """A file for the processes: with the values of inputs it would be too long for a command line."""
+    with tempfile.TemporaryDirectory(prefix="resnet-cli-") as folder:
+        path = Path(folder, "config")
+        path.write_bytes(pickle.dumps(config))
+        yield str(path)
+
+
+@contextmanager
+def _torchrun(processes: int, config: ReplicaConfig, path: str, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     options = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={processes}"]
-    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", worker.__name__, worker.encode(config)]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", worker.__name__, path]
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

@@ -33,7 +33,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import duplicate
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.user_model import load_model
+from resnet_cli.measure.models.user_model import load_with_examples
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.devices.registry import device_backend, device_of_rank
 from resnet_cli.measure.system.dtypes import dtype
@@ -49,7 +49,8 @@ class ReplicaConfig:
     """What to measure; plain data, so that it can be sent to a process.
 
     Args:
-        inputs: of a forward, at any batch size; descriptions without given values.
+        inputs: of a forward, at any batch size; None: those of example_inputs() beside the user's network, which each
+            process calls, as they may be of the user's own classes.
         batch_sizes: of each process.
         spec: of a built-in network …
         model: … or FILE.py:NAME or module:NAME of the user's.
@@ -62,7 +63,7 @@ class ReplicaConfig:
         threads: of each process; None: an equal share of the cores.
     """
 
-    inputs: ModelInputs
+    inputs: ModelInputs | None
     batch_sizes: tuple[int, ...]
     spec: ModelSpec | None = None
     model: str | None = None
@@ -92,10 +93,10 @@ def measure_replicas(config: ReplicaConfig, progress: Progress, keep: Callable[[
     timeout_s = _TIMEOUT_S + 2 * config.limits.max_time_s  # the others wait for the one that is measured alone
     threads = threads_each(config.threads, info.local_count)
     with torch_settings(threads), process_group(info, backend, timeout_s) as share:
-        model = _build(config)
+        model, inputs = _build(config)
         if info.rank == 0:
-            _require_memory(config, model, backend, info.local_count)
-        replica = _Replica(config, model, backend, info, share, progress if info.rank == 0 else _silent)
+            _require_memory(config, model, inputs, backend, info.local_count)
+        replica = _Replica(config, model, inputs, backend, info, share, progress if info.rank == 0 else _silent)
         for batch_size in config.batch_sizes:
             row = replica.measure(batch_size)
             if row is not None:
@@ -125,19 +126,27 @@ def threads_each(threads: int | None, processes: int) -> int:
 def _silent(text: str) -> None: ...
 
 
-def _build(config: ReplicaConfig) -> nn.Module:
+def _build(config: ReplicaConfig) -> tuple[nn.Module, ModelInputs]:
+    """The network and its inputs."""
     with random_init.seeded(config.seed):
         if config.model is not None:
-            return load_model(config.model, dict(config.arguments))[0]
+            loaded = load_with_examples(config.model, given=dict(config.arguments))
+            if config.inputs is None:
+                assert loaded.example_inputs is not None
+                return loaded.network, loaded.example_inputs()
+            return loaded.network, config.inputs
         assert config.spec is not None
-        return resnet.build(config.spec)
+        assert config.inputs is not None
+        return resnet.build(config.spec), config.inputs
 
 
 def _dtype(config: ReplicaConfig) -> torch.dtype | None:
     return None if config.dtype is None else dtype(config.dtype)
 
 
-def _require_memory(config: ReplicaConfig, model: nn.Module, backend: DeviceBackend, processes: int) -> None:
+def _require_memory(
+    config: ReplicaConfig, model: nn.Module, inputs: ModelInputs, backend: DeviceBackend, processes: int
+) -> None:
     """Nothing is tried that cannot fit: a system without memory kills processes, and not always ours.
 
     Raises:
@@ -148,7 +157,7 @@ def _require_memory(config: ReplicaConfig, model: nn.Module, backend: DeviceBack
         return
     sharing = 1 if backend.is_accelerator else processes
     under_test = ModelUnderTest(model, "the network", config.spec)
-    cost = workload_cost(under_test, config.inputs, _dtype(config), config.mode)
+    cost = workload_cost(under_test, inputs, _dtype(config), config.mode)
     for batch_size in config.batch_sizes:
         needed = sharing * cost.bytes_at(batch_size)
         if needed > available:
@@ -166,6 +175,7 @@ class _Replica:
 
     config: ReplicaConfig
     model: nn.Module
+    inputs: ModelInputs
     backend: DeviceBackend
     info: RankInfo
     share: Share
@@ -197,8 +207,8 @@ class _Replica:
 
     def _workload(self) -> Workload:
         return Workload(
-            duplicate(self.model, lambda: _build(self.config)),
-            inputs=self.config.inputs,
+            duplicate(self.model, lambda: _build(self.config)[0]),
+            inputs=self.inputs,
             device=self.backend.device,
             dtype=_dtype(self.config),
             mode=self.config.mode,

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
 from resnet_cli import signals
 from resnet_cli.errors import BAD_INPUT, ResnetCliError, attempt
 from resnet_cli.measure.bench import conditions
@@ -19,6 +17,7 @@ from resnet_cli.measure.distributed import efficiency
 from resnet_cli.measure.distributed.launcher import launch
 from resnet_cli.measure.distributed.process_group import DisconnectedError
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas
+from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Replicas
 from resnet_cli.results.common import error_note
@@ -50,12 +49,9 @@ def bench_multi_process(
         ResnetCliError: one of the processes failed before a batch size was measured; later, its rows are kept.
         KeyboardInterrupt: before a batch size was measured.
     """
-    if any(isinstance(leaf, Tensor) for leaf in config.inputs.tensors.values()):
-        hint = "describe the inputs with `inputs`, such as x=float32[1,3,224,224]"
-        raise ResnetCliError("several processes cannot be given values of inputs", hint)
     context = RunContext(described, config)
     replicas = ReplicaConfig(
-        inputs=config.inputs,
+        inputs=None if config.inputs.source == EXAMPLE else config.inputs,
         batch_sizes=config.batch_sizes,
         spec=described.spec,
         model=model,

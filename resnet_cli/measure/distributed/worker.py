@@ -8,6 +8,7 @@ import pickle
 import sys
 import threading
 import time
+from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
@@ -25,7 +26,7 @@ def encode(value: Any) -> str:
     return base64.b64encode(pickle.dumps(value)).decode("ascii")
 
 
-def decode(text: str | bytes) -> Any:
+def decode(text: bytes) -> Any:
     """The value; from a process of the same run."""
     return pickle.loads(base64.b64decode(text))
 
@@ -34,7 +35,7 @@ def main(config: str) -> None:
     """Measure.
 
     Args:
-        config: a `ReplicaConfig`, encoded.
+        config: a file that holds a `ReplicaConfig`, pickled by the parent.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     reports = os.dup(1)
@@ -44,7 +45,9 @@ def main(config: str) -> None:
         os.write(reports, MARK + encode((kind, content)).encode("ascii") + b"\n")
 
     with attempt("measuring replicas") as measuring:
-        measure_replicas(decode(config), lambda text: report(PROGRESS, text), lambda row: report(ROW, row))
+        measure_replicas(
+            pickle.loads(Path(config).read_bytes()), lambda text: report(PROGRESS, text), lambda row: report(ROW, row)
+        )
     error = measuring.error
     if isinstance(error, DisconnectedError):
         time.sleep(_GRACE_S)  # torchrun ends this process meanwhile, and names the one that failed first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from resnet_cli.measure.distributed.process_group import DisconnectedError, Rank
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas, threads_each
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.user_model import LoadedModel
 from resnet_cli.measure.system.devices.registry import device_of_rank
 from resnet_cli.results.bench import Replicas
 from tests.helpers.fake_clock import SimulatedBackend, out_of_memory
@@ -61,7 +63,9 @@ class Run:
             patch.setenv(name, value)
 
     def __call__(self, first: Callable[[Tensor], object], config: ReplicaConfig = CONFIG) -> list[Replicas]:
-        self.patch.setattr(replicas, "load_model", lambda name, arguments: (Net(first), name))
+        self.patch.setattr(
+            replicas, "load_with_examples", lambda name, given: LoadedModel(Net(first), name, None, False)
+        )
         measure_replicas(config, lambda text: None, self.rows.append)
         return self.rows
 
@@ -128,24 +132,48 @@ def test_a_connection_that_breaks_is_the_failure_of_another_process(error: Excep
 
 
 def test_memory_for_all_processes_has_to_be_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Net(lambda x: None)
-    needed = workload_cost(ModelUnderTest(model, "net"), CONFIG.inputs, torch.float32, "inference").bytes_at(5)
+    model, inputs = Net(lambda x: None), CONFIG.inputs
+    assert inputs is not None
+    needed = workload_cost(ModelUnderTest(model, "net"), inputs, torch.float32, "inference").bytes_at(5)
     cpu, gpu = SimulatedBackend(queued=False, free=4 * needed), SimulatedBackend(free=needed)
-    replicas._require_memory(CONFIG, model, cpu, 4)
-    replicas._require_memory(CONFIG, model, gpu, 5)  # each has a GPU of its own
-    replicas._require_memory(CONFIG, model, SimulatedBackend(free=None), 5)
+    replicas._require_memory(CONFIG, model, inputs, cpu, 4)
+    replicas._require_memory(CONFIG, model, inputs, gpu, 5)  # each has a GPU of its own
+    replicas._require_memory(CONFIG, model, inputs, SimulatedBackend(free=None), 5)
     with pytest.raises(ResnetCliError, match="`batch_size=5`: out of memory: 5 processes need"):
-        replicas._require_memory(CONFIG, model, cpu, 5)
+        replicas._require_memory(CONFIG, model, inputs, cpu, 5)
 
 
 def test_weights_are_those_of_the_seed(tmp_path: Path) -> None:
     code = "from torch import nn\ndef net(width):\n    return nn.Linear(width, 1)\n"
     (tmp_path / "net.py").write_text(code, encoding="ascii")
     config = replace(CONFIG, model=f"{tmp_path / 'net.py'}:net", arguments=(("width", 7),))
-    first, second, other = (next(replicas._build(replace(config, seed=seed)).parameters()) for seed in (1, 1, 2))
+    first, second, other = (next(replicas._build(replace(config, seed=seed))[0].parameters()) for seed in (1, 1, 2))
     assert first.shape == (1, 7)
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
+
+
+def test_each_process_calls_the_users_example_inputs(tmp_path: Path) -> None:
+    code = """
+from typing import NamedTuple
+import torch
+from torch import Tensor, nn
+
+class Pair(NamedTuple):
+    x: Tensor
+
+class Net(nn.Linear):
+    def forward(self, pair):
+        return super().forward(pair.x)
+
+def example_inputs():
+    return (Pair(torch.ones(1, 4)),)
+"""
+    (tmp_path / "pair.py").write_text(code, encoding="ascii")
+    arguments = (("in_features", 4), ("out_features", 2))
+    config = replace(CONFIG, inputs=None, model=f"{tmp_path / 'pair.py'}:Net", arguments=arguments)
+    model, inputs = replicas._build(pickle.loads(pickle.dumps(config)))
+    assert inputs.at_batch(3).random(0, torch.float32).call(model).shape == (3, 2)
 
 
 def test_devices_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.distributed.launcher import launch
 from resnet_cli.measure.distributed.replicas import ReplicaConfig
-from resnet_cli.measure.models.inputs.model_inputs import images
+from resnet_cli.measure.models.inputs.model_inputs import given, images
 from resnet_cli.network.architectures import resolve
 from resnet_cli.results.bench import Replicas
 
@@ -55,8 +55,10 @@ def users(network: str, **options: Any) -> ReplicaConfig:
 def test_two_processes_together_until_one_fails() -> None:
     progress: list[str] = []
     rows: list[Replicas] = []
+    values = given(torch.rand(1, 3, 110, 110), "images.npy")  # more than a command line can hold
+    config = users("Raising", inputs=values, batch_sizes=(1, 5), threads=1)
     with pytest.raises(ResnetCliError) as caught:
-        launch(2, users("Raising", batch_sizes=(1, 5), threads=1), progress.append, rows.append)
+        launch(2, config, progress.append, rows.append)
     assert caught.value.message == "process 1 of 2 at batch 5: failed: the weather is bad"
     assert [row.batch_size for row in rows] == [1]
     for row in rows:
