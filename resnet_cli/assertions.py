@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import parse
-from resnet_cli.results.common import Assertion
+from resnet_cli.results.common import Assertion, first_about
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import SummaryResult
 from resnet_cli.suggest import nearest
@@ -26,27 +26,28 @@ _COMPARISONS: Mapping[str, Comparison] = {
     ">": operator.gt,
 }
 
-# By the key of the value in JSON, without its unit; memory is all of it (weights, input, activations, …).
-_SUMMARY: Mapping[str, Callable[[SummaryResult], float | None]] = {
-    "parameters": lambda result: result.parameters,
-    "trainable-parameters": lambda result: result.trainable_parameters,
-    "buffers": lambda result: result.buffers,
-    "macs": lambda result: result.macs,
-    "flops": lambda result: result.flops,
-    "ops": lambda result: result.ops,
-    "weight-memory": lambda result: result.memory.parameter_bytes + result.memory.buffer_bytes,
-    "inference-memory": lambda result: result.memory.inference_bytes,
-    "inference-peak": lambda result: result.memory.inference_peak_bytes,
-    "training-memory": lambda result: result.memory.training_bytes,
-    "training-peak": lambda result: result.memory.training_peak_bytes,
-    "saved-for-backward": lambda result: result.memory.saved_for_backward_bytes,
+# The fields of a result, or of its memory, that add up to each quantity; memory is all of it (weights, input,
+# activations, …).
+_SUMMARY: Mapping[str, tuple[str, ...]] = {
+    "parameters": ("parameters",),
+    "trainable-parameters": ("trainable_parameters",),
+    "buffers": ("buffers",),
+    "macs": ("macs",),
+    "flops": ("flops",),
+    "ops": ("ops",),
+    "weight-memory": ("parameter_bytes", "buffer_bytes"),
+    "inference-memory": ("inference_bytes",),
+    "inference-peak": ("inference_peak_bytes",),
+    "training-memory": ("training_bytes",),
+    "training-peak": ("training_peak_bytes",),
+    "saved-for-backward": ("saved_for_backward_bytes",),
 }
-_FLOPS: Mapping[str, Callable[[FlopsResult], float | None]] = {
-    "macs": lambda result: result.macs,
-    "flops": lambda result: result.flops,
-    "ops": lambda result: result.ops,
-    "backward-macs": lambda result: result.backward_macs,
-    "backward-flops": lambda result: result.backward_flops,
+_FLOPS: Mapping[str, tuple[str, ...]] = {
+    "macs": ("macs",),
+    "flops": ("flops",),
+    "ops": ("ops",),
+    "backward-macs": ("backward_macs",),
+    "backward-flops": ("backward_flops",),
 }
 
 
@@ -94,33 +95,30 @@ def _parse(text: str, known: tuple[str, ...]) -> ParsedAssertion:
 def evaluate(result: Result, assertions: Sequence[ParsedAssertion]) -> Result:
     """The result with its assertions; one about a value that is not known does not hold, and has the reason.
 
-    A lower bound decides an assertion that it breaks, or that asks for no more than it.
+    A lower bound decides an assertion that it breaks, or that asks for no more than it. What is not known, and what is
+    a lower bound, the notes of the result say.
     """
     return replace(result, assertions=tuple(_evaluate(result, each) for each in assertions))
 
 
 def _evaluate(result: SummaryResult | FlopsResult, each: ParsedAssertion) -> Assertion:
-    value = _SUMMARY[each.quantity](result) if isinstance(result, SummaryResult) else _FLOPS[each.quantity](result)
-    holds = value is not None and _COMPARISONS[each.operator](value, each.limit)
-    reason = None
-    missing = _missing(result, each.quantity)
-    if value is None:
-        reason = _reason(result, each.quantity)
-    elif missing and not (holds if each.operator in (">", ">=") else value > each.limit):
-        holds = False
-        reason = f"{each.quantity} is at least {value:,.0f}: {', '.join(missing)} is not counted"
-    return Assertion(each.quantity, each.operator, each.limit, value, holds, reason)
+    figures = (_SUMMARY if isinstance(result, SummaryResult) else _FLOPS)[each.quantity]
+    parts = [_field(result, name) for name in figures]
+    value = None if None in parts else sum(part for part in parts if part is not None)
+    unknown = first_about(result.notes, "unknown", *figures)
+    if value is None or unknown is not None:
+        reason = unknown.text if unknown is not None else f"{each.quantity} was not measured; set `backward`"
+        return Assertion(each.quantity, each.operator, each.limit, None, holds=False, reason=reason)
+    holds = _COMPARISONS[each.operator](value, each.limit)
+    bound = first_about(result.notes, "lower_bounds", *figures)
+    if bound is None or (holds if each.operator in (">", ">=") else value > each.limit):
+        return Assertion(each.quantity, each.operator, each.limit, value, holds)
+    reason = f"{each.quantity} is at least {value:,.0f} ({bound.text})"
+    return Assertion(each.quantity, each.operator, each.limit, value, holds=False, reason=reason)
 
 
-def _missing(result: SummaryResult | FlopsResult, quantity: str) -> tuple[str, ...]:
-    """Operators that a quantity should count, and that no rule counts."""
-    if quantity.startswith("backward") and isinstance(result, FlopsResult):
-        return result.backward_uncounted_macs
-    return {"macs": result.uncounted_macs, "flops": result.uncounted_macs, "ops": result.uncounted}.get(quantity, ())
-
-
-def _reason(result: SummaryResult | FlopsResult, quantity: str) -> str:
-    """Why a value is not known."""
-    if isinstance(result, FlopsResult):
-        return f"{quantity} was not measured; set `backward`"
-    return next((note.text for note in result.notes if "training" in (note.key or note.text)), "it was not measured")
+def _field(result: SummaryResult | FlopsResult, name: str) -> float | None:
+    """A field of a result or of its memory."""
+    holder = result.memory if isinstance(result, SummaryResult) and not hasattr(result, name) else result
+    value: float | None = getattr(holder, name)
+    return value

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from resnet_cli.assertions import evaluate, parse_assertions, quantities
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.cost.uncounted import uncounted_notes
 from resnet_cli.render.document import Fields, ViewOptions
 from resnet_cli.render.pages import page
 from resnet_cli.results.common import Assertion, Note
 from resnet_cli.results.flops import FlopsResult
-from resnet_cli.results.summary import SummaryResult
+from resnet_cli.results.summary import TRAINING_MEMORY, SummaryResult
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,10 @@ def test_what_is_not_known_fails_with_the_reason(summary: SummaryResult, flops: 
     untrained = replace(
         summary,
         memory=replace(summary.memory, **unknown),  # type: ignore[arg-type]
-        notes=(Note("note", "another note", "another"), Note("note", "no backward: in-place", "training-unavailable")),
+        notes=(
+            Note("note", "another note", "another"),
+            Note("note", "no backward: in-place", "training-unavailable", unknown=TRAINING_MEMORY),
+        ),
     )
     assertion = asserted(untrained, "training-memory<1G")
     assert (assertion.value, assertion.holds, assertion.reason) == (None, False, "no backward: in-place")
@@ -93,7 +97,7 @@ def test_what_is_not_known_fails_with_the_reason(summary: SummaryResult, flops: 
     ],
 )
 def test_a_lower_bound_decides_what_it_can(summary: SummaryResult, text: str, holds: bool, is_decided: bool) -> None:
-    bound = replace(summary, uncounted=("unknown",), uncounted_macs=("unknown",))
+    bound = replace(summary, notes=tuple(uncounted_notes(["unknown"], ["unknown"])))
     quantity = text.partition("<")[0].partition(">")[0].partition("=")[0]
     for difference in (-1, 0, 1):
         text = text.replace(f"{{{difference}}}", str(getattr(summary, quantity) + difference))
@@ -103,9 +107,10 @@ def test_a_lower_bound_decides_what_it_can(summary: SummaryResult, text: str, ho
 
 
 def test_products_are_known_where_only_other_arithmetic_is_not(summary: SummaryResult, flops: FlopsResult) -> None:
-    checked = evaluate(replace(summary, uncounted=("sort",)), parse_assertions(["macs<=1P", "ops<=1P"], "summary"))
+    sorting = replace(summary, notes=tuple(uncounted_notes(["sort"], [])))
+    checked = evaluate(sorting, parse_assertions(["macs<=1P", "ops<=1P"], "summary"))
     assert [each.holds for each in checked.assertions] == [True, False]
-    step = replace(flops, backward_uncounted_macs=("unknown",))
+    step = replace(flops, notes=tuple(uncounted_notes([], [], ["unknown"])))
     (backward,) = evaluate(step, parse_assertions(["backward-flops<=1P"], "flops")).assertions
     assert not backward.holds
     assert "unknown" in (backward.reason or "")

@@ -6,9 +6,10 @@ never 0. Results survive a round trip through JSON.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from resnet_cli.errors import ResnetCliError
 
@@ -32,6 +33,13 @@ class Note:
     level: str  # "note", "warning", or "error": the result is incomplete, and the command's exit code says so
     text: str
     key: str  # stable name, such as "train-mode-differs", for scripts and tests
+    unknown: tuple[str, ...] = ()  # keys of the figures of the result that are not known, for the reason of the text
+    lower_bounds: tuple[str, ...] = ()  # keys of the figures of the result that may be larger, for the same reason
+
+
+def first_about(notes: Iterable[Note], kind: Literal["unknown", "lower_bounds"], *figures: str) -> Note | None:
+    """The first note that calls one of these figures not known, or a lower bound."""
+    return next((note for note in notes if any(figure in getattr(note, kind) for figure in figures)), None)
 
 
 INCOMPLETE = "incomplete"

@@ -66,6 +66,11 @@ class Layer:
         return self.ops / self.bytes_moved if self.bytes_moved else None
 
 
+# Figures that depend on the memory of a phase.
+INFERENCE_MEMORY = ("inference_peak_bytes", "inference_bytes", "largest_batch_inference")
+TRAINING_MEMORY = ("saved_for_backward_bytes", "training_peak_bytes", "training_bytes", "largest_batch_training")
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Memory by phase, in bytes, found without allocating it.

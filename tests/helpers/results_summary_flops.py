@@ -272,5 +272,5 @@ def flops_result() -> FlopsResult:
         uncounted=("sort",),
         assertions=(Assertion("flops", ">=", 1.5, root.flops, True),),
         environment=replace(ENVIRONMENT, device="cpu", device_name="", device_memory_bytes=None),
-        notes=(),
+        notes=(Note("warning", "the arithmetic of sort is not counted", "uncounted", lower_bounds=("ops",)),),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.results.common import Note
-from resnet_cli.results.summary import CrossCheck, Layer, SummaryResult
+from resnet_cli.results.summary import TRAINING_MEMORY, CrossCheck, Layer, SummaryResult
 
 
 def summarize(
@@ -47,7 +47,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
     twice = None if batch_size is None else passes.training(2 * batch_size)
     notes = []
     if isinstance(training, str):
-        notes.append(Note("note", f"no training figures: {training}", "no-training"))
+        notes.append(Note("note", f"no training figures: {training}", "no-training", unknown=TRAINING_MEMORY))
     trained = None if isinstance(training, str) else training
     root = layer_tree(inference, trained, subject.name)
     uncounted, products = uncounted_ops(inference.operators), uncounted_macs(inference.operators)

@@ -27,11 +27,13 @@ def uncounted_notes(ops: Sequence[str], macs: Sequence[str], backward: Sequence[
         backward: the same of the backward pass.
     """
     if macs:
-        yield Note("warning", f"MACs and FLOPs are lower bounds: no rule counts {', '.join(macs)}", "uncounted-macs")
+        text = f"MACs and FLOPs are lower bounds: no rule counts {', '.join(macs)}"
+        yield Note("warning", text, "uncounted-macs", lower_bounds=("macs", "flops", "ops"))
     if backward:
         text = f"backward: MACs and FLOPs are lower bounds: no rule counts {', '.join(backward)}"
-        yield Note("warning", text, "uncounted-backward-macs")
+        figures = ("backward_macs", "backward_flops")
+        yield Note("warning", text, "uncounted-backward-macs", lower_bounds=figures)
     others = [name for name in ops if name not in macs]
     if others:
         text = f"the count of all operations is a lower bound: the arithmetic of {', '.join(others)} is not counted"
-        yield Note("warning", text, "uncounted-operators")
+        yield Note("warning", text, "uncounted-operators", lower_bounds=("ops",))

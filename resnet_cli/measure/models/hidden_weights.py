@@ -10,6 +10,10 @@ from torch.jit import ScriptModule
 
 from resnet_cli.results.common import Note
 
+# Figures that depend on them, and those that lack them.
+_BATCHES = ("largest_batch_inference", "largest_batch_training")
+_WEIGHTS = ("parameters", "parameter_bytes", "inference_bytes", "training_bytes")
+
 
 def hidden_weights(model: nn.Module) -> Iterator[Note]:
     """A warning where weights are packed, as quantized layers have them, or constants of TorchScript."""
@@ -17,10 +21,10 @@ def hidden_weights(model: nn.Module) -> Iterator[Note]:
     packed = sum(_is_packed(module) for module in modules)
     if packed:
         text = f"the weights of {packed} quantized layers are packed: parameters and bytes do not include them"
-        yield Note("warning", text, "packed-weights")
+        yield Note("warning", text, "packed-weights", unknown=_BATCHES, lower_bounds=_WEIGHTS)
     if any(isinstance(module, ScriptModule) and _has_constants(module) for module in modules):
         text = "parameters and bytes do not include weights that are constants of frozen TorchScript"
-        yield Note("warning", text, "constant-weights")
+        yield Note("warning", text, "constant-weights", unknown=_BATCHES, lower_bounds=_WEIGHTS)
 
 
 def _is_packed(module: nn.Module) -> bool:

@@ -15,16 +15,33 @@ from torch._ops import HigherOrderOperator
 
 
 @contextlib.contextmanager
-def without_compilation() -> Iterator[None]:
+def without_compilation(is_called: Callable[[], None]) -> Iterator[None]:
     """Let compiled functions run as they were written.
 
     `torch.cond` and its like compile themselves, which fails under a dispatch mode, or hides their operators from it.
+
+    Args:
+        is_called: called whenever something that the network has under `torch.compile` runs.
     """
     compile_function = torch.compile
-    is_imported = "torch._dynamo" in sys.modules  # else nothing is compiled yet; the import takes most of a second
-    eager: Any = torch.compiler.set_stance("force_eager") if is_imported else contextlib.nullcontext()
-    torch.compile = _as_written
+
+    def as_written(model: Any = None, **_: Any) -> Any:
+        """In place of `torch.compile`, as a function or a decorator with arguments."""
+        if model is None:
+            return as_written
+        # What `torch.cond` compiles: the operator takes gradients of its operands, not of the branches' parameters.
+        name, module = (getattr(model, attribute, None) or "" for attribute in ("__name__", "__module__"))
+        if name == "_cond_op_wrapper":
+            return _take_branch
+        if not (name.startswith("_") and module.startswith("torch.")):  # what torch compiles by itself
+            is_called()
+        return model
+
+    torch.compile = as_written
     try:
+        # If not imported, nothing is compiled yet; the import takes most of a second.
+        dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
+        eager = contextlib.nullcontext() if dynamo is None else _eager(dynamo, is_called)
         with eager, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
             yield
@@ -32,12 +49,22 @@ def without_compilation() -> Iterator[None]:
         torch.compile = compile_function
 
 
-def _as_written(model: Any = None, **_: Any) -> Any:
-    """In place of `torch.compile`, as a function or a decorator with arguments."""
-    if model is None:
-        return lambda function: function
-    # What `torch.cond` compiles: the operator takes gradients of its operands alone, not of the branches' parameters.
-    return _take_branch if getattr(model, "__name__", "") == "_cond_op_wrapper" else model
+@contextlib.contextmanager
+def _eager(dynamo: Any, is_called: Callable[[], None]) -> Iterator[None]:
+    """Compiled functions run as they were written, and tell so; every one asks for its callback when it is called."""
+    callback_of = dynamo._callback_from_stance
+
+    def noted(callback: Any) -> Any:
+        if callback not in (None, False):  # they stand for code that is never compiled
+            is_called()
+        return callback_of(callback)
+
+    dynamo._callback_from_stance = noted
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        dynamo._callback_from_stance = callback_of
 
 
 def _take_branch(

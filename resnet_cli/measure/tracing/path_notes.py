@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Note
+from resnet_cli.results.summary import INFERENCE_MEMORY, TRAINING_MEMORY
 
 _MAX_NAMES = 4
+_FIGURES = {  # of a pass in each mode
+    "eval": ("macs", "flops", "ops", *INFERENCE_MEMORY),
+    "train": ("backward_macs", "backward_flops", *TRAINING_MEMORY),
+}
 
 
 def is_same_pass(trace: Trace, other: Trace) -> bool:
@@ -45,7 +50,7 @@ def chance_note(mode: str, traces: Sequence[Trace]) -> Note | None:
     paths = _not_in_all(traces)
     if paths:
         text += f"; not called by all of them: {_listed(paths)}"
-    return Note("note", text, f"random-path-{mode}")
+    return Note("note", text, f"random-path-{mode}", unknown=_FIGURES[mode])
 
 
 def mode_notes(inference: Trace, training: Trace | None) -> tuple[Note, ...]:

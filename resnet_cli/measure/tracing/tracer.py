@@ -149,7 +149,8 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str,
 
 def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractContextManager[Any]) -> Trace:
     try:
-        with without_compilation(), recorder.modules, FastMetaKernels(), recorder, ExitStack() as stack:
+        as_written = without_compilation(recorder.runs_compiled)
+        with as_written, recorder.modules, FastMetaKernels(), recorder, ExitStack() as stack:
             for context in contexts:
                 stack.enter_context(context)
             output = call()
@@ -167,6 +168,7 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
         recorder.saved_total,
         recorder.alive,
         frozenset(recorder.autocast),
+        recorder.has_compiled,
     )
 
 
@@ -220,6 +222,7 @@ class _Recorder(TorchDispatchMode):
         self.peak_at = ""
         self.alive: list[int] = []
         self.autocast: set[str] = set()
+        self.has_compiled = False
         self._backward_in: ModuleCall | None = None  # whose backward runs
         self._repeated: list[ModuleCall] = []
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
@@ -285,6 +288,10 @@ class _Recorder(TorchDispatchMode):
                 self._backward_in = call
 
         autograd_graph.claim(node, self.root, call, arrived)
+
+    def runs_compiled(self) -> None:
+        """Something under `torch.compile` runs."""
+        self.has_compiled = True
 
     def end_forward(self) -> None:
         """The forward has ended: what autograd holds now is what it saves. What follows is the backward pass."""

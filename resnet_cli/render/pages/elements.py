@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from resnet_cli import formatting
 from resnet_cli.render.document import Cell, Column, Element, Fields, Paragraph, Row, Table
 from resnet_cli.render.pages.cells import counted, exact, listed, text_cell, yes_no
-from resnet_cli.results.common import Assertion, Environment, Input, Network, Note
+from resnet_cli.results.common import Assertion, Environment, Input, Network, Note, first_about
 from resnet_cli.results.flops import FlopsResult
 from resnet_cli.results.summary import CrossCheck, SummaryResult
 
@@ -22,23 +22,37 @@ def fields(title: str, *items: tuple[str, Cell] | None) -> Fields:
 
 def subtitle(result: SummaryResult | FlopsResult) -> str:
     """Parameters, MACs (or a lower bound of them), input and blocks of a network in one line."""
-    parts = [f"{formatting.scaled(result.parameters)} parameters"] if isinstance(result, SummaryResult) else []
-    bound = "at least " if result.uncounted_macs else ""
+    parts = []
+    if isinstance(result, SummaryResult):
+        parts = [qualified(f"{formatting.scaled(result.parameters)} parameters", result.notes, "parameters")]
     parts += [
-        f"{bound}{formatting.scaled(result.macs, 'MAC')}",
+        qualified(formatting.scaled(result.macs, "MAC"), result.notes, "macs"),
         f"input {input_text(result.input)}",
     ]
     return " · ".join([*parts, *blocks(result.network)])
 
 
+def qualified(value: str, notes: Iterable[Note], figure: str) -> str:
+    """A value with what the notes say of its figure: "at least 4.1 GMAC", "4.1 GMAC (uncertain)"."""
+    if first_about(notes, "unknown", figure):
+        return f"{value} (uncertain)"
+    return f"at least {value}" if first_about(notes, "lower_bounds", figure) else value
+
+
+def qualified_label(label: str, notes: Iterable[Note], *figures: str) -> str:
+    """A label with what the notes say of the figures behind it: "MACs, at least", "total, uncertain"."""
+    if first_about(notes, "unknown", *figures):
+        return f"{label}, uncertain"
+    return f"{label}, at least" if first_about(notes, "lower_bounds", *figures) else label
+
+
 def compute_fields(result: SummaryResult | FlopsResult, label: str, *others: tuple[str, Cell] | None) -> Fields:
-    """MACs, FLOPs and all operations of a forward; what is a lower bound is called so."""
-    macs, ops = (", at least" if missing else "" for missing in (result.uncounted_macs, result.uncounted))
+    """MACs, FLOPs and all operations of a forward; what is not known, or a lower bound, is called so."""
     return fields(
         label,
-        (f"MACs{macs}", exact(result.macs, "strong")),
-        (f"FLOPs (2 × MACs){macs}", exact(result.flops)),
-        (f"all arithmetic ops{ops}", exact(result.ops)),
+        (qualified_label("MACs", result.notes, "macs"), exact(result.macs, "strong")),
+        (qualified_label("FLOPs (2 × MACs)", result.notes, "flops"), exact(result.flops)),
+        (qualified_label("all arithmetic ops", result.notes, "ops"), exact(result.ops)),
         *others,
     )
 

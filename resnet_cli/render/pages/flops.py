@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from resnet_cli.render.document import Cell, Column, Document, Element, Row, Table, ViewOptions
 from resnet_cli.render.pages import PAGES
 from resnet_cli.render.pages.cells import EMPTY, exact, scaled, share, text_cell
-from resnet_cli.render.pages.elements import assertions, closing, compute_fields, fields, subtitle
+from resnet_cli.render.pages.elements import assertions, closing, compute_fields, fields, qualified_label, subtitle
 from resnet_cli.render.pages.flops_conventions import convention_notes, conventions, reconciliations, terms
 from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.results.flops import FlopsResult, ModuleFlops, Operator
@@ -49,8 +49,13 @@ def _backward(result: FlopsResult) -> list[Element]:
     if result.backward_macs is None:
         return []
     macs, flops = exact(result.backward_macs, "strong"), exact(result.backward_flops)
-    bound = ", at least" if result.backward_uncounted_macs else ""
-    return [fields("backward", (f"MACs{bound}", macs), (f"FLOPs (2 × MACs){bound}", flops))]
+    return [
+        fields(
+            "backward",
+            (qualified_label("MACs", result.notes, "backward_macs"), macs),
+            (qualified_label("FLOPs (2 × MACs)", result.notes, "backward_flops"), flops),
+        )
+    ]
 
 
 # By operator

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from resnet_cli import formatting
 from resnet_cli.render.document import Cell, Column, Document, Element, Fields, Row, Table, ViewOptions
 from resnet_cli.render.pages.cells import EMPTY, exact, ratio, scaled, text_cell
-from resnet_cli.render.pages.elements import assertions, closing, compute_fields, cross_checks, fields, subtitle
+from resnet_cli.render.pages.elements import (
+    assertions,
+    closing,
+    compute_fields,
+    cross_checks,
+    fields,
+    qualified_label,
+    subtitle,
+)
 from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.render.pages.summary_columns import COLUMNS, DEFAULT_COLUMNS, Layers, Whole, intensity_of, share_of
-from resnet_cli.results.summary import Layer, Memory, SummaryResult
+from resnet_cli.results.summary import Layer, SummaryResult
 
 _NAME = Column("layer", "layer", numeric=False, minimum=8, comfort=24)
 
@@ -72,14 +81,14 @@ def _marks(rows: tuple[LayerRow[Layer], ...]) -> str:
 
 
 def _totals(result: SummaryResult) -> list[Fields]:
-    memory, root = result.memory, result.root
+    memory, root, label = result.memory, result.root, partial(_label, result)
     weights = memory.parameter_bytes + memory.buffer_bytes
     return [
         fields(
             "parameters",
             ("trainable", exact(result.trainable_parameters)),
             ("frozen", exact(result.frozen_parameters)),
-            ("total", exact(result.parameters, "strong")),
+            (label("total", "parameters"), exact(result.parameters, "strong")),
             ("buffers", exact(result.buffers)),
         ),
         compute_fields(
@@ -87,39 +96,41 @@ def _totals(result: SummaryResult) -> list[Fields]:
             "compute",
             None
             if root.backward_macs is None
-            else (
-                f"MACs, backward{', at least' if result.backward_uncounted_macs else ''}",
-                exact(root.backward_macs),
-            ),
+            else (label("MACs, backward", "backward_macs"), exact(root.backward_macs)),
             ("FLOP/byte", ratio(intensity_of((root,)))),
         ),
         fields(
             "memory, inference",
-            ("weights", scaled(weights, "B")),
+            (label("weights", "parameter_bytes"), scaled(weights, "B")),
             ("input", scaled(memory.input_bytes, "B")),
-            ("activations, peak", scaled(memory.inference_peak_bytes, "B")),
-            ("total", scaled(memory.inference_bytes, "B", "strong")),
+            (label("activations, peak", "inference_peak_bytes"), scaled(memory.inference_peak_bytes, "B")),
+            (label("total", "inference_bytes"), scaled(memory.inference_bytes, "B", "strong")),
             None if not memory.inference_peak_at else ("peak in", text_cell(memory.inference_peak_at)),
         ),
-        *_training(memory, weights),
+        *_training(result, weights),
         *_largest_batch(result),
     ]
 
 
-def _training(memory: Memory, weights: int) -> list[Fields]:
+def _label(result: SummaryResult, label: str, *figures: str) -> str:
+    return qualified_label(label, result.notes, *figures)
+
+
+def _training(result: SummaryResult, weights: int) -> list[Fields]:
     """A training step. Its peak already holds the gradients of the parameters, so they are not added again."""
+    memory, label = result.memory, partial(_label, result)
     if memory.training_peak_bytes is None:
         return []
     return [
         fields(
             "memory, training",
-            ("weights, input", scaled(weights + memory.input_bytes, "B")),
-            ("activations, gradients", scaled(memory.training_peak_bytes, "B")),
+            (label("weights, input", "parameter_bytes"), scaled(weights + memory.input_bytes, "B")),
+            (label("activations, gradients", "training_peak_bytes"), scaled(memory.training_peak_bytes, "B")),
             ("SGD momentum", scaled(memory.optimizer_bytes, "B")),
-            ("total", scaled(memory.training_bytes, "B", "strong")),
+            (label("total", "training_bytes"), scaled(memory.training_bytes, "B", "strong")),
             None if not memory.training_peak_at else ("peak in", text_cell(memory.training_peak_at)),
             ("of which gradients", scaled(memory.gradient_bytes, "B")),
-            ("saved for backward", scaled(memory.saved_for_backward_bytes, "B")),
+            (label("saved for backward", "saved_for_backward_bytes"), scaled(memory.saved_for_backward_bytes, "B")),
         )
     ]
 
@@ -132,7 +143,10 @@ def _largest_batch(result: SummaryResult) -> list[Fields]:
     return [
         fields(
             "largest batch" if capacity is None else f"largest batch in {formatting.scaled(capacity, 'B')}",
-            ("inference", exact(memory.largest_batch_inference, "strong")),
-            ("training", exact(memory.largest_batch_training, "strong")),
+            (
+                _label(result, "inference", "largest_batch_inference"),
+                exact(memory.largest_batch_inference, "strong"),
+            ),
+            (_label(result, "training", "largest_batch_training"), exact(memory.largest_batch_training, "strong")),
         )
     ]

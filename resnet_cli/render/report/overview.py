@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from resnet_cli import formatting
 from resnet_cli.render.charts.grouping import NetworkResults, environment_of
 from resnet_cli.render.document import Cell, Column, Row, Table
+from resnet_cli.render.pages.elements import qualified
 from resnet_cli.results.bench import Timing
 from resnet_cli.results.compare import BITWISE
 
@@ -54,21 +55,26 @@ def _input(network: NetworkResults) -> Cell | None:
 
 
 def _parameters(network: NetworkResults) -> Cell | None:
-    value = None if network.summary is None else network.summary.parameters
-    return None if value is None else Cell(formatting.exact(value), value)
+    summary = network.summary
+    if summary is None:
+        return None
+    text = formatting.exact(summary.parameters)
+    return Cell(qualified(text, summary.notes, "parameters"), summary.parameters)
 
 
 def _macs(network: NetworkResults) -> Cell | None:
     result = network.summary or network.flops
     if result is None:
         return None
-    bound = "at least " if result.uncounted_macs else ""
-    return Cell(f"{bound}{formatting.exact(result.macs)}", result.macs)
+    return Cell(qualified(formatting.exact(result.macs), result.notes, "macs"), result.macs)
 
 
 def _memory(network: NetworkResults, field: str) -> Cell | None:
-    value = None if network.summary is None else getattr(network.summary.memory, field)
-    return None if value is None else Cell(formatting.scaled(value, "B"), value)
+    summary = network.summary
+    value = None if summary is None else getattr(summary.memory, field)
+    if summary is None or value is None:
+        return None
+    return Cell(qualified(formatting.scaled(value, "B"), summary.notes, field), value)
 
 
 def _timing(network: NetworkResults, batch: int) -> Timing | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -54,16 +55,53 @@ def compiled_in_place() -> nn.Module:
     return layer
 
 
-@pytest.mark.parametrize(
-    "make",
-    [lambda: torch.compile(nn.Linear(6, 4)), compiled_in_place, lambda: Decorated(6, 4)],
-    ids=["call", "in place", "decorator"],
-)
-def test_memory_of_a_compiled_network_is_said_to_be_without_it(make: Callable[[], nn.Module]) -> None:
+@torch.compile
+def compiled_product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight
+
+
+class Calling(nn.Linear):
+    """Calls a function."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__(4, 6)
+        self.function = function
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self.function(x, weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.product(x, self.weight)
+
+
+def with_a_compiled_method() -> nn.Module:
+    layer = Calling(torch.matmul)
+    layer.product = torch.compile(layer.product)  # type: ignore[method-assign]
+    return layer
+
+
+COMPILED: dict[str, Callable[[], nn.Module]] = {
+    "call": lambda: cast("nn.Module", torch.compile(nn.Linear(6, 4))),
+    "in place": compiled_in_place,
+    "decorator": lambda: Decorated(6, 4),
+    "function": lambda: Calling(compiled_product),
+    "function in the forward": lambda: Calling(lambda *both: torch.compile(lambda x, weight: x @ weight)(*both)),
+    "function by arguments": lambda: Calling(lambda *both: torch.compile(dynamic=True)(torch.matmul)(*both)),
+    "method": with_a_compiled_method,
+}
+AS_WRITTEN: dict[str, Callable[[], nn.Module]] = {
+    "never compiled": lambda: Calling(torch.compiler.disable(lambda x, weight: x @ weight)),  # type: ignore[no-untyped-call]
+    "compiled, not called": lambda: Calling(lambda x, weight: (compiled_product, x @ weight)[1]),
+    "plain": lambda: Calling(torch.matmul),
+}
+
+
+@pytest.mark.parametrize("case", [*COMPILED, *AS_WRITTEN])
+def test_memory_of_what_is_compiled_is_said_to_be_without_it(case: str) -> None:
+    make = {**COMPILED, **AS_WRITTEN}[case]
     inference = tracer.run(nn.Sequential(make()).to("meta"), (on_meta(2, 3, 6),))
-    assert [note.key for note in kernel_notes(inference, None, torch.device("cpu"), is_real=False)] == [
-        "memory-without-compile"
-    ]
+    keys = [note.key for note in kernel_notes(inference, None, torch.device("cpu"), is_real=False)]
+    assert keys == ["memory-without-compile"] * (case in COMPILED)
 
 
 def test_a_whole_network_under_torch_compile_is_loaded_without_it_and_said_to_be(
