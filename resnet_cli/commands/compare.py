@@ -224,7 +224,7 @@ def compare_torchvision(
             is_default=depth is None and arch is None and repeat is None,
             arguments=arguments,
             seed=seed,
-            shape=shape if classes is None else None,
+            as_many_classes=classes is None,
             inputs_of=chosen_inputs.load,
         )
     loaded = chosen_inputs.load(pair.model)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from resnet_cli import signals
-from resnet_cli.errors import ResnetCliError, attempt
+from resnet_cli.errors import attempt
 from resnet_cli.measure.bench import benchmark, config, models
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.cost.flops import count_flops
@@ -31,7 +31,6 @@ from resnet_cli.results.report import ReportResult
 from resnet_cli.results.summary import SummaryResult
 
 Progress = Callable[..., None]
-NOT_APPLICABLE = "not-applicable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,6 @@ class ReportConfig:
 
 
 Result = SummaryResult | FlopsResult | CompareResult | BenchResult
-
-
-class _NotApplicableError(ResnetCliError):
-    """A measurement that a network does not have, which is no failure."""
 
 
 def measure_all(sources: Sequence[ModelSource], settings: ReportConfig, progress: Progress) -> ReportResult:
@@ -139,8 +134,6 @@ def measure_all(sources: Sequence[ModelSource], settings: ReportConfig, progress
 
 
 def _note(source: ModelSource, name: str, error: Exception) -> Note:
-    if isinstance(error, _NotApplicableError):
-        return Note("note", f"{source.name}, {name}: {error.message}", NOT_APPLICABLE)
     note = error_note(error)
     return replace(note, text=f"{source.name}, {name}: {note.text}")
 
@@ -166,16 +159,14 @@ def _flops(source: ModelSource, settings: ReportConfig, progress: Progress) -> F
 
 def _compare(source: ModelSource, settings: ReportConfig, progress: Progress) -> CompareResult:
     """At batch 2 or more, as batch norm in train mode needs."""
-    spec = source.spec
-    if source.model is None and (spec.stem, spec.in_channels) != ("imagenet", 3):
-        raise _NotApplicableError("torchvision's networks have the imagenet stem and 3 channels")
+    classes = source.arguments.get("num_classes")
     pair = model_pair.model_pair(
-        spec,
+        replace(source.spec, num_classes=classes) if type(classes) is int else source.spec,
         source.model,
-        None,
         is_default=source.model is not None,
         arguments=dict(source.arguments),
         seed=settings.seed,
+        as_many_classes=classes is None,
         inputs_of=lambda model: settings.inputs_of(model)[0],
     )
     inputs, batch_sizes = settings.inputs_of(pair.model)

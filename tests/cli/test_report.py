@@ -157,15 +157,14 @@ def test_several_networks_are_measured(tmp_path: Path, capsys: pytest.CaptureFix
     assert [summary.network.name for summary in result.summaries] == ["resnet18", "resnet34", "resnext50_32x4d", "Tiny"]
 
 
-def test_what_cannot_be_measured_is_left_out_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_with_the_stem_for_cifar_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = tmp_path / "r.json"
     arguments = ["--stem", "cifar", "--image-size", "32", "--measure", "summary,compare", "-o", str(bundle)]
-    code, _, err = run(arguments, capsys)
-    assert code == 0
+    assert run(arguments, capsys)[0] == 0
     result = from_json(bundle.read_text())
     assert isinstance(result, ReportResult)
-    assert [note.key for note in result.notes] == ["not-applicable"]
-    assert len(err) == 1
+    (comparison,) = result.comparisons
+    assert (comparison.same, comparison.reference) == (True, "torchvision resnet18 with the cifar stem")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity.checks import CHECKS
-from resnet_cli.measure.report import MEASUREMENTS, NOT_APPLICABLE, ModelSource, ReportConfig, measure_all
+from resnet_cli.measure.report import MEASUREMENTS, ModelSource, ReportConfig, measure_all
 from resnet_cli.network.architectures import ARCHITECTURES
 from resnet_cli.results.common import INCOMPLETE, INTERNAL_ERROR, Shape
 from tests.helpers import results_bench, results_summary_flops
@@ -35,7 +36,7 @@ def config(
     *measurements: str, batch_sizes: tuple[int, ...] = (1, 8), image: Shape = (3, 32, 48), **changes: Any
 ) -> ReportConfig:
     usual: dict[str, Any] = {
-        "inputs_of": lambda model: (images(image), batch_sizes),
+        "inputs_of": lambda model: (images((1, *image)), batch_sizes),
         "device": CPU,
         "dtype": torch.bfloat16,
         "max_time_s": 5.0,
@@ -110,11 +111,31 @@ def test_an_interrupted_measurement_is_the_last(name: str, outcomes: dict[str, A
 
 
 @pytest.mark.parametrize("changed", [{"stem": "cifar"}, {"in_channels": 1}])
-def test_a_network_that_torchvision_does_not_have_is_not_compared(changed: dict[str, Any]) -> None:
-    source = ModelSource(replace(ARCHITECTURES["resnet18"], **changed))
-    result = measure_all([source], config("summary", "compare", image=(source.spec.in_channels, 32, 32)), silent)
-    assert [(note.level, note.key) for note in result.notes] == [("note", NOT_APPLICABLE)]
-    assert len(result.summaries) == 1
+def test_a_comparison_is_with_the_same_stem_and_channels(changed: dict[str, Any]) -> None:
+    source = ModelSource(replace(ARCHITECTURES["resnet18"], num_classes=10, **changed))
+    result = measure_all([source], config("compare", image=(source.spec.in_channels, 32, 32)), silent)
+    (comparison,) = result.comparisons
+    assert (comparison.same, comparison.verdict, result.notes) == (True, "bitwise", ())
+
+
+@pytest.mark.parametrize("arguments", [{}, {"num_classes": 7}, {"classes": 7}])
+def test_a_network_of_the_users_is_compared_with_as_many_classes(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"from torch import nn\ndef net({', '.join(arguments)}):\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 7))"
+    )
+    references: list[Any] = []
+
+    def compare(_: Any, reference: Any, *__: Any, **___: Any) -> Any:
+        references.append(reference.model)
+        return RESULTS["compare"]
+
+    monkeypatch.setattr("resnet_cli.measure.report.compare.compare", compare)
+    measure_all([ModelSource(ARCHITECTURES["resnet18"], f"{path}:net", arguments)], config("compare"), silent)
+    assert [reference.fc.out_features for reference in references] == [7]
 
 
 def test_counts_are_of_the_first_batch_size() -> None:
@@ -153,7 +174,7 @@ def test_a_benchmark_has_the_settings_of_the_report(configs: list[Any], max_time
     measure_all([BUILT_IN], config("bench", "layers", "optimizations", max_time_s=max_time_s), silent)
     (bench_config,) = configs
     assert (bench_config.inputs, bench_config.batch_sizes, bench_config.dtype) == (
-        images((3, 32, 48)),
+        images((1, 3, 32, 48)),
         (1, 8),
         torch.bfloat16,
     )

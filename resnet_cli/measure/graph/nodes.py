@@ -18,6 +18,8 @@ class ParameterRef:
     name: str
     shape: tuple[int, ...]
     computed: tuple[str, ...] = ()  # the operators that made what is read from it (weight normalization, say)
+    # Names of all parameters that it is computed from, this one among them; empty where it is the parameter itself.
+    sources: tuple[str, ...] = field(default=(), compare=False)
     # Whether an odd number of transpositions is between the parameter and its reader.
     transposed: bool = field(default=False, compare=False)
 

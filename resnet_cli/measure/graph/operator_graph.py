@@ -16,7 +16,7 @@ from torch import nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.graph import composite_ops
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
-from resnet_cli.measure.ops.settings import FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS, Settings
+from resnet_cli.measure.ops.settings import CUMULATIVE_AVERAGE, FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS, Settings
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.measure.tracing.rows import row_site
@@ -100,9 +100,10 @@ class _Builder:
         if not sources:
             if leaves and not dispatch.is_mutable:  # a weight that is computed; in place it is bookkeeping
                 first = next(iter(leaves.values()))
+                computed = (*first.computed, kind)
+                names = tuple(dict.fromkeys(name for leaf in leaves.values() for name in leaf.sources or (leaf.name,)))
                 for ref in results:
-                    computed = (*first.computed, kind)
-                    self._parameters[ref.number] = replace(first, shape=ref.shape, computed=computed)
+                    self._parameters[ref.number] = replace(first, shape=ref.shape, computed=computed, sources=names)
             return
         self._nodes[number] = Node(
             number=number,
@@ -187,7 +188,8 @@ class _Builder:
         outputs = self._trace.outputs
         ends = [self._producers[ref.number] for ref in outputs if self._producers.get(ref.number, IMAGE) != IMAGE]
         order = _in_order(composite_ops.composite_functions(self._nodes), ends)
-        used = frozenset(leaf.name for node in order for leaf in node.leaves.values())
+        leaves = [leaf for node in order for leaf in node.leaves.values()]
+        used = frozenset(name for leaf in leaves for name in (leaf.name, *leaf.sources))
         shapes = tuple(ref.shape for ref in outputs)
         calls = tuple(dispatch.kind for dispatch in self._trace.dispatches)
         return Graph(
@@ -198,7 +200,7 @@ class _Builder:
 def _settings(dispatch: Dispatch) -> Settings:
     """The settings of an operator; a module that has no momentum gives torch another one at each call."""
     is_cumulative = dispatch.kind == "batch_norm" and getattr(dispatch.module.module, "momentum", 0.1) is None
-    return dispatch.settings | {"momentum": "cumulative average"} if is_cumulative else dispatch.settings
+    return dispatch.settings | {"momentum": CUMULATIVE_AVERAGE} if is_cumulative else dispatch.settings
 
 
 def _refs(value: Any) -> Iterator[TensorRef]:

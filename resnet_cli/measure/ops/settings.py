@@ -20,7 +20,12 @@ IDENTITY_OPS = frozenset(
 TRANSPOSE_OPS = frozenset({"t", "transpose", "permute", "numpy_T"})
 FACTORY_OPS = frozenset("new_empty new_zeros new_ones new_full rand_like randn_like".split())
 
+CUMULATIVE_AVERAGE = "cumulative average"  # in place of a momentum: running statistics are the mean of all batches
+
 # Interchangeable operators: one in place of another is a replacement, not one missing and one extra operator.
+CUMULATIVE_AVERAGE = (
+    "cumulative average"  # in place of a momentum, where running statistics are the mean of all batches
+)
 ACTIVATIONS = frozenset(
     "relu relu6 gelu silu leaky_relu elu selu sigmoid tanh hardtanh hardswish mish softplus celu prelu".split()
 )

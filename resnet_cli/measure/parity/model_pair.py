@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.copies import build_on_meta, materialize
+from resnet_cli.measure.models.inputs.fitting import called_with_image
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import users_code
@@ -25,7 +27,7 @@ from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
 from resnet_cli.measure.weights.key_matching import KeyMatch, describe_mismatch, load_weights, match_keys
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.network.resnet import build
-from resnet_cli.results.common import Note, Shape
+from resnet_cli.results.common import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def model_pair(
     is_default: bool = False,
     arguments: Mapping[str, Any] = {},
     seed: int = 0,
-    shape: Shape | None = None,
+    as_many_classes: bool = False,
     inputs_of: Callable[[ModelUnderTest], ModelInputs] = lambda _: images((1, 3, 224, 224)),
 ) -> ModelPair:
     """Build both networks.
@@ -59,8 +61,7 @@ def model_pair(
         is_default: no architecture was named: the reference is then the one closest to the user's network.
         arguments: keyword arguments of the user's class or function.
         seed: of the initial weights.
-        shape: of an input, (N, C, H, W): the reference gets as many classes as the user's network has for it; None:
-            as many as the spec says.
+        as_many_classes: the reference gets as many classes as the user's network has; False: as the spec says.
         inputs_of: the inputs of the user's network, which give its lazy modules their weights.
 
     Raises:
@@ -69,7 +70,7 @@ def model_pair(
     with random_init.seeded(seed):
         if model is None:
             return _with_reference(ModelUnderTest(build(spec), spec.name, spec), spec, against, [])
-        return _users_pair(spec, model, against, is_default, arguments, shape, inputs_of)
+        return _users_pair(spec, model, against, is_default, arguments, as_many_classes, inputs_of)
 
 
 def _users_pair(
@@ -78,7 +79,7 @@ def _users_pair(
     against: str | None,
     is_default: bool,
     arguments: Mapping[str, Any],
-    shape: Shape | None,
+    as_many_classes: bool,
     inputs_of: Callable[[ModelUnderTest], ModelInputs],
 ) -> ModelPair:
     notes: list[Note] = []
@@ -89,7 +90,7 @@ def _users_pair(
         network, name, rebuilt=lambda: load_model(path, offered, arguments)[0], example_inputs=examples
     )
     _materialize(model, inputs_of)
-    if shape is not None and (classes := _classes(model, shape)) not in (None, spec.num_classes):
+    if as_many_classes and (classes := _classes(model, inputs_of)) not in (None, spec.num_classes):
         spec = replace(spec, num_classes=classes)
         text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"
         notes.append(Note("note", text, "classes-of-model"))
@@ -116,10 +117,13 @@ def _with_reference(model: ModelUnderTest, spec: ModelSpec, against: str | None,
     return ModelPair(model, reference, spec.name, tuple(notes), spec)
 
 
-def _classes(model: ModelUnderTest, shape: Shape) -> int | None:
+def _classes(model: ModelUnderTest, inputs_of: Callable[[ModelUnderTest], ModelInputs]) -> int | None:
     """Values per image of a network's only output; None where it has none, or fails."""
     try:
-        outputs = graph_of(model.model, shape, training=False, name=model.name).outputs
+        inputs = inputs_of(model)
+        image = inputs.image_only().args[0]
+        with nullcontext() if inputs.is_image else called_with_image(model.model, inputs, 0):
+            outputs = graph_of(model.model, tuple(image.shape), training=False, name=model.name).outputs
     except ResnetCliError:  # which the comparison reports
         return None
     return outputs[0][1] if len(outputs) == 1 and len(outputs[0]) == 2 else None

@@ -36,10 +36,12 @@ class Step:
     Args:
         cumulative: of the outputs of both, each network on its own activations.
         isolated: of the model's operator on the inputs of the reference's operator.
+        dtypes: of the outputs of model and reference, where they are not the same.
     """
 
     cumulative: float | None = None
     isolated: float | None = None
+    dtypes: tuple[torch.dtype, torch.dtype] | None = None
 
 
 @dataclass(slots=True)
@@ -168,6 +170,8 @@ class _OutputComparison(_GraphFollower):  # type: ignore[no-untyped-call]
             raise GraphMismatchError(str(number))
         *inputs, output = self.reference.kept.pop(number)
         step = self.steps[call.node.number] = Step()
+        if call.output.dtype != output.dtype:
+            step.dtypes = call.output.dtype, output.dtype
         if call.output.numel() != output.numel():
             return
         step.cumulative = relative_error(call.output, output)

@@ -130,7 +130,7 @@ def _table(table: Table, room: int | None, prose: int, charset: Charset, drawn_l
     own = own_part(table, texts)
     needs = [_need(column, own[column.key], [] if i else depths) for i, column in enumerate(table.columns)]
     gap = 2 if room is None or room >= 60 else 1
-    places = fit(needs, room, gap)
+    places = fit(needs, room, gap) if room is not None else _with_whole_names(needs, gap)
     columns = [table.columns[place.index] for place in places]
     rule = charset.text("─") * (sum(place.width + place.bar for place in places) + gap * (len(places) - 1))
     if table.title:
@@ -149,6 +149,15 @@ def _table(table: Table, room: int | None, prose: int, charset: Charset, drawn_l
     with_legend = [column for column in columns if column.legend and column.title + column.legend not in drawn_legends]
     drawn_legends |= {column.title + column.legend for column in with_legend}
     yield from _below(with_legend, hidden, table.reveal, prose, charset)
+
+
+def _with_whole_names(needs: Sequence[Need], gap: int) -> list[Place]:
+    """The places where lines may be as long as they are: only sentences are made narrower, since they wrap."""
+    if not any(need.column.wrap for need in needs):
+        return fit(needs, None, gap)
+    whole = [need if need.column.wrap else replace(need, least=need.natural, comfort=need.natural) for need in needs]
+    least = sum(need.comfort + need.bar for need in whole) + gap * (len(needs) - 1)
+    return fit(whole, max(_PROSE, least), gap)
 
 
 def _texts(table: Table, column: Column, charset: Charset) -> list[str]:

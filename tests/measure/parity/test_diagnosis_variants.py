@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 from tests.helpers.models import structure_of
 from tests.measure.parity.test_diagnosis import (
@@ -23,6 +24,7 @@ from tests.measure.parity.test_diagnosis import (
     keys,
     named,
     network,
+    traced,
 )
 
 
@@ -356,3 +358,66 @@ def test_additions_that_are_lost_are_no_fewer_blocks() -> None:
 def test_a_norm_without_momentum_averages_all_batches() -> None:
     structure = structure_of(every(nn.BatchNorm2d, lambda n: nn.BatchNorm2d(n.num_features, momentum=None)), network())  # type: ignore[arg-type]
     assert {difference.finding.model_value for difference in structure.differences} == {"cumulative average"}
+
+
+def test_a_norm_without_momentum_is_one_row() -> None:
+    ((key, (text, explained)),) = named(
+        every(nn.BatchNorm2d, lambda n: nn.BatchNorm2d(n.num_features, momentum=None))  # type: ignore[arg-type]
+    ).items()
+    assert (key, explained) == ("cumulative-average", [("setting", "batch_norm.momentum")] * 6)
+    assert text.endswith("at 6 batch norms; torchvision has a momentum of 0.1")
+
+
+class Frozen(nn.BatchNorm2d):
+    """Stays in eval mode, as a network that was traced in eval mode does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+def test_norms_that_stay_in_eval_mode_are_one_row() -> None:
+    frozen = every(nn.BatchNorm2d, lambda norm: Frozen(norm.num_features))  # type: ignore[arg-type]
+    compiled = torch.jit.trace(network().eval(), torch.zeros(2, 3, 16, 16))  # type: ignore[no-untyped-call]
+    for model in (frozen, compiled):
+        ((key, (text, explained)),) = named(model).items()
+        assert (key, explained) == ("frozen-norms", [("setting", "batch_norm.batch_statistics")] * 6)
+        assert text.startswith("6 batch norms use the running statistics in train mode too")
+
+
+def test_a_weight_that_is_computed_from_others_is_one_row() -> None:
+    model = network()
+    parametrizations.weight_norm(model.get_submodule("fc"))
+    ((key, (text, explained)),) = named(model).items()
+    assert (key, explained) == ("computed-weights", [("setting", "linear.weight")])
+    assert text.startswith("the weight of fc is computed by weight norm from parameters")
+    assert "fc.parametrizations.weight.original0" in traced(model).used
+    for module in list(model.modules()):
+        if isinstance(module, nn.Conv2d):
+            parametrizations.weight_norm(module)
+    assert "the weight of 7 layers (conv, …) is computed" in named(model)["computed-weights"][0]
+
+
+class PreActivated(nn.Module):
+    """Norm and ReLU in front of each convolution; the projection, without a norm, reads behind the first ReLU."""
+
+    def __init__(self, block: Block, channels: int) -> None:
+        super().__init__()
+        self.before, self.relu = nn.BatchNorm2d(channels), nn.ReLU()
+        self.body = nn.Sequential(*list(block.body.children())[:-1])
+        self.skip = next(block.skip.children(), None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.before(x))
+        added: Tensor = self.body(y) + (x if self.skip is None else self.skip(y))
+        return added
+
+
+def test_pre_activation_tells_which_norms_have_moved() -> None:
+    blocks = [PreActivated(basic(4, 8, 2), 4), PreActivated(basic(8, 8), 8)]
+    head = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    said = named(changed(norm=IDENTITY, relu=IDENTITY, one=blocks[0], two=blocks[1], average=head))
+    assert set(said) == {"pre-activation", "missing-projection-bn"}
+    assert "the stem has no batch norm, where torchvision has norm" in said["pre-activation"][0]
+    assert said["pre-activation"][0].endswith("the last block has one behind its addition (average.0)")
+    kept = named(changed(one=blocks[0], two=blocks[1], average=head))["pre-activation"][0]
+    assert "the stem has no" not in kept

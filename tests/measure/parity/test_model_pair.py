@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity import model_pair as module
 from resnet_cli.measure.parity.compare import compare
@@ -79,11 +80,13 @@ def test_any_network_of_torchvision_may_be_named() -> None:
 @pytest.mark.parametrize("against", [None, "squeezenet1_1"])
 def test_the_reference_has_the_classes_of_the_model_where_nobody_says_how_many(against: str | None) -> None:
     spec = replace(TINY, in_channels=1)
-    pair = model_pair(spec, "nets.py:of_seven", against, shape=(2, 1, 32, 32))
+    of_channels = [lambda _, channels=channels: images((1, channels, 32, 32)) for channels in (1, 3)]
+    pair = model_pair(spec, "nets.py:of_seven", against, as_many_classes=True, inputs_of=of_channels[0])
     assert pair.reference.model.eval()(torch.zeros(1, 1, 32, 32)).shape == (1, 7)
     assert [note.key for note in pair.notes] == ["classes-of-model"]
     assert not model_pair(spec, "nets.py:of_seven", against).notes
-    assert not model_pair(spec, "nets.py:of_seven", against, shape=(2, 3, 32, 32)).notes  # it does not take that
+    refused = model_pair(spec, "nets.py:of_seven", against, as_many_classes=True, inputs_of=of_channels[1])
+    assert not refused.notes  # it takes no such image
 
 
 @pytest.mark.parametrize("changes", [{"stem": "cifar"}, {"in_channels": 1}, {"stem": "cifar", "in_channels": 4}])

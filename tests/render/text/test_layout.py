@@ -137,6 +137,23 @@ def test_a_sentence_goes_on_in_the_next_line(sentences: list[str], room: int) ->
     assert "".join("".join(lines).split()) == "".join("x" + "".join(text.split()) for text in sentences)
 
 
+def test_a_sentence_wraps_where_lines_may_be_of_any_length_and_nothing_else_is_cut() -> None:
+    columns = (
+        Column("name", "name", numeric=False, minimum=4, comfort=8),
+        Column("text", "text", numeric=False, minimum=6, comfort=20, wrap=True),
+        Column("number", "number", priority=1),
+        Column("other", "other", numeric=False, minimum=4, comfort=8),
+    )
+    row = Row({"name": Cell("n" * 60), "text": Cell("word " * 80), "number": Cell("1,234"), "other": Cell("o" * 60)})
+    first, *others = to_text(Document("", (Table("t", "", columns, (row,)),))).splitlines()[4:]
+    assert [len(part) for part in first.split() if part != "word"] == [60, 5, 60]
+    assert len(others) > 10
+    assert {width(line) for line in others} <= {60 + 2 + 19}
+    short = Row({"name": Cell("n"), "text": Cell("word " * 80), "number": Cell("1"), "other": Cell("o")})
+    lines = to_text(Document("", (Table("t", "", columns, (short,)),))).splitlines()[2:]
+    assert 100 < max(map(width, lines)) <= 110
+
+
 def test_a_head_runs_on_into_the_empty_cell_beside_it() -> None:
     columns = tuple(Column(key, key, numeric=False, minimum=4) for key in "abc")
     head = Row({"a": Cell("a-long-head"), "c": Cell("c-head")}, spill=True)

@@ -22,8 +22,8 @@ from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.checks import CheckOutcome
-from resnet_cli.measure.parity.checks.eval_settings import eval_differences
-from resnet_cli.measure.parity.checks.static import not_comparable
+from resnet_cli.measure.parity.checks.eval_settings import dtype_differences, eval_differences
+from resnet_cli.measure.parity.checks.static import not_comparable_in_eval
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.float64 import CastsToFloat64
 from resnet_cli.measure.parity.graphs import graph_of
@@ -79,7 +79,12 @@ def eval_mode(run: ParityRun) -> CheckOutcome:
     limit = _limit(run, floor, single.reference_output)
     double = _run(run, graphs, pairs, torch.float64)
     verdict = _judge(run, single.output, double.output, limit)
-    if verdict == ROUNDING:
+    dtypes = dtype_differences(pairs, single.steps) if single.output > limit else []
+    if verdict == ROUNDING and dtypes:  # which a forward in float64 does not have
+        run.findings += dtypes
+        verdict = DIFFERENT
+        text = f"output of {size} differs; {len(dtypes)} of {len(double.steps)} operators run in another dtype"
+    elif verdict == ROUNDING:
         text = f"output of {size} differs by rounding; in float64 by {double.output:.1g}"
     else:
         cumulative = sum((s.cumulative or 0.0) > FLOAT64_TOLERANCE for s in double.steps.values())
@@ -87,7 +92,7 @@ def eval_mode(run: ParityRun) -> CheckOutcome:
         text = (
             f"output of {size} differs; {cumulative} of {len(double.steps)} operators differ, {isolated} in isolation"
         )
-        if (reason := not_comparable(run)) is not None:
+        if (reason := not_comparable_in_eval(run)) is not None:
             verdict, text = NOT_COMPARABLE, reason
     run.forward = Forward(verdict, single.steps, double.steps, pairs, floor)
     if verdict == DIFFERENT:
@@ -286,14 +291,15 @@ def other_shapes(run: ParityRun) -> CheckOutcome:
     verdict = DIFFERENT if failures else error_verdict(worst, limit or 0.0)
     if verdict == ROUNDING and forward is not None and forward.verdict == DIFFERENT:
         verdict = DIFFERENT  # small, but float64 has shown that it is not rounding
-    if verdict == DIFFERENT and (reason := not_comparable(run)) is not None:
+    if verdict == DIFFERENT and (reason := not_comparable_in_eval(run)) is not None:
         return CheckOutcome(NOT_COMPARABLE, reason, worst if errors else None, limit)
     words = {BITWISE: "are bitwise equal", ROUNDING: "differ by rounding", DIFFERENT: "differ"}
-    *others, last = map(_size_name, errors or [config.shape])
+    differing = [shape for shape, error in errors.items() if error_verdict(error, limit or 0.0) == DIFFERENT]
+    *others, last = map(_size_name, (verdict == DIFFERENT and differing) or errors or [config.shape])
     sizes = f"{', '.join(others)} and {last}" if others else last
     text = "; ".join(skipped + failures) or f"outputs at {sizes} {words[verdict]}"
     if verdict == DIFFERENT and not run.findings:
-        sentence = f"the outputs differ only for other inputs: {text}"
+        sentence = text if forward is None else f"the outputs differ only for other inputs: {text}"
         run.findings.append(Difference("shapes", "shape", "output", None, None, None, None, sentence))
     return CheckOutcome(verdict, text, worst if errors else None, limit)
 

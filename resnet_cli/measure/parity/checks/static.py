@@ -200,3 +200,13 @@ def not_comparable(run: ParityRun) -> str | None:
     more = f" and {len(unmapped) - 2} more" if len(unmapped) > 2 else ""
     verb, owner = ("has", "its") if len(unmapped) == 1 else ("have", "their")
     return f"{', '.join(unmapped[:2])}{more} of the model {verb} no counterpart, so {owner} values are arbitrary"
+
+
+def not_comparable_in_eval(run: ParityRun) -> str | None:
+    """The same for a forward in eval mode, which reads running statistics too."""
+    plain = [each.finding for each in run.structure.differences if each.finding.subject == "batch_norm.statistics"]
+    reason = not_comparable(run)
+    if reason is not None or not plain:
+        return reason
+    more = f" and {len(plain) - 1} more" if len(plain) > 1 else ""
+    return f"the running statistics of {plain[0].model_path}{more} are plain attributes, so their values are arbitrary"

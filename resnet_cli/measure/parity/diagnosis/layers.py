@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from resnet_cli.measure.graph.diff import GraphDifference
 from resnet_cli.measure.graph.nodes import Node
+from resnet_cli.measure.ops.names import spoken
+from resnet_cli.measure.ops.settings import CUMULATIVE_AVERAGE
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, place
 from resnet_cli.measure.parity.diagnosis.residual_blocks import ResidualBlock
 
@@ -84,14 +86,25 @@ def keras_eps(context: DiffContext) -> Iterator[Match]:
 
 
 def momentum_convention(context: DiffContext) -> Iterator[Match]:
-    """A momentum in the convention of TensorFlow."""
+    """No momentum, or one in the convention of TensorFlow."""
     differences = context.settings("batch_norm.momentum")
-    if differences and (momentum := differences[0][1].settings["momentum"]) in _TENSORFLOW_MOMENTA:
+    cumulative = [row[0] for row in differences if row[1].settings["momentum"] == CUMULATIVE_AVERAGE]
+    if cumulative:
+        text = (
+            f"a momentum of None makes running statistics the average of all batches, at {_counted(len(cumulative))}; "
+            f"{context.reference} has a momentum of {cumulative[0].finding.reference_value}"
+        )
+        yield match("cumulative-average", text, cumulative)
+    elif differences and (momentum := differences[0][1].settings["momentum"]) in _TENSORFLOW_MOMENTA:
         text = (
             f"a momentum of {momentum:g} is what TensorFlow calls {1 - momentum:g}: torch counts how much of the new "
             "value is taken, TensorFlow how much of the old one is kept"
         )
         yield match("momentum-convention", text, [difference for difference, _, _ in differences])
+
+
+def _counted(norms: int) -> str:
+    return f"{norms} batch norms" if norms > 1 else "one batch norm"
 
 
 def biases(context: DiffContext) -> Iterator[Match]:
@@ -103,6 +116,26 @@ def biases(context: DiffContext) -> Iterator[Match]:
     heads = [row[0] for row in context.settings("linear.bias") if not row[1].settings["bias"]]
     if heads:
         yield match("no-head-bias", f"the classifier has no bias; {context.reference}'s has one", heads)
+
+
+def computed_weights(context: DiffContext) -> Iterator[Match]:
+    """Weights that are computed from parameters, as by weight normalization (arXiv 1602.07868)."""
+    computed = [
+        (difference, node)
+        for operator in ("conv", "linear")
+        for difference, node, reference_node in context.settings(f"{operator}.weight")
+        if node.leaves["weight"].computed and not reference_node.leaves["weight"].computed
+    ]
+    if computed:
+        node = computed[0][1]
+        names = [name.strip("_").removesuffix("_interface") for name in node.leaves["weight"].computed]
+        operators = ", ".join(map(spoken, dict.fromkeys(names)))
+        place = f"{len(computed)} layers ({node.path}, …)" if len(computed) > 1 else node.path or "a layer"
+        text = (
+            f"the weight of {place} is computed by {operators} from parameters, which are what is trained; in "
+            f"{context.reference} it is a parameter itself"
+        )
+        yield match("computed-weights", text, [difference for difference, _ in computed])
 
 
 def padding_mode(context: DiffContext) -> Iterator[Match]:

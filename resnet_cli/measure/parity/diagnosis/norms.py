@@ -66,6 +66,19 @@ def plain_statistics(context: DiffContext) -> Iterator[Match]:
         yield match("plain-statistics", text, differences)
 
 
+def frozen_norms(context: DiffContext) -> Iterator[Match]:
+    """Batch norms that stay in eval mode."""
+    rows = context.settings("batch_norm.batch_statistics")
+    frozen = [row for row in rows if not row[1].settings["batch_statistics"]]
+    if frozen:
+        norms = f"{len(frozen)} batch norms use" if len(frozen) > 1 else f"{frozen[0][1].label or 'a batch norm'} uses"
+        text = (
+            f"{norms} the running statistics in train mode too, as where norms are frozen or a network was traced in "
+            f"eval mode; in {context.reference} they are those of the batch"
+        )
+        yield match("frozen-norms", text, [difference for difference, _, _ in frozen])
+
+
 def missing_norms(context: DiffContext) -> Iterator[Match]:
     """Convolutions that no batch norm follows, where one follows the reference's."""
     pairs = context.paired_blocks()

@@ -42,7 +42,28 @@ def pre_activation(context: DiffContext) -> Iterator[Match]:
             "this is pre-activation (ResNet v2): batch norm and ReLU come before the convolution; "
             f"{context.reference} has them after it"
         )
-        yield match("pre-activation", text, explained)
+        yield match("pre-activation", text + _moved_norms(context), explained)
+
+
+def _moved_norms(context: DiffContext) -> str:
+    """Clauses about the norm of the stem and the one behind the last block, where the reference has another."""
+    stem, last = (_norms_at_the_ends(graph) for graph in (context.structure.reference_graph, context.model))
+    clauses = []
+    if stem[0] is not None and last[0] is None:
+        clauses.append(f"the stem has no batch norm, where {context.reference} has {stem[0].label}")
+    if last[1] is not None and stem[1] is None:
+        clauses.append(f"the last block has one behind its addition ({last[1].label or 'in the network'})")
+    return "".join(f"; {clause}" for clause in clauses)
+
+
+def _norms_at_the_ends(graph: Graph) -> tuple[Node | None, Node | None]:
+    """The batch norm that reads the first convolution, and the one that reads the last addition."""
+    nodes = sorted(graph.nodes, key=lambda node: node.number)
+    first = next((node.number for node in nodes if node.operator == "conv"), None)
+    last = next((node.number for node in reversed(nodes) if node.operator == "add"), None)
+    norms = [node for node in nodes if node.operator == "batch_norm"]
+    stem, end = (next((node for node in norms if number in node.inputs), None) for number in (first, last))
+    return stem, end
 
 
 def _is_pre_activated(context: DiffContext) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 
 from resnet_cli.measure.parity.checks.eval_settings import BY_BATCH
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, places
 from resnet_cli.measure.parity.train_step import NO_GRADIENT
+from resnet_cli.results.compare import Difference
 
 _KEYS = {
     ("value", "nan"): "nan",
@@ -38,7 +40,29 @@ def train_mode_in_eval(context: DiffContext) -> Iterator[Match]:
         if alike and (subject == "dropout" or alike[0].model_value == BY_BATCH):
             more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
             text = f"layers that {act} in eval mode: {alike[0].model_path}{more}"
-            yield Match(f"{subject.replace('_', '-')}-in-eval", text, alike)
+            paths = {row.model_path for row in alike}
+            follow = [row for row in context.differences if _keeps_no_statistics(row, paths)]
+            yield Match(f"{subject.replace('_', '-')}-in-eval", text, alike + follow)
+
+
+def _keeps_no_statistics(difference: Difference, paths: Collection[str | None]) -> bool:
+    """Whether a difference is about the running statistics of layers, which a forward in eval mode has changed too."""
+    path = difference.model_path or ""
+    is_setting = (difference.category, difference.subject) == ("setting", "batch_norm.track_running_stats")
+    return (is_setting and path in paths) or (difference.category == "statistics" and path.rpartition(".")[0] in paths)
+
+
+def other_dtypes(context: DiffContext) -> Iterator[Match]:
+    """Operators in another dtype, as under autocast."""
+    by_dtype: dict[tuple[str | None, str | None], list[Difference]] = defaultdict(list)
+    for difference in context.differences:
+        if (difference.category, difference.subject) == ("eval mode", "dtype"):
+            by_dtype[difference.model_value, difference.reference_value].append(difference)
+    for (dtype, expected), alike in by_dtype.items():
+        count = f"{len(alike)} operators run" if len(alike) > 1 else "an operator runs"
+        path = alike[0].model_path or "the network"
+        text = f"{count} in {dtype} (`torch.autocast` or a cast), from {path} on; in {context.reference} in {expected}"
+        yield Match("other-dtype", text, alike)
 
 
 def wiring(context: DiffContext) -> Iterator[Match]:

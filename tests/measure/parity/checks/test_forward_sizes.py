@@ -62,7 +62,7 @@ def failing(x: Tensor) -> Tensor:
         (30, failing, "32 × 32: the model fails (not this one)"),
         (95, failing, "97 × 161: the model fails (not this one)"),
         (30, lambda x: x[:1], "32 × 32: the output has shape 1 × 5, torchvision's 2 × 5"),
-        (95, lambda x: x + 1, "outputs at 97 × 161, 32 × 32 and batch size 1 differ"),
+        (95, lambda x: x + 1, "outputs at 97 × 161 differ"),
     ],
 )
 def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[Tensor], Tensor], said: str) -> None:
@@ -70,8 +70,10 @@ def test_what_differs_at_one_size_alone_is_found(side: int, function: Callable[[
     assert only_check(made).verdict == DIFFERENT
     assert only_check(made).text == said
     (found,) = made.findings
-    assert (found.check, found.category) == ("shapes", "shape")
-    assert found.text.endswith(f"only for other inputs: {said}")
+    assert (found.check, found.category, found.text) == ("shapes", "shape", said)
+    made, _ = evaluated(network(relu=sizes(function, side)), network())
+    make(made, "shapes")
+    assert made.findings[-1].text.endswith(f"only for other inputs: {said}")
 
 
 def test_a_network_of_square_images_is_compared_at_these() -> None:
