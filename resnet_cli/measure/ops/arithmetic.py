@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import log2, prod
 from typing import Any
 
 from torch import Tensor
@@ -114,6 +114,31 @@ def _distance_backward(args: Sequence[Any], out: Any) -> OpCost:
     return other(3 * args[4].numel() * args[1].shape[-1])
 
 
+def _fourier(result: int, operations: float) -> Rule:
+    """A fast Fourier transform: 5 N log2 N operations for N complex values, half of that for N real ones.
+
+    These are the operations of the algorithm of Cooley and Tukey with radix 2, by which FFTW states its speed
+    (fftw.org/speed/method.html).
+
+    Args:
+        result: 0 where the values are those of the first argument, 1 where they are those of the output.
+        operations: factor of N log2 N.
+    """
+
+    def rule(args: Sequence[Any], out: Any) -> OpCost:
+        values = (args[0], out)[result]
+        size = prod(values.shape[axis] for axis in args[1])
+        return other(round(operations * values.numel() * log2(size)) if values.numel() else 0)
+
+    return rule
+
+
+def _embedding_bag(args: Sequence[Any], out: Any) -> OpCost:
+    """The vectors of a bag are added, or compared; with a weight each, they are multiplied before."""
+    weighted = len(args) > 6 and args[6] is not None
+    return other(args[1].numel() * args[0].shape[-1] * (2 if weighted else 1))
+
+
 elementwise = _for_each_output(1)
 
 
@@ -140,7 +165,13 @@ ARITHMETIC: Mapping[str, Rule] = {
     ),
     **rule_of("scatter_add scatter_reduce", _for_each_input(1, position=2)),
     **rule_of("index_add", _for_each_input(1, position=3)),
-    **rule_of("linalg_vector_norm norm native_norm", _for_each_input(2)),
+    **rule_of("linalg_vector_norm linalg__powsum norm native_norm", _for_each_input(2)),
+    **rule_of("dist mse_loss", _for_each_input(3)),
+    **rule_of("linalg_cross", _for_each_output(3)),
+    **rule_of("_fft_c2c", _fourier(0, 5)),
+    **rule_of("_fft_r2c", _fourier(0, 2.5)),
+    **rule_of("_fft_c2r", _fourier(1, 2.5)),
+    **rule_of("_embedding_bag _embedding_bag_forward_only", _embedding_bag),
     **rule_of("var std var_mean std_mean logsumexp _weight_norm_interface", _for_each_input(4)),
     **rule_of("upsample_linear1d", _interpolated(2)),
     **rule_of("upsample_bilinear2d", _bilinear),

@@ -25,12 +25,13 @@ from typing import Any
 import torch
 
 from resnet_cli.measure.ops.arithmetic import ARITHMETIC, elementwise
+from resnet_cli.measure.ops.linear_algebra import LINEAR_ALGEBRA
 from resnet_cli.measure.ops.names import aten, qualified
 from resnet_cli.measure.ops.op_cost import FREE, MAY_MULTIPLY, WITHOUT_RULE, OpCost, product
 from resnet_cli.measure.ops.products import PRODUCTS
 
-# A new operator needs one row in one of these two.
-_RULES: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {**PRODUCTS, **ARITHMETIC}
+# A new operator needs one row in one of these.
+_RULES: Mapping[str, Callable[[Sequence[Any], Any], OpCost]] = {**PRODUCTS, **LINEAR_ALGEBRA, **ARITHMETIC}
 # Moves, views and bookkeeping: no arithmetic.
 _FREE = aten(
     """
@@ -54,6 +55,12 @@ _FREE = aten(
     _coalesced _indices _values _nnz _linalg_check_errors _to_dense _to_sparse
     _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc _coalesce _convert_indices_from_coo_to_csr
     _convert_indices_from_csr_to_coo sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors
+    is_coalesced sparse_dim dense_dim lu_unpack max_unpool2d max_unpool3d multinomial binomial poisson
+    to_mkldnn mkldnn_reorder_conv2d_weight mkldnn_reorder_conv3d_weight _mkldnn_reshape _mkldnn_transpose
+    to_padded_tensor _jagged_to_padded_dense_forward _padded_dense_to_jagged_forward _nested_tensor_from_mask
+    _nested_tensor_from_tensor_list _nested_tensor_size _nested_tensor_strides _nested_tensor_storage_offsets
+    _nested_from_padded _nested_from_padded_tensor _nested_get_offsets _nested_get_lengths _nested_get_min_seqlen
+    _nested_get_max_seqlen _nested_get_ragged_idx _nested_get_jagged_dummy
     """
 )
 

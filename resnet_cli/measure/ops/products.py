@@ -52,7 +52,8 @@ def _deformable_convolution(args: Sequence[Any], out: Any) -> OpCost:
 
 def _elements(tensor: Tensor) -> int:
     """Elements of a matrix that are stored: all but the zeros of a sparse one."""
-    return tensor.numel() if tensor.layout == torch.strided else tensor._nnz()
+    packed = 2 if tensor.dtype == torch.float4_e2m1fn_x2 else 1
+    return tensor.numel() * packed if tensor.layout == torch.strided else tensor._nnz()
 
 
 def _times(position: int, *, has_bias: bool = False) -> Rule:
@@ -63,6 +64,22 @@ def _times(position: int, *, has_bias: bool = False) -> Rule:
         return product(_elements(args[position]) * result.shape[-1], result.numel() if has_bias else 0)
 
     return rule
+
+
+def _grouped_product(args: Sequence[Any], out: Any) -> OpCost:
+    """`_grouped_mm`: a product for each group; offsets divide rows, columns or what is summed over among the groups."""
+    left = args[0]
+    return product(_elements(left) * out.shape[-1] if left.dim() == 2 else out.numel() * left.shape[-1])
+
+
+def _semi_structured(args: Sequence[Any], out: Any) -> OpCost:
+    """`_sparse_semi_structured_linear`: of the weight the two values in four that are stored."""
+    return product(prod(args[0].shape[:-1]) * args[1].numel())
+
+
+def _sampled_product(args: Sequence[Any], out: Any) -> OpCost:
+    """`sparse_sampled_addmm`: a product at the places where a sparse matrix has values."""
+    return product(_elements(args[0]) * args[1].shape[-1], _elements(args[0]))
 
 
 def _times_vector(position: int, *, has_bias: bool = False) -> Rule:
@@ -160,11 +177,18 @@ PRODUCTS: Mapping[str, Rule] = {
     ),
     **rule_of("conv_tbc", _sequence_convolution),
     **rule_of(
-        "mm bmm _int_mm _scaled_mm _weight_int8pack_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu "
-        "_dyn_quant_matmul_4bit mkldnn_linear",
+        "mm bmm _int_mm _scaled_mm _scaled_mm_v2 _weight_int8pack_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu "
+        "_weight_int4pack_mm_with_scales_and_zeros _dyn_quant_matmul_4bit _mixed_dtypes_linear mkldnn_linear hspmm "
+        "_sparse_mm_reduce_impl _sparse_semi_structured_mm",
         _times(0),
     ),
-    **rule_of("addmm baddbmm addbmm _addmm_activation _sparse_addmm", _times(1, has_bias=True)),
+    **rule_of(
+        "addmm baddbmm addbmm _addmm_activation _sparse_addmm sspaddmm _sparse_semi_structured_addmm",
+        _times(1, has_bias=True),
+    ),
+    **rule_of("_grouped_mm _scaled_grouped_mm _scaled_grouped_mm_v2", _grouped_product),
+    **rule_of("_sparse_semi_structured_linear", _semi_structured),
+    **rule_of("sparse_sampled_addmm", _sampled_product),
     **rule_of("affine_grid_generator", _affine_grid),
     **rule_of("mv dot vdot", _times_vector(0)),
     **rule_of("addmv", _times_vector(1, has_bias=True)),
