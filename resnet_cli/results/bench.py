@@ -52,8 +52,8 @@ class Timing:
     warm_up: WarmUp | None
     wall: Distribution | None  # a request: from the call to the result, the device waited for
     stopped: str | None  # why sampling ended: one of "converged", "time", "interrupted"
-    device: Distribution | None  # by the device's clock (CUDA events); None on a CPU
-    launch_overhead: float | None  # host time to enqueue a call over the device's time for it; above 0.8 launch-bound
+    device: Distribution | None  # of the device's work on a call that is in its queue as a whole; None on a CPU
+    launch_overhead: float | None  # host time to enqueue a call over `device`'s median; above 0.8 launch-bound
     images_per_s: float | None  # of calls in a row, the device waited for at their end only
     flops: int | None  # of one call; None where not all products are counted
     flops_per_s: float | None

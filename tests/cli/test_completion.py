@@ -92,7 +92,7 @@ def test_each_shell_completes_files_where_one_is_expected(shell: str, ask: Ask) 
 
 DTYPES = ["float32", "bfloat16", "float16", "float64"]
 FORMATS = ["terminal", "json", "csv", "markdown", "svg", "html"]
-DEVICES = ["auto", "cpu", "cuda", "mps"]
+DEVICES = ["auto", "cpu", "cuda", "mps", "xpu"]
 KNOWN = {
     "report --format ": ["json", "svg", "html", "png"],
     "report --chart a": ["architecture"],

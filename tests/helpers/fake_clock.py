@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -25,6 +26,12 @@ class Mark:
     clock: SimulatedClock
     reached_s: float
 
+    def record(self, stream: object, /) -> None:
+        """It stands in the queue already."""
+
+    def query(self) -> bool:
+        return self.reached_s <= self.clock.host_s
+
     def elapsed_time(self, end_event: Mark, /) -> float:
         """Milliseconds; as on a GPU, asking before the device was there is an error."""
         if max(self.reached_s, end_event.reached_s) > self.clock.host_s:
@@ -41,18 +48,23 @@ class SimulatedClock:
         memory: what `peak` says; None: it cannot tell.
         held: bytes that are allocated all the time.
         read_s: what a look at the clock takes.
+        latency_s: from the launch of a kernel until an idle device begins it.
+        depth: kernels that the queue holds; a launch waits for a place in it.
     """
 
     queued: bool = True
     memory: tuple[int, str] | None = None
     read_s: float = 0.0
     held: int | None = None
+    latency_s: float = 0.0
+    depth: int = 1024
     host_s: float = 0.0  # virtual time on the host
     done_s: float = 0.0  # when the device will have done all that it was given
     read_while_busy: int = 0  # looks at the clock while the device worked
     freed: int = 0
     forgotten: int = 0
     _most: int = 0  # allocated at once since the last reset, beside what is held
+    _ends: deque[float] = field(default_factory=deque)  # of the kernels in the queue
     log: list[str] = field(default_factory=list)  # "now", "synchronize", "record_event" and what the test adds
 
     def now(self) -> float:
@@ -68,6 +80,12 @@ class SimulatedClock:
     def record_event(self) -> Mark | None:
         self.log.append("record_event")
         return Mark(self, max(self.host_s, self.done_s)) if self.queued else None
+
+    def hold_queue(self, seconds: float) -> bool:
+        self.log.append("hold_queue")
+        if self.queued:
+            self.run(seconds)
+        return self.queued
 
     def reset_peak_memory(self) -> None:
         self.forgotten += 1
@@ -91,7 +109,10 @@ class SimulatedClock:
     def run(self, device_s: float, enqueue_s: float = 0.0) -> None:
         """One kernel: the host takes its time to enqueue it, then the device takes its own."""
         self.host_s += enqueue_s
-        self.done_s = max(self.host_s, self.done_s) + device_s
+        while self._ends and (self._ends[0] <= self.host_s or len(self._ends) >= self.depth):
+            self.host_s = max(self.host_s, self._ends.popleft())
+        self.done_s = max(self.host_s + self.latency_s, self.done_s) + device_s
+        self._ends.append(self.done_s)
         if not self.queued:
             self.synchronize()
 
@@ -248,6 +269,9 @@ class SimulatedBackend(DeviceBackend):
 
     def record_event(self) -> Mark | None:
         return self.clock.record_event()
+
+    def hold_queue(self, seconds: float) -> bool:
+        return self.clock.hold_queue(seconds)
 
     def reset_peak_memory(self) -> None:
         self.clock.reset_peak_memory()

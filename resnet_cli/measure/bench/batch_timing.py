@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from resnet_cli.errors import attempt
 from resnet_cli.formatting import scaled
+from resnet_cli.measure.bench.device_sampling import device_samples
 from resnet_cli.measure.bench.device_timer import Clock, Sample, time_back_to_back
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import describe, quantile
@@ -173,14 +175,22 @@ def timing(
     """Statistics of samples; on an accelerator the throughput is then measured with a full queue."""
     ceiling = context.ceiling
     wall = describe([taken.wall_s for taken in samples])
-    on_device = [taken.device_s for taken in samples if taken.device_s is not None]
-    device = describe(on_device) if len(on_device) == len(samples) else None
     enqueue = quantile(sorted(taken.enqueue_s for taken in samples), 0.5)
-    images_per_s = batch_size * len(samples) / sum(wall.samples_s)
+    images_per_s, device = batch_size * len(samples) / sum(wall.samples_s), None
+    notes = ready.notes
     if device_backend(workload.device).is_accelerator and stopped != "interrupted":
-        calls = max(10, min(_MAX_BACK_TO_BACK, int(_BACK_TO_BACK_S / wall.median_s)))
-        in_a_row = time_back_to_back(context.clock, ready.call, calls)
-        images_per_s = batch_size * in_a_row.calls / in_a_row.wall_s
+        with attempt("timing the queue and the device") as further:
+            images_per_s = batch_size / _time_in_a_row(ready.call, wall.median_s, context.clock)
+            samples_s = device_samples(context.clock, ready.call, enqueue)
+            device = describe(samples_s) if samples_s else None
+            if samples_s is not None and not samples_s:
+                text = (
+                    f"batch {batch_size}: the device's own time is unknown: its queue does not take the call as a whole"
+                )
+                notes = (*notes, Note("note", text, "device-time-unknown"))
+        if further.error is not None:
+            text = f"batch {batch_size}: after its samples: {as_not_run(further.error, context.clock).reason}"
+            notes = (*notes, Note("warning", text, "failed-after-samples"))
     flops = context.cost.flops_at(batch_size)
     rate = None if flops is None else flops * images_per_s / batch_size
     return Timing(
@@ -199,8 +209,14 @@ def timing(
         peak_memory_bytes=ready.peak_memory_bytes,
         memory_kind=ready.memory_kind,
         knee=False,
-        notes=ready.notes,
+        notes=notes,
     )
+
+
+def _time_in_a_row(call: Call, median_s: float, clock: Clock) -> float:
+    """Seconds of a call among many in a row."""
+    calls = max(10, min(_MAX_BACK_TO_BACK, int(_BACK_TO_BACK_S / median_s)))
+    return time_back_to_back(clock, call, calls).wall_s / calls
 
 
 def not_measured(batch_size: int, cost: WorkloadCost, failure: NotRunError) -> Timing:

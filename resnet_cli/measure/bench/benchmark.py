@@ -13,6 +13,7 @@ from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.bench import baseline as saved_runs
 from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.bench.device_loss import DeviceLostError, loss_of, require_device
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.paired import interleaved
@@ -108,6 +109,7 @@ class _Run:
     optimizations: OptimizationsResult | None = None
     layers: LayerTimes | None = None
     interrupted: bool = False
+    lost: bool = False  # the device no longer works
     uncounted: tuple[str, ...] = ()
     errors: list[Note] = field(default_factory=list)
 
@@ -131,15 +133,17 @@ class _Run:
                 raise rows.error
             self._keep(rows.error)
             _require_one(self.timings)
-            if config.layers and not self.interrupted:
+            if config.layers and not (self.interrupted or self.lost):
                 self._attempt_layers(work)
-            if original is not None and not self.interrupted:
+            if original is not None and not (self.interrupted or self.lost):
                 self._attempt_optimizations(original)
         except KeyboardInterrupt:
             if not self.has_times:
                 raise
             signals.acknowledge()
             self.interrupted = True
+        except Exception as error:
+            raise self._explained(error) from error
 
     def progress(self, text: str) -> None:
         """Between samples there is time to look at the accelerator's clock rate."""
@@ -182,6 +186,7 @@ class _Run:
                 if versus is not None:
                     self.versus.append(versus)
             self.timings.append(row)
+            require_device(self.backend)
             if row.stopped == INTERRUPTED:
                 self.interrupted = True
                 return
@@ -193,7 +198,20 @@ class _Run:
     def _keep(self, error: Exception | None) -> None:
         """An error ends one part of the measurement; the others stay."""
         if error is not None:
+            error = self._explained(error)
+            self.lost = isinstance(error, DeviceLostError)
             self.errors.append(error_note(error))
+
+    def _explained(self, error: Exception) -> Exception:
+        """The loss of the device, or memory that ended, where that is the reason of an error."""
+        if (loss := loss_of(self.backend)) is not None:
+            return loss
+        reason = batch_timing.as_not_run(error, self.backend)
+        if isinstance(error, ResnetCliError) or reason.status != batch_timing.OUT_OF_MEMORY:
+            return error
+        return ResnetCliError(
+            f"{reason.status}: {reason.reason}", "free memory of the device, or use a smaller network"
+        )
 
     def _attempt_layers(self, work: Workload) -> None:
         with attempt("timing layers") as timing:

@@ -21,6 +21,9 @@ class Clock(Protocol):
     def record_event(self) -> Event | None:
         """An event in the device's queue; None where the host itself does the work."""
 
+    def hold_queue(self, seconds: float) -> bool:
+        """Keep the device busy for about so long, so that the host gets ahead of it; False where that cannot be."""
+
     def reset_peak_memory(self) -> None:
         """Begin a new peak."""
 
@@ -33,25 +36,60 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Times of one call."""
+    """Times of one call on the host."""
 
     wall_s: float  # from the call until the device has finished
-    enqueue_s: float  # until the call returns on the host
-    device_s: float | None  # between events in the device's queue
+    enqueue_s: float  # until the call returns
 
 
 def timed(clock: Clock, call: Callable[[], object]) -> Sample:
     """Time one call as a request: from an idle device to a result."""
     clock.synchronize()
-    begin_event = clock.record_event()
     begin = clock.now()
     call()
     returned = clock.now()
-    end_event = clock.record_event()
     clock.synchronize()
-    end = clock.now()
-    device = begin_event.elapsed_time(end_event) / 1000 if begin_event is not None and end_event is not None else None
-    return Sample(end - begin, returned - begin, device)
+    return Sample(clock.now() - begin, returned - begin)
+
+
+def between_events(clock: Clock, call: Callable[[], object], calls: int = 1) -> float | None:
+    """Seconds of the device's clock from the first call to the end of the last, begun by an idle device.
+
+    Where the host enqueues more slowly than the device works, the waits for the host are part of it. None: the device
+    has no events.
+    """
+    clock.synchronize()
+    begin = clock.record_event()
+    for _ in range(calls):
+        call()
+    end = clock.record_event()
+    clock.synchronize()
+    return None if begin is None or end is None else begin.elapsed_time(end) / 1000
+
+
+def busy_time(clock: Clock, call: Callable[[], object], ahead_s: float) -> float | None:
+    """Seconds that the device works on one call without waiting for the host.
+
+    The device is held until the whole call is in its queue (as by the blocking kernel of NVIDIA's nvbench).
+
+    Args:
+        clock: of the device.
+        call: warmed up.
+        ahead_s: for which the device is held.
+
+    Returns:
+        None where the device was not held for long enough: the call takes longer to enqueue, waits for the device
+        itself or launches more than a queue holds; or where such a device cannot be held at all.
+    """
+    clock.synchronize()
+    if not clock.hold_queue(ahead_s):
+        return None
+    begin = clock.record_event()
+    call()
+    was_held = begin is not None and not begin.query()
+    end = clock.record_event()
+    clock.synchronize()
+    return begin.elapsed_time(end) / 1000 if begin is not None and end is not None and was_held else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ class RunContext:
         self._dtype = config.weight_dtype or own_dtype(model.model)
         self._conversion = model.conversion(config.weight_dtype)
         self._inputs = fitted(config.inputs, model.model)
+        # Now: a device that fails within the measurement tells nothing any more.
+        self._environment = environment(config.device)
+        self._precision = config.autocast or device_backend(config.device).precision(self._dtype)
         self._begin = time.perf_counter()
         self.monitor = conditions.ConditionMonitor(device_backend(config.device))
 
@@ -58,7 +61,7 @@ class RunContext:
             interrupted=False,
             conditions=Conditions(
                 mode=config.mode,
-                precision=config.autocast or device_backend(config.device).precision(self._dtype),
+                precision=self._precision,
                 threads=threads,
                 interop_threads=torch.get_num_interop_threads(),
                 instructions=torch_build.instructions(),
@@ -69,7 +72,7 @@ class RunContext:
                 throttled=seen.throttled,
                 duration_s=time.perf_counter() - self._begin,
             ),
-            environment=environment(config.device),
+            environment=self._environment,
             notes=(*self._inputs.notes, *self._conversion, *conditions.notes(seen, threads)),
         )
 

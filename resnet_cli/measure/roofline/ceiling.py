@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from resnet_cli.errors import attempt
-from resnet_cli.measure.bench.device_timer import Clock, timed
+from resnet_cli.measure.bench.device_timer import Clock, between_events, timed
 from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.roofline.kernels import Candidate, arithmetic, streaming
 from resnet_cli.measure.system.devices.registry import device_backend
@@ -132,7 +132,5 @@ def _seconds(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
 
     An idle device begins a kernel late, so that a single one would seem 10 to 30% slower than it is.
     """
-    if clock.record_event() is None:
-        return timed(clock, call).wall_s
-    sample = timed(clock, lambda: [call() for _ in range(calls)])
-    return (sample.device_s or sample.wall_s) / calls
+    seconds = between_events(clock, call, calls) if clock.record_event() is not None else None
+    return timed(clock, call).wall_s if seconds is None else seconds / calls

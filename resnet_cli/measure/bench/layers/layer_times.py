@@ -68,7 +68,7 @@ def layer_times(
     whole = rows[0].time_s
     return LayerTimes(
         batch_size=batch_size,
-        forward_s=_median([call.wall_s if call.device_s is None else call.device_s for call in sampled.series[0]]),
+        forward_s=_median([call.wall_s for call in sampled.series[0]]),
         instrumented_s=whole,
         other_s=max(0.0, whole - sum(row.time_s for row in rows if row.is_leaf)),
         forwards=rounds,

@@ -8,12 +8,19 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import torch
+from torch.profiler import ProfilerActivity
 
 from resnet_cli.measure.system.precision import Precision
 
 
 class Event(Protocol):
     """A point in a device's queue."""
+
+    def record(self, stream: Any, /) -> None:
+        """Put it at the end of a queue."""
+
+    def query(self) -> bool:
+        """Whether the device has reached it."""
 
     def elapsed_time(self, end_event: Any, /) -> float:
         """Milliseconds from this event to another one; the device must have reached both."""
@@ -105,6 +112,10 @@ class DeviceBackend(ABC):
         """An event in the device's queue; None where the kind has no events."""
         return None
 
+    def hold_queue(self, seconds: float) -> bool:
+        """Keep the device busy for about so long, so that the host gets ahead of it; False where that cannot be."""
+        return False
+
     @abstractmethod
     def reset_peak_memory(self) -> None:
         """Begin a new peak."""
@@ -134,6 +145,10 @@ class DeviceBackend(ABC):
 
     def graph_capture(self) -> GraphCapture | None:
         """Records graphs of kernels."""
+        return None
+
+    def profiler_activity(self) -> ProfilerActivity | None:
+        """What torch.profiler has to record so that it sees the device's kernels; None: it cannot see them."""
         return None
 
     def clock_monitor(self) -> ClockMonitor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from typing import ClassVar
 
+import psutil
 import torch
 
 from resnet_cli.errors import ResnetCliError
@@ -27,7 +28,7 @@ class MpsBackend(DeviceBackend):
         """There is one."""
         if not cls.is_available():
             raise ResnetCliError("`device=mps`: this machine has no Metal device", "use cpu")
-        return torch.device("mps")
+        return torch.device("mps", 0)  # as tensors say that are there; torch counts "mps" as another device
 
     def name(self) -> str:
         """Of the chip."""
@@ -36,6 +37,12 @@ class MpsBackend(DeviceBackend):
     def total_memory(self) -> int | None:
         """What Metal recommends to use at most."""
         return int(torch.mps.recommended_max_memory())
+
+    def free_memory(self) -> int | None:
+        """What Metal recommends and the machine can give, with what torch's allocator holds without a tensor in it."""
+        used, held = int(torch.mps.current_allocated_memory()), int(torch.mps.driver_allocated_memory())
+        recommended = int(torch.mps.recommended_max_memory()) - used
+        return max(0, min(recommended, int(psutil.virtual_memory().available) + max(0, held - used)))
 
     def synchronize(self) -> None:
         """Wait until the GPU is idle."""

@@ -41,6 +41,7 @@ _ROWS = (
     DeviceKind("cpu", "CpuBackend"),
     DeviceKind("cuda", "CudaBackend", indexed=True),
     DeviceKind("mps", "MpsBackend"),
+    DeviceKind("xpu", "XpuBackend", indexed=True),
 )
 KINDS = {row.key: row for row in _ROWS}
 FORMS = (AUTO, *(form for row in _ROWS for form in ((row.key, f"{row.key}:N") if row.indexed else (row.key,))))

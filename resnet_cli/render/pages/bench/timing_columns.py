@@ -26,7 +26,7 @@ TIMELINE = Column(
 RATE = Column("images_per_s", "images/s")
 FLOPS_RATE = Column("flops_per_s", "FLOP/s", legend="FLOPs as `resnet-cli flops` counts them, per second")
 CEILING = Column("ceiling_share", "of peak", legend="share of the measured peak FLOP/s of this device")
-DEVICE = Column("device_s", "device", legend="median device time; the column before it is wall time, with the wait")
+DEVICE = Column("device_s", "device", legend="median time of the device's own work, without waits for the host")
 LAUNCH = Column("launch_overhead", "launch", priority=3, legend="host time to enqueue a call / device time")
 MEMORY = Column("peak_memory_bytes", "memory", priority=2)
 KNEE = Column(

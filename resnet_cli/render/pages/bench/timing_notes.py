@@ -32,10 +32,10 @@ def _notes(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
     if row.ceiling_share is not None and row.ceiling_share > 1:
         yield "warning", f"{percent(row.ceiling_share)} of the measured peak: one of the two measurements is wrong"
     if row.device is not None and row.launch_overhead is not None and row.launch_overhead > _LAUNCH_BOUND:
-        overhead, device = percent(row.launch_overhead), seconds(row.device.median_s)
+        host, device = seconds(row.launch_overhead * row.device.median_s), seconds(row.device.median_s)
         text = (
-            f"launch-bound: enqueueing takes {overhead} of the {device} device time; try --optimizations cuda-graph "
-            "or a larger --batch-size"
+            f"launch-bound: the host takes {host} to enqueue a call, the device {device} to compute it; try "
+            "--optimizations cuda-graph or a larger --batch-size"
         )
         yield "note", text
 

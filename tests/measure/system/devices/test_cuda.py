@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from resnet_cli.measure.bench.device_timer import Sample, time_back_to_back, timed
+from resnet_cli.measure.bench.device_timer import Sample, between_events, busy_time, time_back_to_back, timed
 from resnet_cli.measure.system.devices import backend
 from resnet_cli.measure.system.devices.cuda import CudaBackend
 from tests.helpers.fake_clock import SimulatedClock, steps
 
 CUDA = torch.device("cuda", 1)
 MEGABYTE = 1 << 20
+CYCLES_PER_S = 2_000_000_000
 
 
 class FakeCuda:
@@ -26,6 +28,14 @@ class FakeCuda:
     def synchronize(self, device: object) -> None:
         self.asked.append(("synchronize", device))
         self.simulated.synchronize()
+
+    def device(self, device: object) -> AbstractContextManager[None]:
+        self.asked.append(("device", device))
+        return nullcontext()
+
+    def _sleep(self, cycles: int) -> None:
+        self.asked.append(("sleep", cycles))
+        self.simulated.run(cycles / CYCLES_PER_S)
 
     def current_stream(self, device: object) -> str:
         return f"stream of {device}"
@@ -53,6 +63,10 @@ class FakeEvent:
         self.cuda.asked.append(("record", stream))
         self.mark = self.cuda.simulated.record_event()
 
+    def query(self) -> bool:
+        assert self.mark is not None
+        return self.mark.query()
+
     def elapsed_time(self, end: FakeEvent) -> float:
         assert self.mark is not None
         assert end.mark is not None
@@ -68,14 +82,26 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def test_a_gpu_is_timed_by_its_events(cuda: FakeCuda) -> None:
-    sample = timed(CudaBackend(CUDA), steps(cuda.simulated, 0.25, enqueue_s=0.125))
-    assert sample == Sample(wall_s=0.375, enqueue_s=0.125, device_s=0.375)
+    call = steps(cuda.simulated, 0.25, enqueue_s=0.125)
+    assert between_events(CudaBackend(CUDA), call) == 0.375
     assert cuda.asked == [
         ("synchronize", CUDA),
         ("record", "stream of cuda:1"),
         ("record", "stream of cuda:1"),
         ("synchronize", CUDA),
     ]
+    assert timed(CudaBackend(CUDA), call) == Sample(wall_s=0.375, enqueue_s=0.125)
+
+
+def test_a_gpu_is_held_by_a_kernel_of_as_many_cycles_as_its_clock_makes(cuda: FakeCuda) -> None:
+    gpu = CudaBackend(CUDA)
+    call = steps(cuda.simulated, 0.25, enqueue_s=0.5, kernels=5)
+    assert busy_time(gpu, call, 1.0) == pytest.approx(0.25)
+    held = [value for what, value in cuda.asked if what == "sleep"]
+    assert held == [1_000_000, 1_000_000, CYCLES_PER_S]  # cold, measured, for a second
+    assert [value for what, value in cuda.asked if what == "device"] == [CUDA] * 3
+    assert busy_time(gpu, call, 1.0) == pytest.approx(0.25)
+    assert held == [value for what, value in cuda.asked if what == "sleep"][:3]  # measured once
 
 
 def test_the_peak_of_a_gpu_is_its_allocators(cuda: FakeCuda) -> None:
@@ -128,11 +154,9 @@ def test_on_a_gpu_wall_time_holds_device_time() -> None:
     matrix = torch.randn(4096, 4096, device="cuda:0")
     timed(gpu, lambda: matrix @ matrix)
     for _ in range(5):
-        sample = timed(gpu, lambda: matrix @ matrix)
-        assert sample.device_s is not None
-        assert sample.device_s > 0
-        # The first mark is recorded just before the host looks at its gpu.
-        assert sample.wall_s >= sample.device_s - 100e-6
+        busy_s, sample = busy_time(gpu, lambda: matrix @ matrix, 1e-3), timed(gpu, lambda: matrix @ matrix)
+        assert busy_s is not None
+        assert 0.5 * sample.wall_s < busy_s <= 1.1 * sample.wall_s
         assert sample.enqueue_s <= sample.wall_s
 
 
@@ -147,12 +171,12 @@ def test_on_a_gpu_a_call_returns_before_its_work_is_done() -> None:
             torch.mm(matrix, matrix)
 
     work()
-    sample = timed(gpu, work)
-    assert sample.device_s is not None
-    assert sample.enqueue_s < sample.device_s / 2
+    sample, busy_s = timed(gpu, work), busy_time(gpu, work, 1e-2)
+    assert busy_s is not None
+    assert sample.enqueue_s < busy_s / 2
     row = time_back_to_back(gpu, work, 3)
     assert row.enqueue_s < row.wall_s / 2
-    assert row.wall_s > 2 * sample.device_s
+    assert row.wall_s > 2 * busy_s
 
 
 @pytest.mark.gpu

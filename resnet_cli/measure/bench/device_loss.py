@@ -1,0 +1,33 @@
+"""A device that no longer works: after some errors, such as a failed assertion in a kernel, every call fails."""
+
+from __future__ import annotations
+
+from resnet_cli.errors import ResnetCliError, attempt
+from resnet_cli.measure.system.devices.backend import DeviceBackend
+
+
+class DeviceLostError(ResnetCliError):
+    """The process cannot use its device any more."""
+
+
+def loss_of(backend: DeviceBackend) -> DeviceLostError | None:
+    """The error of a device that no longer works; None: it does."""
+    with attempt("waiting for the device") as waiting:
+        backend.synchronize()
+    if waiting.error is None:
+        return None
+    reason = next(iter(str(waiting.error).strip().splitlines()), type(waiting.error).__name__)
+    return DeviceLostError(
+        f"the {backend.title} stopped working: {' '.join(reason.split())}",
+        "nothing else was measured; run it again, or on the cpu, whose errors name the operator",
+    )
+
+
+def require_device(backend: DeviceBackend) -> None:
+    """Check that a device still works.
+
+    Raises:
+        DeviceLostError: it does not.
+    """
+    if (loss := loss_of(backend)) is not None:
+        raise loss
