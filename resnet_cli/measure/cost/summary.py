@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 
 from resnet_cli.measure.cost import other_counters
-from resnet_cli.measure.cost.device_kernels import kernel_notes, unlike_meta
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.memory import memory
+from resnet_cli.measure.cost.memory_notes import kernel_notes, unlike_meta
 from resnet_cli.measure.cost.uncounted import uncounted_macs, uncounted_notes, uncounted_ops
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
@@ -33,7 +33,7 @@ def summarize(
     Raises:
         ResnetCliError: the input does not get through the network.
     """
-    with ForwardRunner(subject, inputs, dtype) as passes:
+    with ForwardRunner(subject, inputs, dtype, device_type=device.type) as passes:
         return _summary(passes, device)
 
 

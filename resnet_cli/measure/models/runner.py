@@ -41,6 +41,7 @@ class ForwardRunner:
         subject: the network.
         inputs: of its forward.
         dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
+        device_type: whose operators run on `meta`, as far as they are known; see `ops.device_kernels`.
 
     Attributes:
         dtype: of inputs that have none of their own.
@@ -54,8 +55,16 @@ class ForwardRunner:
         ResnetCliError: the network takes other arguments.
     """
 
-    def __init__(self, subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        subject: ModelUnderTest,
+        inputs: ModelInputs,
+        dtype: torch.dtype | None = None,
+        *,
+        device_type: str = "cpu",
+    ) -> None:
         self.subject = subject
+        self._device_type = device_type
         self.inputs = fitted(inputs, subject.model)
         self.dtype = dtype or own_dtype(subject.model)
         self._weight_dtype = dtype
@@ -161,7 +170,14 @@ class ForwardRunner:
             return self._traced(inputs, tally, training), has_drawn()
 
     def _traced(self, inputs: ModelInputs, tally: tracer.FlopFormula | None, training: bool) -> Trace:
-        return tracer.run(self.model, *self.arguments(inputs), training=training, backward=training, tally=tally)
+        return tracer.run(
+            self.model,
+            *self.arguments(inputs),
+            training=training,
+            backward=training,
+            tally=tally,
+            device_type=self._device_type,
+        )
 
     def path_notes(self, inference: Trace, training: Trace | None) -> tuple[Note, ...]:
         """Notes where not all passes run the same: by chance, or else in train mode and eval mode."""

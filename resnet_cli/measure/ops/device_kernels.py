@@ -1,9 +1,10 @@
-"""Attention as it runs on a processor, on tensors without values too."""
+"""Operators as a device runs them, on tensors without values too."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,8 +12,30 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _ATTENTION: Any = nn.functional.scaled_dot_product_attention
+_DROPOUT: Any = nn.functional.dropout
 _AUTOCAST = ("cpu", "cuda")
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_FUSED_DROPOUT = ("cuda", "xpu")  # `is_fused_kernel_acceptable` in torch's Dropout.cpp
+
+
+@dataclass(slots=True)
+class KernelUse:
+    """What a pass runs that devices compute in different ways.
+
+    Attributes:
+        autocast: types of devices whose autocast was on in it; on `meta` autocast casts nothing.
+        attention: `scaled_dot_product_attention`, for which each device has several kernels.
+        compiled: something under `torch.compile`, which ran as it was written.
+    """
+
+    autocast: set[str] = field(default_factory=set)
+    attention: bool = False
+    compiled: bool = False
+
+
+def computes_dropout(device_type: str) -> bool:
+    """Whether dropout runs on `meta` as this type of device runs it."""
+    return device_type in ("cpu", *_FUSED_DROPOUT)
 
 
 def _lifts() -> bool:
@@ -27,33 +50,44 @@ _LIFTS = _lifts()
 
 
 @contextlib.contextmanager
-def as_on_devices(autocast: set[str]) -> Iterator[None]:
+def as_on_devices(use: KernelUse, device_type: str = "cpu") -> Iterator[None]:
     """On `meta` too, attention is the one fused operator that runs on the CPU and on GPUs, wherever that can be.
 
     Left alone, `meta` takes the plain formula, which keeps the whole matrix of scores: no device needs that memory.
     And the shortcut of torch's own transformer layers in eval mode, one operator in which nobody sees, is not taken.
 
     Args:
-        autocast: receives the types of devices whose autocast is on in a call; on `meta` it casts nothing.
+        use: receives what the devices compute in different ways.
+        device_type: whose dropout runs: on a GPU it is one operator, which keeps a byte for each element.
     """
+
+    def attention(*args: Any, **kwargs: Any) -> Tensor:
+        use.attention = True
+        return _attention(*args, **kwargs)
+
+    replacements: dict[Any, Callable[..., Any]] = {_ATTENTION: attention}
+    if device_type in _FUSED_DROPOUT:
+        replacements.update({_DROPOUT: _dropout, torch.dropout: _dropout})
     shortcut = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    # nn.MultiheadAttention reaches it by its module, where the mode no longer sees it.
-    nn.functional.scaled_dot_product_attention = _attention
+    # Torch's modules reach them by their module, where the mode no longer sees them.
+    nn.functional.scaled_dot_product_attention = attention
+    nn.functional.dropout = replacements.get(_DROPOUT, _DROPOUT)
     try:
-        with _Fused(autocast):
+        with _Replacing(replacements, use.autocast):
             yield
     finally:
         nn.functional.scaled_dot_product_attention = _ATTENTION
+        nn.functional.dropout = _DROPOUT
         torch.backends.mha.set_fastpath_enabled(shortcut)
 
 
-class _Fused(TorchFunctionMode):
-    """Sees attention under whatever name the user's code has imported it, and where autocast is on."""
+class _Replacing(TorchFunctionMode):
+    """Replaces functions under whatever name the user's code has imported them, and sees where autocast is on."""
 
-    def __init__(self, autocast: set[str]) -> None:
+    def __init__(self, replacements: Mapping[Any, Callable[..., Any]], autocast: set[str]) -> None:
         super().__init__()
-        self._autocast = autocast
+        self._replacements, self._autocast = replacements, autocast
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -62,7 +96,22 @@ class _Fused(TorchFunctionMode):
         for kind in _AUTOCAST:
             if torch.is_autocast_enabled(kind):
                 self._autocast.add(kind)
-        return (_attention if func is _ATTENTION else func)(*args, **(kwargs or {}))
+        return self._replacements.get(func, func)(*args, **(kwargs or {}))
+
+
+def _dropout(*args: Any, **kwargs: Any) -> Tensor:
+    """`nn.functional.dropout`, or `torch.dropout`, which calls its third argument otherwise."""
+    names = ("input", "p", "training", "inplace")
+    given = {"p": 0.5, "training": True, "inplace": False, **dict(zip(names, args, strict=False)), **kwargs}
+    given["training"] = given.pop("train", given["training"])
+    tensor, p = given.get("input"), given["p"]
+    is_plain = isinstance(tensor, Tensor) and tensor.is_meta and tensor.numel() > 0 and not given["inplace"]
+    result: Tensor
+    if is_plain and given["training"] and 0 < p < 1:
+        result, _ = torch.native_dropout(tensor, p, train=True)  # type: ignore[arg-type]
+    else:
+        result = _DROPOUT(**given)
+    return result
 
 
 def _attention(

@@ -13,15 +13,17 @@ from typing import Any
 import torch
 from torch._ops import HigherOrderOperator
 
+from resnet_cli.measure.ops.device_kernels import KernelUse
+
 
 @contextlib.contextmanager
-def without_compilation(is_called: Callable[[], None]) -> Iterator[None]:
+def without_compilation(use: KernelUse) -> Iterator[None]:
     """Let compiled functions run as they were written.
 
     `torch.cond` and its like compile themselves, which fails under a dispatch mode, or hides their operators from it.
 
     Args:
-        is_called: called whenever something that the network has under `torch.compile` runs.
+        use: receives whether something that the network has under `torch.compile` runs.
     """
     compile_function = torch.compile
 
@@ -34,14 +36,14 @@ def without_compilation(is_called: Callable[[], None]) -> Iterator[None]:
         if name == "_cond_op_wrapper":
             return _take_branch
         if not (name.startswith("_") and module.startswith("torch.")):  # what torch compiles by itself
-            is_called()
+            use.compiled = True
         return model
 
     torch.compile = as_written
     try:
         # If not imported, nothing is compiled yet; the import takes most of a second.
         dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
-        eager = contextlib.nullcontext() if dynamo is None else _eager(dynamo, is_called)
+        eager = contextlib.nullcontext() if dynamo is None else _eager(dynamo, use)
         with eager, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
             yield
@@ -50,13 +52,13 @@ def without_compilation(is_called: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _eager(dynamo: Any, is_called: Callable[[], None]) -> Iterator[None]:
+def _eager(dynamo: Any, use: KernelUse) -> Iterator[None]:
     """Compiled functions run as they were written, and tell so; every one asks for its callback when it is called."""
     callback_of = dynamo._callback_from_stance
 
     def noted(callback: Any) -> Any:
         if callback not in (None, False):  # they stand for code that is never compiled
-            is_called()
+            use.compiled = True
         return callback_of(callback)
 
     dynamo._callback_from_stance = noted

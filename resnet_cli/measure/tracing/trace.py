@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from resnet_cli.measure.ops.device_kernels import KernelUse
 from resnet_cli.measure.ops.names import short
 from resnet_cli.measure.ops.op_cost import OpCost
 from resnet_cli.measure.ops.receptive_field import Field
@@ -119,9 +120,7 @@ class Dispatch:
 class Trace:
     """One pass through a network: what ran in which module, and what it allocated.
 
-    `autocast` are the types of devices whose autocast was on in it, and `has_compiled` tells whether it ran something
-    that is under `torch.compile`, as it was written. The last six fields are empty unless the dispatches were recorded
-    (`tracer.run_dispatches`).
+    The last six fields are empty unless the dispatches were recorded (`tracer.run_dispatches`).
     """
 
     root: ModuleCall
@@ -131,8 +130,7 @@ class Trace:
     peak_at: str
     saved: int
     alive: list[int]  # bytes alive after each allocation, in order
-    autocast: frozenset[str] = frozenset()
-    has_compiled: bool = False
+    use: KernelUse
     dispatches: list[Dispatch] = field(default_factory=list)
     left: list[ModuleCall] = field(default_factory=list)  # module calls in the order in which they ended
     parameters: dict[int, str] = field(default_factory=dict)  # name of each parameter and buffer, by TensorRef.number

@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.ops import receptive_field
-from resnet_cli.measure.ops.attention_on_meta import as_on_devices
 from resnet_cli.measure.ops.cost import in_place, op_cost
+from resnet_cli.measure.ops.device_kernels import KernelUse, as_on_devices
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.ops.higher_order import AsOperator, as_operator, without_compilation
 from resnet_cli.measure.ops.mixed_dtypes import check_dtypes
@@ -60,6 +60,7 @@ def run(
     training: bool = False,
     backward: bool = False,
     tally: FlopFormula | None = None,
+    device_type: str = "cpu",
 ) -> Trace:
     """Send inputs through a network, both on `meta`, or both on the CPU where a forward needs values.
 
@@ -70,16 +71,17 @@ def run(
         training: train mode with autograd on, else eval mode under `no_grad`.
         backward: a backward pass from every floating-point output after the forward (needs `training`).
         tally: FLOPs of an operator by the formulas of another counter; see `other_counters.count_with_torch`.
+        device_type: whose operators run on `meta`, as far as they are known; see `ops.device_kernels`.
 
     Raises:
         ForwardFailedError: an operator or the network raised.
     """
     try:
-        return _run(model, inputs, kwargs, training, backward, tally, hooks=training)
+        return _run(model, inputs, kwargs, training, backward, tally, device_type, hooks=training)
     except ForwardFailedError as failure:
         if _REFUSED_HOOKS not in str(failure.cause):
             raise
-    return _run(model, inputs, kwargs, training, backward, tally, hooks=False)
+    return _run(model, inputs, kwargs, training, backward, tally, device_type, hooks=False)
 
 
 def _run(
@@ -89,6 +91,7 @@ def _run(
     training: bool,
     backward: bool,
     tally: FlopFormula | None,
+    device_type: str,
     *,
     hooks: bool,
 ) -> Trace:
@@ -119,7 +122,7 @@ def _run(
     with warnings.catch_warnings():
         # Activation checkpointing complains of a forward without gradients, which is what was asked for.
         warnings.filterwarnings("ignore", message="None of the inputs have requires_grad")
-        return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.autocast))
+        return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.use, device_type))
 
 
 def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] = {}, *, training: bool) -> Trace:
@@ -149,7 +152,7 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str,
 
 def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractContextManager[Any]) -> Trace:
     try:
-        as_written = without_compilation(recorder.runs_compiled)
+        as_written = without_compilation(recorder.use)
         with as_written, recorder.modules, FastMetaKernels(), recorder, ExitStack() as stack:
             for context in contexts:
                 stack.enter_context(context)
@@ -167,8 +170,7 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
         recorder.peak_at,
         recorder.saved_total,
         recorder.alive,
-        frozenset(recorder.autocast),
-        recorder.has_compiled,
+        recorder.use,
     )
 
 
@@ -221,8 +223,7 @@ class _Recorder(TorchDispatchMode):
         self.peak = self.saved_total = self._live = 0
         self.peak_at = ""
         self.alive: list[int] = []
-        self.autocast: set[str] = set()
-        self.has_compiled = False
+        self.use = KernelUse()
         self._backward_in: ModuleCall | None = None  # whose backward runs
         self._repeated: list[ModuleCall] = []
         self._known: dict[int, weakref.ref[Any]] = {}  # storages alive, by address
@@ -288,10 +289,6 @@ class _Recorder(TorchDispatchMode):
                 self._backward_in = call
 
         autograd_graph.claim(node, self.root, call, arrived)
-
-    def runs_compiled(self) -> None:
-        """Something under `torch.compile` runs."""
-        self.has_compiled = True
 
     def end_forward(self) -> None:
         """The forward has ended: what autograd holds now is what it saves. What follows is the backward pass."""

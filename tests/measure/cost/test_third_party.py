@@ -280,7 +280,7 @@ def test_attention_keeps_no_matrix_of_scores() -> None:
     saved = summary_of(Attending(), shape).memory.saved_for_backward_bytes
     assert saved is not None
     assert saved < scores
-    assert nn.functional.scaled_dot_product_attention.__module__ != "resnet_cli.measure.ops.attention_on_meta"
+    assert nn.functional.scaled_dot_product_attention.__module__ != "resnet_cli.measure.ops.device_kernels"
 
 
 def test_a_network_without_anything_to_train_has_no_training_figures() -> None:

@@ -1,4 +1,4 @@
-"""Operators that a device runs otherwise than `meta`, so that their memory is another."""
+"""Memory figures that a pass does not show, because a device runs other operators than `meta`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from resnet_cli.measure.ops.device_kernels import computes_dropout
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Note
 from resnet_cli.results.summary import INFERENCE_MEMORY, TRAINING_MEMORY
@@ -20,7 +21,7 @@ def _has(trace: Trace | None, *kinds: type[nn.Module]) -> bool:
 
 def unlike_meta(trace: Trace) -> str | None:
     """Why a CPU needs other memory than a pass on `meta` shows; None where it does not."""
-    if "cpu" in trace.autocast:
+    if "cpu" in trace.use.autocast:
         return "autocast has no effect on the meta device"
     if _has(trace, nn.RNNBase):
         return "recurrent layers run other operators on the meta device"
@@ -42,7 +43,7 @@ def kernel_notes(
     both = (*INFERENCE_MEMORY, *TRAINING_MEMORY)
     if not is_real and (reason := unlike_meta(inference)):
         yield Note("note", f"memory on a CPU is not known: {reason}", "memory-unlike-meta", unknown=both)
-    if is_compiled or inference.has_compiled or (training is not None and training.has_compiled):
+    if is_compiled or inference.use.compiled or (training is not None and training.use.compiled):
         text = "memory is that of the network without torch.compile; compiled, it may save other tensors for backward"
         yield Note("note", text, "memory-without-compile", unknown=both)
     if _has(inference, *_ONE_OPERATOR_IN_EVAL_MODE):
@@ -53,7 +54,7 @@ def kernel_notes(
         yield Note("note", text, "fused-in-eval-mode", unknown=INFERENCE_MEMORY)
     if device.type == "cpu":
         return
-    of_inference, of_training = (_of_a_cpu(trace) for trace in (inference, training))
+    of_inference, of_training = (_of_a_cpu(trace, device, is_real) for trace in (inference, training))
     names = ", ".join(dict.fromkeys((*of_inference, *of_training)))
     if names:
         text = f"memory of {names} on {device.type} is not known; the figures are those of a CPU"
@@ -61,14 +62,17 @@ def kernel_notes(
         yield Note("note", text, "memory-of-a-cpu", unknown=unknown)
 
 
-def _of_a_cpu(trace: Trace | None) -> list[str]:
-    """What a pass runs whose memory is another on another device."""
+def _of_a_cpu(trace: Trace | None, device: torch.device, is_real: bool) -> list[str]:
+    """What a pass runs whose memory on a device is another than that of the CPU's operators, and is not known."""
     if trace is None:
         return []
+    ops = {op.op for op in trace.operators}
     is_there = {
-        "autocast": bool(trace.autocast),
-        "recurrent layers": _has(trace, nn.RNNBase),
-        "attention": any("attention" in op.op for op in trace.operators),
-        "dropout": any(op.op == "aten::bernoulli" for op in trace.operators),
+        "autocast": bool(trace.use.autocast),
+        "recurrent layers": _has(trace, nn.RNNBase, nn.LSTMCell, nn.GRUCell),
+        "attention": trace.use.attention,
+        "dropout": "aten::bernoulli" in ops and (is_real or not computes_dropout(device.type)),
+        "embedding bags": "aten::_embedding_bag" in ops,
+        "logsigmoid": "aten::log_sigmoid_forward" in ops,
     }
     return [name for name, value in is_there.items() if value]

@@ -10,35 +10,86 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.cost.device_kernels import kernel_notes, unlike_meta
+from resnet_cli.measure.cost.memory_notes import kernel_notes, unlike_meta
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.user_model import load_subject
 from resnet_cli.measure.tracing import tracer
+from resnet_cli.results.summary import TRAINING_MEMORY
 from tests.helpers.models import on_meta
 
-LAYERS: dict[str, tuple[Callable[[], nn.Module], list[str | None], list[str | None]]] = {
-    "recurrent": (lambda: nn.GRU(6, 4), ["memory-unlike-meta"], ["memory-unlike-meta", "memory-of-a-cpu"]),
-    "dropout": (lambda: nn.Sequential(nn.Linear(6, 4), nn.Dropout()), [], ["memory-of-a-cpu"]),
+
+class Cell(nn.Module):
+    """A recurrent cell, which a GPU computes by an operator of its own."""
+
+    def __init__(self, cell: nn.GRUCell | nn.LSTMCell | nn.RNNCell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.cell(x[0])
+        result: Tensor = out[0] if isinstance(out, tuple) else out
+        return result
+
+
+class Attending(nn.Module):
+    """Attention whose values are wider than its keys, by the plain formula on a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key, self.value = nn.Linear(6, 4), nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        key = self.key(x)
+        return nn.functional.scaled_dot_product_attention(key, key, self.value(x))
+
+
+RNN, FUSED, OF_A_CPU = "memory-unlike-meta", "fused-in-eval-mode", "memory-of-a-cpu"
+# Notes on a CPU, on an NVIDIA GPU, and on an Apple GPU.
+LAYERS: dict[str, tuple[Callable[[], nn.Module], list[str], list[str], list[str]]] = {
+    "recurrent": (lambda: nn.GRU(6, 4), [RNN], [RNN, OF_A_CPU], [RNN, OF_A_CPU]),
+    "recurrent cell": (lambda: Cell(nn.LSTMCell(6, 4)), [], [OF_A_CPU], [OF_A_CPU]),
+    "plain recurrent cell": (lambda: Cell(nn.RNNCell(6, 4)), [], [], []),
+    "dropout": (lambda: nn.Sequential(nn.Linear(6, 4), nn.Dropout()), [], [], [OF_A_CPU]),
+    "attention": (Attending, [], [OF_A_CPU], [OF_A_CPU]),
+    "logsigmoid": (lambda: nn.Sequential(nn.Linear(6, 4), nn.LogSigmoid()), [], [OF_A_CPU], [OF_A_CPU]),
     "transformer": (
         lambda: nn.TransformerEncoderLayer(6, 2, 4, dropout=0.0, batch_first=True),
-        ["fused-in-eval-mode"],
-        ["fused-in-eval-mode", "memory-of-a-cpu"],
+        [FUSED],
+        [FUSED, OF_A_CPU],
+        [FUSED, OF_A_CPU],
     ),
-    "none of them": (lambda: nn.Linear(6, 4), [], []),
+    "none of them": (lambda: nn.Linear(6, 4), [], [], []),
 }
 
 
 @pytest.mark.parametrize("case", LAYERS)
 def test_what_is_not_known_is_named_for_each_device(case: str) -> None:
-    make, on_a_cpu, on_a_gpu = LAYERS[case]
+    make, *keys = LAYERS[case]
     layer = make().to("meta")
-    inference = tracer.run(layer, (on_meta(2, 3, 6),))
-    training = tracer.run(layer, (on_meta(2, 3, 6),), training=True, backward=True)
-    for device, keys in (("cpu", on_a_cpu), ("cuda", on_a_gpu)):
+    for device, expected in zip(("cpu", "cuda", "mps"), keys, strict=True):
+        inference = tracer.run(layer, (on_meta(2, 3, 6),), device_type=device)
+        training = tracer.run(layer, (on_meta(2, 3, 6),), training=True, backward=True, device_type=device)
         notes = kernel_notes(inference, training, torch.device(device), is_real=False)
-        assert [note.key for note in notes] == keys
-    assert (unlike_meta(inference) is None) is (case != "recurrent")
+        assert [note.key for note in notes] == expected
+        assert (unlike_meta(inference) is None) is (case != "recurrent")
+
+
+def test_dropout_keeps_a_byte_for_each_element_on_a_gpu() -> None:
+    layers, x = nn.Sequential(nn.Linear(6, 4), nn.Dropout(), nn.Linear(4, 2)).to("meta"), on_meta(3, 6)
+    saved = {
+        device: tracer.run(layers, (x,), training=True, backward=True, device_type=device).saved
+        for device in ("cpu", "cuda")
+    }
+    dropped = 3 * 4  # elements, which the second layer saves; the mask has as many
+    assert saved == {"cpu": 4 * dropped + 4 * dropped, "cuda": 4 * dropped + dropped}
+
+
+def test_real_tensors_have_the_dropout_of_a_cpu() -> None:
+    layers, x = nn.Sequential(nn.Linear(6, 4), nn.Dropout()), torch.ones(3, 6)
+    inference, training = tracer.run(layers, (x,)), tracer.run(layers, (x,), training=True, backward=True)
+    notes = list(kernel_notes(inference, training, torch.device("cuda"), is_real=True))
+    assert [(note.key, note.unknown) for note in notes] == [(OF_A_CPU, TRAINING_MEMORY)]
 
 
 class Decorated(nn.Linear):
