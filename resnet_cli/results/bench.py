@@ -162,12 +162,13 @@ class LayerTimes:
     """The time of a forward by layer."""
 
     batch_size: int
-    forward_s: float  # the whole forward without timers
-    instrumented_s: float  # the same with timers; the leaves and other_s add up to it
-    other_s: float  # of the instrumented forward, in no leaf layer
+    forward_s: float  # the whole forward without a look at its layers; on a GPU as in Timing.device
+    instrumented_s: float  # the same with hooks, or all its kernels; the leaves and other_s add up to it
+    other_s: float  # of instrumented_s, in no leaf layer
     forwards: int
     layers: tuple[LayerTime, ...]
     stopped: str | None = None  # why no more forwards were measured, as in Timing
+    method: str = "hooks"  # timed by "hooks" on the host, or the "kernels" that the profiler saw on a GPU
 
 
 @dataclass(frozen=True, slots=True)

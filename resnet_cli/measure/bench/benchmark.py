@@ -220,7 +220,7 @@ class _Run:
                 work,
                 self._batch_size,
                 root,
-                clock=self.backend,
+                backend=self.backend,
                 limits=self.config.limits,
                 ceiling=self.ceiling,
                 progress=self.progress,

@@ -1,24 +1,34 @@
 """Time of each layer, measured inside whole forwards.
 
 A layer that is timed alone finds its input in the cache and the caches free of its neighbours' data; here it runs in
-place. Timers cost time too, so forwards with and without them take turns, and both times are in the result.
+place. On the processor hooks take the time. They cost time too, so forwards with and without them take turns, and both
+times are in the result. On a GPU the time of a layer is that of its kernels, as torch.profiler sees them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from torch import nn
+
+from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.device_timer import Clock
-from resnet_cli.measure.bench.layers.module_timers import ModuleTimers, own_ops
-from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits, Progress, sample, warm_up
+from resnet_cli.measure.bench.device_sampling import device_samples
+from resnet_cli.measure.bench.device_timer import between_events, timed
+from resnet_cli.measure.bench.layers.module_timers import ModuleTimers, Span, seconds_by_site
+from resnet_cli.measure.bench.layers.profiled_layers import own_ops, profile_forwards
+from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Call, Limits, Progress, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import MIN_SAMPLES, median_interval, quantile
 from resnet_cli.measure.bench.workload import INFERENCE, Workload
+from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
 from resnet_cli.results.summary import Layer
+
+HOOKS, KERNELS = "hooks", "kernels"
+_FORWARDS_AT_ONCE = 10  # in one profile
 
 
 def layer_times(
@@ -26,22 +36,20 @@ def layer_times(
     batch_size: int,
     root: Layer,
     *,
-    clock: Clock,
+    backend: DeviceBackend,
     limits: Limits,
     ceiling: Ceiling | None = None,
     progress: Progress,
 ) -> LayerTimes:
     """Time of each layer of a forward. Ctrl-C ends the sampling and keeps the whole forwards.
 
-    On a GPU the times are those between events in its queue: where the host enqueues more slowly than the GPU works,
-    they include the wait for the host, as the time of the forward does.
-
     Args:
         workload: the network, for inference; it is left without hooks.
         batch_size: images.
         root: the layer tree of the same network at the same shape.
-        clock: of the device.
-        limits: when to stop; the interval is that of the ratio of the forward with timers to the one without.
+        backend: of the device.
+        limits: when to stop; the interval is that of the ratio of the forward with timers to the one without, and on
+            a GPU that of the time of all kernels.
         ceiling: by which a layer is memory-bound or compute-bound; None: `bound` is None.
         progress: called with a line of text between two forwards.
 
@@ -53,28 +61,78 @@ def layer_times(
         raise ResnetCliError("times of layers are measured in inference only", "use `mode=inference`")
     with workload.running():
         call = workload.call(batch_size)
-        forwards = _Forwards(ModuleTimers(workload.model, clock), call)
-        warm_up(clock, call, limits, progress, "layers: ")
-        forwards()  # the first one with hooks is slower
-        forwards.forget()
-        sampled = sample(clock, [call, forwards], limits, progress, "layers: ")
-    rounds = len(sampled.series[0])
-    if sampled.stopped == INTERRUPTED and rounds < MIN_SAMPLES:
+        warm_up(backend, call, limits, progress, "layers: ")
+        measured = (_profiled if backend.is_accelerator else _timed)(workload.model, call, backend, limits, progress)
+    if measured.stopped == INTERRUPTED and len(measured.spent) < MIN_SAMPLES:
         raise KeyboardInterrupt
-    spent = forwards.spent(rounds)
-    rows = _Rows(spent, ceiling, max(root.macs, 1)).of(root, 0)
+    rows = _Rows(measured.spent, ceiling, max(root.macs, 1)).of(root, 0)
     if not rows:
         raise ResnetCliError("this network runs none of its layers as modules, so they cannot be timed")
     whole = rows[0].time_s
     return LayerTimes(
         batch_size=batch_size,
-        forward_s=_median([call.wall_s for call in sampled.series[0]]),
+        forward_s=measured.forward_s,
         instrumented_s=whole,
         other_s=max(0.0, whole - sum(row.time_s for row in rows if row.is_leaf)),
-        forwards=rounds,
+        forwards=len(measured.spent),
         layers=tuple(replace(row, share=row.time_s / whole if whole else 0.0) for row in rows),
-        stopped=sampled.stopped,
+        stopped=measured.stopped,
+        method=measured.method,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Seconds by call site of each forward, and the forward as it is without a look at its layers."""
+
+    spent: Sequence[Mapping[CallSite, float]]
+    forward_s: float
+    stopped: str
+    method: str
+
+
+def _timed(model: nn.Module, call: Call, backend: DeviceBackend, limits: Limits, progress: Progress) -> _Measured:
+    """By hooks, on the processor."""
+    forwards = _Forwards(ModuleTimers(model, backend), call)
+    forwards()  # the first one with hooks is slower
+    forwards.taken.clear()
+    sampled = sample(backend, [call, forwards], limits, progress, "layers: ")
+    whole = forwards.taken[: len(sampled.series[0])]  # without an interrupted round
+    forward_s = _median([sample.wall_s for sample in sampled.series[0]])
+    return _Measured([seconds_by_site(spans) for spans in whole], forward_s, sampled.stopped, HOOKS)
+
+
+def _profiled(model: nn.Module, call: Call, backend: DeviceBackend, limits: Limits, progress: Progress) -> _Measured:
+    """By the kernels that the profiler sees, on a GPU.
+
+    Raises:
+        ResnetCliError: it sees none of them there.
+    """
+    activity = backend.profiler_activity()
+    if activity is None:
+        raise ResnetCliError(f"torch.profiler sees no kernels of {backend.device.type} here, so layers cannot be timed")
+    samples_s = device_samples(backend, call, timed(backend, call).enqueue_s) or [between_events(backend, call) or 0.0]
+    begin, spent, stopped = backend.now(), list[Mapping[CallSite, float]](), TIME
+    try:
+        profile_forwards(model, call, 1, activity)  # the first profile of a process loads its library
+        while backend.now() - begin < limits.max_time_s or not spent:
+            progress(f"layers: {len(spent)} forwards profiled")
+            spent += profile_forwards(model, call, _FORWARDS_AT_ONCE, activity)
+            wholes = [times.get(CallSite("", 1), 0.0) for times in spent]
+            low, high = median_interval(wholes)
+            if len(spent) > _FORWARDS_AT_ONCE and high - low <= limits.ci_width * _median(wholes):
+                stopped = CONVERGED
+                break
+    except KeyboardInterrupt:
+        if not spent:
+            raise
+        signals.acknowledge()
+        stopped = INTERRUPTED
+    if not any(any(times.values()) for times in spent):
+        raise ResnetCliError(
+            "torch.profiler saw no kernels, so layers cannot be timed; CUPTI may not be permitted here"
+        )
+    return _Measured(spent, _median(samples_s), stopped, KERNELS)
 
 
 def _median(values: Sequence[float]) -> float:
@@ -82,34 +140,17 @@ def _median(values: Sequence[float]) -> float:
 
 
 class _Forwards:
-    """Calls with timers; their times are read when the device is synchronized, at the next call at the latest."""
+    """Calls with timers, which are read when all is over."""
 
-    def __init__(self, timers: ModuleTimers, call: Callable[[], object]) -> None:
+    def __init__(self, timers: ModuleTimers, call: Call) -> None:
         self._timers, self._call = timers, call
-        self._spent: list[Mapping[CallSite, float]] = []
-        self._unread = False
+        self.taken: list[Sequence[Span]] = []
 
     def __call__(self) -> object:
-        self._read()
         with self._timers:
             output = self._call()
-        self._unread = True
+        self.taken.append(self._timers.spans)
         return output
-
-    def _read(self) -> None:
-        if self._unread:
-            self._spent.append(self._timers.spent())
-        self._unread = False
-
-    def forget(self) -> None:
-        """Drop the calls so far."""
-        self._spent, self._unread = [], False
-
-    def spent(self, count: int) -> list[Mapping[CallSite, float]]:
-        """Seconds by call site of each of the first `count` calls, without an interrupted one."""
-        if len(self._spent) < count:
-            self._read()
-        return self._spent[:count]
 
 
 @dataclass(frozen=True, slots=True)

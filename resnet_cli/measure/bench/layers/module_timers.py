@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -11,31 +11,26 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from resnet_cli.measure.bench.device_timer import Clock
-from resnet_cli.measure.system.devices.backend import Event
-from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack, operator_path
-
-
-def own_ops(site: CallSite) -> CallSite:
-    """The call site of all operators that a module's forward runs itself, beside the modules that it calls."""
-    return CallSite(operator_path(site.path, "own"), site.call)
+from resnet_cli.measure.bench.layers.profiled_layers import has_rows, own_ops
+from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
 
 
 @dataclass(slots=True)
-class _Span:
-    """A timed interval, by the host's clock or, where it has events, by the device's."""
+class Span:
+    """A timed interval."""
 
     site: CallSite
-    has_rows: bool  # the network itself, or a module with children: its own operators are timed apart
-    begin_event: Event | None
+    has_rows: bool  # its own operators are timed apart
     begin: float = 0.0
     end: float = 0.0
-    end_event: Event | None = None
 
-    @property
-    def seconds(self) -> float:
-        if self.begin_event is not None and self.end_event is not None:
-            return self.begin_event.elapsed_time(self.end_event) / 1000
-        return self.end - self.begin
+
+def seconds_by_site(spans: Sequence[Span]) -> dict[CallSite, float]:
+    """Seconds of a forward by call site."""
+    seconds: dict[CallSite, float] = {}
+    for span in spans:
+        seconds[span.site] = seconds.get(span.site, 0.0) + span.end - span.begin
+    return seconds
 
 
 class ModuleTimers:
@@ -43,18 +38,21 @@ class ModuleTimers:
 
     Args:
         model: the network.
-        clock: of its device.
+        clock: of the processor, which has finished an operator when it returns.
+
+    Attributes:
+        spans: those of the last forward that have ended.
     """
 
     def __init__(self, model: nn.Module, clock: Clock) -> None:
         self._model, self._clock = model, clock
-        self._spans: list[_Span] = []  # that have ended
+        self.spans: list[Span] = []
         self._modules = ModuleStack(model, self._enter, self._leave)
         self._stack = ExitStack()
 
     def __enter__(self) -> None:
         """Attach the timers."""
-        self._spans = []
+        self.spans = []
         self._modules = ModuleStack(self._model, self._enter, self._leave)
         with ExitStack() as stack:
             stack.enter_context(self._modules)
@@ -65,29 +63,21 @@ class ModuleTimers:
         """Remove the timers."""
         self._stack.close()
 
-    def spent(self) -> dict[CallSite, float]:
-        """Seconds of the last forward by call site; the device has to be synchronized."""
-        seconds: dict[CallSite, float] = {}
-        for span in self._spans:
-            seconds[span.site] = seconds.get(span.site, 0.0) + span.seconds
-        return seconds
-
-    def _enter(self, site: CallSite, module: nn.Module, inputs: tuple[Any, Any]) -> _Span:
-        has_rows = not site.path or next(module.children(), None) is not None
-        span = _Span(site, has_rows, self._clock.record_event())
+    def _enter(self, site: CallSite, module: nn.Module, inputs: tuple[Any, Any]) -> Span:
+        span = Span(site, has_rows(site, module))
         span.begin = self._clock.now()  # directly before the forward, and read directly after it
         return span
 
-    def _leave(self, span: _Span, output: Any) -> None:
-        span.end, span.end_event = self._clock.now(), self._clock.record_event()
-        self._spans.append(span)
+    def _leave(self, span: Span, output: Any) -> None:
+        span.end = self._clock.now()
+        self.spans.append(span)
 
     def operator(self, call: Callable[[], Any]) -> Any:
         """Run an operator; it is timed where the forward of the network itself or of a module with children runs it."""
         running = self._modules.running
         if not running or not running[-1].has_rows:
             return call()
-        span = _Span(own_ops(running[-1].site), False, self._clock.record_event())
+        span = Span(own_ops(running[-1].site), False)
         span.begin = self._clock.now()
         try:
             return call()

@@ -162,8 +162,8 @@ def _type_row(layers: Sequence[LayerTime], time_share: float, macs_share: float,
 
 
 def _instrumentation(result: LayerTimes) -> str:
-    with_timers, without = formatting.seconds(result.instrumented_s), formatting.seconds(result.forward_s)
-    return (
-        f"median of {counted(result.forwards, 'forward')}; the forward takes {with_timers} with a timer at each "
-        f"layer, {without} without"
-    )
+    whole, without = formatting.seconds(result.instrumented_s), formatting.seconds(result.forward_s)
+    median = f"median of {counted(result.forwards, 'forward')}"
+    if result.method == "kernels":
+        return f"{median}; times are those of kernels, {whole} in all; the device works {without} on a forward"
+    return f"{median}; the forward takes {whole} with a timer at each layer, {without} without"

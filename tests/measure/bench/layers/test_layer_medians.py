@@ -17,7 +17,7 @@ from resnet_cli.measure.bench.workload_cost import layers
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import LayerTimes
-from tests.helpers.fake_clock import SimulatedClock, without_garbage
+from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, without_garbage
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 IMAGE = (3, 2, 2)
@@ -40,7 +40,8 @@ def measured(model: nn.Module, clock: SimulatedClock) -> LayerTimes:
     root = layers(ModelUnderTest(model, "net"), images(IMAGE), torch.float32)
     work = Workload(model, inputs=images(IMAGE), device=torch.device("cpu"))
     limits = Limits(ci_width=0.0, max_time_s=6.0)
-    return layer_times(work, 1, root, clock=clock, limits=limits, progress=lambda text: None)
+    backend = SimulatedBackend(clock, queued=False)
+    return layer_times(work, 1, root, backend=backend, limits=limits, progress=lambda text: None)
 
 
 def test_a_time_is_the_median_of_the_forwards() -> None:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import layers
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes
-from tests.helpers.fake_clock import SimulatedClock, without_garbage
+from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock, without_garbage
 from tests.helpers.models import WithoutModules
 
 CPU = torch.device("cpu")
@@ -103,7 +103,7 @@ class Net(nn.Module):
 
 def measure(
     model: nn.Module,
-    clock: Clock,
+    clock: SimulatedClock | DeviceBackend,
     *,
     batch_size: int = 1,
     ceiling: Ceiling | None = None,
@@ -112,7 +112,10 @@ def measure(
 ) -> LayerTimes:
     root = layers(ModelUnderTest(model, "net"), images((batch_size, *image)), torch.float32)
     workload = Workload(model, inputs=images(image), device=CPU)
-    return layer_times(workload, batch_size, root, clock=clock, limits=limits, ceiling=ceiling, progress=lambda _: None)
+    backend = SimulatedBackend(clock, queued=False) if isinstance(clock, SimulatedClock) else clock
+    return layer_times(
+        workload, batch_size, root, backend=backend, limits=limits, ceiling=ceiling, progress=lambda _: None
+    )
 
 
 def rows(measured: LayerTimes) -> dict[tuple[str, int], LayerTime]:
@@ -131,9 +134,8 @@ def assert_adds_up(measured: LayerTimes) -> None:
     assert all(row.ci_low_s <= row.time_s <= row.ci_high_s for row in measured.layers)
 
 
-@pytest.mark.parametrize("queued", [False, True])
-def test_every_layer_has_its_time(queued: bool) -> None:
-    clock = SimulatedClock(queued=queued)
+def test_every_layer_has_its_time() -> None:
+    clock = SimulatedClock(queued=False)
     with Machine(clock):
         measured = measure(Net(), clock)
     times = {(path, call): pytest.approx(row.time_s) for (path, call), row in rows(measured).items()}
@@ -241,9 +243,8 @@ def test_the_network_is_left_without_hooks(error: BaseException, number: int) ->
     assert clock.log.count("now") == before  # no mode is left either
 
 
-@pytest.mark.parametrize("queued", [False, True])
-def test_ctrl_c_keeps_the_whole_forwards(queued: bool) -> None:
-    clock = SimulatedClock(queued=queued)
+def test_ctrl_c_keeps_the_whole_forwards() -> None:
+    clock = SimulatedClock(queued=False)
     for number in range(400, 412, 3):  # in a forward with clocks or without, wherever it may be
         with Machine(clock, raises={number: KeyboardInterrupt()}):
             measured = measure(Net(), clock, limits=ENDLESS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.layers.module_timers import ModuleTimers
+from resnet_cli.measure.bench.layers.module_timers import ModuleTimers, seconds_by_site
 from tests.helpers.fake_clock import SimulatedClock
 
 
@@ -44,7 +44,7 @@ def test_a_layer_that_fails_and_is_caught_has_its_time_as_well() -> None:
     timers = ModuleTimers(net, clock)
     with timers:
         net(torch.ones(1))
-    assert timers.spent() == {
+    assert seconds_by_site(timers.spans) == {
         ("", 1): 1.75,
         ("0", 1): 1.5,
         ("0.first", 1): 1.0,
