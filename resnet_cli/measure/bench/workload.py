@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.mixed_precision import TRAIN, MixedPrecision
 from resnet_cli.measure.models import random_init
+from resnet_cli.measure.models.copies import materialize_with
 from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import convert, own_dtype
@@ -62,6 +63,8 @@ class Workload:
         self.device, self.dtype, self.mode, self.seed = device, dtype or own_dtype(model), mode, seed
         self.model, self.mixed = model, mixed
         model.to(device)  # a network's own may return anything
+        with random_init.seeded(seed):
+            materialize_with(model, type(model).__name__, self.inputs.random(seed, own_dtype(model), device))
         if fresh:
             calibrate(model, self.inputs, seed)
         convert(model, torch.float32 if mixed else dtype)

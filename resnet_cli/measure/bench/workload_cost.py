@@ -85,19 +85,20 @@ def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None,
 
 
 def _call(passes: ForwardRunner, mode: str, *, is_mixed: bool) -> tuple[Trace, int]:
-    weights = storage_bytes((*passes.model.parameters(), *passes.model.buffers()))
     described = passes.inputs.describe(passes.dtype)
+    trace = passes.inference()  # its error for an input that does not fit is clearer than that of training
+    weights = storage_bytes((*passes.model.parameters(), *passes.model.buffers()))  # lazy ones have their shapes now
     if mode != TRAIN:
-        trace = passes.inference()
         return trace, weights + described.bytes + trace.peak
-    passes.inference()  # its error for an input that does not fit is clearer than that of training
+    trained = [parameter for parameter in passes.model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ResnetCliError("`mode=train`: the network has no trainable parameters")
     step = passes.training()
     if isinstance(step, str):
         raise ResnetCliError(
             f"`mode=train`: this network cannot be trained on {dimensions(described.shape)}: {step}",
             larger_input(step),
         )
-    trained = [parameter for parameter in passes.model.parameters() if parameter.requires_grad]
     size = weights + described.bytes + step.peak + sum(map(bytes_of, trained))
     if is_mixed:
         size += mixed_precision.extra_bytes(sum(parameter.numel() for parameter in trained))

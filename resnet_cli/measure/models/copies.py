@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.holders import holders_of
+from resnet_cli.measure.models.holders import contents_of, holders_of
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
+from resnet_cli.measure.models.user_errors import users_code
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.tracing.tensors import is_lazy
 
@@ -45,6 +47,33 @@ def materialize(model: nn.Module, name: str, run: Callable[[bool], object]) -> N
             f"{lazy[0]} of {name} is a lazy module that no forward calls, so its shape is unknown",
             "give it its shape, or remove it",
         )
+
+
+def materialize_with(model: nn.Module, name: str, inputs: Arguments) -> None:
+    """Give lazy modules their weights, also those that are not registered, by a forward with real tensors.
+
+    Args:
+        model: changed in place; its mode stays.
+        name: of the network.
+        inputs: of its forward, on its device.
+
+    Raises:
+        ResnetCliError: the forward fails, or does not call one of them.
+    """
+    if not any(isinstance(value, Tensor) and is_lazy(value) for value in contents_of(model)):
+        return
+    mode = model.training
+
+    def run(training: bool) -> None:
+        model.train(training)
+        with users_code(f"the forward of {name}"), torch.no_grad():
+            inputs.call(model)
+
+    try:
+        run(False)
+        materialize(model, name, run)
+    finally:
+        model.train(mode)
 
 
 def independent_copy(model: nn.Module) -> nn.Module:
@@ -87,6 +116,10 @@ def duplicate(model: nn.Module, rebuilt: Callable[[], nn.Module] | None = None) 
             raise
     other = rebuilt()
     for own, source in zip(_tensors(other), _tensors(model), strict=True):
+        if is_lazy(source):
+            continue  # and so is the other's
+        if is_lazy(own):
+            own.materialize(source.shape, source.device, source.dtype)  # type: ignore[attr-defined]
         own.data = source.detach().clone()
         own.requires_grad_(source.requires_grad)
     for module, original in zip(other.modules(), model.modules(), strict=True):

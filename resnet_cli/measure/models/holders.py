@@ -1,4 +1,4 @@
-"""What a network holds: every container and object that its modules, hooks and functions lead to."""
+"""What a network holds: every container, object and variable that its modules, hooks and functions lead to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.jit import ScriptModule
+
+from resnet_cli.measure.models.references import ClassAttributes, Variables, is_users_class, references
 
 # Of attributes of these classes' instances, none is the network's.
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch"}
@@ -35,9 +37,9 @@ class Holder(Protocol):
 def holders_of(network: nn.Module) -> Iterator[Holder]:
     """Everything that a network holds, each once, starting from the network.
 
-    That is the attributes of modules and of objects of the user's classes, containers, and what functions enclose,
-    such as a `forward` that was replaced by a function. Left out are classes, Python modules, and attributes of
-    objects of Python's and torch's own classes.
+    That is the attributes of modules and of objects of the user's classes, containers, what functions enclose, such as
+    a `forward` that was replaced by a function, and of the user's code also attributes of classes and the variables of
+    Python modules that functions refer to. Left out is what belongs to Python, torch and other libraries.
     """
     seen: dict[int, Any] = {}  # keeps what was seen alive, as an id means nothing without its object
     waiting: list[Any] = [network]
@@ -68,17 +70,23 @@ def _holders(value: Any) -> Iterator[Holder]:
         yield _Set(value)
     elif isinstance(value, nn.Module):
         yield _Attributes(value)
+        yield _Constant(type(value).__mro__)
         if isinstance(value, ScriptModule):
             yield _Script(value)
     elif isinstance(value, types.FunctionType):
         yield from (_Cell(cell) for cell in value.__closure__ or ())
+        yield from (Variables(namespace, names) for namespace, names in references(value))
         yield _Constant((value.__defaults__, value.__kwdefaults__, value.__dict__))
     elif isinstance(value, types.MethodType):
         yield _Constant((value.__self__, value.__func__))
     elif isinstance(value, functools.partial):
         yield _Constant((value.func, value.args, value.keywords))
-    elif not isinstance(value, Tensor | type | types.ModuleType) and _has_users_attributes(value):
+    elif isinstance(value, type):
+        if is_users_class(value):
+            yield ClassAttributes(value)
+    elif not isinstance(value, Tensor | types.ModuleType) and _has_users_attributes(value):
         yield _Attributes(value)
+        yield _Constant(type(value).__mro__)
 
 
 def _has_users_attributes(value: Any) -> bool:

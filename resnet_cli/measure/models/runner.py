@@ -68,7 +68,8 @@ class ForwardRunner:
         self.inputs = fitted(inputs, subject.model)
         self.dtype = dtype or own_dtype(subject.model)
         self._weight_dtype = dtype
-        self._notes = (*self.inputs.notes, *subject.conversion(dtype), *hidden_weights(subject.model))
+        hidden = hidden_weights(subject.model) if subject.spec is None else ()
+        self._notes = (*self.inputs.notes, *subject.conversion(dtype), *hidden)
         self.is_real = False
         self.real_because = ""
         self.training_failure: tracer.ForwardFailedError | None = None

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
-from resnet_cli.measure.models.copies import build_on_meta, materialize
+from resnet_cli.measure.models.copies import build_on_meta, materialize_with
 from resnet_cli.measure.models.inputs.fitting import called_with_image
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
-from resnet_cli.measure.models.user_errors import users_code
 from resnet_cli.measure.models.user_model import load_model, load_with_examples
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
@@ -89,7 +88,7 @@ def _users_pair(
     model = ModelUnderTest(
         network, name, rebuilt=lambda: load_model(path, offered, arguments)[0], example_inputs=examples
     )
-    _materialize(model, inputs_of)
+    materialize_with(network, name, inputs_of(model).random(0, torch.float32))
     if as_many_classes and (classes := _classes(model, inputs_of)) not in (None, spec.num_classes):
         spec = replace(spec, num_classes=classes)
         text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"
@@ -127,20 +126,6 @@ def _classes(model: ModelUnderTest, inputs_of: Callable[[ModelUnderTest], ModelI
     except ResnetCliError:  # which the comparison reports
         return None
     return outputs[0][1] if len(outputs) == 1 and len(outputs[0]) == 2 else None
-
-
-def _materialize(model: ModelUnderTest, inputs_of: Callable[[ModelUnderTest], ModelInputs]) -> None:
-    """Give lazy modules their weights."""
-    network = model.model
-    mode = getattr(network, "training", False)  # frozen TorchScript has none
-
-    def run(training: bool) -> None:
-        network.train(training)
-        with users_code(f"the forward of {model.name}"), torch.no_grad():
-            inputs_of(model).random(0, torch.float32).call(network)
-
-    materialize(network, model.name, run)
-    network.train(mode)
 
 
 def _put_on_cpu(network: nn.Module) -> None:

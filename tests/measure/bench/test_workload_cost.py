@@ -11,6 +11,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import layers, workload_cost
 from resnet_cli.measure.cost.summary import summarize
+from resnet_cli.measure.models.copies import lazy_names
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
 from resnet_cli.network.architectures import resolve
@@ -93,6 +94,19 @@ def test_why_a_network_cannot_be_trained(model: nn.Module, reason: str, hint: st
         workload_cost(ModelUnderTest(model, "net"), images((3, 8, 8)), torch.float32, "train")
     assert caught.value.message.startswith(f"`mode=train`: this network cannot be trained on 2×3×8×8: {reason}")
     assert caught.value.hint == hint
+
+
+def test_without_trainable_parameters_there_is_no_training_step() -> None:
+    model = nn.Conv2d(3, 4, 3).requires_grad_(False)
+    with pytest.raises(ResnetCliError, match="no trainable parameters"):
+        workload_cost(ModelUnderTest(model, "net"), images((3, 8, 8)), torch.float32, "train")
+
+
+def test_a_lazy_network_has_the_memory_of_its_shapes() -> None:
+    lazy, plain = nn.LazyConv2d(4, 3), nn.Conv2d(3, 4, 3)
+    costs = [workload_cost(ModelUnderTest(model, "net"), images((3, 8, 8)), None, "train") for model in (lazy, plain)]
+    assert costs[0] == costs[1]
+    assert lazy_names(lazy) == ["weight", "bias"]
 
 
 def test_the_layers_are_those_of_the_batch() -> None:

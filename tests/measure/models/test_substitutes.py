@@ -90,6 +90,35 @@ class Full(nn.Module):
         return x
 
 
+OUTSIDE = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.LazyConv2d(4, 1))
+SCALES = (torch.ones(4, 1, 1),)
+CALLS: dict[str, Any] = {}
+
+
+def scaled(x: Tensor) -> Tensor:
+    CALLS["last"] = x
+    return x * SCALES[0]
+
+
+class Outside(nn.Module):
+    """Its weights are variables of this file, and attributes of its class."""
+
+    shared = nn.Linear(4, 5)
+    offset = torch.ones(5)
+    calls = 0
+
+    @property
+    def features(self) -> nn.Sequential:
+        return OUTSIDE
+
+    def forward(self, x: Tensor) -> Tensor:
+        type(self).calls += 1
+        type(self).latest = x  # type: ignore[attr-defined]
+        features: Tensor = self.features(x)
+        logits: Tensor = self.shared(scaled(features).mean((2, 3))) + self.offset
+        return logits
+
+
 Fingerprint = list[tuple[Any, ...]]
 
 
@@ -113,6 +142,12 @@ def fingerprint(value: Any, place: str = "", seen: set[int] | None = None) -> It
             yield from fingerprint(item, f"{place}[{index}]", seen)
     elif isinstance(value, nn.Module | Cache):
         yield from fingerprint(vars(value), place, seen)
+
+
+def outside() -> Iterator[tuple[Any, ...]]:
+    yield tuple(vars(Outside))
+    for value in (OUTSIDE, SCALES, CALLS, *vars(Outside).values()):
+        yield from fingerprint(value)
 
 
 SHAPE = (2, 3, 4, 4)
@@ -339,3 +374,27 @@ def test_objects_without_attributes_of_their_own_are_left_alone() -> None:
     with on_meta(network):
         assert network.weight.is_meta
     assert not network.weight.is_meta
+
+
+def test_variables_of_the_file_and_attributes_of_classes_are_replaced_and_put_back() -> None:
+    model = Outside()
+    before = list(outside())
+    with on_meta(model):
+        output = model(torch.ones(SHAPE, device="meta"))
+        output.sum().backward()
+        assert output.is_meta
+        assert Outside.calls == 1
+    assert list(outside()) == before
+
+
+def test_what_is_not_registered_is_counted_in_products_and_named() -> None:
+    result = summary_of(Outside(), SHAPE)
+    assert result.macs == 2 * (16 * (12 + 16) + 20)
+    assert result.parameters == 0
+    (note,) = (note for note in result.notes if note.key == "unregistered-weights")
+    assert note.text.startswith("4 modules with weights are held")
+    assert "ran-with-real-tensors" not in [note.key for note in result.notes]
+    assert CALLS == {}
+    assert lazy_names(OUTSIDE) == ["2.weight", "2.bias"]
+    assert OUTSIDE.get_buffer("1.num_batches_tracked") == 0
+    assert "unregistered-weights" not in [note.key for note in summary_of(plain(), (1, 3, 8, 8)).notes]

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli import cli
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.copies import duplicate
+from resnet_cli.measure.models.copies import duplicate, lazy_names, materialize_with
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.models.usable import usable
 from tests.helpers.models import flops_of, summary_of
 
@@ -187,6 +188,34 @@ def test_what_has_no_copy_is_built_again() -> None:
     with torch.no_grad():
         next(model.parameters()).zero_()
     assert not torch.equal(other(image), model(image))
+
+
+def test_lazy_weights_are_given_to_what_is_built_again() -> None:
+    def build() -> nn.Module:
+        model: Any = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(2))
+        forward = model.forward
+        model.forward = lambda x: forward(x)
+        return model  # type: ignore[no-any-return]
+
+    model = build().eval()
+    assert lazy_names(duplicate(model, build)) == lazy_names(model)
+    image = torch.ones(SHAPE)
+    expected = model(image)
+    assert torch.equal(duplicate(model, build)(image), expected)
+
+
+def test_lazy_modules_anywhere_are_given_their_shapes() -> None:
+    head = nn.LazyLinear(2)
+    model: Any = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten())
+    features = model.forward
+    model.forward = lambda x: head(features(x))
+    image = Arguments((torch.ones(SHAPE),), {})
+    with pytest.raises(ResnetCliError, match="the forward of net failed"):
+        materialize_with(model, "net", Arguments((), {}))
+    materialize_with(model, "net", image)
+    assert not lazy_names(head)
+    assert not lazy_names(model)
+    assert model.training
 
 
 FILE = """
