@@ -26,7 +26,7 @@ class Interference:
 
     background_cpu_load: float | None = None  # cores that other processes kept busy
     steal_share: float | None = None  # steal time (of the hypervisor, for other guests) over all time
-    clock_hz: float | None = None  # median of the accelerator's clock rate
+    clock_hz: float | None = None  # median of the accelerators' clock rates
     throttled: tuple[str, ...] = ()  # reasons
     cpu_quota: float | None = None  # cores that the control group grants
     missing: str | None = None  # why the accelerator's clock rate is not known
@@ -49,19 +49,19 @@ class ConditionMonitor:
     """Reads counters before and after a benchmark, and the accelerator's clock rate in between.
 
     Args:
-        backend: of the device under test.
+        backends: of the devices under test.
         root: of the file system.
     """
 
-    def __init__(self, backend: DeviceBackend, *, root: Path = _ROOT) -> None:
+    def __init__(self, *backends: DeviceBackend, root: Path = _ROOT) -> None:
         self._root = root
         self._before = _counters(root)
-        self._clocks = backend.clock_monitor()
+        self._clocks = [clock for backend in backends if (clock := backend.clock_monitor()) is not None]
 
     def sample(self) -> None:
         """Read the accelerator's clock rate; never call it while a sample is taken."""
-        if self._clocks is not None:
-            self._clocks.sample()
+        for clock in self._clocks:
+            clock.sample()
 
     def stop(self) -> Interference:
         """Disturbances since the start."""
@@ -74,16 +74,17 @@ class ConditionMonitor:
             reasons.append("CPU quota of the control group")
         if _grew(after.thermal_throttles, before.thermal_throttles):
             reasons.append("CPU temperature")
-        if clocks is not None:
-            clocks.close()
-            reasons += sorted(clocks.reasons)
+        for clock in clocks:
+            clock.close()
+        reasons += sorted({reason for clock in clocks for reason in clock.reasons})
+        rates = [rate for clock in clocks for rate in clock.clocks]
         return Interference(
             background_cpu_load=max(0.0, others / elapsed) if elapsed > 0 else None,
             steal_share=max(0.0, steal / total) if steal is not None and total > 0 else None,
-            clock_hz=median(clocks.clocks) if clocks is not None and clocks.clocks else None,
+            clock_hz=median(rates) if rates else None,
             throttled=tuple(reasons),
             cpu_quota=cgroups.cpu_quota(self._root),
-            missing=None if clocks is None else clocks.missing,
+            missing=next((clock.missing for clock in clocks if clock.missing is not None), None),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -25,9 +25,10 @@ class RunContext:
     Args:
         model: the network.
         config: what is measured.
+        devices: that are watched; none: that of the configuration.
     """
 
-    def __init__(self, model: ModelUnderTest, config: BenchmarkConfig) -> None:
+    def __init__(self, model: ModelUnderTest, config: BenchmarkConfig, devices: Sequence[torch.device] = ()) -> None:
         self._model, self._config = model, config
         self._dtype = config.weight_dtype or own_dtype(model.model)
         self._conversion = model.conversion(config.weight_dtype)
@@ -36,7 +37,7 @@ class RunContext:
         self._environment = environment(config.device)
         self._precision = config.autocast or device_backend(config.device).precision(self._dtype)
         self._begin = time.perf_counter()
-        self.monitor = conditions.ConditionMonitor(device_backend(config.device))
+        self.monitor = conditions.ConditionMonitor(*map(device_backend, devices or [config.device]))
 
     def close(self) -> BenchResult:
         """A result without measurements; its notes name the disturbances."""

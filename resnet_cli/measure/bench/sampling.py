@@ -14,6 +14,7 @@ from resnet_cli.measure.bench.stats.ratios import paired_ratio
 from resnet_cli.results.bench import WarmUp
 
 Call = Callable[[], object]
+Context = Callable[[], contextlib.AbstractContextManager[object]]
 Progress = Callable[[str], None]
 
 CONVERGED, TIME, INTERRUPTED = "converged", "time", "interrupted"
@@ -98,6 +99,7 @@ def sample(
     name: str = "",
     *,
     settle: bool = False,
+    contexts: Sequence[Context] = (),
 ) -> Sampled:
     """Samples of calls in turn, each round in the other direction, until every interval is narrow.
 
@@ -112,6 +114,7 @@ def sample(
         name: prefix of that text.
         settle: make an untimed call before each timed one, in which the threads of the call before it, which spin for
             a while as they wait for work, come to rest.
+        contexts: of each call, entered before it is timed; none: the calls need none.
     """
     taken: list[list[Sample]] = [[] for _ in calls]
     begin = clock.now()
@@ -133,9 +136,10 @@ def sample(
                     )
                 this_round = {}
                 for index in order:
-                    if settle:
-                        calls[index]()
-                    this_round[index] = timed(clock, calls[index])
+                    with contexts[index]() if contexts else contextlib.nullcontext():
+                        if settle:
+                            calls[index]()
+                        this_round[index] = timed(clock, calls[index])
                 for index, new_sample in this_round.items():
                     taken[index].append(new_sample)
                 order.reverse()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from resnet_cli import signals
 from resnet_cli.errors import BAD_INPUT, ResnetCliError, attempt
 from resnet_cli.measure.bench import conditions
@@ -15,10 +17,11 @@ from resnet_cli.measure.bench.run_context import RunContext
 from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.distributed import efficiency
 from resnet_cli.measure.distributed.launcher import launch
-from resnet_cli.measure.distributed.process_group import DisconnectedError
+from resnet_cli.measure.distributed.process_group import DisconnectedError, RankInfo
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas
 from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.system.devices.registry import device_of_rank
 from resnet_cli.results.bench import BenchResult, Replicas
 from resnet_cli.results.common import error_note
 
@@ -49,7 +52,12 @@ def bench_multi_process(
         ResnetCliError: one of the processes failed before a batch size was measured; later, its rows are kept.
         KeyboardInterrupt: before a batch size was measured.
     """
-    context = RunContext(described, config)
+    context = RunContext(described, config, _devices(config.device.type, processes))
+
+    def watched(text: str) -> None:
+        context.monitor.sample()
+        progress(text)
+
     replicas = ReplicaConfig(
         inputs=None if config.inputs.source == EXAMPLE else config.inputs,
         batch_sizes=config.batch_sizes,
@@ -68,9 +76,9 @@ def bench_multi_process(
     try:
         with attempt("measuring replicas") as measuring:
             if processes is None:
-                measure_replicas(replicas, progress, rows.append)
+                measure_replicas(replicas, watched, rows.append)
             else:
-                launch(processes, replicas, progress, rows.append)
+                launch(processes, replicas, watched, rows.append)
     except KeyboardInterrupt:
         if not rows:
             raise
@@ -90,9 +98,24 @@ def bench_multi_process(
     return replace(result, interrupted=interrupted, notes=(*result.notes, *errors))
 
 
+def _devices(kind: str, processes: int | None) -> list[torch.device]:
+    """Those whose clocks this process reads: of all that it starts, or its own among torchrun's.
+
+    Raises:
+        ResnetCliError: there are not enough of them.
+    """
+    if processes is not None:
+        ranks = [(rank, processes) for rank in range(processes)]
+    else:
+        info = RankInfo.from_environment()
+        ranks = [(info.local_rank, info.local_count)]
+    return list(dict.fromkeys(device_of_rank(kind, *rank) for rank in ranks))
+
+
 def _result(result: BenchResult, rows: tuple[Replicas, ...]) -> BenchResult:
     # The load of "other" processes is that of the replicas themselves.
     measured = replace(result.conditions, threads=rows[0].threads, background_cpu_load=None)
     seen = conditions.Interference(steal_share=measured.steal_time_share, throttled=measured.throttled)
-    notes = (*efficiency.notes(rows), *conditions.notes(seen, measured.threads))
+    unknown = (note for note in result.notes if note.key == "gpu-clock-unknown")
+    notes = (*efficiency.notes(rows), *conditions.notes(seen, measured.threads), *unknown)
     return replace(result, replicas=rows, conditions=measured, notes=notes)

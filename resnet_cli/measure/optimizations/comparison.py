@@ -157,8 +157,9 @@ class _Attempt:
     def warm_up(self, limits: Limits, progress: Progress) -> None:
         """Call it until its times have settled."""
         assert self.variant is not None
-        with errors.attempt(f"optimization {self.optimization.key}") as warming:
-            warm_up(self.backend, self.variant.call, limits, progress, f"optimizations: {self.optimization.title}: ")
+        with errors.attempt(f"optimization {self.optimization.key}") as warming, self.variant.context():
+            name = f"optimizations: {self.optimization.title}: "
+            warm_up(self.backend, self.variant.call, limits, progress, name)
         if warming.error is not None:
             self.fail(warming.error)
 
@@ -204,7 +205,8 @@ def _logits(variant: Variant, batches: Sequence[Arguments], batch_size: int) -> 
     """Of all images."""
     rows, of_classes = [], True
     for batch in batches:
-        outputs = tensors_in(_as_made_for(variant, batch).call(variant.run))
+        with variant.context():
+            outputs = tensors_in(_as_made_for(variant, batch).call(variant.run))
         if not outputs:
             raise ResnetCliError("the network returns no tensor")
         has_batch_axis = all(tensor.dim() and len(tensor) == batch_size for tensor in outputs)
@@ -243,8 +245,10 @@ def _sample(attempts: Sequence[_Attempt], backend: DeviceBackend, limits: Limits
     while True:
         running = [attempt for attempt in attempts if attempt.variant is not None]
         settle = any(attempt.optimization.has_own_threads for attempt in running)
+        contexts = [attempt.variant.context for attempt in running if attempt.variant is not None]
+        calls = list(map(_guarded, running))
         try:
-            return sample(backend, list(map(_guarded, running)), limits, progress, "optimizations: ", settle=settle)
+            return sample(backend, calls, limits, progress, "optimizations: ", settle=settle, contexts=contexts)
         except _BrokenError as broken:
             cause = broken.__cause__
             assert isinstance(cause, Exception)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from resnet_cli.measure.models.inputs.model_inputs import Arguments
@@ -15,12 +13,14 @@ _SINCE = (8, 0)  # compute capability: Ampere
 
 
 def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
-    """The network with TF32 on during its calls.
+    """The network with TF32 on around its calls.
 
     Raises:
-        UnavailableError: the GPU has no TF32, or it is on everywhere already.
+        UnavailableError: the device has no TF32, or it is on everywhere already.
     """
     capability, settings = backend.capability(), backend.fp32_settings()
+    if not settings:
+        raise UnavailableError("this device has no TF32")
     if capability is not None and capability < _SINCE:
         raise UnavailableError(f"needs compute capability 8.0, and this GPU has {'.'.join(map(str, capability))}")
     on = [
@@ -31,8 +31,5 @@ def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Varian
     if len(on) == len(settings):
         raise UnavailableError("already on for convolutions and matrix products")
 
-    def run(*args: Any, **kwargs: Any) -> object:
-        with in_precision(settings, TF32):
-            return model(*args, **kwargs)
-
-    return Variant(run, inputs, f"already on for {on[0]} in plain eager" if on else None)
+    remark = f"already on for {on[0]} in plain eager" if on else None
+    return Variant(model, inputs, remark, lambda: in_precision(settings, TF32))

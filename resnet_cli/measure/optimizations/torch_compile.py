@@ -9,8 +9,10 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -37,7 +39,20 @@ _MISSING = {
 def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """The network compiled from its fastest eager variant."""
     inputs = best_eager(model, inputs).inputs
-    return Variant(compile_for(model, inputs, on_host=not backend.is_accelerator), inputs)
+    compiled = compile_for(model, inputs, on_host=not backend.is_accelerator)
+    return Variant(compiled.run, inputs, failed_s=compiled.failed_s)
+
+
+class Compiled(NamedTuple):
+    """A compiled network.
+
+    Args:
+        run: called as the network is.
+        failed_s: seconds of a compilation that failed before the one that did not.
+    """
+
+    run: Callable[..., object]
+    failed_s: float = 0.0
 
 
 def inductor(model: nn.Module) -> Callable[..., object]:
@@ -45,9 +60,7 @@ def inductor(model: nn.Module) -> Callable[..., object]:
     return torch.compile(model, dynamic=False)
 
 
-def compile_for(
-    model: nn.Module, inputs: Arguments, *, on_host: bool, compiler: Compiler | None = None
-) -> Callable[..., object]:
+def compile_for(model: nn.Module, inputs: Arguments, *, on_host: bool, compiler: Compiler | None = None) -> Compiled:
     """Compile a network for inputs of one shape, and run it once. Use it inside `torch.inference_mode`.
 
     On the CPU its weights are frozen: they become constants, whose layout oneDNN chooses and into which it folds batch
@@ -65,12 +78,14 @@ def compile_for(
         Exception: whatever else the compiler raises.
     """
     compiler = inductor if compiler is None else compiler
+    begin = failed = time.perf_counter()
     with silenced(""):
         if on_host:
             with attempt("torch.compile with the C++ wrapper"):
-                return _compiled(model, inputs, compiler, {"freezing": True, "cpp_wrapper": True})
+                return Compiled(_compiled(model, inputs, compiler, {"freezing": True, "cpp_wrapper": True}))
+            failed = time.perf_counter()
         try:
-            return _compiled(model, inputs, compiler, {"freezing": on_host})
+            return Compiled(_compiled(model, inputs, compiler, {"freezing": on_host}), failed - begin)
         except Exception as error:
             raise _explained(error) from error
 

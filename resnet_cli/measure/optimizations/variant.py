@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from torch import nn
@@ -29,14 +30,18 @@ class Variant:
         run: called as the network is, with inputs like `inputs`; its output may be overwritten by the next call.
         inputs: what it is timed with, in their dtype and memory format already.
         remark: limitation that a reader of its times should know.
+        context: surrounds calls, such as a setting of torch that they need; entered and left outside of what is timed.
+        failed_s: seconds of its building in which something was tried that failed; no part of its set-up.
     """
 
     run: Callable[..., object]
     inputs: Arguments
     remark: str | None = None
+    context: Callable[[], AbstractContextManager[object]] = nullcontext
+    failed_s: float = 0.0
 
     def call(self) -> object:
-        """One request."""
+        """One request, within the context."""
         return self.inputs.call(self.run)
 
 
@@ -74,9 +79,10 @@ def build_variant(
     backend.synchronize()
     begin = backend.now()
     variant = optimization.load()(model, inputs, backend)
-    variant.call()
-    backend.synchronize()
-    return BuiltVariant(variant, backend.now() - begin)
+    with variant.context():
+        variant.call()
+        backend.synchronize()
+    return BuiltVariant(variant, backend.now() - begin - variant.failed_s)
 
 
 def in_one_line(error: BaseException) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,7 +51,7 @@ class Gpu:
         if isinstance(error, ImportError):
             self.missing = "the package nvidia-ml-py is not installed"
         elif error is not None:  # NVML's own, or of a driver that torch cannot ask
-            self.missing = f"NVML: {' '.join(str(error).split()) or type(error).__name__}"
+            self.missing = f"NVML: {_text(error)}"
             self.close()
 
     def _open(self, device: torch.device, nvml: Any) -> None:
@@ -58,8 +60,10 @@ class Gpu:
                 nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
         self._nvml = nvml
-        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        self._handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        handle = _first_handle(nvml, _names(device))
+        # A part of a GPU (MIG) has no clock of its own: all parts run at the rate of the whole.
+        is_part = getattr(nvml, "nvmlDeviceIsMigDeviceHandle", lambda _: False)(handle)
+        self._handle = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle) if is_part else handle
         # The older name of the function; older packages lack the newer one.
         self._reasons_query = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(
             nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None
@@ -71,8 +75,10 @@ class Gpu:
         if self._handle is None or (self._sampled_at is not None and now - self._sampled_at < _SAMPLE_EVERY_S):
             return
         self._sampled_at = now
-        with attempt("the clock rate from NVML"):  # not every GPU supports this query
+        with attempt("the clock rate from NVML") as asking:  # not every GPU supports this query
             self.clocks.append(1e6 * self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM))
+        if asking.error is not None and not self.clocks:
+            self.missing = f"NVML: {_text(asking.error)}"
         with attempt("the throttle reasons from NVML"):
             seen = self._reasons_query(self._handle)
             self.reasons |= {name for bit, name in _REASONS.items() if seen & bit}
@@ -83,3 +89,25 @@ class Gpu:
         if library is not None:
             with attempt("closing NVML"):
                 library.nvmlShutdown()
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _names(device: torch.device) -> list[str]:
+    """What NVML may call a device of CUDA. One that is a part of a GPU (MIG) is visible alone, by a name of its own."""
+    uuid = torch.cuda.get_device_properties(device).uuid
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
+    return [f"GPU-{uuid}", f"MIG-{uuid}", *([visible] if visible.startswith("MIG-") else [])]
+
+
+def _first_handle(nvml: Any, names: Sequence[str]) -> Any:
+    """Of the first name that NVML knows; the error of the first where it knows none."""
+    errors = []
+    for name in names:
+        with attempt(f"NVML's handle of {name}") as asking:
+            return nvml.nvmlDeviceGetHandleByUUID(name)
+        assert asking.error is not None
+        errors.append(asking.error)
+    raise errors[0]

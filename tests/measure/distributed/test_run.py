@@ -11,6 +11,7 @@ import torch
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.bench import run_context
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.distributed import run
 from resnet_cli.measure.distributed.efficiency import REPLICAS, combined
@@ -22,6 +23,7 @@ from resnet_cli.measure.models.model import model_from_spec
 from resnet_cli.network.architectures import resolve
 from resnet_cli.results.bench import Replicas
 from resnet_cli.results.common import INCOMPLETE
+from tests.helpers.fake_clock import SimulatedBackend
 
 SPEC = resolve(repeat="1,1,1,1", num_classes=10)
 CONFIG = BenchmarkConfig(
@@ -91,6 +93,53 @@ def test_rank_0_alone_reports_that_another_process_failed(
         raise DisconnectedError("connection closed")
 
     monkeypatch.setattr(run, "measure_replicas", measure)
-    monkeypatch.setenv("RANK", rank)
+    for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(error):
         run.bench_multi_process(model_from_spec(SPEC), CONFIG, None, progress=print)
+
+
+class Clocks:
+    """Of a GPU: another rate at each look."""
+
+    def __init__(self, rates: list[float], missing: str | None = None) -> None:
+        self.clocks: list[float] = []
+        self.reasons: set[str] = set()
+        self.missing = missing
+        self.left = rates
+
+    def sample(self) -> None:
+        if self.left:
+            self.clocks.append(self.left.pop(0))
+            self.reasons.add("power cap")
+
+    def close(self) -> None:
+        pass
+
+
+class Watched(SimulatedBackend):
+    """One of several GPUs with a clock."""
+
+    clocks: list[Clocks]
+
+    def clock_monitor(self) -> Clocks | None:
+        return self.clocks.pop(0)
+
+
+def test_clocks_of_all_gpus_are_read_while_the_processes_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Watched, "clocks", [Clocks([1.0e9, 2.0e9]), Clocks([3.0e9], "NVML: Not Supported")], raising=False
+    )
+    monkeypatch.setattr(run, "device_of_rank", lambda kind, rank, processes: torch.device("cuda", rank))
+    monkeypatch.setattr(run_context, "device_backend", lambda device: Watched())
+
+    def launch(processes: int, config: ReplicaConfig, progress: Callable[[str], None], keep: Keep) -> None:
+        progress("batch 2: warming up")
+        progress("batch 2: 10 samples")
+        keep(ROW)
+
+    monkeypatch.setattr(run, "launch", launch)
+    result = run.bench_multi_process(model_from_spec(SPEC), CONFIG, 2, progress=lambda text: None)
+    assert result is not None
+    assert (result.conditions.clock_hz, result.conditions.throttled) == (2.0e9, ("power cap",))
+    assert {"throttled", "gpu-clock-unknown"} <= {note.key for note in result.notes}

@@ -164,7 +164,7 @@ def test_what_is_compiled_is_held_against_plain_eager(monkeypatch: pytest.Monkey
     for error, right in ((0.0, True), (1e-4, True), (1e-2, False), (1.0, False), (float("nan"), False)):
         monkeypatch.setattr(
             "resnet_cli.measure.optimizations.torch_compile.compile_for",
-            lambda model, image, error=error, **_: lambda x: model(x) + error,
+            lambda model, image, error=error, **_: types.SimpleNamespace(run=lambda x: model(x) + error),
         )
         if right:
             assert PROBES["compile cpu"].run() == {}

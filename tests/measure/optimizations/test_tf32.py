@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.models.inputs.model_inputs import Arguments
+from resnet_cli.measure.bench import sampling
+from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
+from resnet_cli.measure.optimizations import comparison
+from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.optimizations.tf32 import build
 from resnet_cli.measure.optimizations.variant import UnavailableError
-from tests.helpers.fake_clock import SimulatedBackend
+from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock
 
 
 def precisions(conv: str = "tf32", matmul: str = "none") -> tuple[Any, Any]:
@@ -44,14 +49,68 @@ def test_tf32_is_on_in_the_call_alone() -> None:
     net = Watching(parts)
     inputs = Arguments((torch.zeros(1, 3, 4, 4),), {})
     variant = build(net, inputs, SimulatedBackend(capability=(9, 0), fp32_settings=parts))
-    variant.call()
+    with variant.context():
+        variant.call()
     assert net.precisions == [("tf32", "tf32")]
     assert seen(parts) == ("tf32", "none")
     assert variant.remark == "already on for convolutions in plain eager"
     net.fails = True
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError), variant.context():
         variant.call()
     assert seen(parts) == ("tf32", "none")
+
+
+WAIT = ["now", "synchronize", "now"]  # what follows on a timed call
+
+
+class Switch:
+    """A setting of torch that takes time to change."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self._clock, self._precision = clock, "ieee"
+
+    @property
+    def fp32_precision(self) -> str:
+        return self._precision
+
+    @fp32_precision.setter
+    def fp32_precision(self, precision: str) -> None:
+        self._clock.log.append(f"set {precision}")
+        self._precision = precision
+
+
+def test_nothing_is_switched_within_the_timed_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample reads the clock three times, and between the first and the last nothing else happens than the call."""
+    monkeypatch.setattr(sampling, "gc", SimpleNamespace(isenabled=bool, collect=int, disable=int, enable=int))
+    row = replace(OPTIMIZATIONS["tf32"], needs=None)
+    monkeypatch.setattr(comparison, "OPTIMIZATIONS", {"tf32": row})
+    clock = SimulatedClock()
+
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            clock.log.append(f"call {settings[0].fp32_precision}")
+            clock.run(0.01)
+            return x.flatten(1)
+
+    settings: Any = (Switch(clock), Switch(clock))
+    result = comparison.compare_optimizations(
+        Net(),
+        inputs=images((3, 2, 2)),
+        batch_size=1,
+        backend=SimulatedBackend(clock, capability=(9, 0), fp32_settings=settings),
+        seed=0,
+        limits=Limits(max_time_s=0.3, min_time_s=0.0),
+        chosen=("tf32",),
+        fresh=False,
+    )
+    assert [row.status for row in result.rows] == ["measured", "measured"]
+    log = clock.log
+    requests = [
+        log[place + 1] for place, what in enumerate(log) if what == "now" and log[place + 2 : place + 5] == WAIT
+    ]
+    assert {what for what in requests if what.startswith("call")} == {"call ieee", "call tf32"}
+    assert not [what for what in requests if what.startswith("set")]
+    assert settings[0].fp32_precision == "ieee"
 
 
 @pytest.mark.parametrize(
@@ -59,9 +118,10 @@ def test_tf32_is_on_in_the_call_alone() -> None:
     [
         (precisions("tf32", "tf32"), (9, 0), "already on for convolutions and matrix products"),
         (precisions(), (7, 5), "needs compute capability 8.0, and this GPU has 7.5"),
+        ((), None, "this device has no TF32"),
     ],
 )
-def test_tf32_that_cannot_be_turned_on(parts: tuple[Any, Any], capability: tuple[int, int], reason: str) -> None:
+def test_tf32_that_cannot_be_turned_on(parts: Any, capability: tuple[int, int] | None, reason: str) -> None:
     with pytest.raises(UnavailableError) as caught:
         build(
             nn.Identity(),

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,15 +19,17 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations import torch_compile
+from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.optimizations.torch_compile import build, compile_for
-from resnet_cli.measure.optimizations.variant import UnavailableError
+from resnet_cli.measure.optimizations.variant import UnavailableError, build_variant
 from resnet_cli.measure.system.devices.registry import device_backend
+from tests.helpers.fake_clock import SimulatedBackend
 
 IMAGE = torch.zeros(1)
 
 
 def compiled(what: Callable[[Tensor], Tensor]) -> Callable[[Tensor], object]:
-    return compile_for(nn.Identity(), Arguments((IMAGE,), {}), on_host=True, compiler=lambda model: what)
+    return compile_for(nn.Identity(), Arguments((IMAGE,), {}), on_host=True, compiler=lambda model: what).run
 
 
 def test_the_set_up_is_that_of_a_machine_that_has_compiled_nothing_yet() -> None:
@@ -58,7 +61,7 @@ def test_the_ninth_network_of_a_class_is_compiled_like_the_first() -> None:
                 Arguments((IMAGE,), {}),
                 on_host=True,
                 compiler=lambda model: torch.compile(model, dynamic=False, backend=backend),
-            )
+            ).run
             assert run(IMAGE) == net.bias
     assert len(built) == 9
 
@@ -126,19 +129,28 @@ def test_a_compiler_finds_empty_caches_of_its_own(folder: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_cannot_be_all_in_cpp_is_compiled_without(folder: Path) -> None:
+def test_what_cannot_be_all_in_cpp_is_compiled_without(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import config
 
     tried = []
 
     def run(image: Tensor) -> Tensor:
         tried.append((config.cpp_wrapper, config.freezing))
+        now[0] += 30.0
         if config.cpp_wrapper:
             raise RuntimeError("not in C++")
         return image
 
-    compile_for(nn.Identity(), Arguments((torch.zeros(1),), {}), on_host=True, compiler=compiler(run))
-    assert tried == [(True, True), (False, True)]
+    now = [0.0]
+    monkeypatch.setattr(torch_compile, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(torch_compile, "inductor", compiler(run))
+    clock = SimulatedBackend(queued=False)
+    clock.now = lambda: now[0]  # type: ignore[method-assign]
+    image = torch.zeros(1, 3, 4, 4)
+    built = build_variant(OPTIMIZATIONS["compile"], nn.Identity().eval(), Arguments((image,), {}), clock)
+    assert tried[:2] == [(True, True), (False, True)]
+    # The set-up is that of the compilation that a user makes, and of the first call: not that of the one that failed.
+    assert built.setup_s == pytest.approx(60.0)
 
 
 class InvalidCxxCompiler(RuntimeError):  # noqa: N818 (torch's name)

@@ -43,8 +43,7 @@ class Nvml:
         self.open -= 1
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
-        assert uuid == "GPU-1234"
-        if self.strange:
+        if self.strange or uuid != "GPU-1234":
             raise RuntimeError("Not Found")
         return "handle"
 
@@ -114,7 +113,45 @@ def test_queries_are_rare(seconds: list[float]) -> None:
 def test_a_gpu_that_supports_no_query() -> None:
     gpu = Gpu(GPU, Nvml(silent=True))
     gpu.sample()
-    assert (gpu.clocks, gpu.reasons) == ([], set())
+    assert (gpu.clocks, gpu.reasons, gpu.missing) == ([], set(), "NVML: Not Supported")
+
+
+class PartedNvml(Nvml):
+    """NVML of a GPU in parts (MIG); its clock is that of the whole.
+
+    Args:
+        names: of the part.
+        closed: the whole is not to be asked, as in a container that was given the part alone.
+    """
+
+    def __init__(self, names: set[str], *, closed: bool = False) -> None:
+        super().__init__()
+        self.names, self.closed = names, closed
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        if uuid not in self.names:
+            raise RuntimeError("Not Found")
+        return "part"
+
+    def nvmlDeviceIsMigDeviceHandle(self, handle: str) -> bool:  # noqa: N802
+        return handle == "part"
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle: str) -> str:  # noqa: N802
+        if self.closed:
+            raise RuntimeError("Insufficient Permissions")
+        return "handle"
+
+
+@pytest.mark.usefixtures("seconds")
+@pytest.mark.parametrize("name", ["MIG-1234", "MIG-GPU-77/3/0"])
+def test_a_part_of_a_gpu_has_the_clock_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-77/3/0")
+    gpu = Gpu(GPU, PartedNvml({name}))
+    gpu.sample()
+    assert (gpu.clocks, gpu.missing) == ([1.98e9], None)
+    unknown = Gpu(GPU, PartedNvml({name}, closed=True))
+    unknown.sample()
+    assert (unknown.clocks, unknown.missing) == ([], "NVML: Insufficient Permissions")
 
 
 @pytest.mark.usefixtures("seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -145,10 +146,8 @@ def measured(activity: ProfilerActivity | None, seconds: Any, monkeypatch: pytes
     model = Net()
     model.register_forward_pre_hook(lambda *_: clock.run(3e-3, 1e-3))
     monkeypatch.setattr(
-        measuring,
-        "profile_forwards",
-        lambda *arguments: profile_forwards(*arguments, seconds=seconds),  # the CPU has no kernels
-    )
+        measuring, "profile_forwards", partial(profile_forwards, seconds=seconds)
+    )  # a CPU has no kernels
     root = layers(ModelUnderTest(Net(), "net"), images((1, 3, 4, 4)), torch.float32)
     return layer_times(
         Workload(model, inputs=images((3, 4, 4)), device=CPU),
