@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import io
 import warnings
@@ -16,6 +17,7 @@ from torch import nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import read_bytes
+from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
 from resnet_cli.suggest import nearest
@@ -146,6 +148,28 @@ def _named(name: str, num_classes: int, in_channels: int) -> nn.Module:
         made: nn.Module = _torchvision().models.get_model(name, weights=None, num_classes=num_classes)
     _take_channels(made, in_channels)
     return made
+
+
+def published_sizes() -> dict[str, int]:
+    """Number of parameters of each classification network, of those with published weights.
+
+    Raises:
+        ResnetCliError: torchvision does not work.
+    """
+    models = _torchvision().models
+    sizes = {}
+    for name in names():
+        with contextlib.suppress(ValueError, KeyError):  # no weights, or none with this figure
+            sizes[name] = int(models.get_model_weights(name).DEFAULT.meta["num_params"])
+    return sizes
+
+
+def without_values(name: str) -> nn.Module:
+    """A classification network on the meta device, for its shapes alone; a real one where its code needs values."""
+    try:
+        return build_on_meta(lambda: _named(name, 1000, 3))
+    except (NotImplementedError, RuntimeError):
+        return _named(name, 1000, 3)
 
 
 def _materialised(build: Callable[[], nn.Module]) -> nn.Module:

@@ -21,6 +21,8 @@ from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.diagnosis import diagnose
+from resnet_cli.measure.parity.diagnosis.blocks import OTHER_ARCHITECTURE
+from resnet_cli.measure.parity.nearest import nearest_network
 from resnet_cli.measure.parity.rewriting import rewritten
 from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.measure.system.environment import environment
@@ -123,6 +125,10 @@ def _result(
     notes = list(run.notes)
     for key in sorted(wanted - {difference_key(difference) for difference in differences}):
         notes.append(Note("warning", f"expected but not present: {key}", "expected-not-present"))
+    diagnoses = tuple(diagnose(run.structure, run.findings, run.biased_variances))
+    if any(diagnosis.key == OTHER_ARCHITECTURE for diagnosis in diagnoses):
+        run.progress("looking for the nearest network of torchvision")
+        notes.append(Note("note", nearest_network(run.model), "nearest-reference"))
     checks = _all_checks(run)
     verdict = _worst(checks)
     is_intended = bool(differences) and all(difference.expected for difference in differences)
@@ -133,7 +139,7 @@ def _result(
         verdict=verdict,
         same=(verdict in (BITWISE, ROUNDING, REWRITTEN) or is_intended) and not interrupted,
         checks=checks,
-        diagnoses=tuple(diagnose(run.structure, run.findings, run.biased_variances)),
+        diagnoses=diagnoses,
         differences=differences,
         rewritings=tuple(rewritten.describe(*region) for region in run.rewritings),
         aligned_ops=tuple(side_by_side(run)),

@@ -16,6 +16,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.hidden_weights import hidden_weights
 from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
 from resnet_cli.measure.parity.graphs import graph_of, training_graph
+from resnet_cli.measure.parity.nearest import nearest_network
 from resnet_cli.measure.parity.rewriting import judge, rewritten
 from resnet_cli.measure.parity.rewriting.layouts import Layouts, to_model, to_reference
 from resnet_cli.measure.parity.rewriting.region_pair import Mapped
@@ -119,12 +120,7 @@ def prepare(
     rewritings = _judge(model, reference, config, structure, mapped, modes=(False,) if random_paths else (True, False))
     by_value = mapped.pairs.keys() - aligned_names
     if not mapped.pairs:
-        hidden = next((note.text for note in hidden_weights(model)), None)
-        raise ResnetCliError(
-            f"no parameter of {names[0]} has a counterpart in {names[1]}: "
-            + (hidden or "these are not the same kind of network"),
-            "choose another reference (`against`) or map the parameters by hand (`map`)",
-        )
+        raise _nothing_in_common(model, names)
     run = ParityRun(
         config=config,
         model=model,
@@ -150,6 +146,17 @@ def prepare(
     return run
 
 
+def _nothing_in_common(model: nn.Module, names: tuple[str, str]) -> ResnetCliError:
+    """No parameter has a counterpart: why, as far as it is known."""
+    reason = next((note.text for note in hidden_weights(model)), None)
+    if reason is None:
+        reason = f"these are not the same kind of network; {nearest_network(model)}"
+    return ResnetCliError(
+        f"no parameter of {names[0]} has a counterpart in {names[1]}: {reason}",
+        "choose another reference (`against`) or map the parameters by hand (`key_map`)",
+    )
+
+
 def _judge(
     model: nn.Module,
     reference: nn.Module,
@@ -173,14 +180,16 @@ def _judge(
         return []
     batch, channels = config.shape[:2]
     square = (batch, channels, _ODD_SIDE, _ODD_SIDE)
-    judgement = judge.Judgement(mapped)
+    regions = judge.Judge(model, reference, mapped, REFERENCE)
     for training in modes:
         candidates = config.training_shapes if training else (config.other_shapes[0], square, config.shape)
         graphs = _both_graphs(model, reference, candidates, training=training)
         if graphs is None:
             return []
-        judge.judge(model, reference, graphs, judgement, REFERENCE)
-    return rewritten.set_aside(structure, judgement)
+        regions.judge(*graphs)
+        if not regions.equal:  # in one mode at least: the other one cannot change that
+            return []
+    return rewritten.set_aside(structure, regions.rewritten)
 
 
 def _both_graphs(

@@ -263,6 +263,30 @@ def test_a_network_of_another_kind_is_refused() -> None:
     with pytest.raises(ResnetCliError, match="no parameter of Flat has a counterpart") as caught:
         compare(ModelUnderTest(Flat(), "Flat"), narrow_reference(), TINY)
     assert caught.value.exit_code == 2
+    assert "no network of torchvision is near" in caught.value.message
+
+
+def test_a_forward_that_runs_another_network_is_told() -> None:
+    original = torchvision.models.squeezenet1_1(num_classes=10)
+    model = copy.deepcopy(original)
+    forward = original.forward
+    model.forward = lambda x: forward(x)
+    with pytest.raises(ResnetCliError, match=r"26 modules with weights are held in .* a function"):
+        compare(ModelUnderTest(model, "patched"), narrow_reference(), TINY)
+
+
+def test_another_architecture_comes_with_the_nearest_network_of_torchvision() -> None:
+    for model, text in (
+        (
+            torchvision.models.squeezenet1_1(num_classes=10),
+            "the nearest network of torchvision is squeezenet1_1: 96% of the layers",
+        ),
+        (nn.Sequential(nn.Conv2d(3, 8, 7), nn.Conv2d(8, 6, 3), nn.Conv2d(6, 9, 3)), "no network of torchvision is"),
+    ):
+        result = compare(ModelUnderTest(model, "net"), narrow_reference(), replace(TINY, checks=("settings",)))
+        assert [diagnosis.key for diagnosis in result.diagnoses] == ["other-architecture"]
+        (note,) = (note for note in result.notes if note.key == "nearest-reference")
+        assert note.text.startswith(text)
 
 
 def test_intended_changes_are_let_through_and_nothing_else() -> None:

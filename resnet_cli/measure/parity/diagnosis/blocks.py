@@ -9,6 +9,8 @@ from resnet_cli.measure.graph.nodes import Node
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match
 from resnet_cli.measure.parity.diagnosis.residual_blocks import ResidualBlocks
 
+OTHER_ARCHITECTURE = "other-architecture"  # key of the diagnosis
+
 # Least shares of the weights that have a counterpart, of the larger and of the smaller network: with fewer of them an
 # alignment is chance. Half as many blocks still leave 0.3 of the larger network, and nearly all of the smaller one.
 _OF_LARGER, _OF_SMALLER = 0.3, 0.65
@@ -70,7 +72,7 @@ def other_architecture(context: DiffContext) -> Iterator[Match]:
             f"another architecture than {context.reference}'s: of {counts[0]} convolutions and linear layers, "
             f"{mapped} have a counterpart of the same size"
         )
-        yield Match("other-architecture", text, context.differences)
+        yield Match(OTHER_ARCHITECTURE, text, context.differences)
 
 
 def _layers(nodes: Sequence[Node]) -> list[Node]:
@@ -108,4 +110,4 @@ def displaced_additions(context: DiffContext) -> Iterator[Match]:
     has_other_convs = context.of("missing", "conv") and context.of("extra", "conv")
     if context.displaced_blocks() > count // 4 or (count != expected and has_other_convs):
         text = f"another architecture than {context.reference}'s: its {count} additions join other layers"
-        yield Match("other-architecture", text, context.differences)
+        yield Match(OTHER_ARCHITECTURE, text, context.differences)

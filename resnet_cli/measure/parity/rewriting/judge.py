@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,26 +26,6 @@ from resnet_cli.measure.parity.rewriting.region_pair import Mapped, RegionPair
 
 _GROWTH = 2  # so many operators up, a region that differs is judged again
 _TRIED_CALLS = 1500  # calls that are run to find which parameters of one region correspond
-
-
-@dataclass(slots=True)
-class Judgement:
-    """What the regions of two networks compute.
-
-    Args:
-        mapped: parameters that correspond, with those that were found by value.
-        equal: operators of each region of the first graphs whose sides compute the same.
-        different: operators of regions that differ in any of the graphs.
-    """
-
-    mapped: Mapped
-    equal: list[frozenset[Key]] = field(default_factory=list)
-    different: set[Key] = field(default_factory=set)
-
-    @property
-    def rewritten(self) -> list[frozenset[Key]]:
-        """Operators of each region that computes the same wherever it was judged."""
-        return [members for members in self.equal if not members & self.different]
 
 
 def doubtful(structure: GraphDiff, mapped: Mapped) -> set[int]:
@@ -69,32 +48,42 @@ def _sizes(leaf: ParameterRef) -> tuple[int, ...]:
     return tuple(size for size in leaf.shape if size > 1)
 
 
-def judge(model: nn.Module, reference: nn.Module, graphs: tuple[Graph, Graph], judgement: Judgement, name: str) -> None:
-    """Judge all regions of two graphs, and add to a judgement.
+class Judge:
+    """Judges regions of two networks, and maps the parameters that they read.
 
     Args:
         model: its parameters are read for their shapes alone.
         reference: likewise.
-        graphs: of model and reference, recorded with real tensors in the same mode and at the same size.
-        judgement: gets the parameters that correspond, where a region computes the same with them.
+        mapped: parameters that correspond; gets those that were found by value, where a region computes the same with
+            them.
         name: of the reference in sentences.
+
+    Attributes:
+        equal: operators of each region of the first graphs whose sides compute the same.
+        different: operators of regions that differ in any of the graphs.
     """
-    pairs = alignment.align_graphs(*graphs, judgement.mapped.pairs)
-    equal, different = _Judge(model, reference, judgement.mapped).regions(diff_graphs(*graphs, pairs, name))
-    judgement.equal = judgement.equal or equal
-    judgement.different |= different
 
+    def __init__(self, model: nn.Module, reference: nn.Module, mapped: Mapped, name: str) -> None:
+        self._mapped, self._name = mapped, name
+        self._shapes = {path: tuple(tensor.shape) for path, tensor in random_init.tensors(model).items()}
+        self._values = _RandomValues(reference)
+        self._trainable = frozenset(path for path, _ in reference.named_parameters())
+        self.equal: list[frozenset[Key]] = []
+        self.different: set[Key] = set()
 
-class _Judge:
-    """Judges regions, and maps the parameters that they read."""
+    @property
+    def rewritten(self) -> list[frozenset[Key]]:
+        """Operators of each region that computes the same wherever it was judged."""
+        return [members for members in self.equal if not members & self.different]
 
-    def __init__(self, model: nn.Module, reference: nn.Module, mapped: Mapped) -> None:
-        self._mapped = mapped
-        self._shapes = {name: tuple(tensor.shape) for name, tensor in random_init.tensors(model).items()}
-        self._values = _values(reference)
-        self._trainable = frozenset(name for name, _ in reference.named_parameters())
+    def judge(self, model: Graph, reference: Graph) -> None:
+        """Judge all regions of two graphs, recorded with real tensors in the same mode and at the same size."""
+        pairs = alignment.align_graphs(model, reference, self._mapped.pairs)
+        equal, different = self._regions(diff_graphs(model, reference, pairs, self._name))
+        self.equal = self.equal or equal
+        self.different |= different
 
-    def regions(self, structure: GraphDiff) -> tuple[list[frozenset[Key]], set[Key]]:
+    def _regions(self, structure: GraphDiff) -> tuple[list[frozenset[Key]], set[Key]]:
         """Operators of each region that computes the same, and operators of the others."""
         names = keys(structure.model, is_model=True), keys(structure.reference_graph, is_model=False)
 
@@ -138,7 +127,7 @@ class _Judge:
         )
         tries = max(1, _TRIED_CALLS // max(1, len(pair.model.calls)))
         for mapped in itertools.islice(self._mappings(pair, transposed), tries):
-            if pair.agrees(mapped, quick=True) and pair.agrees(mapped):
+            if pair.agrees(mapped):
                 self._mapped.pairs.update(mapped.pairs)
                 self._mapped.layouts.update(mapped.layouts)
                 return True
@@ -154,7 +143,7 @@ class _Judge:
         if set(fixed.values()) - set(references) or len(fixed) + len(partners) != len(references):
             return
         # The reference may read more: running statistics in train mode, which only eval mode needs.
-        if Counter(map(self._count, free)) <= Counter(self._values[name].numel() for name in partners):
+        if Counter(map(self._count, free)) <= Counter(math.prod(self._values.shape(name)) for name in partners):
             for pairs in self._assignments(free, partners):
                 yield from self._with_layouts(fixed | pairs, free, transposed)
 
@@ -164,7 +153,7 @@ class _Judge:
             yield {}
             return
         for partner in partners:
-            if self._count(free[0]) == self._values[partner].numel():
+            if self._count(free[0]) == math.prod(self._values.shape(partner)):
                 for others in self._assignments(free[1:], [name for name in partners if name != partner]):
                     yield {free[0]: partner, **others}
 
@@ -176,7 +165,7 @@ class _Judge:
     ) -> Iterator[Mapped]:
         choices: list[list[tuple[int, ...] | None]] = []
         for name, partner in pairs.items():
-            shapes = self._shapes[name], tuple(self._values[partner].shape)
+            shapes = self._shapes[name], self._values.shape(partner)
             is_same_order = (name in transposed[0]) == (partner in transposed[1]) and _short(shapes[0]) == _short(
                 shapes[1]
             )
@@ -207,15 +196,36 @@ def _transposed(graph: Graph, numbers: frozenset[int]) -> set[str]:
     return {leaf.name for number in numbers for leaf in graph.by_number[number].leaves.values() if leaf.transposed}
 
 
-def _values(reference: nn.Module) -> dict[str, Tensor]:
-    """Random values for every parameter and buffer, those of one axis positive, since variances are among them."""
-    values: dict[str, Tensor] = {}
-    for seed, (name, tensor) in enumerate(random_init.tensors(reference).items()):
+class _RandomValues(Mapping[str, Tensor]):
+    """Random float64 values for parameters and buffers by name, drawn when they are first asked for.
+
+    Those of one axis are positive, since variances are among them; counters are 3.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._tensors = random_init.tensors(model)
+        self._seeds = {name: seed for seed, name in enumerate(self._tensors)}
+        self._drawn: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._drawn:
+            self._drawn[name] = self._draw(self._tensors[name], self._seeds[name])
+        return self._drawn[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape, without drawing values."""
+        return tuple(self._tensors[name].shape)
+
+    @staticmethod
+    def _draw(tensor: Tensor, seed: int) -> Tensor:
+        shape = tuple(tensor.shape)
         if not tensor.is_floating_point():
-            values[name] = torch.full(tensor.shape, 3, dtype=tensor.dtype)
-        elif tensor.dim() < 2:
-            values[name] = random_init.image(tuple(tensor.shape), seed, torch.float64).abs() + 0.5
-        else:
-            fan_in = math.prod(tensor.shape[1:])
-            values[name] = random_init.image(tuple(tensor.shape), seed, torch.float64) / math.sqrt(fan_in)
-    return values
+            return torch.full(shape, 3, dtype=tensor.dtype)
+        values = random_init.image(shape, seed, torch.float64)
+        return values.abs() + 0.5 if tensor.dim() < 2 else values / math.sqrt(math.prod(shape[1:]))

@@ -9,14 +9,18 @@ from resnet_cli.measure.graph.diff import GraphDiff
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.graph.regions import Key, keys
 from resnet_cli.measure.ops.names import spoken
-from resnet_cli.measure.parity.rewriting.judge import Judgement
 from resnet_cli.results.compare import Rewriting
 
 
-def set_aside(structure: GraphDiff, judgement: Judgement) -> list[tuple[list[Node], list[Node]]]:
-    """Take the differences of rewritten regions out of the structure; returns the operators of each region."""
+def set_aside(structure: GraphDiff, rewritten: Sequence[frozenset[Key]]) -> list[tuple[list[Node], list[Node]]]:
+    """Take the differences of rewritten regions out of the structure; returns the operators of each region.
+
+    Args:
+        structure: both graphs and their differences.
+        rewritten: operators of each region that computes the same.
+    """
     names = keys(structure.model, is_model=True), keys(structure.reference_graph, is_model=False)
-    region_of = {key: place for place, members in enumerate(judgement.rewritten) for key in members}
+    region_of = {key: place for place, members in enumerate(rewritten) for key in members}
     operators: dict[int, tuple[list[Node], list[Node]]] = {}
 
     def region(side: int, node: Node | None) -> int | None:
