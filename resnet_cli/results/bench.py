@@ -13,7 +13,11 @@ from resnet_cli.results.common import Environment, Input, Network, Note, Shape
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Samples of a time and their statistics. Outliers are counted; they are part of every statistic."""
+    """Samples of a time and their statistics. Outliers are counted; they are part of every statistic.
+
+    Of several processes, the median is the geometric mean of theirs, and its interval includes what differs between
+    them.
+    """
 
     samples_s: tuple[float, ...]  # all of them, in the order of measurement
     median_s: float
@@ -199,6 +203,50 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """One of several processes, each of which measured everything, at one batch size."""
+
+    process: int  # from 1, in the order of measurement
+    batch_size: int
+    samples: int  # so many successive ones of those in `Timing` and `Versus` are of this process
+    median_s: float
+    ci_low_s: float  # confidence interval of the median within the process
+    ci_high_s: float
+    reference_median_s: float | None  # of an interleaved comparison
+    ratio: float | None  # model / reference
+    ratio_ci_low: float | None
+    ratio_ci_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpread:
+    """Why processes differ: both components of the variance, as relative standard deviations."""
+
+    batch_size: int
+    quantity: str  # "time", or "ratio" of an interleaved comparison
+    between: float  # between processes, beyond what the error within them explains
+    within: float  # standard error of the median within a process
+
+
+@dataclass(frozen=True, slots=True)
+class GatePlan:
+    """What a comparison of two sets of runs takes on this machine until its interval is narrow enough for a gate."""
+
+    batch_size: int
+    quantity: str  # "time" against a baseline, or "ratio" of an interleaved comparison
+    target: float  # half-width of the interval of the ratio
+    processes: int  # that the noise was measured in
+    between: float  # as in RunSpread
+    within: float  # of a process that samples for sampled_s
+    sampled_s: float
+    overhead_s: float  # of each process: until its first sample
+    runs: int | None  # of each side; None: out of reach
+    max_time_s: float | None  # sampling in each run
+    duration_s: float | None  # of all runs
+    narrowest: float  # half-width with the most and longest runs that are considered
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """State of the machine during the measurement, which may change from run to run."""
 
@@ -238,4 +286,7 @@ class BenchResult:
     conditions: Conditions
     environment: Environment
     notes: tuple[Note, ...]
+    runs: tuple[Run, ...] = ()  # of several processes; empty: this one measured
+    spreads: tuple[RunSpread, ...] = ()
+    plan: tuple[GatePlan, ...] = ()
     uncounted_macs: tuple[str, ...] = ()  # operators that may multiply matrices and that no rule counts

@@ -10,7 +10,6 @@ from torch import nn
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError, attempt
-from resnet_cli.measure.bench import baseline as saved_runs
 from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.device_loss import DeviceLostError, loss_of, require_device
@@ -40,8 +39,6 @@ def bench(
     config: BenchmarkConfig,
     *,
     reference: OtherModel | None = None,
-    baseline: BenchResult | None = None,
-    fail_above: float | None = None,
     progress: Progress,
 ) -> BenchResult:
     """Time a network.
@@ -53,8 +50,6 @@ def bench(
         model: the network, with weights, on the CPU; it is moved to the device, and in train mode trained.
         config: what to measure.
         reference: another network, interleaved with this one.
-        baseline: a saved run of the same network.
-        fail_above: the slowdown against it that is a failure.
         progress: called with a line of text, between samples.
 
     Raises:
@@ -68,29 +63,17 @@ def bench(
         run = _Run(model, config, reference, device_backend(config.device), context.monitor, progress)
         run.measure()
         result = context.close()
-        result = replace(
+        return replace(
             result,
             timings=_with_knee(run.timings),
             ceiling=run.ceiling,
             versus=tuple(run.versus),
             optimizations=run.optimizations,
             layers=run.layers,
-            fail_above=fail_above,
             interrupted=run.interrupted,
             uncounted_macs=run.uncounted,
             notes=(*result.notes, *uncounted_notes((), run.uncounted), *run.errors),
         )
-    return result if baseline is None else _with_baseline(result, baseline, fail_above)
-
-
-def _with_baseline(result: BenchResult, baseline: BenchResult, fail_above: float | None) -> BenchResult:
-    compared = saved_runs.against_baseline(result, baseline, fail_above)
-    return replace(
-        result,
-        versus=(*result.versus, *compared),
-        failed=saved_runs.fails(compared, fail_above),
-        notes=(*result.notes, *saved_runs.differences(result, baseline)),
-    )
 
 
 @dataclass(slots=True)
@@ -182,7 +165,9 @@ class _Run:
                 row = batch_timing.time_batch(work, batch_size, context)
             else:
                 names = (self.model.name, self.reference.name)
-                row, versus = interleaved(work, reference_work, names, batch_size, context)
+                row, versus = interleaved(
+                    work, reference_work, names, batch_size, context, reference_first=config.reference_first
+                )
                 if versus is not None:
                     self.versus.append(versus)
             self.timings.append(row)

@@ -30,6 +30,7 @@ class BenchmarkConfig:
         layers: also measure the time of each layer.
         ceiling: also measure the peak of the machine.
         fresh: the network is untrained.
+        reference_first: of an interleaved comparison the reference is built, warmed up and called first.
     """
 
     inputs: ModelInputs
@@ -44,6 +45,7 @@ class BenchmarkConfig:
     layers: bool = False
     ceiling: bool = True
     fresh: bool = True
+    reference_first: bool = False
 
     @property
     def is_mixed(self) -> bool:

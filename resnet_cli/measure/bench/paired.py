@@ -15,6 +15,8 @@ def interleaved(
     names: tuple[str, str],
     batch_size: int,
     context: batch_timing.BatchContext,
+    *,
+    reference_first: bool = False,
 ) -> tuple[Timing, Versus | None]:
     """The row of the model, and its comparison with the reference; None where one of the two does not run.
 
@@ -26,6 +28,7 @@ def interleaved(
         names: of both.
         batch_size: images.
         context: of the batch size; its cost is the model's, and the reference is assumed to be as large.
+        reference_first: it is warmed up and called before the model.
 
     Raises:
         KeyboardInterrupt: before anything was measured.
@@ -34,21 +37,23 @@ def interleaved(
     try:
         context.require_memory(batch_size, networks=2)
         with model.running():
-            ready = batch_timing.warm_up_batch(model, batch_size, context, reference.held_bytes())
-            reference_call = batch_timing.warm_up_batch(reference, batch_size, context)
-            sampled = batch_timing.sample_calls([ready, reference_call], batch_size, context)
-            row = batch_timing.timing(model, batch_size, context, ready, sampled.series[0], sampled.stopped)
+            works = [(model, reference.held_bytes()), (reference, 0)]
+            order = -1 if reference_first else 1
+            calls = [batch_timing.warm_up_batch(work, batch_size, context, beside) for work, beside in works[::order]]
+            sampled = batch_timing.sample_calls(calls, batch_size, context)
+            (ready, samples), (reference_call, reference_samples) = [*zip(calls, sampled.series, strict=True)][::order]
+            row = batch_timing.timing(model, batch_size, context, ready, samples, sampled.stopped)
     except batch_timing.NotRunError as failure:
         return batch_timing.not_measured(batch_size, context.cost, failure), None
-    walls = sampled.walls
-    ratio, low, high = paired_ratio(walls[0], walls[1])
+    wall, reference_wall = ([sample.wall_s for sample in taken] for taken in (samples, reference_samples))
+    ratio, low, high = paired_ratio(wall, reference_wall)
     return row, Versus(
         batch_size=batch_size,
         method="interleaved",
         model=names[0],
         reference=names[1],
-        model_time=describe(walls[0]),
-        reference_time=describe(walls[1]),
+        model_time=describe(wall),
+        reference_time=describe(reference_wall),
         ratio=ratio,
         ci_low=low,
         ci_high=high,

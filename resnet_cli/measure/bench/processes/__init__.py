@@ -1,0 +1,1 @@
+"""The same benchmark in several fresh processes, one after the other."""
