@@ -151,6 +151,46 @@ def test_a_significant_slowdown_fails(factor: float, code: int, verdict: str, sa
     assert result["fail_above"] == 0.05
 
 
+def test_runs_in_fresh_processes_are_one_result_and_a_baseline(capsys: pytest.CaptureFixture[str]) -> None:
+    result = measured("--runs", "2", "--against", "self", "--save", "runs.json")
+    assert [(run["batch_size"], run["process"]) for run in result["runs"]] == [(1, 1), (1, 2)]
+    assert [spread["quantity"] for spread in result["spreads"]] == ["time", "ratio"]
+    for row, compared in zip(result["timings"], result["versus"], strict=True):
+        runs = [run for run in result["runs"] if run["batch_size"] == row["batch_size"]]
+        assert sum(run["samples"] for run in runs) == len(row["wall"]["samples_s"])
+        assert compared["ratio"] == pytest.approx((runs[0]["ratio"] * runs[1]["ratio"]) ** 0.5)
+        assert row["wall"]["ci_low_s"] <= row["wall"]["median_s"] <= row["wall"]["ci_high_s"]
+    # A single process against them; with two runs an interval is so wide that nothing fails.
+    assert main([*QUICK, "--baseline", "runs.json", "--fail-above", "5%", "-o", "now.json"]) == 0
+    capsys.readouterr()
+    assert main([*QUICK, "--show", "runs", "-f", "csv"]) == 2
+    assert "no runs to write as CSV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runs", "3", "--nproc", "2"], "--runs cannot be combined with --nproc"),
+        (["--runs", "3", "--layers"], "--runs cannot be combined with --layers"),
+        (["--runs", "1"], "--runs"),
+        (["--plan", "2%", "--runs", "3"], "--plan cannot be combined with --runs"),
+        (["--plan", "0%"], "--plan '0%' is not a valid percentage"),
+        (["--fail-above", "5%"], "--fail-above requires --baseline"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_error_in_a_fresh_process_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("net.py").write_text(NETWORKS, encoding="utf-8")
+    assert main([*MODEL, "--model", "net.py:Broken", "--runs", "2"]) == 2
+    assert "net.py:18: ValueError: not today" in capsys.readouterr().err
+
+
 def test_a_baseline_of_another_machine_is_noted(saved: BenchResult) -> None:
     other = replace(saved, environment=replace(saved.environment, device_name="Abacus 3000"))
     result = measured(*write_baseline(other))

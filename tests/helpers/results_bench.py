@@ -12,6 +12,7 @@ from resnet_cli.results.bench import (
     Ceiling,
     Conditions,
     Distribution,
+    GatePlan,
     Kernel,
     LayerTime,
     LayerTimes,
@@ -19,6 +20,8 @@ from resnet_cli.results.bench import (
     OptimizationsResult,
     Rank,
     Replicas,
+    Run,
+    RunSpread,
     Timing,
     Versus,
     WarmUp,
@@ -350,10 +353,42 @@ def replicated() -> BenchResult:
 
 
 @functools.cache
+def repeated() -> BenchResult:
+    """Three processes at two batch sizes, one of them slow; the second batch size was compared with a reference."""
+
+    def run(process: int, batch: int, seconds: float, ratio: float | None = None) -> Run:
+        near = () if ratio is None else (seconds / ratio, ratio, 0.99 * ratio, 1.01 * ratio)
+        return Run(process, batch, 250, seconds, 0.995 * seconds, 1.005 * seconds, *(near or (None,) * 4))
+
+    eight = ((1, 0.074, 1.001), (2, 0.081, 0.998), (3, 0.075, 1.004))
+    return replace(
+        sweep(),
+        runs=(run(1, 1, 0.0147), run(2, 1, 0.0163), run(3, 1, 0.0149), *(run(n, 8, s, ratio) for n, s, ratio in eight)),
+        spreads=(
+            RunSpread(1, "time", 0.055, 0.0024),
+            RunSpread(8, "time", 0.048, 0.0024),
+            RunSpread(8, "ratio", 0.0, 0.005),
+        ),
+    )
+
+
+@functools.cache
+def planned() -> BenchResult:
+    """A gate that takes minutes, and one that is out of reach."""
+    return replace(
+        repeated(),
+        plan=(
+            GatePlan(1, "time", 0.02, 5, 0.055, 0.008, 1.0, 2.6, None, None, None, 0.025),
+            GatePlan(8, "ratio", 0.02, 5, 0.004, 0.005, 1.0, 2.6, 4, 2.0, 18.4, 0.0013),
+        ),
+    )
+
+
+@functools.cache
 def everything() -> BenchResult:
     """All sections at once."""
     return replace(
-        sweep(),
+        planned(),
         versus=compared().versus,
         optimizations=optimized().optimizations,
         layers=layered().layers,

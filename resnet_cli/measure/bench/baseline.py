@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
 from resnet_cli.measure.bench.mixed_precision import AUTOCAST
-from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import UNCLEAR, independent_ratio, verdict
+from resnet_cli.measure.bench.stats.runs import describe_runs, estimates, ratio_of_runs
 from resnet_cli.results.bench import BenchResult, Timing, Versus
 from resnet_cli.results.common import Input, Network, Note
 
@@ -81,25 +83,63 @@ def against_baseline(result: BenchResult, baseline: BenchResult, fail_above: flo
     band = result.ci_width if fail_above is None else fail_above
     saved = {row.batch_size: row for row in baseline.timings}
     return tuple(
-        _compare(result, row, saved[row.batch_size], band)
+        _compare(row, _series(result, row), _series(baseline, saved[row.batch_size]), band)
         for row in result.timings
         if row.wall is not None and row.batch_size in saved and saved[row.batch_size].wall is not None
     )
 
 
-def _compare(result: BenchResult, row: Timing, saved: Timing, band: float) -> Versus:
+def with_baseline(result: BenchResult, baseline: BenchResult, fail_above: float | None) -> BenchResult:
+    """The result with its comparison with a saved one.
+
+    Args:
+        result: this run.
+        baseline: the saved one, checked.
+        fail_above: the slowdown that is a failure; None: none is.
+
+    Raises:
+        ResnetCliError: the saved one contradicts itself.
+    """
+    compared = against_baseline(result, baseline, fail_above)
+    return replace(
+        result,
+        versus=(*result.versus, *compared),
+        fail_above=fail_above,
+        failed=fails(compared, fail_above),
+        notes=(*result.notes, *differences(result, baseline)),
+    )
+
+
+def _series(result: BenchResult, row: Timing) -> list[tuple[float, ...]]:
+    """The samples of each process: a saved result is judged by these, whatever statistics it has.
+
+    Raises:
+        ResnetCliError: its processes have another number of samples in all.
+    """
     assert row.wall is not None
-    assert saved.wall is not None
-    # From the samples, whatever statistics the file has.
-    saved_time = describe(saved.wall.samples_s)
-    ratio, low, high = independent_ratio(row.wall, saved_time)
+    samples = row.wall.samples_s
+    counts = [run.samples for run in result.runs if run.batch_size == row.batch_size] or [len(samples)]
+    if min(counts) < 1 or sum(counts) != len(samples):
+        raise ResnetCliError(
+            f"the baseline is damaged: its runs at batch {row.batch_size} do not add up to its samples", "measure again"
+        )
+    ends = [*accumulate(counts)]
+    return [samples[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _compare(row: Timing, series: Sequence[Sequence[float]], saved: Sequence[Sequence[float]], band: float) -> Versus:
+    """This run's samples, by process, and those of the saved one."""
+    assert row.wall is not None
+    saved_time = describe_runs(saved)
+    if len(series) == len(saved) == 1:
+        ratio, low, high = independent_ratio(row.wall, saved_time)
+    else:
+        ratio, low, high = ratio_of_runs(estimates(series), estimates(saved))
     outcome = verdict(low, high, band)
     notes: tuple[Note, ...] = ()
     if outcome == UNCLEAR:
-        text = (
-            f"batch {row.batch_size}: inconclusive, the CI crosses the limit of {100 * band:g}%; "
-            "a longer `max_time` narrows it"
-        )
+        more = "more `runs` narrow it" if len(series) > 1 else "a longer `max_time` narrows it"
+        text = f"batch {row.batch_size}: inconclusive, the CI crosses the limit of {100 * band:g}%; {more}"
         notes = (Note("note", text, "baseline-inconclusive"),)
     return Versus(
         batch_size=row.batch_size,
@@ -137,6 +177,9 @@ def differences(result: BenchResult, baseline: BenchResult) -> Iterator[Note]:
         ("precision", baseline.conditions.precision, result.conditions.precision),
         ("instructions", str(baseline.conditions.instructions), str(result.conditions.instructions)),
     )
+    if not result.runs and not baseline.runs:
+        text = "both are of a single process: the interval leaves out what differs between processes; see `runs`"
+        yield Note("note", text, "single-process")
     changed = [f"{what} {before} → {after}" for what, before, after in facts if before != after]
     if changed:
         yield Note(

@@ -18,7 +18,7 @@ from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.paired import interleaved
 from resnet_cli.measure.bench.run_context import RunContext, torch_settings
 from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
-from resnet_cli.measure.bench.stats.ratios import knee
+from resnet_cli.measure.bench.stats.ratios import with_knee
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import WorkloadCost, layers, workload_cost
 from resnet_cli.measure.cost.uncounted import uncounted_notes
@@ -65,7 +65,7 @@ def bench(
         result = context.close()
         return replace(
             result,
-            timings=_with_knee(run.timings),
+            timings=with_knee(run.timings),
             ceiling=run.ceiling,
             versus=tuple(run.versus),
             optimizations=run.optimizations,
@@ -249,9 +249,3 @@ def _require_one(rows: Sequence[Timing]) -> None:
         else "try another `batch_size`, `dtype` or `device`"
     )
     raise ResnetCliError(f"`batch_size={row.batch_size}`: {row.status}: {row.reason}", hint)
-
-
-def _with_knee(rows: Sequence[Timing]) -> tuple[Timing, ...]:
-    """With a mark on the smallest batch that is nearly as good as the best."""
-    best = knee([(row.batch_size, row.images_per_s) for row in rows if row.images_per_s is not None])
-    return tuple(replace(row, knee=row.batch_size == best) for row in rows)

@@ -18,6 +18,7 @@ from resnet_cli.results.common import Note
 _ROOT = Path("/")
 _BACKGROUND_LOAD = 0.1  # cores; less is not worth a note
 _STEAL_SHARE = 0.02  # of the time
+DISTURBANCES = ("background-load", "steal-time", "throttled")  # keys of notes on what happened during a measurement
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,8 @@ PAGES: dict[str, PageSpec] = {
         "bench:bench_page",
         {
             "timings": "timings",
+            "runs": "runs",
+            "plan": "plan",
             "versus": "versus",
             "optimizations": "optimizations.rows",
             "layers": "layers.layers",

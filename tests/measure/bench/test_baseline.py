@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.baseline import against_baseline, check, differences, fails
+from resnet_cli.measure.bench.baseline import against_baseline, check, differences, fails, with_baseline
+from resnet_cli.measure.bench.processes.merge import merged
 from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.results.bench import BenchResult, Ceiling, Conditions, Timing
 from resnet_cli.results.common import Environment, Input, Network
@@ -141,13 +143,13 @@ def test_a_baseline_of_other_work_is_refused(
 
 def test_machines_that_differ_have_a_note() -> None:
     now = result(timing(1, 0.01))
-    assert [note.level for note in differences(now, now)] == ["note"]
+    assert [note.key for note in differences(now, now)] == ["single-process", "machine-speed-unknown"]
     before = replace(
         now,
         environment=replace(now.environment, device_name="another", torch="2.10"),
         conditions=replace(now.conditions, precision="float32, all in TF32"),
     )
-    note, _ = differences(now, before)
+    _, note, _ = differences(now, before)
     assert note.key == "baseline-conditions-differ"
     assert "device another → a processor" in note.text
     assert "torch 2.10 → 2.15" in note.text
@@ -161,11 +163,53 @@ def test_machines_that_differ_have_a_note() -> None:
 def test_a_machine_of_another_speed_has_a_note(rate: float, keys: list[str]) -> None:
     before = replace(result(timing(1, 0.01)), ceiling=Ceiling(1.0e11, 1e10, (), ()))
     now = replace(before, ceiling=Ceiling(rate, 1e10, (), ()))
-    assert [note.key for note in differences(now, before)] == keys
+    assert [note.key for note in differences(now, before) if note.key != "single-process"] == keys
 
 
 def test_with_one_ceiling_the_speed_of_the_machine_is_unknown() -> None:
     without = result(timing(1, 0.01))
     ceiling = replace(without, ceiling=Ceiling(1.0e11, 1e10, (), ()))
     for now, before in ((without, ceiling), (ceiling, without)):
-        assert [note.key for note in differences(now, before)] == ["machine-speed-unknown"]
+        assert [note.key for note in differences(now, before)] == ["single-process", "machine-speed-unknown"]
+
+
+# Several processes on one side or both
+
+
+def of_runs(medians: Sequence[float], seed: int) -> BenchResult:
+    """A result of processes with these medians."""
+    return merged([result(timing(1, median, count=200, seed=seed + index)) for index, median in enumerate(medians)])
+
+
+@pytest.mark.parametrize(
+    ("now", "limit", "failed"),
+    [
+        ((0.0150, 0.0158, 0.0153, 0.0151, 0.0156), 0.05, False),
+        ((0.0160, 0.0168, 0.0163, 0.0161, 0.0166), 0.05, False),  # 6% slower than by chance could be 4%
+        ((0.0180, 0.0188, 0.0183, 0.0181, 0.0186), 0.05, True),
+    ],
+)
+def test_between_sets_of_runs_their_spread_counts(now: tuple[float, ...], limit: float, failed: bool) -> None:
+    before = of_runs((0.0151, 0.0157, 0.0154, 0.0150, 0.0156), seed=10)
+    compared = with_baseline(of_runs(now, seed=0), before, limit)
+    assert compared.failed is failed
+    assert "single-process" not in [note.key for note in compared.notes]
+
+
+def test_samples_of_one_process_alone_would_have_failed() -> None:
+    """The same medians: within a process they are known to 0.1%, and between processes they differ by 10%."""
+    slow, fast = of_runs((0.0165, 0.0150, 0.0167), seed=0), of_runs((0.0150, 0.0166, 0.0151), seed=5)
+    assert not with_baseline(slow, fast, 0.02).failed
+    assert with_baseline(result(timing(1, 0.0165)), result(timing(1, 0.0150, seed=1)), 0.02).failed
+
+
+def test_a_single_process_has_the_spread_of_the_runs_it_is_compared_with() -> None:
+    before = of_runs((0.0150, 0.0166, 0.0151), seed=5)
+    assert not with_baseline(result(timing(1, 0.0165)), before, 0.02).failed
+
+
+def test_runs_that_do_not_add_up_are_an_error() -> None:
+    before = of_runs((0.015, 0.016), seed=0)
+    damaged = replace(before, runs=(replace(before.runs[0], samples=199), before.runs[1]))
+    with pytest.raises(ResnetCliError, match="do not add up"):
+        with_baseline(result(timing(1, 0.015)), damaged, None)

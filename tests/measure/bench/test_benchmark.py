@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench import batch_timing, benchmark
+from resnet_cli.measure.bench.baseline import with_baseline
 from resnet_cli.measure.bench.benchmark import bench
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.models import OtherModel
@@ -77,7 +78,7 @@ def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
     config = replace(CONFIG, batch_sizes=(2, 4), ceiling=True, layers=True, optimizations=("folded",))
     messages: list[str] = []
     competitor = OtherModel(net(clock, 0.02), "other")
-    result = run(net(clock), config, messages.append, reference=competitor, fail_above=0.25)
+    result = run(net(clock), config, messages.append, reference=competitor)
     assert "the ceiling: a kernel" in messages
     assert result.ceiling == CEILING
     assert [row.batch_size for row in result.timings] == [2, 4]
@@ -93,17 +94,18 @@ def test_all_that_was_asked_for_is_in_the_result(clock: SimulatedClock) -> None:
     assert [layer.bound for layer in result.layers.layers] == ["memory", "memory"]  # few operations per byte
     assert result.optimizations is not None
     assert (result.optimizations.batch_size, [row.key for row in result.optimizations.rows]) == (2, ["eager", "folded"])
-    assert (result.fail_above, result.failed, result.interrupted) == (0.25, False, False)
+    assert (result.fail_above, result.failed, result.interrupted) == (None, False, False)
 
 
 def test_against_a_saved_run_a_sure_slowdown_fails(clock: SimulatedClock) -> None:
     saved = run(net(clock))
-    result = run(net(clock, 0.02), baseline=saved, fail_above=0.5)
+    result = with_baseline(run(net(clock, 0.02)), saved, 0.5)
     (compared,) = result.versus
     assert compared.method == "baseline"
     assert compared.ratio == pytest.approx(2.0)
     assert result.failed
-    assert not run(net(clock, 0.014), baseline=saved, fail_above=0.5).failed
+    assert result.fail_above == 0.5
+    assert not with_baseline(run(net(clock, 0.014)), saved, 0.5).failed
     assert "machine-speed-unknown" in [note.key for note in result.notes]
 
 

@@ -20,6 +20,8 @@ from tests.helpers.results_bench import (
     on_cuda,
     one_batch,
     optimized,
+    planned,
+    repeated,
     replicated,
     sweep,
     timing,
@@ -35,6 +37,8 @@ SAMPLES: dict[str, Callable[[], BenchResult]] = {
     "optimizations": optimized,
     "layers": layered,
     "replicas": replicated,
+    "runs": repeated,
+    "plan": planned,
     "everything": everything,
     "bare": lambda: BARE,
     "interrupted": lambda: replace(one_batch(), interrupted=True),
@@ -57,6 +61,27 @@ def column(table: Table, key: str) -> list[str]:
 def fields(result: BenchResult) -> dict[str, dict[str, object]]:
     parts = page(result, PLAIN).elements
     return {part.title: {label: cell.value for label, cell in part.items} for part in parts if isinstance(part, Fields)}
+
+
+# Several processes
+
+
+def test_each_process_has_a_row_and_what_they_differ_by_a_sentence() -> None:
+    table = drawn(repeated(), "runs")
+    assert column(table, "process") == ["1", "2", "3", "1", "2", "3"]
+    assert column(table, "ratio")[:3] == ["–", "–", "–"]
+    assert column(table, "ratio")[3:] == ["1.001", "0.998", "1.004"]
+    text = " ".join(paragraph.text for paragraph in paragraphs(repeated()))
+    assert "5.5% between 3 runs" in text
+    assert "0.2% within" in text
+
+
+def test_a_plan_says_the_options_or_that_it_is_out_of_reach() -> None:
+    out_of_reach, reached = (part for part in paragraphs(planned()) if "a gate of 2%" in part.text)
+    assert "out of reach" in out_of_reach.text
+    assert "2.5%" in out_of_reach.text
+    assert "--runs 4 --max-time 2, 18.40 s" in reached.text
+    assert column(drawn(planned(), "plan"), "runs") == ["–", "4"]
 
 
 # Batch sizes

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from resnet_cli.measure.bench.stats.estimators import MIN_SAMPLES, median_interval, quantile
-from resnet_cli.results.bench import Distribution
+from resnet_cli.results.bench import Distribution, Timing
 
 FASTER, SLOWER, SAME, UNCLEAR = "FASTER", "SLOWER", "SAME", "UNCLEAR"
 
@@ -64,6 +65,12 @@ def verdict(low: float, high: float, band: float) -> str:
     if low > 1 + band:
         return SLOWER
     return SAME if low >= 1 - band and high <= 1 + band else UNCLEAR
+
+
+def with_knee(rows: Sequence[Timing]) -> tuple[Timing, ...]:
+    """With a mark on the smallest batch that is nearly as good as the best."""
+    best = knee([(row.batch_size, row.images_per_s) for row in rows if row.images_per_s is not None])
+    return tuple(replace(row, knee=row.batch_size == best) for row in rows)
 
 
 def knee(rates: Sequence[tuple[int, float]], share: float = 0.9) -> int | None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, variance
 
+from resnet_cli.measure.bench.stats.estimators import BATCHES, describe, median_interval, quantile
 from resnet_cli.measure.bench.stats.student_t import student_t
-
-_BATCH_FREEDOM = 19  # of the interval within a process: batch means of 20 batches
+from resnet_cli.results.bench import Distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def run_estimate(middle: float, low: float, high: float) -> RunEstimate:
     """
     if min(middle, low, high) <= 0:
         raise ValueError("a run needs times above 0")
-    return RunEstimate(math.log(middle), math.log(high / low) / (2 * student_t(_BATCH_FREEDOM)))
+    return RunEstimate(math.log(middle), math.log(high / low) / (2 * student_t(BATCHES - 1)))
 
 
 def components(runs: Sequence[RunEstimate]) -> Components:
@@ -88,6 +88,35 @@ def interval(runs: Sequence[RunEstimate]) -> tuple[float, float, float]:
     """
     mean = components(runs)
     return _interval(mean.log, mean.squared_error, mean.runs - 1)
+
+
+def describe_runs(series: Sequence[Sequence[float]]) -> Distribution:
+    """All statistics of the samples of several processes; the interval is that over processes.
+
+    Args:
+        series: seconds, those of each process in the order of measurement; for a single one as `describe`.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    described = describe([sample for samples in series for sample in samples])
+    if len(series) == 1:
+        return described
+    middle, low, high = interval(estimates(series))
+    return replace(described, median_s=middle, ci_low_s=low, ci_high_s=high)
+
+
+def estimates(series: Sequence[Sequence[float]]) -> list[RunEstimate]:
+    """The median of each process.
+
+    Raises:
+        ValueError: a process has no samples, or a time that is not positive.
+    """
+    runs = []
+    for samples in series:
+        ordered = sorted(samples)
+        runs.append(run_estimate(quantile(ordered, 0.5), *median_interval(samples, ordered)))
+    return runs
 
 
 def ratio_of_runs(model: Sequence[RunEstimate], reference: Sequence[RunEstimate]) -> tuple[float, float, float]:

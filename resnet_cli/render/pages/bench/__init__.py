@@ -11,6 +11,7 @@ from resnet_cli.render.pages.bench.ceiling import ceiling
 from resnet_cli.render.pages.bench.layers import layer_times
 from resnet_cli.render.pages.bench.optimizations import optimizations
 from resnet_cli.render.pages.bench.replicas import replicas
+from resnet_cli.render.pages.bench.runs import gate_plan, runs
 from resnet_cli.render.pages.bench.timings import timings
 from resnet_cli.render.pages.bench.versus import versus
 from resnet_cli.render.pages.cells import counted
@@ -21,7 +22,9 @@ from resnet_cli.results.bench import BenchResult, Conditions
 def bench_page(result: BenchResult, view: ViewOptions) -> Document:
     """The sections that were asked for, then the conditions of the measurement."""
     draw: dict[str, Callable[[], list[Element]]] = {
+        "plan": lambda: gate_plan(result),
         "timings": lambda: timings(result),
+        "runs": lambda: runs(result),
         "versus": lambda: versus(result),
         "optimizations": lambda: optimizations(result.optimizations, result.confidence),
         "layers": lambda: layer_times(result.layers, view),

@@ -26,7 +26,7 @@ def _notes(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
         yield "warning", row.status if row.reason is None else f"{row.status}: {row.reason}"
         return
     yield from _interval_note(row, wall, result)
-    if wall.drift is not None:
+    if wall.drift is not None and not result.plan:
         verb = "rose" if wall.drift > 0 else "fell"
         yield "warning", f"times {verb} by {percent(abs(wall.drift))} from the first third of the run to the last"
     if row.ceiling_share is not None and row.ceiling_share > 1:
@@ -43,6 +43,11 @@ def _notes(row: Timing, result: BenchResult) -> Iterator[tuple[str, str]]:
 def _interval_note(row: Timing, wall: Distribution, result: BenchResult) -> Iterator[tuple[str, str]]:
     """Sampling ended before the interval was narrow enough."""
     width = (wall.ci_high_s - wall.ci_low_s) / wall.median_s if wall.median_s else 0.0
+    if result.runs:
+        if width > result.ci_width and not result.plan:
+            target = percent_setting(result.ci_width)
+            yield "note", f"the CI over processes is {percent(width)} wide, target {target}; more --runs narrow it"
+        return
     if row.stopped == "time" and width > result.ci_width:
         yield (
             "note",

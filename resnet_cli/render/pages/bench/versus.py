@@ -24,11 +24,11 @@ def versus(result: BenchResult) -> list[Element]:
     """A table for each reference with its verdicts, and whether --fail-above holds."""
     elements: list[Element] = []
     for _, group in groupby(result.versus, key=lambda each: (each.method, each.model, each.reference)):
-        elements += _one_reference(list(group), result.confidence)
+        elements += _one_reference(list(group), result.confidence, has_runs=bool(result.runs))
     return [*elements, *_fail_above(result)]
 
 
-def _one_reference(comparisons: Sequence[Versus], confidence: float) -> Iterator[Element]:
+def _one_reference(comparisons: Sequence[Versus], confidence: float, *, has_runs: bool) -> Iterator[Element]:
     first = comparisons[0]
     method = "" if first.method == BASELINE else ", interleaved call by call"
     columns = (
@@ -43,7 +43,7 @@ def _one_reference(comparisons: Sequence[Versus], confidence: float) -> Iterator
     title = f"{first.model} vs {first.reference}{method}"
     yield Table("versus", title, columns, tuple(Row(_cells(each)) for each in comparisons))
     for each in comparisons:
-        yield Paragraph("plain", _sentence(each))
+        yield Paragraph("plain", _sentence(each, "--runs" if has_runs else "--max-time"))
         yield from notes(each.notes)
 
 
@@ -60,8 +60,8 @@ def _cells(comparison: Versus) -> dict[str, Cell]:
     }
 
 
-def _sentence(comparison: Versus) -> str:
-    """The verdict and its interval in words."""
+def _sentence(comparison: Versus, lever: str) -> str:
+    """The verdict and its interval in words; `lever` is the option that narrows the interval."""
     names = f"batch {comparison.batch_size:,}: {comparison.model} vs {comparison.reference}"
     interval = f"{_change(comparison.ci_low)} to {_change(comparison.ci_high)}"
     margin = f"±{percent_setting(comparison.margin)}"
@@ -69,7 +69,7 @@ def _sentence(comparison: Versus) -> str:
         return f"{names}: {interval} time; the same within {margin}"
     if comparison.verdict == "UNCLEAR":
         # The notes of a comparison with a baseline say why.
-        hint = "" if comparison.method == BASELINE else "; raise --max-time to narrow the interval"
+        hint = "" if comparison.method == BASELINE else f"; raise {lever} to narrow the interval"
         return f"{names}: {interval} time; inconclusive at {margin}{hint}"
     return f"{names}: {_change(comparison.ratio)} time ({interval})"
 
