@@ -216,7 +216,7 @@ def test_an_incomplete_result_is_written_and_the_exit_code_says_so(
 
     for error, code in ((ResnetCliError("out of memory", "use less"), 2), (ZeroDivisionError("oops"), 70)):
         result = replace(one_batch(), notes=(error_note(error),))
-        monkeypatch.setattr("resnet_cli.measure.bench.benchmark.bench", lambda *_, result=result, **__: result)
+        monkeypatch.setattr("resnet_cli.measure.bench.task.run_task", lambda *_, result=result, **__: result)
         assert main(["bench", "--format", "json"]) == code
         out, err = capsys.readouterr()
         assert len(json.loads(out)["timings"]) == 1

@@ -65,7 +65,7 @@ def recorded(value: Any) -> Any:
 RESULTS: dict[str, Callable[[], Any]] = {
     "cost.summary.summarize": results_summary_flops.summary_result,
     "cost.flops.count_flops": results_summary_flops.flops_result,
-    "bench.benchmark.bench": results_bench.everything,
+    "bench.task.run_task": results_bench.everything,
     "parity.compare.compare": results_compare.stride,
     "doctor.run.examine": results_doctor.broken_result,
 }

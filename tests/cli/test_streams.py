@@ -111,7 +111,7 @@ def test_a_reader_that_has_gone_away_is_no_error(
 ) -> None:
     monkeypatch.setattr("resnet_cli.measure.cost.summary.summarize", lambda *_, **__: summary)
     monkeypatch.setattr("resnet_cli.measure.cost.flops.count_flops", lambda *_, **__: flops)
-    monkeypatch.setattr("resnet_cli.measure.bench.benchmark.bench", lambda *_, **__: one_batch())
+    monkeypatch.setattr("resnet_cli.measure.bench.task.run_task", lambda *_, **__: one_batch())
     copy = str(tmp_path / "o.pth")
     for arguments in (
         ["summary"],

@@ -34,7 +34,9 @@ INTENDED = 'expected = ["setting conv.stride layer2.0.conv1 = 2"]\n'
 SEAMS = (
     "cost.summary.summarize",
     "cost.flops.count_flops",
-    "bench.benchmark.bench",
+    "bench.task.run_task",
+    "bench.processes.series.bench_in_processes",
+    "bench.processes.plan.plan_gate",
     "distributed.run.bench_multi_process",
     "parity.compare.compare",
     "parity.all_architectures.compare_all_architectures",
