@@ -23,6 +23,7 @@ from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.parity.diagnosis.blocks import OTHER_ARCHITECTURE
 from resnet_cli.measure.parity.nearest import nearest_network
+from resnet_cli.measure.parity.placement import placement_note
 from resnet_cli.measure.parity.rewriting import rewritten
 from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.measure.system.environment import environment
@@ -158,7 +159,11 @@ def _result(
         image=None,
         predictions=(),
         environment=environment(run.config.device),
-        notes=(*(() if run.config.inputs is None else run.config.inputs.notes), *notes),
+        notes=(
+            *(() if run.config.inputs is None else run.config.inputs.notes),
+            *placement_note(run.config.device),
+            *notes,
+        ),
         interrupted=interrupted,
     )
 

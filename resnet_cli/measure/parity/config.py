@@ -21,7 +21,7 @@ class ParityConfig:
     Args:
         shape: of the image in eval mode, (N, C, H, W); the only input of the reference.
         seed: of random weights and inputs.
-        device: where the forward in eval mode runs.
+        device: where the networks run; in float64 on the CPU where this device has none.
         checks: keys of the checks that are made.
         rtol: tolerance relative to the largest |reference|; None: ten times the measured noise floor.
         atol: absolute tolerance, added to it.

@@ -29,7 +29,7 @@ def relative_error(tensor: Tensor, reference: Tensor, scale: float | None = None
         return 0.0
     a, b = tensor.detach(), reference.detach()
     if a.dtype != b.dtype or not a.is_floating_point():
-        a, b = a.double(), b.double()
+        a, b = a.cpu().double(), b.cpu().double()  # not every device has float64
     nans = torch.isnan(a) | torch.isnan(b)
     if bool(nans.any()):
         same = torch.isnan(a) == torch.isnan(b)

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.parity.float64 import CastsToFloat64
+from resnet_cli.measure.parity.placement import CPU
 from resnet_cli.measure.parity.rewriting.layouts import Layouts, to_model
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.tracing.tensors import tensors_in
@@ -67,7 +68,13 @@ class TensorError:
 
 
 def run(
-    model: nn.Module, image: Tensor, seed: int, on_gradient: OnGradient | None = None, *, keep_float64: bool = False
+    model: nn.Module,
+    image: Tensor,
+    seed: int,
+    on_gradient: OnGradient | None = None,
+    *,
+    keep_float64: bool = False,
+    device: torch.device = CPU,
 ) -> Trained:
     """A forward and a backward pass in train mode and float64; the model is afterwards as it was.
 
@@ -78,12 +85,12 @@ def run(
         on_gradient: called with each parameter as soon as its gradient is known, which is then freed; without it
             all gradients are in the result.
         keep_float64: casts to float32 in the forward become casts to float64, as they do where it fails otherwise.
+        device: where it runs, and where the result is.
     """
-    device = next((parameter.device for parameter in model.parameters()), image.device)
     with on_device(model, device, torch.float64):
         before = {name: tensor.clone() for name, tensor in model.named_buffers(remove_duplicate=False)}
         model.train()
-        x = image.double().requires_grad_()
+        x = image.to(device).double().requires_grad_()
         named = {id(parameter): name for name, parameter in model.named_parameters()}
 
         def arrived(parameter: nn.Parameter) -> None:
@@ -130,12 +137,13 @@ def _forward(model: nn.Module, x: Tensor, before: Mapping[str, Tensor], keep_flo
         return model(x), casts.count > 0
 
 
-def computes_in_float32(model: nn.Module, image: Tensor) -> bool:
+def computes_in_float32(model: nn.Module, image: Tensor, device: torch.device = CPU) -> bool:
     """Whether a forward computes in float32, at least in part, even with float64 weights and input.
 
     Args:
         model: left as it is.
         image: a batch that it takes.
+        device: where it runs.
     """
     kinds: set[torch.dtype] = set()
 
@@ -145,10 +153,10 @@ def computes_in_float32(model: nn.Module, image: Tensor) -> bool:
             kinds.update(tensor.dtype for tensor in tensors_in(out))
             return out
 
-    with on_device(model, dtype=torch.float64), torch.no_grad():
+    with on_device(model, device, torch.float64), torch.no_grad():
         model.eval()
         with Watch():  # type: ignore[no-untyped-call]
-            model(image.cpu().double())
+            model(image.to(device).double())
     return torch.float32 in kinds
 
 
@@ -219,10 +227,11 @@ class Gradients:
 def _step_error(model: Tensor, model_gradient: Tensor | None, reference: Tensor, reference_gradient: Tensor) -> float:
     """Relative error of a parameter after one step of SGD; piece by piece, since copies of a wide one are large."""
     difference = largest = 0.0
+    device = model.device
     for start in range(0, reference.numel(), _PIECE):
         piece = slice(start, start + _PIECE)
         a = _stepped(model.flatten()[piece], None if model_gradient is None else model_gradient.flatten()[piece])
-        b = _stepped(reference.flatten()[piece], reference_gradient.flatten()[piece])
+        b = _stepped(reference.flatten()[piece].to(device), reference_gradient.flatten()[piece].to(device))
         far = float((a - b).abs().max())
         if math.isnan(far):
             return math.inf

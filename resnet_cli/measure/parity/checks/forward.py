@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -18,7 +16,6 @@ from resnet_cli.measure.graph.diff import lines, where
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import independent_copy
-from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.checks import CheckOutcome
@@ -27,11 +24,11 @@ from resnet_cli.measure.parity.checks.static import not_comparable_in_eval
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.float64 import CastsToFloat64
 from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.placement import device_for, placed
 from resnet_cli.measure.parity.rewriting import rewritten
 from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.measure.parity.tensor_error import error_verdict, finite, relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE
-from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import Note, Shape
 from resnet_cli.results.compare import (
@@ -112,17 +109,6 @@ def _eval_graphs(run: ParityRun, *, real: bool) -> tuple[tuple[Graph, Graph], li
     return (model, reference), rewritten.without_rewritten(run.structure, run.rewritings, (model, reference), pairs)
 
 
-@contextlib.contextmanager
-def _ready(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[nn.Module]:
-    """The network in eval mode, with copies of its tensors where their device or dtype has to change."""
-    sample = next(model.parameters(), None)
-    # By kind: a tensor that was moved to "mps" says that it is on "mps:0".
-    changes = sample is not None and (sample.device.type != device.type or dtype == torch.float64)
-    with on_device(model, device, torch.float64 if dtype == torch.float64 else None) if changes else nullcontext():
-        model.eval()  # a network's own may return anything
-        yield model
-
-
 def _run(
     run: ParityRun,
     graphs: tuple[Graph, Graph],
@@ -130,14 +116,14 @@ def _run(
     dtype: torch.dtype,
 ) -> paired_forward.Run:
     config = run.config
-    device = _device(config.device, dtype)
+    device = device_for(config.device, dtype)
     partner = {a.number: b.number for a, b in pairs if a and b}
     image = random_init.image(config.shape, config.seed).to(device).to(dtype)
     try:
         with (
             CastsToFloat64() if dtype == torch.float64 else nullcontext(),
-            _ready(run.model, device, dtype) as model,
-            _ready(run.reference, device, dtype) as reference,
+            placed(run.model, device, dtype) as model,
+            placed(run.reference, device, dtype) as reference,
         ):
             return paired_forward.run(model, reference, graphs, partner, (image, image))
     except (paired_forward.GraphMismatchError, KeyboardInterrupt):
@@ -146,19 +132,14 @@ def _run(
         raise user_error(error, f"the forward of {run.model_name}") from error
 
 
-def _device(device: torch.device, dtype: torch.dtype) -> torch.device:
-    """The CPU in place of a device that cannot compute in float64."""
-    return torch.device("cpu") if dtype == torch.float64 and not device_backend(device).has_float64 else device
-
-
 def _noise_floor(run: ParityRun, graph: Graph) -> float:
     """Relative error of float32 against float64 in the reference, at its worst operator."""
     config = run.config
-    device = _device(config.device, torch.float64)
+    device = device_for(config.device, torch.float64)
     image = random_init.image(config.shape, config.seed).to(device)
     single, double = run.reference, independent_copy(run.reference)
     partner = {node.number: node.number for node in graph.nodes}
-    with _ready(single, device, torch.float32) as a, _ready(double, device, torch.float64) as b:
+    with placed(single, device, torch.float32) as a, placed(double, device, torch.float64) as b:
         paired = paired_forward.run(a, b, (graph, graph), partner, (image, image.double()))
     return max([paired.output, *(s.cumulative for s in paired.steps.values() if s.cumulative is not None)])
 
@@ -259,12 +240,17 @@ def side_by_side(run: ParityRun) -> list[AlignedOp]:
 
 def other_shapes(run: ParityRun) -> CheckOutcome:
     """Outputs in eval mode for images of other sizes, and for a single image."""
+    device = run.config.device
+    with placed(run.model, device), placed(run.reference, device):
+        return _other_shapes(run)
+
+
+def _other_shapes(run: ParityRun) -> CheckOutcome:
+    """With both networks on the device."""
     config, forward = run.config, run.forward
     errors: dict[Shape, float] = {}
     skipped: list[str] = []
     failures: list[str] = []
-    for network in (run.model, run.reference):
-        network.eval()
     for asked in config.other_shapes:
         shape, size = asked, _size_name(asked)
         expected, output = _outputs(run, shape)
@@ -321,7 +307,7 @@ def _size_name(shape: Shape) -> str:
 
 def _outputs(run: ParityRun, shape: Shape) -> tuple[Tensor | str, Tensor | str]:
     """What reference and model return for an image of a shape, or why they fail."""
-    image = random_init.image(shape, run.config.seed + 1)
+    image = random_init.image(shape, run.config.seed + 1).to(run.config.device)
     return _output(run.reference, image), _output(run.model, image)
 
 

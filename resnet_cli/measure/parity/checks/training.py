@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from resnet_cli.errors import ResnetCliError
@@ -17,6 +18,7 @@ from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.static import not_comparable
 from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.placement import device_for
 from resnet_cli.measure.parity.setup import ParityRun
 from resnet_cli.measure.parity.tensor_error import error_verdict, relative_error
 from resnet_cli.measure.parity.train_step import (
@@ -186,7 +188,7 @@ def _compared(run: ParityRun, images: Tensor) -> TrainingStep:
     model, reference, gradients = _train_both(run, images)
     output_error = _output_error(model, reference)
     is_small = limit < output_error <= FLOAT32_TOLERANCE and not model.has_casts
-    if is_small and train_step.computes_in_float32(run.model, images):
+    if is_small and train_step.computes_in_float32(run.model, images, _device(run)):
         model, reference, gradients = _train_both(run, images, keep_float64=True)
         output_error = _output_error(model, reference)
     statistics = train_step.buffer_errors(model, reference, run.pairs)
@@ -209,20 +211,24 @@ def _train_both(
     run: ParityRun, images: Tensor, *, keep_float64: bool = False
 ) -> tuple[Trained, Trained, train_step.Gradients]:
     """The reference's step, then the model's, whose gradients are compared as they come."""
-    seed = run.config.seed
+    seed, device = run.config.seed, _device(run)
     train_step.trim_malloc(run.reference)
     try:
-        reference = train_step.run(run.reference, images, seed)
+        reference = train_step.run(run.reference, images, seed, device=device)
     except Exception as error:
         raise _ReferenceFailedError(" ".join(str(error).split())) from error
     train_step.trim_malloc(run.reference)
     gradients = train_step.Gradients(reference, run.reference, run.pairs, run.layouts)
     try:
-        model = train_step.run(run.model, images, seed, gradients.arrived, keep_float64=keep_float64)
+        model = train_step.run(run.model, images, seed, gradients.arrived, keep_float64=keep_float64, device=device)
     except Exception as error:
         raise user_error(error, f"a training step with images of {dimensions(tuple(images.shape))}") from error
     gradients.finish(model, run.model)
     return model, reference, gradients
+
+
+def _device(run: ParityRun) -> torch.device:
+    return device_for(run.config.device, torch.float64)
 
 
 def _output_error(model: Trained, reference: Trained) -> float:
