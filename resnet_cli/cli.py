@@ -85,22 +85,30 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)
-    except Exception as error:
-        if debug:
+    except BaseException as error:  # a network of the user's may call sys.exit(), or raise what is no Exception
+        if debug or (isinstance(error, SystemExit) and not _is_users(error)):
             raise
         drop_unwritten()
         return _report(_as_reported(error))
 
 
-def _as_reported(error: Exception) -> ResnetCliError:
+def _is_users(error: BaseException) -> bool:
+    """Whether the user's own code raised an error."""
+    if "torch" not in sys.modules:
+        return False
+    from resnet_cli.measure.models.user_errors import is_raised_by_user  # noqa: PLC0415
+
+    return is_raised_by_user(error)
+
+
+def _as_reported(error: BaseException) -> ResnetCliError:
     """An error that nobody expected, as a sentence."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResnetCliError("disk full", "free some space or choose another path")
-    if "torch" in sys.modules:
-        from resnet_cli.measure.models.user_errors import is_raised_by_user, user_error  # noqa: PLC0415
+    if _is_users(error):
+        from resnet_cli.measure.models.user_errors import user_error  # noqa: PLC0415
 
-        if is_raised_by_user(error):
-            return user_error(error, "the network's own code")
+        return user_error(error, "the network's own code")
     text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
     hint = "please report this bug (re-run with --debug before the command for a traceback)"
     return ResnetCliError(text, hint, ExitCode.INTERNAL_ERROR)

@@ -69,6 +69,7 @@ def _flops(
         passes.inputs,
         macs=total_macs(inference.operators),
         bytes_alive=inference.peak,
+        output=inference.output,
     )
     torchinfo = other_counters.torchinfo(passes.model, passes.arguments())
     backwards = [op for op in training.operators if op.backward] if training else []

@@ -21,6 +21,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import own_dtype
 from resnet_cli.measure.models.substitutes import with_zeros
+from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.tracing.tracer import FlopFormula
@@ -64,7 +65,7 @@ def version(package: str) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).partition(" Tensor: (1,")[0]  # torch prints a tensor's values
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 
@@ -82,7 +83,7 @@ def torchinfo(model: nn.Module, inputs: Arguments) -> TorchinfoReport:
     if sum(2**level for level in levels) > _TORCHINFO_NESTING:
         return TorchinfoReport(release, failure="not run: its time doubles with each level of nested modules")
     silence = silenced("torchinfo", output=True)
-    with attempt("torchinfo") as running, silence, FastMetaKernels(), random_init.seeded(0):
+    with attempt("torchinfo") as running, prints_to_stderr(), silence, FastMetaKernels(), random_init.seeded(0):
         from torchinfo import summary
 
         # It takes positional arguments as a list, or keyword arguments as a dictionary.
@@ -113,7 +114,9 @@ def _positional(model: nn.Module, inputs: Arguments) -> tuple[Any, ...]:
     return bound.args
 
 
-def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int) -> FvcoreReport:
+def fvcore(
+    model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int, output: object = None
+) -> FvcoreReport:
     """Count with fvcore.
 
     fvcore cannot trace on `meta`, so the network runs once with zeros as weights on the CPU, at batch 1: its counts
@@ -124,14 +127,18 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
         inputs: of its forward.
         macs: of the whole batch; above a limit fvcore is not run.
         bytes_alive: peak of activations of the whole batch, for the same.
+        output: of the forward; torch's tracing ends the process where it contains itself.
     """
     release = version("fvcore")
     if any(isinstance(module, ScriptModule) for module in model.modules()):
         return FvcoreReport(release, failure=_SCRIPTED)
+    if _contains_itself(output):
+        return FvcoreReport(release, failure="not run: the output of the network contains itself")
     batch = inputs.batch_size or 1
     if macs / batch > _FVCORE_MACS or bytes_alive / batch > _FVCORE_BYTES:
         return FvcoreReport(release, failure="not run: it needs a real forward, too large at this image size")
-    with attempt("fvcore") as running, silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn", output=True):
+    silence = silenced("fvcore.nn.jit_analysis", "fvcore", "fvcore.nn", output=True)
+    with attempt("fvcore") as running, prints_to_stderr(), silence:
         from fvcore.nn import FlopCountAnalysis
 
         # Half precision is slow on CPUs; but a network that mixes dtypes casts between its own.
@@ -148,6 +155,15 @@ def fvcore(model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int
         return FvcoreReport(release, total * batch, operators, modules)
     assert running.error is not None
     return FvcoreReport(release, failure=_reason(running.error))
+
+
+def _contains_itself(value: object, around: tuple[object, ...] = ()) -> bool:
+    if not isinstance(value, dict | list | tuple):
+        return False
+    if any(value is outer for outer in around):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return any(_contains_itself(item, (*around, value)) for item in items)
 
 
 def count_with_torch() -> tuple[FlopFormula | None, str | None]:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.jit import ScriptModule
 
 from resnet_cli.measure.models.copies import build_on_meta, duplicate
+from resnet_cli.measure.models.holders import contents_of
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.system.dtypes import DTYPES
 from resnet_cli.network.architectures import ModelSpec
@@ -37,9 +39,15 @@ class ModelUnderTest:
     is_compiled: bool = False
 
     def with_values(self) -> nn.Module:
-        """The network with the values that its constructor gives it, built anew if this one is on `meta`."""
-        is_on_meta = any(tensor.is_meta for tensor in (*self.model.parameters(), *self.model.buffers()))
-        return self.rebuilt() if is_on_meta and self.rebuilt is not None else self.model
+        """The network with the values that its constructor gives it, built anew if this one may be on `meta`."""
+        if self.rebuilt is None:
+            return self.model
+        # Tensors are kept in places of all kinds; constants of TorchScript are hidden.
+        held = (self.model, *contents_of(self.model))
+        is_on_meta = any(
+            isinstance(value, ScriptModule) or (isinstance(value, Tensor) and value.is_meta) for value in held
+        )
+        return self.rebuilt() if is_on_meta else self.model
 
     def duplicate(self, model: nn.Module | None = None) -> nn.Module:
         """A network of its own with the values of this one, or of `model`, which was built in the same way.

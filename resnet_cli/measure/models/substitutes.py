@@ -155,9 +155,9 @@ class _StandIns:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether it has a storage of its own: neither sparse, nor quantized, nor a wrapper around other tensors."""
+    """Whether it has a storage of its own: neither sparse, quantized, nested, nor a wrapper around other tensors."""
     wrapped: bool = is_traceable_wrapper_subclass(tensor)
-    return tensor.layout == torch.strided and not tensor.is_quantized and not wrapped
+    return tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested or wrapped)
 
 
 class _Zeros(_StandIns):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import fx, nn
 
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.models.substitutes import on_meta
 from resnet_cli.measure.models.user_errors import user_error
 
@@ -19,13 +19,14 @@ _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
 
 
 def usable(network: nn.Module, name: str) -> nn.Module:
-    """The network inside the wrappers of torch.compile and DistributedDataParallel.
+    """The network inside the wrappers of torch.compile and DistributedDataParallel, or of torch.export.
 
     Raises:
         ResnetCliError: it is sharded, a module is registered inside itself, its `train` fails, or something else has
             the name of one of torch's methods.
     """
     network = _unwrapped(network)
+    _check_modules(network, name)
     _check_methods(network, name)
     if any(_SHARDED & {base.__name__ for base in type(module).__mro__} for module in network.modules()):
         raise ResnetCliError(f"{name} is sharded by FSDP, so that no process has its weights", "name it unsharded")
@@ -41,7 +42,12 @@ def usable(network: nn.Module, name: str) -> nn.Module:
 
 def _unwrapped(network: nn.Module) -> nn.Module:
     inner = getattr(network, _WRAPPERS.get(type(network).__name__, ""), None)
-    return _unwrapped(inner) if isinstance(inner, nn.Module) else network
+    if isinstance(inner, nn.Module):
+        return _unwrapped(inner)
+    if isinstance(network, fx.GraphModule):
+        for method in ("train", "eval"):  # a module of torch.export refuses them: its graph is that of one mode
+            vars(network).pop(method, None)
+    return network
 
 
 def is_compiled(network: nn.Module) -> bool:
@@ -63,6 +69,21 @@ def _inside_itself(network: nn.Module) -> str | None:
         around |= {id(module)}
         waiting.extend((f"{path}.{name}".lstrip("."), child, around) for name, child in module.named_children())
     return None
+
+
+def _check_modules(network: nn.Module, name: str) -> None:
+    """Check that torch can list the modules."""
+    with attempt("listing modules") as listing:
+        list(nn.Module.modules(network))
+    if listing.error is None:
+        return
+    hints = {
+        "'_modules'": "call super().__init__() first in __init__",
+        "unhashable": "define __hash__ = nn.Module.__hash__ beside __eq__",
+    }
+    error = user_error(listing.error, f"listing the modules of {name}")
+    hint = next((hint for sign, hint in hints.items() if sign in error.message), error.hint)
+    raise ResnetCliError(error.message, hint, detail=error.detail) from listing.error
 
 
 def _check_methods(network: nn.Module, name: str) -> None:

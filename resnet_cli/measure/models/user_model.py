@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
+from torch.export import ExportedProgram
 from torch.jit._trace import TracerWarning
 
 from resnet_cli.errors import ResnetCliError, attempt
@@ -179,7 +180,7 @@ class _Arguments:
 
 
 def _network(target: Any, name: str, where: str, arguments: _Arguments, on_meta: bool) -> nn.Module:
-    title = f"{name} in {where}"
+    title, target = f"{name} in {where}", _as_module(target)
     hint = "name an nn.Module, a subclass of it, or a function that returns one"
     if isinstance(target, nn.Module):
         if arguments.given:
@@ -191,10 +192,15 @@ def _network(target: Any, name: str, where: str, arguments: _Arguments, on_meta:
     if not callable(target):
         raise ResnetCliError(f"{title} is {_kind(target)}, not a network", hint)
     with users_code(f"calling {name}"):
-        result = _built(lambda: _call(target, title, arguments), on_meta)
+        result = _as_module(_built(lambda: _call(target, title, arguments), on_meta))
         if isinstance(result, nn.Module):
             return result
     raise ResnetCliError(f"{title} returns {_kind(result)}, not a network", hint)
+
+
+def _as_module(value: Any) -> Any:
+    """The module of a program of torch.export; anything else is itself."""
+    return value.module() if isinstance(value, ExportedProgram) else value
 
 
 def _built(make: Callable[[], Any], on_meta: bool) -> Any:

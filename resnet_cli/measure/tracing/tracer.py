@@ -157,9 +157,9 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
             for context in contexts:
                 stack.enter_context(context)
             output = call()
-    except ResnetCliError:
+    except (ResnetCliError, KeyboardInterrupt):
         raise  # it is no fault of the network
-    except (Exception, SystemExit) as error:  # a network of the user's may call sys.exit()
+    except BaseException as error:  # a network of the user's may call sys.exit(), or raise what is no Exception
         reached = recorder.reached if recorder.raised is error else recorder.stack
         raise ForwardFailedError(reached, recorder.root, error) from error
     return Trace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from typing import Any
@@ -76,6 +77,27 @@ def test_torchinfo_looks_into_every_depth() -> None:
     )
 
 
+def test_what_the_network_writes_to_the_file_of_standard_output_goes_to_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Writes(Chatty):
+        def forward(self, x: Tensor) -> Tensor:
+            os.write(1, b"written")
+            return super().forward(x)
+
+    assert fvcore(Writes()).failure is None
+    other_counters.torchinfo(Writes().to("meta"), images((1, 3, 8, 8)).on_meta(torch.float32))
+    assert capfd.readouterr() == ("", "writtenwritten")
+
+
+def test_an_output_that_contains_itself_is_not_traced() -> None:
+    """The process would end."""
+    output: dict[str, object] = {"logits": torch.ones(1)}
+    output["self"] = [output]
+    report = other_counters.fvcore(Chatty(), images((1, 3, 8, 8)), macs=1, bytes_alive=1, output=output)
+    assert report.failure == "not run: the output of the network contains itself"
+
+
 def test_nothing_that_they_say_reaches_the_terminal(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,6 +120,7 @@ def test_nothing_that_they_say_reaches_the_terminal(
     ("error", "reason"),
     [
         (ValueError("not\n  this one"), "ValueError: not this one"),
+        (RuntimeError("as a constant\nTensor:\n(1,1,.,.) = \n 0 0\n"), "RuntimeError: as a constant"),
         (RuntimeError("x" * 500), "RuntimeError: " + "x" * 160),
         (KeyError(), "KeyError"),
     ],

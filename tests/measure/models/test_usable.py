@@ -13,9 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli import cli
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.models.copies import duplicate, lazy_names, materialize_with
-from resnet_cli.measure.models.inputs.model_inputs import Arguments
+from resnet_cli.measure.cost.flops_tables import total_macs
+from resnet_cli.measure.models.copies import build_on_meta, duplicate, lazy_names, materialize_with
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
+from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.runner import ForwardRunner
 from resnet_cli.measure.models.usable import usable
+from resnet_cli.measure.models.user_model import load_model
 from tests.helpers.models import flops_of, summary_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore:.*torch.(jit|ao)"), pytest.mark.filterwarnings("ignore:.*quanti")]
@@ -79,6 +83,34 @@ def test_frozen_torchscript_runs_with_real_tensors() -> None:
     result = flops_of(usable(model, "net"), SHAPE)
     assert result.macs == 2 * (64 * 4 * 27 + 20)
     assert {"ran-with-real-tensors", "constant-weights"} <= {note.key for note in result.notes}
+
+
+def test_constants_of_frozen_torchscript_are_built_with_values() -> None:
+    """They would be on `meta`, and nothing can replace them there."""
+
+    def build() -> nn.Module:
+        return torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()))  # type: ignore[no-any-return]
+
+    subject = ModelUnderTest(build_on_meta(build), "net", rebuilt=build)
+    with ForwardRunner(subject, images(SHAPE)) as passes:
+        assert total_macs(passes.inference().operators) == 2 * 36 * 4 * 27
+
+
+@pytest.mark.parametrize("target", ["program", "program_of", "exported"])
+def test_programs_of_torch_export_are_measured(target: str, tmp_path: Path) -> None:
+    code = """
+import torch
+from tests.measure.models.test_usable import Body, SHAPE
+
+program = torch.export.export(Body().eval(), (torch.ones(SHAPE),))
+def program_of():
+    return program
+exported = program.module()
+"""
+    (tmp_path / "exporting.py").write_text(code, encoding="ascii")
+    model, _ = load_model(f"{tmp_path / 'exporting.py'}:{target}")
+    result = summary_of(model, SHAPE)
+    assert (result.parameters, result.macs) == (112 + 8 + 25, 2 * (64 * 4 * 27 + 20))
 
 
 def test_packed_weights_are_said_to_be_missing() -> None:
@@ -245,6 +277,29 @@ class Zero(nn.Linear):
     def zero_grad(self, *args, **kwargs):
         raise KeyError("of my own")
 
+class NoInit(nn.Module):
+    def __init__(self):
+        self.width = 3
+    def forward(self, x):
+        return x
+
+class Equal(nn.Module):
+    def __eq__(self, other):
+        return self is other
+    def forward(self, x):
+        return x
+
+class Stop(BaseException):
+    pass
+
+class Stopping(nn.Linear):
+    def forward(self, x):
+        raise Stop
+
+class Exiting(nn.Linear):
+    def forward(self, x):
+        raise SystemExit(0)
+
 class Lazy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -268,6 +323,28 @@ def test_what_the_users_code_raises_is_the_users(command: str, capsys: pytest.Ca
     error = capsys.readouterr().err
     assert "internal error" not in error
     assert "net.py:20" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("NoInit", "call super().__init__() first"),
+        ("Equal", "define __hash__ = nn.Module.__hash__"),
+        ("Stopping", "Stop\n"),
+        ("Exiting", "it calls sys.exit(0)"),
+    ],
+)
+@pytest.mark.parametrize("command", ["summary", "compare-torchvision"])
+@pytest.mark.usefixtures("in_folder")
+def test_what_torch_does_not_get_along_with_is_one_sentence(
+    name: str, message: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [command, "--model", f"net.py:{name}", "--model-args", '{"in_features": 3, "out_features": 2}']
+    assert cli.main(line[:3] if name in ("NoInit", "Equal") else line) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "another input" not in error
+    assert "describe other inputs" not in error
 
 
 @pytest.mark.parametrize("name", ["typo", "Empty"])

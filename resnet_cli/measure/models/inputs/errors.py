@@ -26,6 +26,8 @@ _NONE = f"no square image up to {_LARGEST_SIZE_TRIED} pixels works"
 _DTYPE = re.compile(r"dtype|scalar type|Input type|IntTensor|LongTensor")
 _NO_DEVICE = re.compile(r"NVIDIA|CUDA|not compiled with|driver")
 _BAD_INDEX = "index out of range"
+# Errors that another input would not mend.
+_OF_NO_INPUT = (RecursionError, EOFError, OSError, ImportError, NameError, MemoryError)
 
 Passes = Callable[[ModelInputs], bool]
 
@@ -67,9 +69,9 @@ def user_shape_error(failure: ForwardFailedError, inputs: ModelInputs, name: str
     """
     where = "".join(f", at {call.path}," for call in failure.reached[-1:] if call.path)
     error = user_error(failure.cause, f"the forward of {name} with an input of {_described(inputs)}{where}")
-    hint = error.hint or _what_works(failure, inputs, passes)
-    if hint is None and not _NO_DEVICE.search(str(failure.cause)):
-        hint = f"{_NONE}; see what the lines above expect"
+    hint = error.hint
+    if hint is None and _may_be_of_the_input(failure.cause):
+        hint = _what_works(failure, inputs, passes) or f"{_NONE}; see what the lines above expect"
     detail = "\n".join(part for part in (error.detail, _reached(failure, name)) if part)
     return ResnetCliError(error.message, hint, detail=detail)
 
@@ -79,11 +81,15 @@ def _described(inputs: ModelInputs) -> str:
     return shapes["0"] if list(shapes) == ["0"] else ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
+def _may_be_of_the_input(cause: BaseException) -> bool:
+    if not isinstance(cause, Exception) or isinstance(cause, _OF_NO_INPUT):
+        return False
+    return _NO_DEVICE.search(str(cause)) is None
+
+
 def _what_works(failure: ForwardFailedError, inputs: ModelInputs, passes: Passes) -> str | None:
-    """Inputs that the network takes, or a way to find them; None where the inputs are not the reason."""
+    """Inputs that the network takes, or a way to find them; None where none is known."""
     cause, model = str(failure.cause), failure.root.module
-    if _NO_DEVICE.search(cause):
-        return None
     if _BAD_INDEX in cause:
         return "bound the integers by the number of indices, such as `inputs='int64[1,16]<1000'`"
     if not inputs.is_image:
