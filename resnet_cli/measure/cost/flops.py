@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -15,7 +15,6 @@ from resnet_cli.measure.cost import conventions, other_counters
 from resnet_cli.measure.cost.conventions import SAVED_BY_PAPER, ConventionRule, Figure
 from resnet_cli.measure.cost.flops_tables import module_rows, op_rows, total_macs
 from resnet_cli.measure.cost.uncounted import uncounted_macs, uncounted_notes, uncounted_ops
-from resnet_cli.measure.models import model
 from resnet_cli.measure.models.inputs.errors import larger_input
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
@@ -76,7 +75,7 @@ def _flops(
     macs = total_macs(inference.operators)
     uncounted, products = uncounted_ops(inference.operators), uncounted_macs(inference.operators)
     parts = _parts(inference.operators)
-    saved = _saved_by_paper(subject, inputs, dtype, inference)
+    saved = _saved_by_paper(subject, inference)
     if saved is not None:
         parts = (*parts, saved)
     values = {part.symbol: part.value for part in parts}
@@ -171,13 +170,11 @@ def _comparisons(operators: Sequence[OperatorCall]) -> float:
     return sum(pool.operations for pool in pools) / outputs if outputs else 8
 
 
-def _saved_by_paper(
-    subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype, inference: Trace
-) -> FlopTerm | None:
+def _saved_by_paper(subject: ModelUnderTest, inference: Trace) -> FlopTerm | None:
     """Multiply-accumulates that the network of the paper saves; None for a network that no paper describes.
 
     Of basic blocks the paper's table has the variant whose shortcuts pad with zeros instead of projecting
-    (option A); of bottlenecks, the one that strides in the first 1x1 (v1), which is built and counted here.
+    (option A); of bottlenecks, the one that strides in the first 1x1 (v1).
     """
     spec = subject.spec
     if spec is None:
@@ -188,11 +185,19 @@ def _saved_by_paper(
     elif spec.groups > 1:
         saved, meaning = 0, "nothing: the paper of ResNeXt strides where torchvision does"
     else:
-        with ForwardRunner(model.model_from_spec(replace(spec, stride_in_1x1=True)), inputs, dtype) as v1:
-            twin = v1.inference()
-        saved = total_macs(inference.operators) - total_macs(twin.operators)
+        saved = sum(_saved_by_early_stride(inference.operators))
         meaning = "stride in the 3×3 (v1.5), not in the 1×1 (v1)"
     return FlopTerm(SAVED_BY_PAPER, meaning, saved)
+
+
+def _saved_by_early_stride(operators: Sequence[OperatorCall]) -> Iterator[int]:
+    """What each bottleneck saves where its first 1x1 makes no more pixels than its 3x3, as a stride there has it do."""
+    outputs = {op.module.path: prod(op.output_shape[2:]) for op in operators if op.output_shape}
+    for op in operators:
+        path, _, layer = op.module.path.rpartition(".")
+        if layer == "conv1" and path and op.counted.macs:
+            pixels = outputs[f"{path}.conv1"]
+            yield op.counted.macs * (pixels - outputs[f"{path}.conv2"]) // pixels
 
 
 def _is_published(subject: ModelUnderTest, inputs: ModelInputs) -> bool:

@@ -14,7 +14,7 @@ def memory(
     batch_size: int | None,
     inference: Trace,
     training: Trace | None,
-    twice: Trace | None,
+    alive_at_twice: list[int] | None,
     capacity: int | None,
 ) -> Memory:
     """Memory of a network at a batch.
@@ -25,7 +25,8 @@ def memory(
         batch_size: of the input; None where it has no batch axis, so that there is no largest batch.
         inference: a pass in eval mode.
         training: a training step at the same batch, None where the network cannot be trained at this batch.
-        twice: a training step at twice the batch, which separates what grows with the batch from what does not.
+        alive_at_twice: bytes alive after each allocation of a training step at twice the batch, which separates what
+            grows with the batch from what does not.
         capacity: bytes of the device, None if unknown.
     """
     weights = root.parameter_bytes + root.buffer_bytes
@@ -35,10 +36,10 @@ def memory(
     if capacity is not None and batch_size is not None:
         per_image = (network_input.bytes + inference.peak) / batch_size
         fits_inference = max(0, int((capacity - weights) // per_image))
-        if training is not None and twice is not None:
+        if training is not None and alive_at_twice is not None:
             left = capacity - weights - gradients  # the optimizer's
             input_bytes = network_input.bytes / batch_size
-            fits_training = _largest_batch(training.alive, twice.alive, batch_size, input_bytes, left)
+            fits_training = _largest_batch(training.alive, alive_at_twice, batch_size, input_bytes, left)
     return Memory(
         parameter_bytes=root.parameter_bytes,
         buffer_bytes=root.buffer_bytes,

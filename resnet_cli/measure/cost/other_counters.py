@@ -6,9 +6,11 @@ raise, warn, print), the result is a count or the reason why there is none.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +116,17 @@ def _positional(model: nn.Module, inputs: Arguments) -> tuple[Any, ...]:
     return bound.args
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """For a short forward, which takes ten times as long where its threads wait for cores that others use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def fvcore(
     model: nn.Module, inputs: ModelInputs, *, macs: int, bytes_alive: int, output: object = None
 ) -> FvcoreReport:
@@ -145,7 +158,7 @@ def fvcore(
         dtypes = {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()}
         dtype = torch.float32 if len(dtypes) < 2 else None
         zeros = _positional(model, inputs.at_batch(1).zeros(dtype or own_dtype(model)))
-        with torch.no_grad(), random_init.seeded(0), with_zeros(model, dtype):
+        with torch.no_grad(), random_init.seeded(0), with_zeros(model, dtype), _one_thread():
             model.eval()
             analysis = FlopCountAnalysis(model, zeros)
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -166,13 +179,28 @@ def _contains_itself(value: object, around: tuple[object, ...] = ()) -> bool:
     return any(_contains_itself(item, (*around, value)) for item in items)
 
 
+@contextlib.contextmanager
+def _without_triton() -> Iterator[None]:
+    """Torch's counter imports triton (0.15 s) to take formulas of its kernels, if the network has not used it."""
+    if "triton" in sys.modules:
+        yield
+        return
+    sys.modules["triton"] = None  # type: ignore[assignment]  # how the import system marks what cannot be imported
+    try:
+        with silenced("torch.utils.flop_counter"):  # it warns that triton is missing
+            yield
+    finally:
+        del sys.modules["triton"]
+
+
 def count_with_torch() -> tuple[FlopFormula | None, str | None]:
     """The formulas of torch's FlopCounterMode, one call at a time, or the reason why there are none.
 
     The mode itself would import torch.compile (0.8 s) to keep it away; its formulas are the same by themselves.
     """
     try:
-        from torch.utils.flop_counter import flop_registry  # noqa: PLC0415
+        with _without_triton():
+            from torch.utils.flop_counter import flop_registry  # noqa: PLC0415
     except ImportError as error:
         return None, _reason(error)
 

@@ -44,7 +44,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
     reason = unlike_meta(inference)
     if reason is not None and passes.run_on_cpu_if_cheap(reason):
         inference, training = passes.infer_and_train()
-    twice = None if batch_size is None else passes.training(2 * batch_size)
+    twice = None if batch_size is None or isinstance(training, str) else passes.alive_in_training(2 * batch_size)
     notes = []
     if isinstance(training, str):
         notes.append(Note("note", f"no training figures: {training}", "no-training", unknown=TRAINING_MEMORY))
@@ -70,7 +70,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
             batch_size,
             inference,
             trained,
-            None if isinstance(twice, str) else twice,
+            twice,
             where.device_memory_bytes,
         ),
         cross_checks=_torchinfo(passes, root),

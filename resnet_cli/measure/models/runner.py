@@ -109,7 +109,7 @@ class ForwardRunner:
             ResnetCliError: the forward fails in eval mode.
         """
         inference, was_real = self.inference(tally), self.is_real
-        training = self.training(tally=tally)
+        training = self.training(tally)
         return inference if self.is_real == was_real else self.inference(tally), training
 
     def inference(self, tally: tracer.FlopFormula | None = None) -> Trace:
@@ -119,65 +119,69 @@ class ForwardRunner:
             ResnetCliError: the forward fails.
         """
         try:
-            return self._run(self.inputs, tally)
+            return self._run(self.inputs, False, tally=tally)
         except tracer.ForwardFailedError as failure:
             if not (self._retry_on_cpu(failure) or self.run_on_cpu_if_cheap(_NEEDS_VALUES)):
                 raise self._user_error(failure) from failure
         try:
-            return self._run(self.inputs, tally)
+            return self._run(self.inputs, False, tally=tally)
         except tracer.ForwardFailedError as failure:
             raise self._user_error(failure) from failure
 
-    def training(self, batch_size: int | None = None, tally: tracer.FlopFormula | None = None) -> Trace | str:
+    def training(self, tally: tracer.FlopFormula | None = None) -> Trace | str:
         """Forward and backward in train mode, or the reason why they fail.
 
         Args:
-            batch_size: None: that of the inputs.
             tally: FLOPs by the formulas of another counter.
         """
         try:
-            inputs = self.inputs if batch_size is None else self.inputs.at_batch(batch_size)
-            return self._run(inputs, tally, training=True)
+            return self._run(self.inputs, True, tally=tally)
         except tracer.ForwardFailedError as failure:
             if self._retry_on_cpu(failure):
-                return self.training(batch_size, tally)
+                return self.training(tally)
             self.training_failure = failure
             return " ".join(str(failure.cause).split()) or type(failure.cause).__name__
 
-    def _run(self, inputs: ModelInputs, tally: tracer.FlopFormula | None = None, *, training: bool = False) -> Trace:
+    def alive_in_training(self, batch_size: int) -> list[int] | None:
+        """Bytes alive after each allocation of a training step at another batch, or None where it fails."""
+        try:
+            return self._run(self.inputs.at_batch(batch_size), True, memory_only=True).alive
+        except tracer.ForwardFailedError:
+            return None
+
+    def _run(self, inputs: ModelInputs, training: bool, **recording: Any) -> Trace:
+        """One pass, whose recording has these options of `tracer.run`."""
         if self.subject.spec is not None:
-            return self._traced(inputs, tally, training)
+            return self._traced(inputs, training, **recording)
         with self._redirected_prints():
             arguments = self.arguments(inputs)
             materialize(self.model, self.subject.name, lambda mode: tracer.run(self.model, *arguments, training=mode))
             self.model.train(training)  # so that the flags do not count as what a call leaves behind
             before = contents_of(self.model)
             _forget_gradients(before)
-            trace, drew = self._seeded(inputs, tally, training)
+            trace, drew = self._seeded(inputs, training, **recording)
             if not is_same(before, contents_of(self.model)):
                 _forget_gradients(contents_of(self.model))
-                first, (trace, drew) = trace, self._seeded(inputs, tally, training)
+                first, (trace, drew) = trace, self._seeded(inputs, training, **recording)
                 if not is_same_pass(first, trace) and first_call_note() not in self._notes:
                     self._notes = (*self._notes, first_call_note())
         if drew and inputs is self.inputs:
             self._drawing[training] = trace
         return trace
 
-    def _seeded(
-        self, inputs: ModelInputs, tally: tracer.FlopFormula | None, training: bool, seed: int = _SEED
-    ) -> tuple[Trace, bool]:
+    def _seeded(self, inputs: ModelInputs, training: bool, seed: int = _SEED, **recording: Any) -> tuple[Trace, bool]:
         """A pass whose random numbers are those of a seed, so that all passes take the same path; whether it drew."""
         with random_init.seeded(seed) as has_drawn:
-            return self._traced(inputs, tally, training), has_drawn()
+            return self._traced(inputs, training, **recording), has_drawn()
 
-    def _traced(self, inputs: ModelInputs, tally: tracer.FlopFormula | None, training: bool) -> Trace:
+    def _traced(self, inputs: ModelInputs, training: bool, **recording: Any) -> Trace:
         return tracer.run(
             self.model,
             *self.arguments(inputs),
             training=training,
             backward=training,
-            tally=tally,
             device_type=self._device_type,
+            **recording,
         )
 
     def path_notes(self, inference: Trace, training: Trace | None) -> tuple[Note, ...]:
@@ -189,7 +193,7 @@ class ForwardRunner:
         seeds = _OTHER_SEEDS[:1] if self.is_real else _OTHER_SEEDS
         for training, trace in self._drawing.items():
             with self._redirected_prints():
-                others = [self._seeded(self.inputs, None, training, seed)[0] for seed in seeds]
+                others = [self._seeded(self.inputs, training, seed)[0] for seed in seeds]
             note = chance_note("train" if training else "eval", [trace, *others])
             if note is not None:
                 yield note

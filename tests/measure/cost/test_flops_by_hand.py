@@ -77,10 +77,10 @@ def test_what_the_paper_saves(name: str, saved: int) -> None:
     asked = subject(ARCHITECTURES[name])
     with ForwardRunner(asked, images(IMAGE), torch.float32) as runner:
         inference = runner.inference()
-    part = flops._saved_by_paper(asked, images(IMAGE), torch.float32, inference)
+    part = flops._saved_by_paper(asked, inference)
     assert part is not None
     assert (part.symbol, part.value) == ("S", saved)
-    assert flops._saved_by_paper(ModelUnderTest(asked.model, name), images(IMAGE), torch.float32, inference) is None
+    assert flops._saved_by_paper(ModelUnderTest(asked.model, name), inference) is None
 
 
 class Net(nn.Module):

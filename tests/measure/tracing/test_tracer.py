@@ -349,3 +349,13 @@ def test_a_training_step_through_a_transposed_convolution_is_that_of_real_tensor
     assert [None if grad is None else grad.shape for grad in gradients] == [p.shape for p in decoder.parameters()]
     macs = {op.name: op.counted.macs for op in step.operators if op.counted.macs}
     assert macs["convolution_backward"] == macs["convolution"]  # of the weight: the input has no gradient
+
+
+def test_memory_alone_is_the_memory_of_a_full_trace() -> None:
+    block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 2))
+    model = block.to("meta")
+    images = torch.empty(2, 3, 8, 8, device="meta")
+    full = tracer.run(model, (images,), training=True, backward=True)
+    alone = tracer.run(model, (images,), training=True, backward=True, memory_only=True)
+    assert alone.alive == full.alive
+    assert (alone.peak, alone.operators) == (full.peak, [])
