@@ -28,15 +28,33 @@ def of_timm(name: str, **options: Any) -> nn.Module:
     return made
 
 
+def mixer() -> nn.Module:
+    """Linear layers across the tokens, and across their channels."""
+    networks = pytest.importorskip("timm.models.mlp_mixer")
+    made: nn.Module = networks.MlpMixer(num_classes=5, img_size=32, patch_size=8, num_blocks=2, embed_dim=48)
+    return made
+
+
+def video() -> nn.Module:
+    """R(2+1)D: each convolution over space and time is one over space and one over time."""
+    import torchvision.models.video.resnet as networks
+
+    makers = [networks.Conv2Plus1D] * 4
+    return networks.VideoResNet(networks.BasicBlock, makers, [1, 1, 1, 1], networks.R2Plus1dStem, num_classes=5)  # type: ignore[no-any-return]
+
+
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "mobilenet": mobilenet,
     "inception": inception,
     "vit": lambda: torchvision_models().VisionTransformer(32, 16, 2, 4, 32, 64),
+    "timm mixer": mixer,
+    "video": video,
     "swin": lambda: torchvision_models().SwinTransformer([4, 4], 24, [2, 2], [2, 4], [7, 7]),
     "timm resnet18d": lambda: of_timm("resnet18d", layers=[1, 1, 1, 1]),
     "timm seresnet50": lambda: of_timm("seresnet50", layers=[1, 1, 1, 1]),
     "timm resnetv2_50": lambda: of_timm("resnetv2_50", layers=[1, 1, 1, 1]),
 }
+SHAPES: dict[str, Shape] = {"video": (2, 3, 4, 16, 16)}  # of others than SHAPE
 FUSED = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 CASES = [
     pytest.param(
@@ -85,12 +103,13 @@ def network(name: str) -> nn.Module:
 
 @cache
 def measured(name: str) -> tuple[SummaryResult, FlopsResult]:
-    return summary_of(network(name), SHAPE), flops_of(network(name), SHAPE, backward=True)
+    shape = SHAPES.get(name, SHAPE)
+    return summary_of(network(name), shape), flops_of(network(name), shape, backward=True)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_flops_are_what_torch_counts_with_real_tensors(name: str) -> None:
-    (summary, flops), theirs = measured(name), torchs(network(name))
+    (summary, flops), theirs = measured(name), torchs(network(name), SHAPES.get(name, SHAPE))
     assert summary.flops == flops.flops == theirs.evaluated > 0
     back = [op for op in flops.operators if op.phase == "backward"]
     assert sum(op.torch_flops or 0 for op in back) == theirs.step - theirs.trained
