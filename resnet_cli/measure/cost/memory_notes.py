@@ -7,11 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from resnet_cli.measure.ops.device_kernels import computes_dropout
+from resnet_cli.measure.ops.device_kernels import OTHERWISE_WHEN_TRACED, computes_dropout
 from resnet_cli.measure.tracing.trace import Trace
 from resnet_cli.results.common import Note
 from resnet_cli.results.summary import INFERENCE_MEMORY, TRAINING_MEMORY
 
+_EMBEDDING_BAG = "aten::_embedding_bag"
+_UNLIKE_META = {
+    _EMBEDDING_BAG: "embedding bags return other tensors on the meta device",
+    "aten::mish": "the backward pass of Mish runs other operators on the meta device",
+}
 _ONE_OPERATOR_IN_EVAL_MODE = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
 
@@ -25,7 +30,8 @@ def unlike_meta(trace: Trace) -> str | None:
         return "autocast has no effect on the meta device"
     if _has(trace, nn.RNNBase):
         return "recurrent layers run other operators on the meta device"
-    return None
+    ops = {op.op for op in trace.operators}
+    return next((reason for op, reason in _UNLIKE_META.items() if op in ops), None)
 
 
 def kernel_notes(
@@ -43,7 +49,8 @@ def kernel_notes(
     both = (*INFERENCE_MEMORY, *TRAINING_MEMORY)
     if not is_real and (reason := unlike_meta(inference)):
         yield Note("note", f"memory on a CPU is not known: {reason}", "memory-unlike-meta", unknown=both)
-    if is_compiled or inference.use.compiled or (training is not None and training.use.compiled):
+    traces = [inference] if training is None else [inference, training]
+    if is_compiled or any(trace.use.compiled for trace in traces):
         text = "memory is that of the network without torch.compile; compiled, it may save other tensors for backward"
         yield Note("note", text, "memory-without-compile", unknown=both)
     if _has(inference, *_ONE_OPERATOR_IN_EVAL_MODE):
@@ -52,6 +59,13 @@ def kernel_notes(
             "eval mode, whose own memory is not known; the figure is that of its parts"
         )
         yield Note("note", text, "fused-in-eval-mode", unknown=INFERENCE_MEMORY)
+    if any(op.op == "aten::to_mkldnn" for trace in traces for op in trace.operators):
+        text = "memory of tensors in oneDNN's own layout is not known, and not included"
+        yield Note("note", text, "memory-of-onednn", unknown=both)
+    functions = set().union(*(trace.use.functions for trace in traces))
+    if names := ", ".join(sorted(functions & OTHERWISE_WHEN_TRACED)):
+        text = f"memory of {names} is not known: torch runs other operators while a network is traced"
+        yield Note("note", text, "memory-when-traced", unknown=both)
     if device.type == "cpu":
         return
     of_inference, of_training = (_of_a_cpu(trace, device, is_real) for trace in (inference, training))
@@ -70,9 +84,9 @@ def _of_a_cpu(trace: Trace | None, device: torch.device, is_real: bool) -> list[
     is_there = {
         "autocast": bool(trace.use.autocast),
         "recurrent layers": _has(trace, nn.RNNBase, nn.LSTMCell, nn.GRUCell),
-        "attention": trace.use.attention,
         "dropout": "aten::bernoulli" in ops and (is_real or not computes_dropout(device.type)),
-        "embedding bags": "aten::_embedding_bag" in ops,
+        "embedding bags": _EMBEDDING_BAG in ops,
         "logsigmoid": "aten::log_sigmoid_forward" in ops,
     }
-    return [name for name, value in is_there.items() if value]
+    functions = trace.use.functions - OTHERWISE_WHEN_TRACED
+    return [*(name for name, value in is_there.items() if value), *sorted(functions)]

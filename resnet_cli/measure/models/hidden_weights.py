@@ -11,13 +11,14 @@ from torch.jit import ScriptModule
 from resnet_cli.measure.models.holders import contents_of
 from resnet_cli.results.common import Note
 
+_ONEDNN: torch.layout = torch._mkldnn  # type: ignore[attr-defined]
 # Figures that depend on them, and those that lack them.
 _BATCHES = ("largest_batch_inference", "largest_batch_training")
 _WEIGHTS = ("parameters", "parameter_bytes", "inference_bytes", "training_bytes")
 
 
 def hidden_weights(model: nn.Module) -> Iterator[Note]:
-    """A warning where weights are packed, as quantized layers have them, constants of TorchScript, or unregistered."""
+    """A warning where weights are packed (by quantized layers, oneDNN), constants of TorchScript, or unregistered."""
     modules = list(model.modules())
     unregistered = sum(any(True for _ in module.parameters(recurse=False)) for module in _unregistered(model, modules))
     if unregistered:
@@ -31,6 +32,10 @@ def hidden_weights(model: nn.Module) -> Iterator[Note]:
     if packed:
         text = f"the weights of {packed} quantized layers are packed: parameters and bytes do not include them"
         yield Note("warning", text, "packed-weights", unknown=_BATCHES, lower_bounds=_WEIGHTS)
+    if any(tensor.layout is _ONEDNN for tensor in (*model.parameters(), *model.buffers())):
+        text = "the bytes of weights in oneDNN's own layout are not known, and not included"
+        figures = ("parameter_bytes", "buffer_bytes", "inference_bytes", "training_bytes")
+        yield Note("warning", text, "onednn-weights", unknown=_BATCHES, lower_bounds=figures)
     if any(isinstance(module, ScriptModule) and _has_constants(module) for module in modules):
         text = "parameters and bytes do not include weights that are constants of frozen TorchScript"
         yield Note("warning", text, "constant-weights", unknown=_BATCHES, lower_bounds=_WEIGHTS)

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from resnet_cli import signals
 from resnet_cli.measure.models.holders import Holder, holders_of
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels
+from resnet_cli.measure.tracing.storages import is_compressed, parts_of
 from resnet_cli.measure.tracing.tensors import is_lazy
 
 _SEED = 0
@@ -121,7 +122,7 @@ class _StandIns:
         elif self._device.type == "meta":
             return tensor  # `meta` has no such tensors: the forward fails, and is run with real ones
         else:
-            other = tensor.detach().to(self._device, copy=True)
+            other = self._unusual(tensor.detach())
         if isinstance(tensor, nn.Parameter):
             other = nn.Parameter(other, requires_grad=tensor.requires_grad)
         elif tensor.is_leaf:
@@ -138,6 +139,21 @@ class _StandIns:
             count = storage.nbytes() // tensor.element_size()
             self._storages[key] = self._values(tensor.as_strided((count,), (1,), 0), self._kind(tensor))
         return self._storages[key].as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+    def _unusual(self, tensor: Tensor) -> Tensor:
+        """A copy with the same layout; a sparse one consists of views of whole storages too."""
+        if tensor.layout is torch.sparse_coo:
+            indices, values = map(self._strided, parts_of(tensor))
+            return torch.sparse_coo_tensor(
+                indices, values, tensor.shape, is_coalesced=tensor.is_coalesced(), check_invariants=False
+            )
+        if is_compressed(tensor):
+            places, others, values = map(self._strided, parts_of(tensor))
+            return torch.sparse_compressed_tensor(
+                places, others, values, tensor.shape, layout=tensor.layout, check_invariants=False
+            )
+        # Some layouts have copies, and none to another place.
+        return tensor.clone() if tensor.device == self._device else tensor.to(self._device)
 
     def _values(self, values: Tensor, kind: torch.dtype) -> Tensor:
         """As many values in another place or dtype."""
@@ -165,3 +181,6 @@ class _Zeros(_StandIns):
 
     def _strided(self, tensor: Tensor) -> Tensor:
         return torch.zeros((), dtype=self._kind(tensor)).expand(tensor.shape)
+
+    def _unusual(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device, copy=True)  # with its indices

@@ -184,7 +184,7 @@ ARITHMETIC: Mapping[str, Rule] = {
     **rule_of(
         "hardswish hardsigmoid hardtanh clamp clamp_min dropout native_dropout glu threshold _prelu_kernel "
         "log_sigmoid_forward polar floor_divide rrelu_with_noise fake_quantize_per_tensor_affine_cachemask "
-        "fake_quantize_per_channel_affine_cachemask "
+        "fake_quantize_per_channel_affine_cachemask _fake_quantize_per_tensor_affine_cachemask_tensor_qparams "
         "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel dequantize",
         elementwise,
     ),

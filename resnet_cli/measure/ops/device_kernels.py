@@ -16,20 +16,31 @@ _DROPOUT: Any = nn.functional.dropout
 _AUTOCAST = ("cpu", "cuda")
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _FUSED_DROPOUT = ("cuda", "xpu")  # `is_fused_kernel_acceptable` in torch's Dropout.cpp
+_NAMED: Mapping[Any, str] = {
+    nn.functional.rms_norm: "RMS norms",
+    torch.rms_norm: "RMS norms",
+    torch.quantile: "quantiles",
+    torch.nanquantile: "quantiles",
+    Tensor.quantile: "quantiles",
+    Tensor.nanquantile: "quantiles",
+    torch.ctc_loss: "CTC",
+    nn.functional.ctc_loss: "CTC",
+}
+OTHERWISE_WHEN_TRACED = frozenset(("quantiles", "CTC"))  # torch runs other operators where a dispatch mode is on
 
 
 @dataclass(slots=True)
 class KernelUse:
-    """What a pass runs that devices compute in different ways.
+    """What a pass runs whose memory is another where it is not traced, or on another device.
 
     Attributes:
         autocast: types of devices whose autocast was on in it; on `meta` autocast casts nothing.
-        attention: `scaled_dot_product_attention`, for which each device has several kernels.
+        functions: what it calls that is computed in several ways, in words: "attention".
         compiled: something under `torch.compile`, which ran as it was written.
     """
 
     autocast: set[str] = field(default_factory=set)
-    attention: bool = False
+    functions: set[str] = field(default_factory=set)
     compiled: bool = False
 
 
@@ -50,7 +61,9 @@ _LIFTS = _lifts()
 
 
 @contextlib.contextmanager
-def as_on_devices(use: KernelUse, device_type: str = "cpu") -> Iterator[None]:
+def as_on_devices(
+    use: KernelUse, device_type: str = "cpu", made: Callable[[Tensor], None] = lambda _: None
+) -> Iterator[None]:
     """On `meta` too, attention is the one fused operator that runs on the CPU and on GPUs, wherever that can be.
 
     Left alone, `meta` takes the plain formula, which keeps the whole matrix of scores: no device needs that memory.
@@ -59,13 +72,28 @@ def as_on_devices(use: KernelUse, device_type: str = "cpu") -> Iterator[None]:
     Args:
         use: receives what the devices compute in different ways.
         device_type: whose dropout runs: on a GPU it is one operator, which keeps a byte for each element.
+        made: receives tensors that are made of numbers in Python, which no operator allocates.
     """
 
-    def attention(*args: Any, **kwargs: Any) -> Tensor:
-        use.attention = True
-        return _attention(*args, **kwargs)
+    def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            use.functions.add(name)
+            return function(*args, **kwargs)
 
+        return call
+
+    def making(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: Any, **kwargs: Any) -> Tensor:
+            tensor = function(*args, **kwargs)
+            made(tensor)
+            return tensor
+
+        return call
+
+    attention = named(_attention, "attention")
     replacements: dict[Any, Callable[..., Any]] = {_ATTENTION: attention}
+    replacements.update({function: named(function, name) for function, name in _NAMED.items()})
+    replacements.update({function: making(function) for function in (torch.tensor, Tensor.new_tensor)})
     if device_type in _FUSED_DROPOUT:
         replacements.update({_DROPOUT: _dropout, torch.dropout: _dropout})
     shortcut = torch.backends.mha.get_fastpath_enabled()

@@ -14,6 +14,11 @@ _COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
 _COMPRESSED_COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
 
 
+def is_compressed(tensor: Tensor) -> bool:
+    """Whether a tensor is sparse with compressed rows or columns."""
+    return tensor.layout in (*_COMPRESSED_ROWS, *_COMPRESSED_COLUMNS)
+
+
 def parts_of(tensor: Tensor) -> list[Tensor]:
     """The dense tensors that a tensor consists of: itself, or the indices and values of a sparse one, values last.
 
@@ -57,7 +62,7 @@ def storage_bytes(tensors: Iterable[Tensor]) -> int:
 
 def elements_of(tensor: Tensor) -> int:
     """Elements of a tensor; of a sparse one those that it stores."""
-    is_sparse = tensor.layout is torch.sparse_coo or tensor.layout in (*_COMPRESSED_ROWS, *_COMPRESSED_COLUMNS)
+    is_sparse = tensor.layout is torch.sparse_coo or is_compressed(tensor)
     return parts_of(tensor)[-1].numel() if is_sparse else tensor.numel()
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils import _pytree
 
+from resnet_cli.measure.tracing.storages import parts_of
+
 _PLAIN = (int, float, complex, str, bytes, type(None))
 _MAX_DEPTH = 32  # of objects inside objects, which may refer to each other
 
@@ -90,9 +92,12 @@ def map_leaves(value: Any, function: Callable[[Any], Any], leaf_type: type[Any] 
 
 
 def shape_of(value: Any) -> tuple[int, ...] | None:
-    """Shape of the first tensor, None where there is none."""
+    """Shape of the first tensor, None where there is none; of a nested tensor that of all its values together."""
     tensors = tensors_in(value)
-    return tuple(tensors[0].shape) if tensors else None
+    if not tensors:
+        return None
+    shape = tuple(tensors[0].shape)
+    return shape if all(type(length) is int for length in shape) else tuple(parts_of(tensors[0])[0].shape)
 
 
 def why_no_gradient(output: Any) -> str:

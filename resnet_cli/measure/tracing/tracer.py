@@ -128,7 +128,7 @@ def _run(
     with warnings.catch_warnings():
         # Activation checkpointing complains of a forward without gradients, which is what was asked for.
         warnings.filterwarnings("ignore", message="None of the inputs have requires_grad")
-        return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.use, device_type))
+        return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.use, device_type, recorder.made))
 
 
 def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] = {}, *, training: bool) -> Trace:
@@ -166,6 +166,11 @@ def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractCon
     except (ResnetCliError, KeyboardInterrupt):
         raise  # it is no fault of the network
     except BaseException as error:  # a network of the user's may call sys.exit(), or raise what is no Exception
+        if "NestedTensorImpl" in str(error):
+            raise ResnetCliError(
+                "nested tensors of the strided layout have no shape, so that nothing can be counted",
+                "make them with layout=torch.jagged; attention on a CPU turns those into strided ones",
+            ) from error
         reached = recorder.reached if recorder.raised is error else recorder.stack
         raise ForwardFailedError(reached, recorder.root, error) from error
     return Trace(
@@ -198,7 +203,15 @@ def _is_composite(func: Any) -> bool:
     # Not func.decompose(), whose answer depends on what has been imported: torch._decomp takes batch norms apart too.
     if isinstance(func, AsOperator) or func is torch.ops.prim.device.default:
         return False
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _MADE_OF_OTHERS)
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    # Some have a kernel of their own too, such as the backward pass of SiLU.
+    return has_kernel(func.name(), _MADE_OF_OTHERS) and not has_kernel(func.name(), torch._C.DispatchKey.CPU)
+
+
+@functools.cache
+def _consists_of_others(kind: type[Any]) -> bool:
+    """Whether tensors of a class are wrappers around others, such as nested ones, or quantized weights."""
+    return hasattr(kind, "__tensor_flatten__")
 
 
 class _Recorder(TorchDispatchMode):
@@ -308,6 +321,11 @@ class _Recorder(TorchDispatchMode):
             self.saved.note(tensor, weakref.ref(alias), self.stack)
         return alias
 
+    def made(self, tensor: Tensor) -> None:
+        """A tensor has been made without an operator."""
+        if self._memory.add([tensor], set()):
+            self._rose()
+
     def _written_by(self, tensors: Sequence[Tensor]) -> tuple[OperatorCall | None, ...]:
         """The operators that wrote these last, each once; constants have none."""
         addresses = [address for tensor in tensors for address in addresses_of(tensor)]
@@ -327,6 +345,8 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator, and record it with its cost."""
+        if types and any(map(_consists_of_others, types)):
+            return NotImplemented  # the tensor's class runs other operators on its parts, which come here too
         func = as_operator(func)
         if _is_composite(func):
             with self:

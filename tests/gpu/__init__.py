@@ -1,1 +1,0 @@
-"""Tests of a GPU with whole networks."""
