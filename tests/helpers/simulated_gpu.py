@@ -223,7 +223,11 @@ class SimulatedGpuBackend(SimulatedBackend):
 def simulated_gpu(monkeypatch: pytest.MonkeyPatch, spec: GpuSpec | None = None) -> Iterator[SimulatedGpu]:
     """A simulated GPU in place of the CPU, for all that asks for a device."""
     gpu = SimulatedGpu(spec)
-    backend = SimulatedGpuBackend(gpu)
-    monkeypatch.setitem(KINDS, "cpu", SimpleNamespace(load=lambda: lambda device: backend))
+
+    class Kind(SimulatedGpuBackend):
+        def __init__(self, device: torch.device) -> None:
+            super().__init__(gpu)
+
+    monkeypatch.setitem(KINDS, "cpu", SimpleNamespace(load=lambda: Kind, indexed=False))
     with gpu:
         yield gpu
