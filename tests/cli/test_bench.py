@@ -225,14 +225,13 @@ def test_layers() -> None:
 
 
 def test_optimizations() -> None:
-    result = measured("--optimizations", "channels-last,folded,tf32")
+    result = measured("--device", "cpu", "--optimizations", "channels-last,folded,tf32")
     rows = result["optimizations"]["rows"]
     assert [row["status"] for row in rows][:3] == ["measured"] * 3
     assert rows[0]["speedup"] == 1
     assert rows[2]["logit_difference"] < 1e-4
-    if not torch.cuda.is_available():
-        assert rows[3]["status"] == "unavailable"
-        assert "CUDA" in rows[3]["reason"]
+    assert rows[3]["status"] == "unavailable"
+    assert "CUDA" in rows[3]["reason"]
     assert result["optimizations"]["recommendation"]
 
 
@@ -297,7 +296,8 @@ def test_optimizations_on_a_gpu() -> None:
     }
     for name in ("channels-last", "folded", "float16", "bfloat16", "cuda-graph"):
         assert rows[name]["status"] == "measured", rows[name]["reason"]
-    assert rows["cuda-graph"]["logit_difference"] < 1e-3
+    # TF32 alone, in which eager convolves too, makes some thousandths.
+    assert rows["cuda-graph"]["logit_difference"] <= max(1e-3, 3 * rows["eager"]["logit_difference"])
 
 
 NETWORKS = """

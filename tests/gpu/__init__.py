@@ -1,0 +1,1 @@
+"""Tests of a GPU with whole networks."""
