@@ -22,7 +22,9 @@ from resnet_cli.results.common import Note
 
 MEASURED, OUT_OF_MEMORY, FAILED = "measured", "out of memory", "failed"
 
-_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|not enough memory", re.IGNORECASE)
+_NO_MEMORY = re.compile(  # the last one is of cuBLAS and cuDNN
+    r"out of memory|can't allocate memory|cannot allocate memory|not enough memory|status_alloc_failed", re.IGNORECASE
+)
 _BACK_TO_BACK_S = 1.0  # of calls without a wait between them
 _MAX_BACK_TO_BACK = 1000  # calls; bounds the time, since the launch queue is full long before
 

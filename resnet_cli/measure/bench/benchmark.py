@@ -102,7 +102,7 @@ class _Run:
         return any(row.wall is not None for row in self.timings)
 
     def measure(self) -> None:
-        """Row after row, then layers and optimizations at the first batch size that ran."""
+        """Row after row, then optimizations and layers at the first batch size that ran."""
         config = self.config
         try:
             self.report("counting")
@@ -116,10 +116,11 @@ class _Run:
                 raise rows.error
             self._keep(rows.error)
             _require_one(self.timings)
-            if config.layers and not (self.interrupted or self.lost):
-                self._attempt_layers(work)
             if original is not None and not (self.interrupted or self.lost):
                 self._attempt_optimizations(original)
+            # Last: launches may be slower in a process that has profiled.
+            if config.layers and not (self.interrupted or self.lost):
+                self._attempt_layers(work)
         except KeyboardInterrupt:
             if not self.has_times:
                 raise

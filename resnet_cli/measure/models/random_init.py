@@ -123,7 +123,7 @@ def _random_sources() -> list[_RandomSource]:
 
     `torch.manual_seed` is avoided: it also seeds a CUDA that is not initialised yet, which could not be undone.
     """
-    generators = [torch.default_generator, *torch.cuda.default_generators]
+    generators = [torch.default_generator, *torch.cuda.default_generators, *torch.xpu.default_generators]
     if torch.backends.mps.is_available():
         generators.append(torch.mps._get_default_mps_generator())
     sources: list[_RandomSource] = [

@@ -141,6 +141,7 @@ def test_out_of_memory_is_a_row_at_any_moment(moment: int) -> None:
     [
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
         (MemoryError(), "out of memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out of memory"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied\n  at somewhere"), "failed"),
         (KeyError("x"), "failed"),
     ],

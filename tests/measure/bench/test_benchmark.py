@@ -202,10 +202,10 @@ def test_ctrl_c_before_there_is_a_figure_is_passed_on(words: str, clock: Simulat
     [
         ("batch 2: 1", 1, False, False),  # among the samples
         ("batch 4: warming", 1, False, False),
-        ("layers: warming", 2, False, False),
-        ("layers: 1", 2, True, False),
-        ("optimizations: building", 2, True, False),
-        ("optimizations: 1", 2, True, True),
+        ("optimizations: building", 2, False, False),
+        ("optimizations: 1", 2, False, True),
+        ("layers: warming", 2, False, True),
+        ("layers: 1", 2, True, True),
     ],
 )
 def test_ctrl_c_keeps_what_was_measured_before(
