@@ -47,6 +47,29 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """A phase of a training step, timed with a wait for the device before and after it."""
+
+    name: str  # "forward" with the loss, "backward", "optimizer"
+    median_s: float
+    ci_low_s: float
+    ci_high_s: float
+    share: float  # of all phases
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimit:
+    """The largest batch that fits into the memory of the device."""
+
+    batch_size: int  # found by trying, to a 32nd
+    predicted: int  # from the storages of calls at two small batches
+    capacity_bytes: int  # for weights and calls
+    peak_bytes: int  # of the batch that was found
+    kind: str  # of that peak: "allocated" by torch on the device, or "counted" storages on the processor
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """The measurement of one batch size."""
 
@@ -66,6 +89,7 @@ class Timing:
     memory_kind: str | None  # "allocated" by torch on the device, or "resident" memory of the whole process
     knee: bool  # the smallest batch with at least 0.9 of the sweep's best images/s
     notes: tuple[Note, ...]
+    phases: tuple[PhaseTime, ...] = ()  # of a training step
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +285,7 @@ class Conditions:
     clock_hz: float | None  # median clock rate of the GPU during the measurement
     throttled: tuple[str, ...]  # reasons for throttling that were observed
     duration_s: float  # the whole benchmark
+    optimizer: str | None = None  # "sgd", "adamw"; None in inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,4 +314,5 @@ class BenchResult:
     runs: tuple[Run, ...] = ()  # of several processes; empty: this one measured
     spreads: tuple[RunSpread, ...] = ()
     plan: tuple[GatePlan, ...] = ()
+    batch_limit: BatchLimit | None = None
     uncounted_macs: tuple[str, ...] = ()  # operators that may multiply matrices and that no rule counts

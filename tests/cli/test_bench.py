@@ -90,6 +90,19 @@ def test_training(saved: BenchResult) -> None:
     assert training["status"] == "measured"
 
 
+def test_a_training_step_by_phase_and_the_largest_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Weights, gradients and AdamW's values of this network have 80 MB; the rest is for activations.
+    monkeypatch.setattr("resnet_cli.measure.system.devices.cpu.CpuBackend.free_memory", lambda self: 90_000_000)
+    result = measured("--mode", "train", "--optimizer", "adamw", "--batch-size", "2", "--find-batch-size")
+    phases = result["timings"][0]["phases"]
+    assert [phase["name"] for phase in phases] == ["forward", "backward", "optimizer"]
+    assert sum(phase["share"] for phase in phases) == pytest.approx(1)
+    assert result["conditions"]["optimizer"] == "adamw"
+    limit = result["batch_limit"]
+    assert limit["batch_size"] == pytest.approx(limit["predicted"], rel=0.1)
+    assert limit["peak_bytes"] <= limit["capacity_bytes"]
+
+
 def test_a_batch_that_does_not_fit_is_a_row() -> None:
     rows = measured("--batch-size", "1,1000000000")["timings"]
     assert [row["status"] for row in rows] == ["measured", "out of memory"]
@@ -176,6 +189,8 @@ def test_runs_in_fresh_processes_are_one_result_and_a_baseline(capsys: pytest.Ca
         (["--plan", "2%", "--runs", "3"], "--plan cannot be combined with --runs"),
         (["--plan", "0%"], "--plan '0%' is not a valid percentage"),
         (["--fail-above", "5%"], "--fail-above requires --baseline"),
+        (["--optimizer", "adamw"], "--optimizer requires --mode train"),
+        (["--find-batch-size", "--runs", "3"], "--runs cannot be combined with --find-batch-size"),
     ],
 )
 def test_options_that_do_not_go_together(

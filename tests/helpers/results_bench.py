@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import fmean, median, quantiles, stdev
 
 from resnet_cli.results.bench import (
+    BatchLimit,
     BenchResult,
     Ceiling,
     Conditions,
@@ -18,6 +19,7 @@ from resnet_cli.results.bench import (
     LayerTimes,
     OptimizationResult,
     OptimizationsResult,
+    PhaseTime,
     Rank,
     Replicas,
     Run,
@@ -385,14 +387,32 @@ def planned() -> BenchResult:
 
 
 @functools.cache
+def trained() -> BenchResult:
+    """A training step by phase, and the largest batch."""
+    phases = tuple(
+        PhaseTime(name, seconds, 0.99 * seconds, 1.01 * seconds, seconds / 0.060)
+        for name, seconds in (("forward", 0.018), ("backward", 0.036), ("optimizer", 0.006))
+    )
+    row = timing(8, distribution(series(0.060, 200)), phases=phases)
+    return replace(
+        BARE,
+        timings=(row,),
+        conditions=replace(CONDITIONS, mode="train", optimizer="adamw"),
+        batch_limit=BatchLimit(412, 398, 24_000_000_000, 23_100_000_000, "allocated", 9),
+    )
+
+
+@functools.cache
 def everything() -> BenchResult:
     """All sections at once."""
     return replace(
         planned(),
+        timings=(*planned().timings[:-1], *trained().timings, planned().timings[-1]),
         versus=compared().versus,
         optimizations=optimized().optimizations,
         layers=layered().layers,
         replicas=replicated().replicas,
+        batch_limit=trained().batch_limit,
         fail_above=0.05,
         failed=True,
     )

@@ -10,6 +10,7 @@ from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import choose_network
 from resnet_cli.files import check_file, write_file
+from resnet_cli.measure.bench.optimizers import OPTIMIZERS, SGD
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.network.architectures import ARCHITECTURES
 
@@ -51,8 +52,16 @@ def bench(
     op_flops: options.OpFlops = None,
     mode: Annotated[
         Literal["inference", "train"],
-        options.choice(options.MEASUREMENT, "Forward pass only, or a training step: forward, backward and SGD."),
+        options.choice(options.MEASUREMENT, "Forward pass only, or a training step: forward, backward and optimizer."),
     ] = "inference",
+    optimizer: Annotated[
+        str | None,
+        options.choice_of(OPTIMIZERS, options.MEASUREMENT, "Optimizer of a training step.", default="sgd"),
+    ] = None,
+    find_batch_size: Annotated[
+        bool,
+        options.option(options.MEASUREMENT, "Also find the largest batch that fits, by trying.", "--find-batch-size"),
+    ] = False,
     threads: options.Threads = None,
     seed: options.Seed = 0,
     max_time: options.MaxTime = 20.0,
@@ -181,6 +190,8 @@ def bench(
         "--fail-above": fail_above,
         "--save": save,
         "--weights": weights,
+        "--optimizer": optimizer,
+        "--find-batch-size": find_batch_size,
         "--runs": runs,
         "--plan": plan,
         "--nproc": nproc,
@@ -209,6 +220,8 @@ def bench(
         layers=layers,
         ceiling=ceiling,
         fresh=weights is None,
+        optimizer=OPTIMIZERS[optimizer or SGD.key],
+        find_batch_size=find_batch_size,
     )
     if has_replicas:
         replicas = measure_replicas(network, chosen_inputs, config, nproc)

@@ -9,9 +9,18 @@ from resnet_cli.errors import ResnetCliError
 
 _TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # variables that it sets
 _ALONE = {  # option → what it cannot be combined with
-    "--plan": ("--runs", "--baseline", "--save", "--nproc", "--optimizations", "--layers"),
-    "--runs": ("--nproc", "--optimizations", "--layers"),
-    "--nproc": ("--optimizations", "--layers", "--against", "--baseline", "--save", "--weights"),
+    "--plan": ("--runs", "--baseline", "--save", "--nproc", "--optimizations", "--layers", "--find-batch-size"),
+    "--runs": ("--nproc", "--optimizations", "--layers", "--find-batch-size"),
+    "--nproc": (
+        "--optimizations",
+        "--layers",
+        "--against",
+        "--baseline",
+        "--save",
+        "--weights",
+        "--optimizer",
+        "--find-batch-size",
+    ),
 }
 
 
@@ -31,6 +40,8 @@ def check_conflicts(given: Mapping[str, Any], mode: str, dtype: str | None) -> N
             check_alone(option, {other: given[other] for other in others})
     if mode != "inference":
         check_alone(f"--mode {mode}", {name: given[name] for name in ("--optimizations", "--layers")})
+    elif given["--optimizer"] is not None:
+        raise ResnetCliError("--optimizer requires --mode train", "leave --optimizer out, or add --mode train")
     if dtype not in (None, "float32"):
         check_alone(f"--dtype {dtype}", {"--optimizations": given["--optimizations"]})
     if given["--fail-above"] is not None and given["--baseline"] is None:

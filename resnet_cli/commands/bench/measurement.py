@@ -121,4 +121,5 @@ def _check_baseline(saved: BenchResult, model: "ModelUnderTest", config: "Benchm
     from resnet_cli.measure.models.model import own_dtype
 
     described = fitted(config.inputs, model.model).describe(config.weight_dtype or own_dtype(model.model))
-    baseline.check(saved, model.description, described, config.mode, config.batch_sizes, config.autocast)
+    optimizer = config.optimizer.key if config.mode == "train" else None
+    baseline.check(saved, model.description, described, config.mode, config.batch_sizes, config.autocast, optimizer)

@@ -25,6 +25,7 @@ def check(
     mode: str,
     batch_sizes: tuple[int, ...],
     autocast: str | None = None,
+    optimizer: str | None = None,
 ) -> None:
     """Before anything is measured: is the saved run of the same network and the same work?
 
@@ -50,6 +51,7 @@ def check(
         ("image size", _sizes(baseline.input), _sizes(inputs)),
         ("dtype", baseline.input.dtype, inputs.dtype),
         ("mode", baseline.conditions.mode, mode),
+        ("optimizer", str(baseline.conditions.optimizer), str(optimizer)),
         ("precision", _autocast_of(baseline.conditions.precision), autocast or _NO_AUTOCAST),
     ):
         if before != now:

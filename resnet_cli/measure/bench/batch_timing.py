@@ -12,12 +12,14 @@ from resnet_cli.errors import attempt
 from resnet_cli.formatting import scaled
 from resnet_cli.measure.bench.device_sampling import device_samples
 from resnet_cli.measure.bench.device_timer import Clock, Sample, time_back_to_back
+from resnet_cli.measure.bench.phases import time_phases
 from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import describe, quantile
+from resnet_cli.measure.bench.training import TrainingStep
 from resnet_cli.measure.bench.workload import Workload, all_finite
 from resnet_cli.measure.bench.workload_cost import WorkloadCost
 from resnet_cli.measure.system.devices.registry import device_backend
-from resnet_cli.results.bench import Ceiling, Timing, WarmUp
+from resnet_cli.results.bench import Ceiling, PhaseTime, Timing, WarmUp
 from resnet_cli.results.common import Note
 
 MEASURED, OUT_OF_MEMORY, FAILED = "measured", "out of memory", "failed"
@@ -193,6 +195,9 @@ def timing(
         if further.error is not None:
             text = f"batch {batch_size}: after its samples: {as_not_run(further.error, context.clock).reason}"
             notes = (*notes, Note("warning", text, "failed-after-samples"))
+    phases: tuple[PhaseTime, ...] = ()
+    if isinstance(ready.call, TrainingStep) and stopped != "interrupted":
+        phases = time_phases(ready.call, context.clock, context.limits)
     flops = context.cost.flops_at(batch_size)
     rate = None if flops is None else flops * images_per_s / batch_size
     return Timing(
@@ -212,6 +217,7 @@ def timing(
         memory_kind=ready.memory_kind,
         knee=False,
         notes=notes,
+        phases=phases,
     )
 
 

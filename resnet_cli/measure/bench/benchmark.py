@@ -11,6 +11,7 @@ from torch import nn
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.bench import batch_timing, conditions
+from resnet_cli.measure.bench.batch_limit import find_batch_size
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.device_loss import DeviceLostError, loss_of, require_device
 from resnet_cli.measure.bench.layers.layer_times import layer_times
@@ -28,7 +29,7 @@ from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.roofline.ceiling import measure_ceiling
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.devices.registry import device_backend
-from resnet_cli.results.bench import BenchResult, Ceiling, LayerTimes, OptimizationsResult, Timing, Versus
+from resnet_cli.results.bench import BatchLimit, BenchResult, Ceiling, LayerTimes, OptimizationsResult, Timing, Versus
 from resnet_cli.results.common import Note, error_note
 
 _MEMORY_SHARE = 0.95  # of what is free; the rest is for workspaces and other processes
@@ -70,6 +71,7 @@ def bench(
             versus=tuple(run.versus),
             optimizations=run.optimizations,
             layers=run.layers,
+            batch_limit=run.batch_limit,
             interrupted=run.interrupted,
             uncounted_macs=run.uncounted,
             notes=(*result.notes, *uncounted_notes((), run.uncounted), *run.errors),
@@ -91,6 +93,7 @@ class _Run:
     ceiling: Ceiling | None = None
     optimizations: OptimizationsResult | None = None
     layers: LayerTimes | None = None
+    batch_limit: BatchLimit | None = None
     interrupted: bool = False
     lost: bool = False  # the device no longer works
     uncounted: tuple[str, ...] = ()
@@ -106,7 +109,7 @@ class _Run:
         config = self.config
         try:
             self.report("counting")
-            cost = workload_cost(self.model, config.inputs, config.dtype, config.mode)
+            cost = workload_cost(self.model, config.inputs, config.dtype, config.mode, config.optimizer)
             self.uncounted = cost.uncounted
             original = self.model.duplicate() if config.optimizations is not None else None
             work = self._workload(self.model.model, config.inputs, config.dtype)
@@ -116,6 +119,8 @@ class _Run:
                 raise rows.error
             self._keep(rows.error)
             _require_one(self.timings)
+            if config.find_batch_size and not (self.interrupted or self.lost):
+                self._attempt_batch_limit(work, cost)
             if original is not None and not (self.interrupted or self.lost):
                 self._attempt_optimizations(original)
             # Last: launches may be slower in a process that has profiled.
@@ -145,6 +150,7 @@ class _Run:
             seed=config.seed,
             fresh=config.fresh,
             mixed=config.is_mixed,
+            optimizer=config.optimizer,
         )
 
     def _rows(self, work: Workload, cost: WorkloadCost) -> None:
@@ -198,6 +204,15 @@ class _Run:
         return ResnetCliError(
             f"{reason.status}: {reason.reason}", "free memory of the device, or use a smaller network"
         )
+
+    def _attempt_batch_limit(self, work: Workload, cost: WorkloadCost) -> None:
+        with attempt("finding the largest batch") as finding:
+            free = self.backend.free_memory()
+            if free is None:
+                raise ResnetCliError("the largest batch is unknown: the system does not tell how much memory is free")
+            capacity = int(_MEMORY_SHARE * free) + work.held_bytes()
+            self.batch_limit = find_batch_size(work, cost, self.backend, capacity, self.progress)
+        self._keep(finding.error)
 
     def _attempt_layers(self, work: Workload) -> None:
         with attempt("timing layers") as timing:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from resnet_cli.measure.bench.mixed_precision import AUTOCAST, is_mixed
+from resnet_cli.measure.bench.optimizers import SGD, Optimizer
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.workload import INFERENCE
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
@@ -30,6 +31,8 @@ class BenchmarkConfig:
         layers: also measure the time of each layer.
         ceiling: also measure the peak of the machine.
         fresh: the network is untrained.
+        optimizer: of a training step.
+        find_batch_size: also find the largest batch that fits.
         reference_first: of an interleaved comparison the reference is built, warmed up and called first.
     """
 
@@ -45,6 +48,8 @@ class BenchmarkConfig:
     layers: bool = False
     ceiling: bool = True
     fresh: bool = True
+    optimizer: Optimizer = SGD
+    find_batch_size: bool = False
     reference_first: bool = False
 
     @property

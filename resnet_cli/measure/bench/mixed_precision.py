@@ -12,9 +12,6 @@ from torch import Tensor
 TRAIN = "train"
 AUTOCAST = "autocast"  # last word of such a precision in results
 HALVES = (torch.float16, torch.bfloat16)
-# Bytes of each trained value beyond those of training in half precision alone: its weight, gradient and momentum have
-# 4 bytes in place of 2, and autocast keeps a copy of the weight with 2.
-_EXTRA_BYTES = 8
 
 
 def is_mixed(mode: str, dtype: torch.dtype | None) -> bool:
@@ -27,13 +24,17 @@ def is_mixed(mode: str, dtype: torch.dtype | None) -> bool:
     return mode == TRAIN and dtype in HALVES
 
 
-def extra_bytes(trained_values: int) -> int:
+def extra_bytes(trained_values: int, states: int) -> int:
     """Bytes of a training step in mixed precision beyond those of one in half precision throughout.
+
+    Weights, gradients and what the optimizer keeps have 4 bytes in place of 2, and autocast keeps a copy of the weights
+    with 2.
 
     Args:
         trained_values: numbers in the parameters that are trained.
+        states: values that the optimizer keeps for each.
     """
-    return _EXTRA_BYTES * trained_values
+    return (2 * (2 + states) + 2) * trained_values
 
 
 class MixedPrecision:

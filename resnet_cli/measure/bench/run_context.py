@@ -10,6 +10,7 @@ import torch
 
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
+from resnet_cli.measure.bench.mixed_precision import TRAIN
 from resnet_cli.measure.bench.stats.student_t import CONFIDENCE
 from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
@@ -72,6 +73,7 @@ class RunContext:
                 clock_hz=seen.clock_hz,
                 throttled=seen.throttled,
                 duration_s=time.perf_counter() - self._begin,
+                optimizer=config.optimizer.key if config.mode == TRAIN else None,
             ),
             environment=self._environment,
             notes=(*self._inputs.notes, *self._conversion, *conditions.notes(seen, threads)),

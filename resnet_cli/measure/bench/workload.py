@@ -6,16 +6,15 @@ ResNet-152 reaches 5.8e8, which overflows half precision. So its norms get the s
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
-from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.mixed_precision import TRAIN, MixedPrecision
+from resnet_cli.measure.bench.mixed_precision import TRAIN
+from resnet_cli.measure.bench.optimizers import SGD, Optimizer
+from resnet_cli.measure.bench.training import TrainingStep
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import materialize_with
 from resnet_cli.measure.models.inputs.fitting import fitted
@@ -23,14 +22,12 @@ from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import convert, own_dtype
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.storages import storage_bytes
-from resnet_cli.measure.tracing.tensors import tensors_in, why_no_gradient
+from resnet_cli.measure.tracing.tensors import tensors_in
 
 INFERENCE = "inference"
 MODES = (INFERENCE, TRAIN)
 
 _CALIBRATION_IMAGES = 4
-_SLOW_BACKWARD_S = 1.0  # of a backward pass that signals interrupt
-_RATE, _MOMENTUM, _DECAY = 1e-3, 0.9, 1e-4  # small steps: the weights must keep their magnitude
 
 
 class Workload:
@@ -41,10 +38,11 @@ class Workload:
         inputs: of a forward, at any batch size.
         device: where it runs.
         dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own.
-        mode: "inference", or "train" for forward, backward and a step of SGD with momentum.
+        mode: "inference", or "train" for forward, backward and a step of the optimizer.
         seed: of the inputs and labels.
         fresh: it is untrained, so that its norms need statistics first.
         mixed: it trains in mixed precision: weights and inputs are float32, and the dtype is autocast's.
+        optimizer: of a training step.
     """
 
     def __init__(
@@ -58,10 +56,11 @@ class Workload:
         seed: int = 0,
         fresh: bool = True,
         mixed: bool = False,
+        optimizer: Optimizer = SGD,
     ) -> None:
         self.inputs = fitted(inputs, model)
         self.device, self.dtype, self.mode, self.seed = device, dtype or own_dtype(model), mode, seed
-        self.model, self.mixed = model, mixed
+        self.model, self.mixed, self.optimizer = model, mixed, optimizer
         model.to(device)  # a network's own may return anything
         with random_init.seeded(seed):
             materialize_with(model, type(model).__name__, self.inputs.random(seed, own_dtype(model), device))
@@ -86,31 +85,17 @@ class Workload:
         model, (args, kwargs) = self.model, inputs
         return lambda: model(*args, **kwargs)
 
-    def step(self, inputs: Arguments) -> Callable[[], object]:
-        """A training step on one batch: forward, loss, backward, SGD with momentum and weight decay."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.SGD(parameters, lr=_RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
-        generator = torch.Generator().manual_seed(self.seed)
-        model = self.model
-        precision = MixedPrecision(self.device, self.dtype if self.mixed else None)
-        labels: list[Tensor] = []
-        hooks = _signal_hooks(parameters) if not device_backend(self.device).is_accelerator else []
-
-        def step() -> object:
-            optimizer.zero_grad(set_to_none=True)
-            with precision.forward():
-                output = inputs.call(model)
-                loss = _loss(output, labels, generator)
-            begin = time.perf_counter()
-            precision.backward(loss)
-            if hooks and time.perf_counter() - begin < _SLOW_BACKWARD_S:
-                for hook in hooks:
-                    hook.remove()
-                hooks.clear()
-            precision.step(optimizer)
-            return output
-
-        return step
+    def step(self, inputs: Arguments) -> TrainingStep:
+        """A training step on one batch: forward, loss, backward, optimizer."""
+        return TrainingStep(
+            self.model,
+            inputs,
+            self.optimizer,
+            self.device,
+            autocast=self.dtype if self.mixed else None,
+            seed=self.seed,
+            interruptible=not device_backend(self.device).is_accelerator,
+        )
 
     def held_bytes(self) -> int:
         """Bytes of the weights and of their gradients, each storage counted once."""
@@ -120,28 +105,6 @@ class Workload:
     def running(self) -> AbstractContextManager[object]:
         """The context of a call: without autograd in inference."""
         return nullcontext() if self.mode == TRAIN else torch.inference_mode()
-
-
-def _signal_hooks(parameters: Sequence[nn.Parameter]) -> list[RemovableHandle]:
-    """No-op hooks that return to the interpreter during a long C++ backward, so that pending signal handlers run."""
-
-    def no_op(parameter: Tensor) -> None: ...
-
-    return [parameter.register_post_accumulate_grad_hook(no_op) for parameter in parameters]  # type: ignore[no-untyped-call]
-
-
-def _loss(output: object, labels: list[Tensor], generator: torch.Generator) -> Tensor:
-    """Cross entropy with random labels where there are logits, otherwise the mean square of every output."""
-    tensors = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.requires_grad]
-    if not tensors:
-        raise ResnetCliError(f"the network cannot be trained: {why_no_gradient(output)}")
-    if len(tensors) == 1 and tensors[0].dim() == 2:
-        logits = tensors[0]
-        if not labels:
-            drawn = torch.randint(logits.shape[1], (logits.shape[0],), generator=generator)
-            labels.append(drawn.to(logits.device))
-        return nn.functional.cross_entropy(logits, labels[0])
-    return torch.stack([tensor.float().square().mean() for tensor in tensors]).sum()
 
 
 def calibrate(model: nn.Module, inputs: ModelInputs, seed: int) -> None:

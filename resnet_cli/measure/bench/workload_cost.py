@@ -10,6 +10,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
 from resnet_cli.measure.bench import mixed_precision
 from resnet_cli.measure.bench.mixed_precision import TRAIN
+from resnet_cli.measure.bench.optimizers import SGD, Optimizer
 from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.uncounted import uncounted_macs
@@ -26,13 +27,19 @@ from resnet_cli.results.summary import Layer
 class WorkloadCost:
     """FLOPs and bytes of a call, linear in the batch size: so much for each image, and a constant.
 
-    `uncounted` are operators that may multiply matrices and that no rule counts.
+    The bytes are those of each moment of the call: with few images the peak may be where all gradients are alive, and
+    with many where all activations are.
+
+    Args:
+        macs_per_image: of a call …
+        macs: … and those that no image adds.
+        moments: bytes for each image, and bytes that no image adds, while the call runs.
+        uncounted: operators that may multiply matrices and that no rule counts.
     """
 
     macs_per_image: float
     macs: float
-    bytes_per_image: float
-    bytes: float
+    moments: tuple[tuple[float, float], ...]
     uncounted: tuple[str, ...] = ()
 
     def flops_at(self, batch_size: int) -> int | None:
@@ -40,14 +47,21 @@ class WorkloadCost:
         return None if self.uncounted else round(2 * (self.macs + self.macs_per_image * batch_size))
 
     def bytes_at(self, batch_size: int) -> int:
-        """Bytes alive at once in a call: weights, input, activations, and in training gradients and momentum.
+        """Bytes alive at once in a call: weights, input, activations; in training gradients and the optimizer's values.
 
         Not in it: workspaces of the convolution libraries and what the allocator keeps.
         """
-        return round(self.bytes + self.bytes_per_image * batch_size)
+        return round(max(fixed + each * batch_size for each, fixed in self.moments))
+
+    def largest_batch(self, capacity: int) -> int | None:
+        """The largest batch whose bytes are no more than these, perhaps 0; None: any batch is as good."""
+        sizes = [int((capacity - fixed) // each) for each, fixed in self.moments if each > 0]
+        return max(0, min(sizes)) if sizes else None
 
 
-def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None, mode: str) -> WorkloadCost:
+def workload_cost(
+    subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None, mode: str, optimizer: Optimizer = SGD
+) -> WorkloadCost:
     """Cost of a call of this network.
 
     Args:
@@ -56,40 +70,49 @@ def workload_cost(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dty
         dtype: of floating-point weights, and of inputs that have none of their own; None: the network's own. In train
             mode, half precision is that of autocast.
         mode: "inference" or "train".
+        optimizer: of a training step.
 
     Raises:
         ResnetCliError: such an input does not get through, or the network cannot be trained on it.
     """
     if inputs.batch_size is None:
-        call, size = _at(subject, inputs, dtype, mode)
-        return WorkloadCost(0, total_macs(call.operators), 0, size, uncounted_macs(call.operators))
+        call, sizes = _at(subject, inputs, dtype, mode, optimizer)
+        return WorkloadCost(0, total_macs(call.operators), ((0.0, max(sizes)),), uncounted_macs(call.operators))
     few, more = (2, 4) if mode == TRAIN else (1, 2)  # a batch norm cannot be trained on one pixel of one image
-    (low, low_bytes), (high, high_bytes) = (
-        _at(subject, inputs.at_batch(batch_size), dtype, mode) for batch_size in (few, more)
+    (low, low_sizes), (high, high_sizes) = (
+        _at(subject, inputs.at_batch(batch_size), dtype, mode, optimizer) for batch_size in (few, more)
     )
     macs_per_image = (total_macs(high.operators) - total_macs(low.operators)) / (more - few)
-    bytes_per_image = (high_bytes - low_bytes) / (more - few)
     return WorkloadCost(
         macs_per_image,
         total_macs(low.operators) - few * macs_per_image,
-        bytes_per_image,
-        low_bytes - few * bytes_per_image,
+        _lines(few, low_sizes, more, high_sizes),
         uncounted_macs(low.operators),
     )
 
 
-def _at(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None, mode: str) -> tuple[Trace, int]:
-    """A call at a batch size, and its bytes."""
+def _lines(few: int, low: list[int], more: int, high: list[int]) -> tuple[tuple[float, float], ...]:
+    """Growth and constant of each moment, from the bytes at two batch sizes; of the peaks where moments differ."""
+    if len(low) != len(high):
+        low, high = [max(low)], [max(high)]
+    slopes = [(after - before) / (more - few) for before, after in zip(low, high, strict=True)]
+    return tuple({(slope, before - few * slope) for slope, before in zip(slopes, low, strict=True)})
+
+
+def _at(
+    subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None, mode: str, optimizer: Optimizer
+) -> tuple[Trace, list[int]]:
+    """A call at a batch size, and the bytes that are alive in each of its moments."""
     with ForwardRunner(subject, inputs, dtype) as passes:
-        return _call(passes, mode, is_mixed=mixed_precision.is_mixed(mode, dtype))
+        return _call(passes, mode, optimizer, is_mixed=mixed_precision.is_mixed(mode, dtype))
 
 
-def _call(passes: ForwardRunner, mode: str, *, is_mixed: bool) -> tuple[Trace, int]:
+def _call(passes: ForwardRunner, mode: str, optimizer: Optimizer, *, is_mixed: bool) -> tuple[Trace, list[int]]:
     described = passes.inputs.describe(passes.dtype)
     trace = passes.inference()  # its error for an input that does not fit is clearer than that of training
     weights = storage_bytes((*passes.model.parameters(), *passes.model.buffers()))  # lazy ones have their shapes now
     if mode != TRAIN:
-        return trace, weights + described.bytes + trace.peak
+        return trace, [weights + described.bytes + alive for alive in trace.alive or [trace.peak]]
     trained = [parameter for parameter in passes.model.parameters() if parameter.requires_grad]
     if not trained:
         raise ResnetCliError("`mode=train`: the network has no trainable parameters")
@@ -99,10 +122,10 @@ def _call(passes: ForwardRunner, mode: str, *, is_mixed: bool) -> tuple[Trace, i
             f"`mode=train`: this network cannot be trained on {dimensions(described.shape)}: {step}",
             larger_input(step),
         )
-    size = weights + described.bytes + step.peak + sum(map(bytes_of, trained))
+    size = weights + described.bytes + optimizer.states * sum(map(bytes_of, trained))
     if is_mixed:
-        size += mixed_precision.extra_bytes(sum(parameter.numel() for parameter in trained))
-    return step, size
+        size += mixed_precision.extra_bytes(sum(parameter.numel() for parameter in trained), optimizer.states)
+    return step, [size + alive for alive in step.alive or [step.peak]]
 
 
 def layers(subject: ModelUnderTest, inputs: ModelInputs, dtype: torch.dtype | None = None) -> Layer:

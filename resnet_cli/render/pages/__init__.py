@@ -109,6 +109,8 @@ PAGES: dict[str, PageSpec] = {
         "bench:bench_page",
         {
             "timings": "timings",
+            "phases": "timings.phases",
+            "batch-limit": "batch_limit",
             "runs": "runs",
             "plan": "plan",
             "versus": "versus",

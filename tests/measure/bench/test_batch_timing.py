@@ -24,7 +24,7 @@ from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, out
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 LIMITS = Limits(max_time_s=5.0, min_time_s=0.5)
-COST = WorkloadCost(macs_per_image=10**9, macs=0, bytes_per_image=10**6, bytes=10**7)
+COST = WorkloadCost(macs_per_image=10**9, macs=0, moments=((10**6, 10**7),))
 CEILING = Ceiling(flops_per_s=4e11, bytes_per_s=1e10, compute=(), bandwidth=())
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench import workload
+from resnet_cli.measure.bench import training
 from resnet_cli.measure.bench.workload import Workload, all_finite, calibrate
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import images
@@ -141,7 +141,7 @@ def listeners(model: nn.Module) -> int:
 
 @pytest.mark.parametrize(("long", "kept"), [(1e9, 0), (0.0, 2)])
 def test_ctrl_c_reaches_a_long_backward_pass(long: float, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workload, "_SLOW_BACKWARD_S", long)
+    monkeypatch.setattr(training, "_SLOW_BACKWARD_S", long)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     step = Workload(model, inputs=images((3, 2, 2)), device=CPU, mode="train").call(2)
     assert listeners(model) == 2

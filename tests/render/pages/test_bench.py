@@ -25,6 +25,7 @@ from tests.helpers.results_bench import (
     replicated,
     sweep,
     timing,
+    trained,
     without_memory,
 )
 from tests.helpers.results_bench import distribution as described
@@ -39,6 +40,7 @@ SAMPLES: dict[str, Callable[[], BenchResult]] = {
     "replicas": replicated,
     "runs": repeated,
     "plan": planned,
+    "trained": trained,
     "everything": everything,
     "bare": lambda: BARE,
     "interrupted": lambda: replace(one_batch(), interrupted=True),
@@ -82,6 +84,21 @@ def test_a_plan_says_the_options_or_that_it_is_out_of_reach() -> None:
     assert "2.5%" in out_of_reach.text
     assert "--runs 4 --max-time 2, 18.40 s" in reached.text
     assert column(drawn(planned(), "plan"), "runs") == ["–", "4"]
+
+
+# Training
+
+
+def test_a_training_step_is_shown_by_phase() -> None:
+    table = drawn(trained(), "phases")
+    assert column(table, "name") == ["forward", "backward", "optimizer"]
+    assert column(table, "share") == ["30.0%", "60.0%", "10.0%"]
+    assert "train with adamw" in page(trained(), PLAIN).subtitle
+
+
+def test_the_largest_batch_stands_beside_the_predicted_one() -> None:
+    (row,) = drawn(trained(), "batch-limit").rows
+    assert [row.cells[key].text for key in ("batch_size", "predicted", "difference")] == ["412", "398", "-3.4%"]
 
 
 # Batch sizes

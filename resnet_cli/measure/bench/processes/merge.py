@@ -11,7 +11,17 @@ from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME
 from resnet_cli.measure.bench.stats.ratios import verdict, with_knee
 from resnet_cli.measure.bench.stats.runs import components, describe_runs, interval, run_estimate
-from resnet_cli.results.bench import BenchResult, Conditions, Distribution, Run, RunSpread, Timing, Versus, WarmUp
+from resnet_cli.results.bench import (
+    BenchResult,
+    Conditions,
+    Distribution,
+    PhaseTime,
+    Run,
+    RunSpread,
+    Timing,
+    Versus,
+    WarmUp,
+)
 from resnet_cli.results.common import Note
 
 TIME_SPREAD, RATIO_SPREAD = "time", "ratio"
@@ -112,6 +122,21 @@ def _timing(rows: Sequence[Timing], peak: float | None) -> Timing:
         ceiling_share=None if flops_per_s is None or peak is None else flops_per_s / peak,
         peak_memory_bytes=max(peaks, default=None),
         notes=_of_each_key(note for row in measured for note in row.notes),
+        phases=_phases([row.phases for row in measured]),
+    )
+
+
+def _phases(all_phases: Sequence[Sequence[PhaseTime]]) -> tuple[PhaseTime, ...]:
+    """Each phase over the processes."""
+    if not all(all_phases):
+        return ()
+    times = [
+        interval([run_estimate(each.median_s, each.ci_low_s, each.ci_high_s) for each in phase])
+        for phase in zip(*all_phases, strict=True)
+    ]
+    whole = sum(median_s for median_s, _, _ in times)
+    return tuple(
+        PhaseTime(phase.name, *time, time[0] / whole) for phase, time in zip(all_phases[0], times, strict=True)
     )
 
 

@@ -13,6 +13,7 @@ from resnet_cli.render.pages.bench.optimizations import optimizations
 from resnet_cli.render.pages.bench.replicas import replicas
 from resnet_cli.render.pages.bench.runs import gate_plan, runs
 from resnet_cli.render.pages.bench.timings import timings
+from resnet_cli.render.pages.bench.training import batch_limit, phases
 from resnet_cli.render.pages.bench.versus import versus
 from resnet_cli.render.pages.cells import counted
 from resnet_cli.render.pages.elements import closing, input_text, interrupted, notes
@@ -24,6 +25,8 @@ def bench_page(result: BenchResult, view: ViewOptions) -> Document:
     draw: dict[str, Callable[[], list[Element]]] = {
         "plan": lambda: gate_plan(result),
         "timings": lambda: timings(result),
+        "phases": lambda: phases(result),
+        "batch-limit": lambda: batch_limit(result.batch_limit),
         "runs": lambda: runs(result),
         "versus": lambda: versus(result),
         "optimizations": lambda: optimizations(result.optimizations, result.confidence),
@@ -47,7 +50,7 @@ def bench_page(result: BenchResult, view: ViewOptions) -> Document:
 def _subtitle(result: BenchResult) -> str:
     conditions = result.conditions
     parts = (
-        conditions.mode,
+        conditions.mode if conditions.optimizer is None else f"{conditions.mode} with {conditions.optimizer}",
         conditions.precision,
         f"input {input_text(result.input)}" if result.image is None else f"image {formatting.dimensions(result.image)}",
         result.environment.device,
