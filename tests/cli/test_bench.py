@@ -280,6 +280,7 @@ def test_processes_of_torchrun_are_one_result_on_rank_0(
     # Another rank gets no rows.
     monkeypatch.setattr("resnet_cli.measure.distributed.run.measure_replicas", lambda *_: None)
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     capsys.readouterr()
     assert main([*QUICK, "--format", "json"]) == 0
     assert capsys.readouterr().out == ""

@@ -43,7 +43,7 @@ def test_every_option_stands_in_a_group_with_its_default(command: str, capsys: p
     named = dict(zip(groups[1::2], groups[2::2], strict=True))
     assert re.findall(r"^  (?:-\w, )?(--[a-z-]+)", named["Options"], re.MULTILINE) == ["--help"]
     options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)(?: (?:/ )?[^ ]+)?", "".join(groups), re.MULTILINE)
-    flags = {"--help", "--all", "--self-test", "--layers", "--backward", "--ema", "--compile"}
+    flags = {"--help", "--all", "--self-test", "--layers", "--find-batch-size", "--backward", "--ema", "--compile"}
     required = {"--output"} if command == "convert" else set()
     assert set(options) - flags - required == defaults.keys()
     assert not re.search(r"<(str|int|float|bool|list)\b", "".join(groups))
