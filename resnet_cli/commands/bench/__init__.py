@@ -56,7 +56,7 @@ def bench(
     ] = "inference",
     optimizer: Annotated[
         str | None,
-        options.choice_of(OPTIMIZERS, options.MEASUREMENT, "Optimizer of a training step.", default="sgd"),
+        options.choice_of(OPTIMIZERS, options.MEASUREMENT, "Optimizer of a training step.", default="sgd in training"),
     ] = None,
     find_batch_size: Annotated[
         bool,
