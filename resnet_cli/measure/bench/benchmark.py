@@ -13,7 +13,6 @@ from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench.batch_limit import find_batch_size
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.bench.device_loss import DeviceLostError, loss_of, require_device
 from resnet_cli.measure.bench.layers.layer_times import layer_times
 from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.paired import interleaved
@@ -28,6 +27,7 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.roofline.ceiling import measure_ceiling
 from resnet_cli.measure.system.devices.backend import DeviceBackend
+from resnet_cli.measure.system.devices.loss import DeviceLostError, loss_of, require_device
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.results.bench import BatchLimit, BenchResult, Ceiling, LayerTimes, OptimizationsResult, Timing, Versus
 from resnet_cli.results.common import Note, error_note
@@ -132,7 +132,9 @@ class _Run:
             signals.acknowledge()
             self.interrupted = True
         except Exception as error:
-            raise self._explained(error) from error
+            if (explained := self._explained(error)) is not error:
+                raise explained from error
+            raise
 
     def progress(self, text: str) -> None:
         """Between samples there is time to look at the accelerator's clock rate."""

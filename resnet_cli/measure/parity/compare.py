@@ -26,6 +26,8 @@ from resnet_cli.measure.parity.nearest import nearest_network
 from resnet_cli.measure.parity.placement import placement_note
 from resnet_cli.measure.parity.rewriting import rewritten
 from resnet_cli.measure.parity.setup import ParityRun, prepare
+from resnet_cli.measure.system.devices.loss import DeviceLostError, loss_of, require_device
+from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.system.environment import environment
 from resnet_cli.measure.system.precision import full_precision
 from resnet_cli.results.common import Note, Shape
@@ -83,16 +85,27 @@ def compare(
 
 
 def make_checks(run: ParityRun) -> bool:
-    """Make the configured checks; False where Ctrl-C ended it after the first."""
+    """Make the configured checks; False where Ctrl-C ended it after the first.
+
+    Raises:
+        DeviceLostError: the device stopped working.
+    """
+    backend = device_backend(run.config.device)
     try:
         for spec in SPECS:
             if spec.key in run.config.checks:
-                run.checks.append(_made(spec, run))
+                check = _made(spec, run)
+                require_device(backend)  # on one that has failed any network fails
+                run.checks.append(check)
     except KeyboardInterrupt:
         if not run.checks:
             raise
         signals.acknowledge()
         return False
+    except Exception as error:
+        if not isinstance(error, DeviceLostError) and (loss := loss_of(backend)) is not None:
+            raise loss from error
+        raise
     return True
 
 

@@ -17,7 +17,9 @@ from resnet_cli.measure.parity.checks import CHECKS, SPECS, CheckSpec
 from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.system.devices.cpu import CpuBackend
+from resnet_cli.measure.system.devices.loss import DeviceLostError
 from resnet_cli.results.compare import BITWISE, DIFFERENT, CompareResult
+from tests.helpers.simulated_gpu import simulated_gpu
 
 # Tensors are on "cpu" whichever of the two they are moved to; the names differ, as those of a CPU and a GPU do.
 DEVICE, CPU = torch.device("cpu", 0), torch.device("cpu")
@@ -105,3 +107,16 @@ def test_without_float64_that_part_runs_on_the_cpu_and_a_note_says_so(
     assert {(place, dtype) for _, place, dtype in forwards} == {("cpu:0", torch.float32), ("cpu", torch.float64)}
     assert [note.key for note in result.notes].count("float64-on-cpu") == 1
     assert placement.placement_note(DEVICE)[0].text.startswith("cpu:0 has no float64")
+
+
+@pytest.mark.parametrize("stage", ["comparing every operator", "training one step in float64", "trying other sizes"])
+def test_a_gpu_that_fails_is_no_difference_of_the_networks(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, other = ModelUnderTest(Net(), "net"), ModelUnderTest(Net(), "other")
+    with simulated_gpu(monkeypatch) as gpu:
+
+        def progress(text: str) -> None:
+            if text == stage:
+                gpu.fails_at = 0
+
+        with pytest.raises(DeviceLostError, match="the GPU stopped working: CUDA error: device-side assert triggered"):
+            compare(model, other, ParityConfig((2, 3, 16, 16), device=CPU), progress=progress)

@@ -19,7 +19,7 @@ def loss_of(backend: DeviceBackend) -> DeviceLostError | None:
     reason = next(iter(str(waiting.error).strip().splitlines()), type(waiting.error).__name__)
     return DeviceLostError(
         f"the {backend.title} stopped working: {' '.join(reason.split())}",
-        "nothing else was measured; run it again, or on the cpu, whose errors name the operator",
+        "run it again, or on the cpu, whose errors name the operator",
     )
 
 
