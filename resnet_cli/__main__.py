@@ -1,5 +1,7 @@
 """`python -m resnet_cli`."""
 
+import contextlib
+import os
 import sys
 from typing import NoReturn
 
@@ -15,8 +17,16 @@ def run() -> NoReturn:
         code = main()
     except KeyboardInterrupt:
         code = int(signals.exit_code())
+    _end_of_results()
     signals.exit_now(code)
     sys.exit(code)
+
+
+def _end_of_results() -> None:
+    """What a network's code prints from here on, such as in functions of atexit, goes to standard error."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream may be closed, or None
+        sys.stdout.flush()
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
+from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.models.user_model import load_subject
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity import compare, model_pair
@@ -82,6 +83,7 @@ class ReportConfig:
 Result = SummaryResult | FlopsResult | CompareResult | BenchResult
 
 
+@prints_to_stderr()
 def measure_all(sources: Sequence[ModelSource], settings: ReportConfig, progress: Progress) -> ReportResult:
     """Measure network after network.
 

@@ -6,6 +6,7 @@ fast. Every interval has the confidence that is stated in the result.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resnet_cli.results.common import Environment, Input, Network, Note, Shape
@@ -316,3 +317,13 @@ class BenchResult:
     plan: tuple[GatePlan, ...] = ()
     batch_limit: BatchLimit | None = None
     uncounted_macs: tuple[str, ...] = ()  # operators that may multiply matrices and that no rule counts
+
+    @property
+    def unit(self) -> str:
+        """What `images_per_s` counts, and a batch consists of: "images", or "inputs" of another kind."""
+        return "inputs" if self.image is None else "images"
+
+
+def common_unit(results: Iterable[BenchResult]) -> str:
+    """The unit of several results: "images" where all measured images."""
+    return "images" if {result.unit for result in results} <= {"images"} else "inputs"

@@ -144,6 +144,16 @@ def test_a_class_a_factory_and_an_instance(
     assert result["network"]["name"] == model.rpartition(":")[2]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("line", [["bench", "--max-time", "0.01", "--no-ceiling"], ["compare-torchvision"]])
+def test_what_the_network_prints_while_it_is_measured_is_no_result(
+    line: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = main([*line, "--model", "nets.py:Net", *SMALL, "--format", "json"])
+    out, err = capfd.readouterr()
+    assert "a word from the forward" in err
+    assert json.loads(out) if code < 2 else not out
+
+
 def test_what_the_network_prints_is_not_in_the_result(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["flops", "--model", "nets.py:Net", *SMALL, "--backward", "--format", "json"]) == 0
     out, err = capfd.readouterr()

@@ -54,6 +54,12 @@ def test_a_closed_standard_output_is_known_before_anything_is_measured(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"w.pth", "blocked"}
 
 
+def test_what_is_printed_when_the_process_ends_is_no_result() -> None:
+    code = "from resnet_cli.__main__ import _end_of_results\nprint(1)\n_end_of_results()\nprint(2)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("1\n", "2\n")
+
+
 def blocked(folder: Path) -> Path:
     """A folder in which torch cannot be imported."""
     there = folder / "blocked"

@@ -24,6 +24,7 @@ from resnet_cli.measure.bench.workload_cost import WorkloadCost, layers, workloa
 from resnet_cli.measure.cost.uncounted import uncounted_notes
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.roofline.ceiling import measure_ceiling
 from resnet_cli.measure.system.devices.backend import DeviceBackend
@@ -35,6 +36,7 @@ from resnet_cli.results.common import Note, error_note
 _MEMORY_SHARE = 0.95  # of what is free; the rest is for workspaces and other processes
 
 
+@prints_to_stderr()
 def bench(
     model: ModelUnderTest,
     config: BenchmarkConfig,

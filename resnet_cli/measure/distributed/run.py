@@ -21,11 +21,13 @@ from resnet_cli.measure.distributed.process_group import DisconnectedError, Rank
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas
 from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.system.devices.registry import device_of_rank
 from resnet_cli.results.bench import BenchResult, Replicas
 from resnet_cli.results.common import error_note
 
 
+@prints_to_stderr()
 def bench_multi_process(
     described: ModelUnderTest,
     config: BenchmarkConfig,

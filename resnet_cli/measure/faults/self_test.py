@@ -10,6 +10,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.faults.catalog import FAULTS, Fault, NotApplicableError
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
+from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.setup import prepare
@@ -20,6 +21,7 @@ from resnet_cli.results.compare import BITWISE, REWRITTEN, ROUNDING, SKIPPED, Co
 _MAX_SIDE = 112  # pixels: a fault shows at any size
 
 
+@prints_to_stderr()
 def self_test(
     model: ModelUnderTest,
     reference: ModelUnderTest,

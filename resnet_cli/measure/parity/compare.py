@@ -17,6 +17,7 @@ from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
+from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
 from resnet_cli.measure.parity.config import ParityConfig
@@ -50,6 +51,7 @@ from resnet_cli.results.compare import (
 _SHORT = 40  # characters of a reason that may be repeated
 
 
+@prints_to_stderr()
 def compare(
     model: ModelUnderTest,
     reference: ModelUnderTest,
@@ -220,6 +222,7 @@ def _worst(checks: Sequence[Check]) -> str:
     return next((verdict for verdict in ranked if verdict in verdicts), NOT_COMPARABLE)
 
 
+@prints_to_stderr()
 def predict(model: nn.Module, reference: nn.Module, path: str, name: str) -> tuple[Prediction, ...]:
     """The five most likely classes of an image by either network, with torchvision's own preprocessing.
 

@@ -16,6 +16,7 @@ from resnet_cli.measure.models.copies import build_on_meta, materialize_with
 from resnet_cli.measure.models.inputs.fitting import called_with_image
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.models.user_model import load_model, load_with_examples
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
@@ -72,6 +73,7 @@ def model_pair(
         return _users_pair(spec, model, against, is_default, arguments, as_many_classes, inputs_of)
 
 
+@prints_to_stderr()
 def _users_pair(
     spec: ModelSpec,
     path: str,

@@ -13,7 +13,7 @@ from resnet_cli.render.charts.drawing.scales import Scale
 from resnet_cli.render.charts.drawing.theme import SERIES
 from resnet_cli.render.charts.grouping import NetworkResults
 from resnet_cli.render.charts.panel import Panel
-from resnet_cli.results.bench import BenchResult, Timing
+from resnet_cli.results.bench import BenchResult, Timing, common_unit
 
 _WIDTH, _GAP = 530.0, 30.0  # of a plot, between them
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74.0, 514.0, 66.0, 306.0
@@ -27,6 +27,7 @@ class _Series:
     role: str
     measured: tuple[Timing, ...]  # by batch size
     failed: tuple[Timing, ...]
+    unit: str  # of the throughput
 
 
 Value = tuple[float, float, float]  # with the ends of its interval
@@ -51,17 +52,17 @@ def batch_sweep(benches: Sequence[tuple[str, BenchResult]]) -> Drawing | None:
     if not any(len(each.measured) > 1 for each in series):
         return None
     series = [each for each in series if each.measured]
-    right = _WIDTH + _GAP
+    unit, right = common_unit(result for _, result in benches), _WIDTH + _GAP
     marks = legend([(each.role, each.label) for each in series], 0, 12, right + _WIDTH)
     latencies = [_latency(timing) for each in series for timing in each.measured]
     y = scale([end for value in latencies for end in value], _BOTTOM, _TOP, log=True)
     marks += _plot(series, 0, "latency (median)", Axis(y, axes.seconds, room=_LEFT - 8), _latency)
     rates = Axis(_rate_scale(series), axes.amount(), room=_LEFT - 8)
-    marks += _plot(series, right, "throughput (images/s)", rates, _rate)
+    marks += _plot(series, right, f"throughput ({unit}/s)", rates, _rate)
     marks += _knees(series, right)
     failures = _failures(series, right + _WIDTH)
     names = ", ".join(fitted(each.label, 200) for each in series)
-    label = f"latency and images per second by batch size: {names}"
+    label = f"latency and {unit} per second by batch size: {names}"
     return Drawing(right + _WIDTH, _BOTTOM + 44 + 16 * len(failures), (*marks, *failures), label)
 
 
@@ -72,6 +73,7 @@ def _series(index: int, label: str, result: BenchResult) -> _Series:
         f"series{index % SERIES}",
         tuple(timing for timing in timings if timing.wall is not None),
         tuple(timing for timing in timings if timing.wall is None),
+        result.unit,
     )
 
 
@@ -137,7 +139,7 @@ def _knees(series: Sequence[_Series], left: float) -> list[Mark]:
                 continue
             rate = _rate(timing)[0]
             at, height = x(timing.batch_size), y(rate)
-            text = f"knee: {formatting.scaled(rate)} images/s at batch {timing.batch_size:,}"
+            text = f"knee: {formatting.scaled(rate)} {each.unit}/s at batch {timing.batch_size:,}"
             # The line comes from below at the left; where there is no room there, its course to the right decides.
             is_left = at - 10 - text_width(text, "small strong") > left + _LEFT
             falls = index + 1 < len(each.measured) and _rate(each.measured[index + 1])[0] < rate

@@ -9,7 +9,7 @@ from resnet_cli import formatting
 from resnet_cli.render.charts.grouping import NetworkResults, environment_of
 from resnet_cli.render.document import Cell, Column, Row, Table
 from resnet_cli.render.pages.elements import qualified
-from resnet_cli.results.bench import Timing
+from resnet_cli.results.bench import Timing, common_unit
 from resnet_cli.results.compare import BITWISE
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def overview(networks: Sequence[NetworkResults]) -> Table | None:
 def _values(networks: Sequence[NetworkResults]) -> list[tuple[str, CellOf]]:
     """Title and cell of every value that may be known of a network."""
     timings = [timing for network in networks if network.bench for timing in network.bench.timings]
+    unit = common_unit(network.bench for network in networks if network.bench)
     batches = sorted({timing.batch_size for timing in timings if timing.wall})
     return [
         ("input", _input),
@@ -42,7 +43,7 @@ def _values(networks: Sequence[NetworkResults]) -> list[tuple[str, CellOf]]:
         ("memory, inference", lambda network: _memory(network, "inference_bytes")),
         ("memory, training with SGD", lambda network: _memory(network, "training_bytes")),
         *((f"latency at batch {batch:,} (median, CI)", _latency(batch)) for batch in batches),
-        *((f"images/s at batch {batch:,}", _throughput(batch)) for batch in batches),
+        *((f"{unit}/s at batch {batch:,}", _throughput(batch)) for batch in batches),
         ("equal to the reference", _equality),
     ]
 

@@ -303,6 +303,14 @@ def test_replicas_have_a_row_each_and_the_slowest_is_marked() -> None:
     assert rates == [first.images_per_s, first.single_process_images_per_s]
 
 
+@pytest.mark.parametrize("make", [one_batch, sweep, replicated])
+def test_the_throughput_of_what_is_no_image_is_in_inputs(make: Callable[[], BenchResult]) -> None:
+    of_images, of_inputs = (to_text(page(replace(make(), image=image), PLAIN)) for image in ((3, 8, 8), None))
+    assert "images/s" in of_images
+    assert "images/s" not in of_inputs
+    assert "inputs/s" in of_inputs
+
+
 def test_the_ceiling_is_a_line_until_it_is_asked_for() -> None:
     assert "430.0 GFLOP/s (conv 3×3 256→256" in to_text(page(one_batch(), PLAIN))
     table = drawn(one_batch(), "ceiling", ViewOptions(sections=("ceiling",)))

@@ -31,7 +31,7 @@ def bench_page(result: BenchResult, view: ViewOptions) -> Document:
         "versus": lambda: versus(result),
         "optimizations": lambda: optimizations(result.optimizations, result.confidence),
         "layers": lambda: layer_times(result.layers, view),
-        "replicas": lambda: replicas(result.replicas),
+        "replicas": lambda: replicas(result.replicas, result.unit),
         "ceiling": lambda: ceiling(result.ceiling, with_kernels=view.sections is not None),
     }
     return Document(

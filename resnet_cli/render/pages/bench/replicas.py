@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from resnet_cli.formatting import percent
 from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table
@@ -15,21 +16,28 @@ _COLUMNS = (
     Column("device", "device", numeric=False, minimum=6, comfort=8, priority=2),
     Column("median_s", "median"),
     Column("interval", "±"),
-    Column("images_per_s", "images/s"),
-    Column("relative_rate", "of single", bar=True, legend="images/s relative to a single process"),
+    Column("images_per_s", ""),
+    Column("relative_rate", "of single", bar=True),
     Column("slowest", "", numeric=False),
 )
 
 
-def replicas(results: Sequence[Replicas]) -> list[Element]:
-    """A table for each batch size, and its efficiency."""
-    return [element for result in results for element in _one_batch_size(result)]
+def replicas(results: Sequence[Replicas], unit: str) -> list[Element]:
+    """A table for each batch size, and its efficiency.
+
+    Args:
+        results: of each batch size.
+        unit: of the throughput: "images" or "inputs".
+    """
+    return [element for result in results for element in _one_batch_size(result, unit)]
 
 
-def _one_batch_size(result: Replicas) -> Iterator[Element]:
+def _one_batch_size(result: Replicas, unit: str) -> Iterator[Element]:
     # One host, or one kind of device, is named elsewhere.
     places = {"host": {rank.host for rank in result.ranks}, "device": {rank.device for rank in result.ranks}}
-    columns = tuple(column for column in _COLUMNS if column.key not in places or len(places[column.key]) > 1)
+    columns = tuple(
+        _of_unit(column, unit) for column in _COLUMNS if column.key not in places or len(places[column.key]) > 1
+    )
     count = len(result.ranks)
     processes = "1 process" if count == 1 else f"{count:,} processes"
     setting = f"{result.wrapper} · {result.backend} · {counted(result.threads, 'thread')} each"
@@ -39,9 +47,17 @@ def _one_batch_size(result: Replicas) -> Iterator[Element]:
     speedup = factor(result.images_per_s / single if single else None).text
     yield Paragraph(
         "plain",
-        f"batch {result.batch_size:,}: {processes} reach {speedup} the images/s of a single process "
+        f"batch {result.batch_size:,}: {processes} reach {speedup} the {unit}/s of a single process "
         f"({percent(result.efficiency)} efficiency)",
     )
+
+
+def _of_unit(column: Column, unit: str) -> Column:
+    if column.key == "images_per_s":
+        return replace(column, title=f"{unit}/s")
+    if column.key == "relative_rate":
+        return replace(column, legend=f"{unit}/s relative to a single process")
+    return column
 
 
 def _rows(result: Replicas) -> Iterator[Row]:

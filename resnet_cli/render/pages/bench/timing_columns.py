@@ -23,15 +23,11 @@ P99 = Column("p99_s", "p99", legend="– where there are too few samples for the
 TIMELINE = Column(
     "timeline", "timeline", numeric=False, priority=4, legend="medians over the run, scaled from fastest to slowest"
 )
-RATE = Column("images_per_s", "images/s")
 FLOPS_RATE = Column("flops_per_s", "FLOP/s", legend="FLOPs as `resnet-cli flops` counts them, per second")
 CEILING = Column("ceiling_share", "of peak", legend="share of the measured peak FLOP/s of this device")
 DEVICE = Column("device_s", "device", legend="median time of the device's own work, without waits for the host")
 LAUNCH = Column("launch_overhead", "launch", priority=3, legend="host time to enqueue a call / device time")
 MEMORY = Column("peak_memory_bytes", "memory", priority=2)
-KNEE = Column(
-    "knee", "knee", numeric=False, priority=1, legend="the smallest batch with at least 0.9 of the best images/s"
-)
 SAMPLES = Column("samples", "samples")
 EFFECTIVE = Column(
     "effective_samples",
@@ -51,6 +47,17 @@ _STOPPED = {
     "interrupted": ("interrupted", "warning"),
 }
 _MEMORY = {"allocated": "allocated by torch on the device", "resident": "resident memory of the process"}
+
+
+def throughput(unit: str) -> Column:
+    """The rate of images, or of other inputs."""
+    return Column("images_per_s", f"{unit}/s")
+
+
+def knee(unit: str) -> Column:
+    """A mark on the knee of the throughput."""
+    legend = f"the smallest batch with at least 0.9 of the best {unit}/s"
+    return Column("knee", "knee", numeric=False, priority=1, legend=legend)
 
 
 def interval(confidence: float, ci_width: float) -> Column:

@@ -23,20 +23,20 @@ def timings(result: BenchResult) -> list[Element]:
         return []
     first = rows[0]
     if len(rows) == 1 and first.wall is not None:
-        return [*_one_batch_size(first, first.wall, result.confidence), *timing_notes(result)]
+        return [*_one_batch_size(first, first.wall, result), *timing_notes(result)]
     return [*_several_batch_sizes(rows, result), *timing_notes(result)]
 
 
 # One batch size
 
 
-def _one_batch_size(row: Timing, wall: Distribution, confidence: float) -> list[Element]:
+def _one_batch_size(row: Timing, wall: Distribution, result: BenchResult) -> list[Element]:
     columns = (column.MIN, column.distribution(wall.outliers), column.MAX, column.TIMELINE)
     cells = column.statistics(wall, _BINS, _BINS)
     return [
-        _latency(row, wall, confidence),
-        *_device_time(row, confidence),
-        _throughput(row),
+        _latency(row, wall, result.confidence),
+        *_device_time(row, result.confidence),
+        _throughput(row, result.unit),
         _sampling(row, wall),
         Table("distribution", "", columns, (Row(cells),)),
     ]
@@ -73,13 +73,13 @@ def _device_time(row: Timing, confidence: float) -> list[Fields]:
     ]
 
 
-def _throughput(row: Timing) -> Fields:
+def _throughput(row: Timing, unit: str) -> Fields:
     memory = None
     if row.peak_memory_bytes is not None:
         memory = (f"peak memory ({row.memory_kind})", scaled(row.peak_memory_bytes, "B"))
     return fields(
         "throughput",
-        ("images/s", rate(row.images_per_s, "strong")),
+        (f"{unit}/s", rate(row.images_per_s, "strong")),
         ("FLOP/s", scaled(row.flops_per_s)),
         None if row.ceiling_share is None else ("of measured peak", column.of_peak(row)),
         memory,
@@ -111,11 +111,11 @@ def _several_batch_sizes(rows: Sequence[Timing], result: BenchResult) -> list[El
         column.MEDIAN,
         column.interval(result.confidence, result.ci_width),
         *([column.DEVICE, column.LAUNCH] if any(row.device is not None for row in rows) else []),
-        column.RATE,
+        column.throughput(result.unit),
         column.FLOPS_RATE,
         *([column.CEILING] if any(row.ceiling_share is not None for row in rows) else []),
         *([column.memory(rows)] if any(row.peak_memory_bytes is not None for row in rows) else []),
-        *([column.KNEE] if any(row.knee for row in rows) else []),
+        *([column.knee(result.unit)] if any(row.knee for row in rows) else []),
     )
     table = Table("timings", "", columns, tuple(map(_row, rows)))
     return [table, _distributions(measured), _samplings(measured)] if measured else [table]
