@@ -7,6 +7,8 @@ of the keys; names play no part in it.
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -51,7 +53,36 @@ def align(model: Sequence[Node], reference: Sequence[Node], known: Mapping[str, 
     middle = _table(model[start : len(model) - end], reference[start : len(reference) - end], known)
     head = list(zip(model[:start], reference[:start], strict=True))
     tail = list(zip(model[len(model) - end :], reference[len(reference) - end :], strict=True))
-    return [*head, *middle, *tail]
+    pairs: list[Pair] = [*head, *middle, *tail]
+    if middle and end:  # the common end was taken off first, so that a gap before it may stand early
+        _put_gaps_late(pairs, 0, a)
+        _put_gaps_late(pairs, 1, b)
+    return pairs
+
+
+def _put_gaps_late(pairs: list[Pair], side: int, kinds: Sequence[int]) -> None:
+    """Of equal operators of one network, leave the last one without a counterpart.
+
+    Args:
+        pairs: changed in place.
+        side: whose operators are left alone: 0 for the model, 1 for the reference.
+        kinds: of all operators of this side, in order; equal for operators that are equal.
+    """
+    waiting: deque[tuple[int, int]] = deque()  # place and kind of neighbours of this side without a counterpart
+    numbers = itertools.count()
+    for place, pair in enumerate(pairs):
+        own, other = pair[side], pair[1 - side]
+        kind = None if own is None else kinds[next(numbers)]
+        if kind is not None and other is None:
+            waiting.append((place, kind))
+        elif kind is None or not waiting or waiting[0][1] != kind:
+            waiting.clear()
+        else:
+            first, _ = waiting.popleft()
+            alone = pairs[first][side]
+            pairs[first] = (alone, other) if side == 0 else (other, alone)
+            pairs[place] = (own, None) if side == 0 else (None, own)
+            waiting.append((place, kind))
 
 
 def _shapes(node: Node) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -144,6 +144,12 @@ def test_of_equal_operators_the_last_is_unmatched() -> None:
     ours, theirs = [conv("a"), conv("b"), conv("c"), plain("add")], [conv("x"), conv("y"), plain("mean")]
     assert paths(align(ours, theirs)) == [("a", "x"), ("b", "y"), ("c", None), ("add", None), (None, "mean")]
     assert paths(align(theirs, ours)) == [("x", "a"), ("y", "b"), ("mean", None), (None, "c"), (None, "add")]
+    first, *block = [conv("c1"), norm("n1"), plain("relu"), conv("c2"), norm("n2")]
+    projected = [first, *block, conv("skip", (4, 4, 1, 1)), norm("skip norm"), plain("add")]
+    plain_block = [conv("c1", stride=2), *block, plain("add")]
+    alone = [("skip", None), ("skip norm", None), ("add", "add")]
+    assert paths(align(projected, plain_block))[-3:] == alone
+    assert paths(align(plain_block, projected))[-3:] == [(b, a) for a, b in alone]
 
 
 @settings(max_examples=20)

@@ -141,7 +141,7 @@ def test_dropout_has_a_place() -> None:
     inside = named(changed(two__last=nn.Sequential(nn.ReLU(), nn.Dropout(0.3)), pool=nn.Sequential(
         nn.MaxPool2d(3, 2, 1), nn.Dropout(0.2)
     )))  # fmt: skip
-    assert "dropout of 0.2 at pool.1;" in inside["dropout"][0]
+    assert "dropout at pool.1 and two.last.1;" in inside["dropout"][0]
     assert inside["dropout"][1] == [("extra", "dropout")] * 2
     both = changed(relu=nn.Sequential(nn.ReLU(), nn.Dropout(0.2)), flat=nn.Sequential(nn.Flatten(), nn.Dropout(0.3)))
     assert "dropout of 0.3 before the classifier;" in named(both)["dropout"][0]

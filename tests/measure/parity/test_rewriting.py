@@ -158,6 +158,7 @@ SAME: dict[str, dict[str, nn.Module]] = {
     "addition of a stack": {"add": Sum(lambda a, b: torch.stack([a, b]).sum(0))},
     "subtraction of a negative": {"add": Sum(lambda a, b: a - (-b))},
     "a factor of one": {"add": Sum(lambda a, b: a * 1.0 + b)},
+    "two ReLUs in a row": relu(lambda x: F.relu(F.relu(x))),
     "a norm by hand": {"norm": OwnNorm(4), "inner_norm": OwnNorm(6)},
 }  # fmt: skip
 

@@ -15,13 +15,17 @@ OTHER_ARCHITECTURE = "other-architecture"  # key of the diagnosis
 # alignment is chance. Half as many blocks still leave 0.3 of the larger network, and nearly all of the smaller one.
 _OF_LARGER, _OF_SMALLER = 0.3, 0.65
 _WIDTHS = frozenset({"conv.channels", "conv.groups", "batch_norm.channels", "linear.channels"})
+_KERNELS = frozenset({"conv.kernel", "conv.padding"})
 _BLOCK_TYPES = {((3, 3), (3, 3)): "basic", ((1, 1), (3, 3), (1, 1)): "bottleneck"}
 
 
 def other_widths(context: DiffContext) -> Iterator[Match]:
-    """The same layers with other numbers of channels, as in Wide ResNet and ResNeXt."""
+    """The same layers with other numbers of channels, as in Wide ResNet and ResNeXt, or with other kernels."""
     differences = context.structure.differences
-    if not differences or {row.finding.subject for row in differences} - _WIDTHS:
+    if not differences or {row.finding.subject for row in differences} - _WIDTHS - _KERNELS:
+        return
+    kernels = context.of("setting", "conv.kernel")
+    if len(kernels) < 2 and any(row.finding.subject in _KERNELS for row in differences):
         return
     widths = context.of("setting", "conv.channels")
     groups = context.settings("conv.groups")
@@ -30,6 +34,8 @@ def other_widths(context: DiffContext) -> Iterator[Match]:
         count = groups[0][1].settings["groups"]
         convolutions = f"{len(groups)} convolution{'s' if len(groups) > 1 else ''}"
         clauses.append(f"with {convolutions} in {count} {'groups' if count > 1 else 'group'}")
+    if kernels:
+        clauses.append(f"with other kernels in {len(kernels)} convolutions ({kernels[0].finding.text})")
     if clauses:
         yield match("other-widths", f"the same layers {', '.join(clauses)}", differences)
 

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from math import prod
 
 from resnet_cli.measure.ops.names import spoken
-from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, operators_after, place
+from resnet_cli.measure.parity.diagnosis.context import (
+    DiffContext,
+    Match,
+    in_blocks,
+    match,
+    operators_after,
+    place,
+    places,
+)
 
 _LOSSES = {
     "softmax": "CrossEntropyLoss",
@@ -23,9 +31,15 @@ def dropout(context: DiffContext) -> Iterator[Match]:
     if not dropouts:
         return
     last = [row for row in dropouts if "linear" in operators_after(context.readers, row[1])]
-    difference, node = (last or dropouts)[0]
-    p = node.settings.get("p")
-    where = "before the classifier" if last else f"at {place(difference)}"
+    blocks = context.blocks.residuals
+    inside = [blocks[node.number].label for _, node in dropouts if node.number in blocks]
+    where = places([place(row) for row, _ in dropouts])
+    if last:
+        where = "before the classifier"
+    elif len(inside) == len(dropouts):
+        where = in_blocks(list(dict.fromkeys(inside)), len(context.blocks.blocks))
+    rates = {node.settings.get("p") for _, node in last or dropouts}
+    p = rates.pop() if len(rates) == 1 else None
     active = [row for row in context.differences if (row.category, row.subject) == ("eval mode", "dropout")]
     too = ", active in eval mode too" if active else ""
     text = f"dropout{f' of {p:g}' if p is not None else ''} {where}{too}; {context.reference} has none"
@@ -53,6 +67,21 @@ def head_of_one_size(context: DiffContext) -> Iterator[Match]:
             size = "×".join(map(str, source.shape[2:]))
             text = f"the classifier reads each of {size} places; {context.reference} averages them first"
             yield match("head-of-one-size", text, [difference, *averages])
+
+
+def deep_head(context: DiffContext) -> Iterator[Match]:
+    """Several linear layers at the end."""
+    layers = [node for node in context.model.nodes if node.operator == "linear"]
+    expected = sum(node.operator == "linear" for node in context.structure.reference_graph.nodes)
+    extra = context.extra("linear")
+    if extra and expected == 1 and len(layers) > 1:
+        numbers = {layers[0].number}
+        for node in sorted(context.model.nodes, key=lambda node: node.number):
+            if numbers & set(node.inputs):
+                numbers.add(node.number)
+        behind = context.within([node for node in context.model.nodes if node.number in numbers], [])
+        text = f"the classifier has {len(layers)} linear layers; {context.reference}'s has one"
+        yield match("deep-head", text, behind)
 
 
 def final_activation(context: DiffContext) -> Iterator[Match]:

@@ -12,7 +12,7 @@ from resnet_cli.measure.graph.diff import GraphDifference
 from resnet_cli.measure.graph.nodes import Node
 from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.ops.settings import CUMULATIVE_AVERAGE
-from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, place
+from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, in_blocks, match, place
 from resnet_cli.measure.parity.diagnosis.residual_blocks import ResidualBlock
 
 _KERAS_EPS = ((1e-3, "the default of TensorFlow and Keras"), (1.001e-5, "that of Keras's own ResNet"))
@@ -63,6 +63,32 @@ def stride_in_other_blocks(context: DiffContext) -> Iterator[Match]:
         text = f"other blocks stride: {', '.join(more)}, and not {', '.join(less)}, which stride in {context.reference}"
         numbers = {number for block, _ in pairs for number in _numbers(block)}
         yield match("stride-in-other-blocks", text, [row[0] for row in larger + smaller if row[1].number in numbers])
+
+
+def dilated_blocks(context: DiffContext) -> Iterator[Match]:
+    """Dilated convolutions in place of strides, as segmentation uses them (Yu et al. 2017, arXiv 1705.09914)."""
+    dilated = [row for row in context.settings("conv.dilation") if max(row[1].settings["dilation"]) > 1]
+    smaller, _ = _strides(context)
+    blocks = context.blocks.residuals
+    labels = list(dict.fromkeys(blocks[row[1].number].label for row in dilated if row[1].number in blocks))
+    if labels and smaller and all(row[1].number in blocks for row in dilated):
+        nodes = [row[1] for row in [*dilated, *smaller]]
+        rate = max(max(row[1].settings["dilation"]) for row in dilated)
+        where = in_blocks(labels, len(context.blocks.blocks))
+        text = f"convolutions are dilated by up to {rate} {where}, in place of a stride that {context.reference} has"
+        yield match("dilated-blocks", text, context.within(nodes, [], "setting"))
+
+
+def other_strides(context: DiffContext) -> Iterator[Match]:
+    """Blocks that stride, or do not, where the reference's do not, or do."""
+    smaller, larger = _strides(context)
+    pairs = context.paired_blocks()
+    for rows, verb, expected in ((smaller, "does not stride", "does"), (larger, "strides", "does not")):
+        labels = [block.label for block, _ in pairs if any(row[1].number in _numbers(block) for row in rows)]
+        numbers = {number for block, _ in pairs for number in _numbers(block)}
+        inside = [row[0] for row in rows if row[1].number in numbers]
+        if len(labels) == 1 and len(inside) == len(rows):
+            yield match("other-strides", f"{labels[0]} {verb}, {context.reference}'s block {expected}", inside)
 
 
 def _numbers(block: ResidualBlock) -> set[int]:

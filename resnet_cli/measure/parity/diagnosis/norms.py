@@ -79,6 +79,25 @@ def frozen_norms(context: DiffContext) -> Iterator[Match]:
         yield match("frozen-norms", text, [difference for difference, _, _ in frozen])
 
 
+def no_norms(context: DiffContext) -> Iterator[Match]:
+    """A network without any norm, whose convolutions then have biases."""
+    missing = context.of("missing", "batch_norm")
+    if len(missing) > 1 and not any(node.operator in NORMS for node in context.model.nodes):
+        biases = context.of("setting", "conv.bias")
+        text = f"there are no norms; {context.reference} has {len(missing)} batch norms"
+        yield match("no-norms", text + (", and no biases before them" if biases else ""), [*missing, *biases])
+
+
+def norms_without_weights(context: DiffContext) -> Iterator[Match]:
+    """Batch norms without weight and bias."""
+    plain = [row[0] for row in context.settings("batch_norm.affine") if not row[1].settings["affine"]]
+    if plain:
+        count = f"{len(plain)} batch norms have" if len(plain) > 1 else f"{plain[0].finding.model_path} has"
+        yield match(
+            "norm-affine-off", f"{count} no weight and bias (`affine=False`); {context.reference}'s have", plain
+        )
+
+
 def missing_norms(context: DiffContext) -> Iterator[Match]:
     """Convolutions that no batch norm follows, where one follows the reference's."""
     pairs = context.paired_blocks()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from resnet_cli.measure.graph.diff import GraphDifference, resolve
 from resnet_cli.measure.graph.nodes import Graph, Node
@@ -67,19 +67,51 @@ def _norms_at_the_ends(graph: Graph) -> tuple[Node | None, Node | None]:
 
 
 def _is_pre_activated(context: DiffContext) -> bool:
-    return _norms_of_sums(context.model) > _norms_of_sums(context.structure.reference_graph)
+    count, expected = (
+        _norms_of_shortcuts(graph, readers)
+        for graph, readers in (
+            (context.model, context.readers),
+            (context.structure.reference_graph, context.reference_readers),
+        )
+    )
+    return count > expected
 
 
-def _norms_of_sums(graph: Graph) -> int:
-    """Number of batch norms that read a sum or the stem's output, also behind a ReLU."""
+def _norms_of_shortcuts(graph: Graph, readers: Mapping[int, Sequence[Node]]) -> int:
+    """Number of batch norms that read a sum, also behind a ReLU, which something else reads too: the next shortcut."""
     count = 0
     for node in graph.nodes:
         if node.operator == "batch_norm":
-            above = operators_before(graph, node)
-            if "relu" in above:
-                above = above.union(*(operators_before(graph, graph.by_number[number]) for number in node.inputs))
-            count += bool(above & {"add", "max_pool"})
+            above = [graph.by_number[number] for number in node.inputs if number in graph.by_number]
+            sums = [
+                each
+                for each in above
+                if each.operator == "add" or (each.operator == "relu" and "add" in operators_before(graph, each))
+            ]
+            count += any(len(readers[each.number]) > 1 for each in sums)
     return count
+
+
+def norms_of_sums(context: DiffContext) -> Iterator[Match]:
+    """The last batch norm of a block behind its addition, not in front of it."""
+    pairs = [] if _is_pre_activated(context) else context.paired_blocks()
+    late, differences = [], []
+    for block, reference in pairs:
+        norms = [node for node in context.readers.get(block.addition.number, []) if node.operator == "batch_norm"]
+        expected = [
+            node
+            for node in reference.residual
+            if node.operator == "batch_norm" and reference.addition in context.reference_readers.get(node.number, [])
+        ]
+        is_fewer = count_of(block.residual, "batch_norm") < count_of(reference.residual, "batch_norm")
+        if norms and expected and is_fewer:
+            late.append(block.label)
+            sides = [block.addition, *norms], [reference.addition, *expected]
+            differences += context.within(*sides, "moved", "wiring", "missing", "extra")
+    if late:
+        where = in_blocks(late, len(pairs))
+        text = f"the batch norm is behind the addition {where}; {context.reference} has it before the addition"
+        yield match("bn-after-add", text, differences)
 
 
 def swapped_activations(context: DiffContext) -> Iterator[Match]:
@@ -173,3 +205,22 @@ def replaced_activations(context: DiffContext) -> Iterator[Match]:
         yield match(
             f"activation-{operator}", f"{spoken(operator)} is used where {context.reference} has {name}", differences
         )
+
+
+def extra_activations(context: DiffContext) -> Iterator[Match]:
+    """Activations where the reference has none."""
+    by_place: dict[tuple[str, str], list[tuple[GraphDifference, Node]]] = defaultdict(list)
+    for difference, node in context.extra(*ACTIVATIONS):
+        branch = "residual" if node.number in context.blocks.residuals else "shortcut"
+        if node.number in context.blocks.shortcuts or "add" in operators_after(context.readers, node):
+            by_place[node.operator, branch].append((difference, node))
+        else:
+            by_place[node.operator, ""].append((difference, node))
+    for (operator, branch), rows in by_place.items():
+        blocks = context.blocks.residuals if branch == "residual" else context.blocks.shortcuts
+        labels = [blocks[node.number].label if node.number in blocks else place(row) for row, node in rows]
+        labels = list(dict.fromkeys(labels))
+        where = {"residual": "before the addition", "shortcut": "in the shortcut"}.get(branch)
+        where = f"{where} {in_blocks(labels, len(context.blocks.blocks))}" if where else places(labels)
+        text = f"a {spoken(operator)} more {where}; {context.reference} has none there"
+        yield match("extra-activation", text, [difference for difference, _ in rows])

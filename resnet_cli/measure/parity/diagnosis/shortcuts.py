@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, in_blocks, match, operators_after, place
+from resnet_cli.measure.parity.diagnosis.context import (
+    DiffContext,
+    Match,
+    in_blocks,
+    match,
+    operators_after,
+    place,
+    places,
+)
 from resnet_cli.measure.parity.diagnosis.residual_blocks import count_of
 
 
@@ -58,6 +66,17 @@ def projected_identity(context: DiffContext) -> Iterator[Match]:
         yield match("projected-identity", text, differences)
 
 
+def joined_otherwise(context: DiffContext) -> Iterator[Match]:
+    """Branches that are multiplied or concatenated in place of the addition."""
+    additions = context.of("missing", "add")
+    for operator, verb in (("mul", "multiplied"), ("cat", "concatenated")):
+        joins = [(row, node) for row, node in context.extra(operator) if len(set(node.inputs)) == 2]
+        if joins and additions and len(joins) == len(additions):
+            where = in_blocks([place(row) for row, _ in joins], len(context.reference_blocks.blocks))
+            text = f"both branches are {verb} {where}; {context.reference} adds them"
+            yield match("joined-otherwise", text, [*additions, *(row for row, _ in joins)])
+
+
 def dropped_shortcut(context: DiffContext) -> Iterator[Match]:
     """A block without its addition."""
     additions = context.of("missing", "add")
@@ -80,10 +99,12 @@ def scaled_shortcut(context: DiffContext) -> Iterator[Match]:
     ]
     scaled = [difference for difference, _ in factors]
     scaled += context.of("setting", "add.alpha")
+    labels = list(dict.fromkeys(map(place, scaled)))
     if scaled:
         factor = next((node.settings["other"] for _, node in factors if "other" in node.settings), None)
         by = f" by {factor:g}" if isinstance(factor, (int, float)) else ""
-        text = f"a summand is scaled{by} at {place(scaled[0])}; {context.reference} adds it unscaled"
+        where = places(labels) if len(labels) == 1 else in_blocks(labels, len(context.blocks.blocks))
+        text = f"a summand is scaled{by} {where}; {context.reference} adds it unscaled"
         yield match("scaled-identity", text, scaled)
 
 

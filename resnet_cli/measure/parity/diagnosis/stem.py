@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
+from resnet_cli.measure.graph.settings_text import settings_text
 from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match
 
@@ -82,8 +83,21 @@ def max_pool(context: DiffContext) -> Iterator[Match]:
             f"this is Caffe's pooling: no padding and sizes rounded up; {context.reference} pads by 1 and rounds down"
         )
         yield match("caffe-pool", text, [row[0] for row in padding + ceil])
+    else:
+        yield from _other_pool(context)
     for difference in context.of("replaced", "max_pool"):
         node = difference.model_node
         if node is not None and node.number in context.blocks.stem:
             text = f"the stem pools by {spoken(node.operator)}, not by maximum"
             yield match("average-pool-stem", text, [difference])
+
+
+def _other_pool(context: DiffContext) -> Iterator[Match]:
+    """A max pool of the stem in which several settings differ."""
+    names = "kernel", "stride", "padding", "dilation", "ceil_mode"
+    rows = [row for name in names for row in context.settings(f"max_pool.{name}")]
+    pools = {row[1].number for row in rows}
+    if len(rows) > 1 and len(pools) == 1 and pools <= context.blocks.stem:
+        _, node, reference_node = rows[0]
+        text = f"the max pool is {settings_text(node)}, {context.reference}'s {settings_text(reference_node)}"
+        yield match("other-max-pool", text, [row[0] for row in rows])
