@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from resnet_cli.errors import attempt
 from resnet_cli.formatting import scaled
-from resnet_cli.measure.bench.device_sampling import device_samples
-from resnet_cli.measure.bench.device_timer import Clock, Sample, time_back_to_back
-from resnet_cli.measure.bench.phases import time_phases
-from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
+from resnet_cli.measure.bench.device_timer import Clock, Sample
+from resnet_cli.measure.bench.further_times import FurtherTimes, further_times
+from resnet_cli.measure.bench.sampling import INTERRUPTED, Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import describe, quantile
-from resnet_cli.measure.bench.training import TrainingStep
 from resnet_cli.measure.bench.workload import Workload, all_finite
 from resnet_cli.measure.bench.workload_cost import WorkloadCost
 from resnet_cli.measure.system.devices.registry import device_backend
-from resnet_cli.results.bench import Ceiling, PhaseTime, Timing, WarmUp
+from resnet_cli.results.bench import Ceiling, Timing, WarmUp
 from resnet_cli.results.common import Note
 
 MEASURED, OUT_OF_MEMORY, FAILED = "measured", "out of memory", "failed"
@@ -27,8 +24,6 @@ MEASURED, OUT_OF_MEMORY, FAILED = "measured", "out of memory", "failed"
 _NO_MEMORY = re.compile(  # the last one is of cuBLAS and cuDNN
     r"out of memory|can't allocate memory|cannot allocate memory|not enough memory|status_alloc_failed", re.IGNORECASE
 )
-_BACK_TO_BACK_S = 1.0  # of calls without a wait between them
-_MAX_BACK_TO_BACK = 1000  # calls; bounds the time, since the launch queue is full long before
 
 
 class NotRunError(Exception):
@@ -180,24 +175,12 @@ def timing(
     ceiling = context.ceiling
     wall = describe([taken.wall_s for taken in samples])
     enqueue = quantile(sorted(taken.enqueue_s for taken in samples), 0.5)
-    images_per_s, device = batch_size * len(samples) / sum(wall.samples_s), None
-    notes = ready.notes
-    if device_backend(workload.device).is_accelerator and stopped != "interrupted":
-        with attempt("timing the queue and the device") as further:
-            images_per_s = batch_size / _time_in_a_row(ready.call, wall.median_s, context.clock)
-            samples_s = device_samples(context.clock, ready.call, enqueue)
-            device = describe(samples_s) if samples_s else None
-            if samples_s is not None and not samples_s:
-                text = (
-                    f"batch {batch_size}: the device's own time is unknown: its queue does not take the call as a whole"
-                )
-                notes = (*notes, Note("note", text, "device-time-unknown"))
-        if further.error is not None:
-            text = f"batch {batch_size}: after its samples: {as_not_run(further.error, context.clock).reason}"
-            notes = (*notes, Note("warning", text, "failed-after-samples"))
-    phases: tuple[PhaseTime, ...] = ()
-    if isinstance(ready.call, TrainingStep) and stopped != "interrupted":
-        phases = time_phases(ready.call, context.clock, context.limits)
+    further = FurtherTimes()
+    if stopped != INTERRUPTED:
+        has_queue = device_backend(workload.device).is_accelerator
+        further = further_times(ready.call, wall.median_s, enqueue, context.clock, context.limits, has_queue=has_queue)
+    device = describe(further.device_s) if further.device_s else None
+    images_per_s = batch_size / (further.in_a_row_s or sum(wall.samples_s) / len(samples))
     flops = context.cost.flops_at(batch_size)
     rate = None if flops is None else flops * images_per_s / batch_size
     return Timing(
@@ -206,7 +189,7 @@ def timing(
         reason=None,
         warm_up=ready.start,
         wall=wall,
-        stopped=stopped,
+        stopped=INTERRUPTED if further.interrupted else stopped,
         device=device,
         launch_overhead=enqueue / device.median_s if device is not None and device.median_s else None,
         images_per_s=images_per_s,
@@ -216,15 +199,18 @@ def timing(
         peak_memory_bytes=ready.peak_memory_bytes,
         memory_kind=ready.memory_kind,
         knee=False,
-        notes=notes,
-        phases=phases,
+        notes=(*ready.notes, *_further_notes(batch_size, further, context.clock)),
+        phases=further.phases,
     )
 
 
-def _time_in_a_row(call: Call, median_s: float, clock: Clock) -> float:
-    """Seconds of a call among many in a row."""
-    calls = max(10, min(_MAX_BACK_TO_BACK, int(_BACK_TO_BACK_S / median_s)))
-    return time_back_to_back(clock, call, calls).wall_s / calls
+def _further_notes(batch_size: int, further: FurtherTimes, clock: Clock) -> Iterator[Note]:
+    if further.device_s == []:
+        text = f"batch {batch_size}: the device's own time is unknown: its queue does not take the call as a whole"
+        yield Note("note", text, "device-time-unknown")
+    if further.error is not None:
+        text = f"batch {batch_size}: after its samples: {as_not_run(further.error, clock).reason}"
+        yield Note("warning", text, "failed-after-samples")
 
 
 def not_measured(batch_size: int, cost: WorkloadCost, failure: NotRunError) -> Timing:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from resnet_cli import signals
 from resnet_cli.measure.bench.batch_timing import BatchContext, time_batch
 from resnet_cli.measure.bench.paired import interleaved
 from resnet_cli.measure.bench.sampling import Limits
@@ -120,6 +121,33 @@ def test_the_queue_lasts_about_a_second(seconds: float, calls: int) -> None:
     # One more call looks at the output.
     others = timing.warm_up.calls + 1 + len(timing.wall.samples_s) + len(timing.device.samples_s)
     assert call.calls - others == pytest.approx(calls, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "stopped", "keys"),
+    [
+        (RuntimeError("no kernel image"), "converged", ["failed-after-samples"]),
+        (out_of_memory(), "converged", ["failed-after-samples"]),
+        (KeyboardInterrupt(), "interrupted", []),
+    ],
+)
+@pytest.mark.parametrize("before_end", [1, 150])  # among the device's own times, and among calls in a row
+def test_samples_are_kept_where_what_follows_them_ends_early(
+    before_end: int, error: BaseException, stopped: str, keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "acknowledge", lambda: None)
+
+    def measured(raises: dict[int, BaseException]) -> tuple[Timing, int]:
+        clock = SimulatedClock()
+        call = steps(clock, 0.01, raises=raises, output=torch.ones(1))
+        return row(clock, workload(lambda _: call, "cuda")), call.calls
+
+    whole, calls = measured({})
+    kept, _ = measured({calls - before_end: error})
+    assert (kept.status, kept.stopped) == ("measured", stopped)
+    assert kept.wall == whole.wall
+    assert kept.device is None
+    assert [note.key for note in kept.notes] == keys
 
 
 @pytest.mark.parametrize("moment", [1, 2, 60])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
+from resnet_cli.measure.bench.batch_limit import MemoryLimit
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.bench.workload_cost import workload_cost
@@ -106,7 +106,7 @@ def test_half_precision_is_mixed_in_train_mode_only(mode: str, dtype: torch.dtyp
 
 
 def test_the_memory_of_a_step_holds_float32_weights_and_half_activations() -> None:
-    """By hand, from what a real step holds: weights, gradients, momentum, autocast's copies, what backward saves."""
+    """Against the storages of a real step: weights, gradients, momentum, autocast's copies, what backward saves."""
 
     class Wide(nn.Module):
         def __init__(self) -> None:
@@ -117,20 +117,12 @@ def test_the_memory_of_a_step_holds_float32_weights_and_half_activations() -> No
             return self.second(self.first(x.flatten(1)))  # type: ignore[no-any-return]
 
     network, batch_size = Wide(), 256
-    saved: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
     work = Workload(
         network, inputs=images((1, 8, 8)), device=CPU, dtype=torch.bfloat16, mode="train", fresh=False, mixed=True
     )
-    call = work.call(batch_size)
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
+    with MemoryLimit(1 << 40, network.parameters()) as counted:
+        call = work.call(batch_size)
         call()
-    parameters = 64 * 512 + 512 * 8
-    # Weights, gradients and momentum in float32, and the input; the saved tensors have autocast's copies among them.
-    expected = 3 * 4 * parameters + 4 * 64 * batch_size + sum(saved.values())
+        call()  # the second one has the optimizer's momentum
     cost = workload_cost(ModelUnderTest(Wide(), "wide"), images((1, 8, 8)), torch.bfloat16, "train")
-    assert cost.bytes_at(batch_size) == pytest.approx(expected, rel=0.15)
+    assert cost.bytes_at(batch_size) == pytest.approx(counted.peak, rel=0.15)
