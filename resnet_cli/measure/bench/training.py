@@ -114,7 +114,7 @@ def training_loss(output: object, labels: list[Tensor], generator: torch.Generat
     if len(tensors) == 1 and tensors[0].dim() == 2:
         logits = tensors[0]
         if not labels:
-            drawn = torch.randint(logits.shape[1], (logits.shape[0],), generator=generator)
+            drawn = torch.randint(logits.shape[1], (logits.shape[0],), generator=generator, device="cpu")
             labels.append(drawn.to(logits.device))
         return nn.functional.cross_entropy(logits, labels[0])
     return torch.stack([tensor.float().square().mean() for tensor in tensors]).sum()

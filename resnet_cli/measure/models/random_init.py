@@ -27,7 +27,7 @@ _NORMS = (nn.modules.batchnorm._BatchNorm,)
 def image(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """An input drawn from the standard normal distribution; the same on every device and for every dtype."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(dtype)
+    return torch.randn(shape, generator=generator, device="cpu").to(dtype)
 
 
 def randomize_parameters(model: nn.Module, seed: int, shape: Shape = _CALIBRATION) -> None:
@@ -44,7 +44,7 @@ def randomize_parameters(model: nn.Module, seed: int, shape: Shape = _CALIBRATIO
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.dim() > 1:
+            if parameter.dim() > 1 and parameter.numel():
                 fan_out = parameter.shape[0] * math.prod(parameter.shape[2:])
                 bound = math.sqrt(6 / fan_out)
                 parameter.uniform_(-bound, bound, generator=generator)

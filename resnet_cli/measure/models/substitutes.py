@@ -161,7 +161,7 @@ class _StandIns:
             return torch.empty(values.shape, dtype=kind, device="meta")
         if not values.is_meta:
             return values.to(self._device, kind, copy=True)
-        drawn = torch.zeros(values.shape, dtype=kind)
+        drawn = torch.zeros(values.shape, dtype=kind, device="cpu")
         if kind.is_floating_point:
             drawn.normal_(0, 0.01, generator=self._generator).abs_()  # a variance is never negative
         return drawn.to(self._device)
@@ -180,7 +180,7 @@ class _Zeros(_StandIns):
     """Zeros that take no memory."""
 
     def _strided(self, tensor: Tensor) -> Tensor:
-        return torch.zeros((), dtype=self._kind(tensor)).expand(tensor.shape)
+        return torch.zeros((), dtype=self._kind(tensor), device="cpu").expand(tensor.shape)
 
     def _unusual(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, copy=True)  # with its indices

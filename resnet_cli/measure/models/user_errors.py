@@ -10,6 +10,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 import torch
 
@@ -50,13 +51,22 @@ def prints_to_stderr() -> Iterator[None]:
         saved = os.dup(1)
         os.dup2(2, 1)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(cast(TextIO, _StandardError())):
             yield
     finally:
         _flush()
         if saved is not None:
             os.dup2(saved, 1)
             os.close(saved)
+
+
+class _StandardError:
+    """Standard error that cannot be closed: a network's code may close what it takes for standard output."""
+
+    def close(self) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
 
 
 def _flush() -> None:

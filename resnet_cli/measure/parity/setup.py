@@ -77,7 +77,8 @@ class ParityRun:
         """Tensors of the model that no forward reads, except the batch counters of batch norms that run."""
         tensors = random_init.tensors(self.model)
         owners = {name.rpartition(".")[0] for name in self.used[0]}
-        used = [tensors[name] for name in self.used[0]]  # also under other names, where a module has several
+        # Also under other names, where a module has several; a forward may delete what it has read.
+        used = [tensors[name] for name in self.used[0] if name in tensors]
         used += [tensor for name, tensor in tensors.items() if not tensor.dim() and name.rpartition(".")[0] in owners]
         kept = {id(tensor) for tensor in used}
         return tuple(name for name, tensor in tensors.items() if id(tensor) not in kept)

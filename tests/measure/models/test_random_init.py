@@ -139,3 +139,15 @@ def test_seeded_restores_the_generators_of_every_device(monkeypatch: pytest.Monk
     assert all(torch.equal(*pair) for pair in zip(*draws, strict=True))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.equal(gpu.get_state(), before[1])
+
+
+def test_parameters_without_values_stay_so() -> None:
+    model = nn.Linear(2, 2)
+    model.empty = nn.Parameter(torch.empty(0, 3))
+    randomize_parameters(model, 0)
+    assert model.empty.shape == (0, 3)
+
+
+def test_images_are_on_the_cpu_whatever_the_default_device_is() -> None:
+    with torch.device("meta"):
+        assert image((1, 3, 4, 4), 0).device.type == "cpu"

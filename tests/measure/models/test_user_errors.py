@@ -196,3 +196,12 @@ def test_buffered_output_keeps_its_stream(capfd: pytest.CaptureFixture[str], mon
             print("by who kept the stream", file=sys.__stdout__)
         print("after")
     assert capfd.readouterr() == ("before\nafter\n", "by who kept the stream\n")
+
+
+def test_code_that_closes_standard_output_closes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with prints_to_stderr():
+        print("before")
+        sys.stdout.close()
+    print("error", file=sys.stderr)
+    print("output")
+    assert capsys.readouterr() == ("output\n", "before\nerror\n")

@@ -73,7 +73,7 @@ def _read_npy(file: Path) -> Tensor:
 
 def _tensor(values: Any) -> Tensor:
     try:
-        return torch.as_tensor(values)
+        return torch.as_tensor(values, device="cpu")
     except (TypeError, RuntimeError, OverflowError) as error:
         raise ValueError(str(error)) from None
 

@@ -102,7 +102,7 @@ class ModelInputs:
                 return leaf
             if isinstance(leaf, TensorSpec):
                 return replace(leaf, shape=(batch_size, *leaf.shape[1:]))
-            return leaf[torch.arange(batch_size) % current]
+            return leaf[torch.arange(batch_size, device=leaf.device) % current]
 
         return self.mapped(resized)
 
@@ -124,7 +124,8 @@ class ModelInputs:
         """Arguments with zeros on the CPU, which are valid indices too; floating-point tensors take the dtype."""
 
         def zero(leaf: TensorSpec | Tensor) -> Tensor:
-            return torch.zeros(leaf.shape, dtype=dtype if _is_floating(leaf) else _dtype(leaf, dtype))
+            kind = dtype if _is_floating(leaf) else _dtype(leaf, dtype)
+            return torch.zeros(leaf.shape, dtype=kind, device="cpu")
 
         return self._built(zero)
 
@@ -146,10 +147,10 @@ class ModelInputs:
             kind = _dtype(leaf, dtype)
             if kind == torch.bool or leaf.is_integer:
                 limit = 2 if kind == torch.bool else leaf.below or FEWEST_INDICES
-                return torch.randint(limit, leaf.shape, generator=generator).to(device, kind)
+                return torch.randint(limit, leaf.shape, generator=generator, device="cpu").to(device, kind)
             if kind.is_complex:
-                return torch.randn(leaf.shape, generator=generator, dtype=kind).to(device)
-            return torch.randn(leaf.shape, generator=generator).to(kind).to(device)
+                return torch.randn(leaf.shape, generator=generator, dtype=kind, device="cpu").to(device)
+            return torch.randn(leaf.shape, generator=generator, device="cpu").to(kind).to(device)
 
         return self._built(drawn)
 

@@ -73,7 +73,8 @@ class _CalibrationInputs:
         def shuffled(tensor: Tensor) -> Tensor:
             if not tensor.is_floating_point():
                 return tensor  # indices may have an order
-            return tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)
+            order = torch.randperm(tensor.numel(), generator=generator, device="cpu")
+            return tensor.flatten()[order].view(tensor.shape)
 
         for _ in range(_BATCHES):
             batch = inputs.mapped(shuffled)

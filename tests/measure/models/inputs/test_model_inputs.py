@@ -20,6 +20,7 @@ from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, given, images
 from resnet_cli.measure.models.inputs.specs import TensorSpec, parse_arguments
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.results.common import InputTensor
 from tests.helpers.real_figures import real_figures
 
@@ -281,3 +282,13 @@ def test_an_image_is_found_among_the_inputs_and_the_others_are_added_to_it() -> 
     with pytest.raises(ResnetCliError, match="2 of the inputs"):
         described("float32[1,3,4,4]", "float32[1,3,4,4]").image_only()
     assert described("y=float32[1,3,4,4]", "bool[2]").image_only().args == (TensorSpec((1, 3, 4, 4), "float32"),)
+
+
+def test_values_are_on_the_cpu_whatever_the_users_default_device_is() -> None:
+    texts = ["float[2,3]", "int64[2]<5", "complex64[2]"]
+    inputs = ModelInputs(*parse_arguments(texts))
+    with torch.device("meta"):
+        drawn, zeros = inputs.random(0, torch.float32), inputs.zeros(torch.float32)
+        repeated = given(torch.ones(1, 2, device="cpu"), "x.pt").at_batch(3).random(0, torch.float32)
+    for arguments in (drawn, zeros, repeated):
+        assert {tensor.device.type for tensor in tensors_in(arguments)} == {"cpu"}
