@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from resnet_cli.errors import attempt
 from resnet_cli.measure.bench.mixed_precision import TRAIN
 from resnet_cli.measure.bench.optimizers import SGD, Optimizer
 from resnet_cli.measure.bench.training import TrainingStep
@@ -110,6 +111,8 @@ class Workload:
 def calibrate(model: nn.Module, inputs: ModelInputs, seed: int) -> None:
     """Give every batch norm the statistics of one random batch; a network without any is left as it is.
 
+    So is one that takes no such batch, or whose forward fails in train mode.
+
     Args:
         model: in a floating-point dtype; its modes stay as they are.
         inputs: of a forward, at any batch size.
@@ -122,12 +125,17 @@ def calibrate(model: nn.Module, inputs: ModelInputs, seed: int) -> None:
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
     batch = inputs.at_batch(_CALIBRATION_IMAGES).random(seed + 1, own_dtype(model), example.device)
+    statistics = [(tensor, tensor.clone()) for norm in norms for tensor in norm.buffers()]
     try:
         for norm in norms:
             norm.momentum = 1.0
         model.train()
-        with random_init.seeded(seed), torch.no_grad():
+        what = "a forward in train mode, for running statistics"
+        with attempt(what) as forward, random_init.seeded(seed), torch.no_grad():
             batch.call(model)
+        if forward.error is not None:
+            for tensor, before in statistics:
+                tensor.copy_(before)
     finally:
         for norm, momentum in momenta:
             norm.momentum = momentum

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from resnet_cli.errors import ResnetCliError
+from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.formatting import dimensions
 from resnet_cli.measure.bench import mixed_precision
 from resnet_cli.measure.bench.mixed_precision import TRAIN
@@ -35,16 +36,20 @@ class WorkloadCost:
         macs: … and those that no image adds.
         moments: bytes for each image, and bytes that no image adds, while the call runs.
         uncounted: operators that may multiply matrices and that no rule counts.
+        only_batch: the only batch size that it holds for; None: any.
     """
 
     macs_per_image: float
     macs: float
     moments: tuple[tuple[float, float], ...]
     uncounted: tuple[str, ...] = ()
+    only_batch: int | None = None
 
     def flops_at(self, batch_size: int) -> int | None:
         """FLOPs of a call (2 x MACs), None where not all are counted; of a training step forward and backward."""
-        return None if self.uncounted else round(2 * (self.macs + self.macs_per_image * batch_size))
+        if self.uncounted or self.only_batch not in (None, batch_size):
+            return None
+        return round(2 * (self.macs + self.macs_per_image * batch_size))
 
     def bytes_at(self, batch_size: int) -> int:
         """Bytes alive at once in a call: weights, input, activations; in training gradients and the optimizer's values.
@@ -75,13 +80,16 @@ def workload_cost(
     Raises:
         ResnetCliError: such an input does not get through, or the network cannot be trained on it.
     """
+    measured = partial(_at, subject, dtype=dtype, mode=mode, optimizer=optimizer)
     if inputs.batch_size is None:
-        call, sizes = _at(subject, inputs, dtype, mode, optimizer)
-        return WorkloadCost(0, total_macs(call.operators), ((0.0, max(sizes)),), uncounted_macs(call.operators))
+        return _as_it_is(*measured(inputs), None)
     few, more = (2, 4) if mode == TRAIN else (1, 2)  # a batch norm cannot be trained on one pixel of one image
-    (low, low_sizes), (high, high_sizes) = (
-        _at(subject, inputs.at_batch(batch_size), dtype, mode, optimizer) for batch_size in (few, more)
-    )
+    try:
+        (low, low_sizes), (high, high_sizes) = (measured(inputs.at_batch(batch_size)) for batch_size in (few, more))
+    except ResnetCliError:
+        with attempt("a call with the inputs as they are"):  # an exported network takes one batch size
+            return _as_it_is(*measured(inputs), inputs.batch_size)
+        raise
     macs_per_image = (total_macs(high.operators) - total_macs(low.operators)) / (more - few)
     return WorkloadCost(
         macs_per_image,
@@ -89,6 +97,12 @@ def workload_cost(
         _lines(few, low_sizes, more, high_sizes),
         uncounted_macs(low.operators),
     )
+
+
+def _as_it_is(call: Trace, sizes: list[int], batch_size: int | None) -> WorkloadCost:
+    """The cost of a call that is not known at other batch sizes."""
+    macs, uncounted = total_macs(call.operators), uncounted_macs(call.operators)
+    return WorkloadCost(0, macs, ((0.0, max(sizes)),), uncounted, batch_size)
 
 
 def _lines(few: int, low: list[int], more: int, high: list[int]) -> tuple[tuple[float, float], ...]:

@@ -133,3 +133,33 @@ def test_there_is_no_rate_where_not_all_products_are_counted() -> None:
     cost = workload_cost(ModelUnderTest(Solving(), "solving"), images((3, 4, 4)), torch.float32, "inference")
     assert cost.uncounted == ("linalg_matrix_exp",)
     assert cost.flops_at(2) is None
+
+
+class OneImage(nn.Module):
+    """Takes one image alone, as an exported network does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert len(x) == 1, "one image at a time"
+        features: Tensor = self.norm(self.conv(x))
+        return features
+
+
+def test_a_network_of_one_batch_size_has_the_cost_of_that() -> None:
+    cost = workload_cost(ModelUnderTest(OneImage(), "net"), images((3, 8, 8)), torch.float32, "inference")
+    assert cost.flops_at(1) == 2 * 36 * 4 * 27
+    assert cost.flops_at(2) is None
+    with pytest.raises(ResnetCliError, match="one image at a time"):
+        workload_cost(ModelUnderTest(OneImage(), "net"), images((2, 3, 8, 8)), torch.float32, "inference")
+
+
+def test_norms_keep_their_statistics_where_they_cannot_be_calibrated() -> None:
+    model = OneImage()
+    work = Workload(model, inputs=images((3, 8, 8)), device=torch.device("cpu"))
+    assert model.norm.running_mean is not None
+    assert model.norm.running_mean.tolist() == [0.0] * 4
+    with work.running():
+        assert work.call(1)() is not None
