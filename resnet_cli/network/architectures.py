@@ -111,6 +111,11 @@ def resolve(
     )
 
 
+def is_architecture(name: str) -> bool:
+    """Whether a name is that of a built-in architecture, in whatever case."""
+    return _plain(name) in {_plain(known) for known in ARCHITECTURES}
+
+
 def _architecture(depth: int | None, arch: str | None) -> ModelSpec:
     """The architecture that depth and arch name together."""
     if depth is not None and depth not in DEPTHS:

@@ -8,6 +8,7 @@ import typer
 
 from resnet_cli.commands.options.completion import Complete, file_or, one_of, some_of
 from resnet_cli.commands.options.parsing import checked
+from resnet_cli.measure.models.naming.grammar import EXAMPLES
 from resnet_cli.measure.system.devices.registry import CHOICES, FORMS
 from resnet_cli.network.architectures import ARCHITECTURES, DEPTHS, MOST_CHANNELS, MOST_CLASSES
 from resnet_cli.render.formats import RESULT_FORMATS
@@ -147,10 +148,11 @@ Model = Annotated[
     str | None,
     option(
         NETWORK,
-        "Model to use instead of the built-in ResNet: FILE.py:NAME or package.module:NAME (class, factory function or "
-        "instance).",
-        metavar="FILE:NAME",
+        "Any other network: FILE.py:NAME or package.module:NAME (class, factory function, instance, or a call such as "
+        "'net.py:ResNet(Block, [2, 2])'), with @REVISION as git has it; torchvision:NAME; timm:NAME; a built-in name.",
+        metavar="NAME",
         default="built-in",
+        complete=file_or(EXAMPLES),
     ),
 ]
 ModelArgs = Annotated[

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.naming.grammar import parse
 from resnet_cli.network.architectures import ModelSpec, resolve
 from resnet_cli.render.progress import status
 
@@ -22,7 +23,7 @@ class NetworkSelection:
 
     Args:
         spec: of the built-in network; of the default one where `model` names the user's.
-        model: FILE.py:NAME or package.module:NAME of the user's network, None for a built-in one.
+        model: name of any other network, None for a built-in one.
         arguments: of the user's class or function.
         is_named: whether an option names the network; else it is the default one.
         op_flops: FLOP formulas for operators of the user's, as text.
@@ -89,6 +90,10 @@ def choose_network(
         if "num_classes" in arguments:
             raise ResnetCliError("--num-classes and --model-args both give num_classes", "leave one of the two out")
         arguments["num_classes"] = num_classes
+    named = parse(model)
+    if named.kind == "built-in":
+        sizes = {} if in_channels is None else {"in_channels": in_channels}
+        return NetworkSelection(named.spec({**sizes, **arguments}), op_flops=formulas)
     return NetworkSelection(spec, model, arguments, op_flops=formulas)
 
 

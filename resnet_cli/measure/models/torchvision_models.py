@@ -9,7 +9,7 @@ import contextlib
 import importlib.metadata
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -119,16 +119,25 @@ def _take_channels(model: nn.Module, in_channels: int) -> None:
         model.set_submodule(path, nn.Conv2d(in_channels, bias=conv.bias is not None, **settings))
 
 
-def build_named(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
-    """A classification network of torchvision by name, without weights.
+def build_named(
+    name: str,
+    num_classes: int,
+    in_channels: int = 3,
+    options: Mapping[str, Any] = {},
+    *,
+    initialized: bool = False,
+) -> nn.Module:
+    """A classification network of torchvision by name, without trained weights.
 
     Args:
         name: as torchvision has it.
         num_classes: of its classifier.
         in_channels: of its images.
+        options: of torchvision's function of that name.
+        initialized: with random weights as torchvision draws them; False: weights that will be set afterwards.
 
     Raises:
-        ResnetCliError: torchvision does not work, or has none of that name.
+        ResnetCliError: torchvision does not work, has none of that name, or none with these options.
     """
     known = names()
     plain = name.strip().lower()
@@ -138,14 +147,20 @@ def build_named(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
             f"torchvision has no classification network {name!r}",
             f"did you mean {near}?" if near else f"it has {', '.join(known[:6])} and {len(known) - 6} more",
         )
-    if plain in ARCHITECTURES:
-        return _materialised(lambda: _named(plain, num_classes, in_channels))
-    return _named(plain, num_classes, in_channels)
+    if plain in ARCHITECTURES and not initialized:
+        return _materialised(lambda: _named(plain, num_classes, in_channels, options))
+    return _named(plain, num_classes, in_channels, options)
 
 
-def _named(name: str, num_classes: int, in_channels: int) -> nn.Module:
-    with silenced():  # of initialisations that will change
-        made: nn.Module = _torchvision().models.get_model(name, weights=None, num_classes=num_classes)
+def _named(name: str, num_classes: int, in_channels: int, options: Mapping[str, Any] = {}) -> nn.Module:
+    make = _torchvision().models.get_model
+    try:
+        with silenced():  # of initialisations that will change
+            made: nn.Module = make(name, weights=None, num_classes=num_classes, **options)
+    except (TypeError, ValueError) as error:
+        if not options:
+            raise
+        raise ResnetCliError(f"torchvision cannot build {name} with {', '.join(options)}: {error}") from error
     _take_channels(made, in_channels)
     return made
 

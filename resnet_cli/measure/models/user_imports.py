@@ -16,49 +16,64 @@ from pathlib import Path
 from typing import Any
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.naming.grammar import FORMS, NetworkName
+from resnet_cli.measure.models.naming.revisions import file_at
 from resnet_cli.measure.models.user_errors import frames_of, is_users, users_code
 from resnet_cli.suggest import nearest
 
-_EXAMPLE = "use FILE.py:NAME or PACKAGE.MODULE:NAME, such as my_resnet.py:ResNet18"
+_EXAMPLE = f"use {FORMS}"
 
 _number = itertools.count(1)
 _user_modules: set[str] = set()  # modules that the last load imported from the user's folder
 
 
 @contextlib.contextmanager
-def imported(reference: str) -> Iterator[tuple[types.ModuleType, str, str]]:
-    """The module that a reference names, the name inside it, and the file or module as the user wrote it.
+def imported(network: NetworkName) -> Iterator[types.ModuleType]:
+    """The module that the name of a network leads to.
 
     Inside the context, sys.path, sys.argv and the current folder are as `python FILE` has them.
 
     Args:
-        reference: "my_resnet.py:ResNet18" or "package.module:factory".
+        network: of the kind "python".
 
     Raises:
-        ResnetCliError: no such file or module, or the user's code raises.
+        ResnetCliError: no such file, module or revision, or the user's code raises.
     """
-    where, name = _split(reference)
-    file = _file(where, name)
+    where = network.where
+    _check_named(network)
+    file = _file_of_revision(network) if network.revision is not None else _file(where, network.name)
     if file is None and not all(part.isidentifier() for part in where.split(".")):
         raise ResnetCliError(f"{where} is neither a file nor a module name", _EXAMPLE)
     folders = [str(Path.cwd())] if file is None else _folders(file)
     with _python_file_environment(folders, where):
-        yield (_import_module(where) if file is None else _import_file(file, where)), name, where
+        yield _import_module(where) if file is None else _import_file(file, where)
 
 
-def _split(reference: str) -> tuple[str, str]:
-    """File or module, and the name inside it; the last colon separates, since C:\\my_resnet.py has one too."""
-    where, colon, name = reference.rpartition(":")
-    if not colon or "/" in name or "\\" in name:
-        where, name = reference, ""
-    elif name and not where:
-        raise ResnetCliError(f"{reference} names no file or module", _EXAMPLE)
-    if name:
-        return where, name
+def _check_named(network: NetworkName) -> None:
+    """Check that there is a name behind the file or module."""
+    where = network.where
+    if network.name and where:
+        return
+    if network.name:
+        raise ResnetCliError(f"{network.text} names no file or module", _EXAMPLE)
     path = Path(where)
     inside = _defined_in(path) if is_file(path) else []
     hint = f"use {where}:NAME; it defines {listed(inside)}" if inside else _EXAMPLE
-    raise ResnetCliError(f"{reference or 'an empty name'} does not name a network", hint)
+    raise ResnetCliError(f"{network.text or 'an empty name'} does not name a network", hint)
+
+
+def _file_of_revision(network: NetworkName) -> Path:
+    """The file as it was then; a module is searched for in the current folder alone."""
+    where, revision = Path(network.where), str(network.revision)
+    if where.suffix == ".py":
+        return file_at(where, revision)
+    parts = network.where.split(".")
+    try:
+        return file_at(Path(*parts).with_suffix(".py"), revision)
+    except ResnetCliError:
+        if not is_file(Path(*parts, "__init__.py")):
+            raise
+        return file_at(Path(*parts, "__init__.py"), revision)
 
 
 def _file(where: str, name: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 import types
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,11 +21,16 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import build_on_meta
 from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE, ModelInputs
 from resnet_cli.measure.models.inputs.model_inputs import given as given_inputs
-from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.model import ModelUnderTest, model_from_spec
+from resnet_cli.measure.models.naming.grammar import NetworkName, parse
+from resnet_cli.measure.models.naming.libraries import library_network
 from resnet_cli.measure.models.usable import is_compiled, usable
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
 from resnet_cli.measure.models.user_imports import imported, is_file, listed
 from resnet_cli.suggest import nearest
+
+_NETWORKS = "name an nn.Module, a subclass of it, or a function that returns one"
+_IN_CALL = "write all arguments in the call"
 
 
 def load_model(
@@ -37,8 +43,8 @@ def load_model(
     """The network that a reference names, and its name.
 
     Args:
-        reference: "my_resnet.py:ResNet18" or "package.module:factory", resolved from the current folder: an nn.Module,
-            a class of them, or a callable that returns one.
+        reference: a name of the grammar; "my_resnet.py:ResNet18" and "package.module:factory", resolved from the
+            current folder, are an nn.Module, a class of them, or a callable that returns one.
         offered: arguments such as num_classes; passed if the signature takes them.
         given: arguments of the user; it is an error if the signature does not take one. A text "@Name" stands for what
             has this name in the module, and "@@Name" for the text "@Name".
@@ -64,16 +70,52 @@ def load_with_examples(
     reference: str, offered: Mapping[str, Any] = {}, given: Mapping[str, Any] = {}, *, on_meta: bool = False
 ) -> LoadedModel:
     """The network as `load_model` gives it, and the inputs of a function `example_inputs()` beside it."""
+    named = parse(reference)
+    if named.kind != "python":
+        network = _built(lambda: library_network(named, offered, given), on_meta)
+        return LoadedModel(network, named.title, None, False)
     # Last, so that the user's own filters come first: what torch deprecates is no matter of a measurement.
     warnings.filterwarnings("ignore", module=r"torch\.(jit|ao)\b", append=True)
-    with prints_to_stderr(), imported(reference) as (module, name, where):
-        target = _attribute(module, name, where)
-        resolved = {key: _resolved(value, module, where) for key, value in given.items()}
-        network = _network(target, name, where, _Arguments(offered, resolved), on_meta)
+    with prints_to_stderr(), imported(named) as module:
+        target = _attribute(module, named.name, named.where)
+        resolved = {key: _resolved(value, module, named.where) for key, value in given.items()}
+        if named.call is None:
+            network = _network(target, named.name, named.where, _Arguments(offered, resolved), on_meta)
+        else:
+            network = _called(named, module, resolved, on_meta)
         examples = vars(module).get(EXAMPLE)
-        read = partial(_example_inputs, examples, where) if callable(examples) else None
-        short = name.rpartition(".")[2]
-        return LoadedModel(usable(network, short), short, read, is_compiled(network))
+        read = partial(_example_inputs, examples, named.where) if callable(examples) else None
+        return LoadedModel(usable(network, named.title), named.title, read, is_compiled(network))
+
+
+def _called(named: NetworkName, module: types.ModuleType, given: Mapping[str, Any], on_meta: bool) -> nn.Module:
+    """What the call in a name returns, evaluated with the names of its module.
+
+    Raises:
+        ResnetCliError: it raises, returns no network, or arguments are given twice.
+    """
+    if given:
+        raise ResnetCliError(f"{named.text} is a call, and {listed(list(given))} are given beside it", _IN_CALL)
+    code = compile(str(named.call).strip(), "<name of the network>", "eval")
+    with users_code(f"calling {named.call}"):
+        try:
+            result = _as_module(_built(lambda: eval(code, vars(module)), on_meta))  # as importing it
+        except NameError as error:
+            if error.name is None or not _is_raised_by_call(error):
+                raise
+            raise ResnetCliError(
+                f"{named.where} has no {error.name}, which {named.text} names",
+                _hint_for_missing(module, error.name, named.where),
+            ) from error
+        if isinstance(result, nn.Module):
+            return result
+    raise ResnetCliError(f"{named.text} returns {_kind(result)}, not a network", _NETWORKS)
+
+
+def _is_raised_by_call(error: BaseException) -> bool:
+    """Whether an exception comes from the text of a name itself, not from code that it calls."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return frames[-1][0].f_code.co_filename == "<name of the network>"
 
 
 def _resolved(value: Any, module: types.ModuleType, where: str) -> Any:
@@ -112,6 +154,9 @@ def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping
     Raises:
         ResnetCliError: it does not name a network, or the user's code raises.
     """
+    named = parse(reference)
+    if named.kind == "built-in":
+        return model_from_spec(named.spec({**offered, **given}))
     with random_init.seeded(0):  # it may draw what it consists of
         network, name, examples, compiled = load_with_examples(reference, offered, given, on_meta=True)
     return ModelUnderTest(
@@ -181,7 +226,6 @@ class _Arguments:
 
 def _network(target: Any, name: str, where: str, arguments: _Arguments, on_meta: bool) -> nn.Module:
     title, target = f"{name} in {where}", _as_module(target)
-    hint = "name an nn.Module, a subclass of it, or a function that returns one"
     if isinstance(target, nn.Module):
         if arguments.given:
             raise ResnetCliError(
@@ -190,12 +234,12 @@ def _network(target: Any, name: str, where: str, arguments: _Arguments, on_meta:
             )
         return target
     if not callable(target):
-        raise ResnetCliError(f"{title} is {_kind(target)}, not a network", hint)
+        raise ResnetCliError(f"{title} is {_kind(target)}, not a network", _NETWORKS)
     with users_code(f"calling {name}"):
         result = _as_module(_built(lambda: _call(target, title, arguments), on_meta))
         if isinstance(result, nn.Module):
             return result
-    raise ResnetCliError(f"{title} returns {_kind(result)}, not a network", hint)
+    raise ResnetCliError(f"{title} returns {_kind(result)}, not a network", _NETWORKS)
 
 
 def _as_module(value: Any) -> Any:
@@ -248,8 +292,7 @@ def _call(maker: Any, title: str, arguments: _Arguments) -> Any:
         example = ", ".join(f'"{name}": …' for name in required)
         raise ResnetCliError(
             f"{title} needs arguments: {listed(required)}",
-            f"pass `model_args={{{example}}}`, or name a function without parameters, "
-            f"such as def net(): return {title.partition(' ')[0]}(…)",
+            f"pass `model_args={{{example}}}`, or write them in a call, such as {title.partition(' ')[0]}(…)",
         )
     rest = {key: value for key, value in offered.items() if key not in known} if takes_any else {}
     try:

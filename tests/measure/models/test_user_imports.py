@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.models.naming.grammar import parse
 from resnet_cli.measure.models.user_imports import imported
 
 
@@ -34,7 +35,7 @@ def lay(name: str, text: str = "") -> str:
 
 
 def load(reference: str) -> ModuleType:
-    with imported(reference) as (module, _, _):
+    with imported(parse(reference)) as module:
         return module
 
 
@@ -52,8 +53,7 @@ def refused(reference: str) -> ResnetCliError:
 def test_a_file_is_run_as_if_by_python(project: Path) -> None:
     lay("nets/mine.py", "import sys\nargv = list(sys.argv)\nfirst = sys.path[0]\n")
     path, argv = list(sys.path), list(sys.argv)
-    with imported("nets/mine.py:Net") as (module, name, where):
-        assert (name, where) == ("Net", "nets/mine.py")
+    with imported(parse("nets/mine.py:Net")) as module:
         assert (module.argv, module.first) == (["nets/mine.py"], str(project / "nets"))
         assert sys.path[1:] == path
     assert (sys.path, sys.argv) == (path, argv)
@@ -175,7 +175,7 @@ def test_the_users_code_may_go_elsewhere_and_we_do_not_follow(project: Path) -> 
         ("my net:Net", "my net is neither a file nor a module name", "FILE.py:NAME"),
         ("nets\\net:Net", "file nets\\net does not exist", None),
         ("net.py", "net.py does not name a network", "use net.py:NAME; it defines Net, make"),
-        ("broken.py", "broken.py does not name", "such as my_resnet.py:ResNet18"),
+        ("broken.py", "broken.py does not name", "use FILE.py:NAME"),
         ("odd:folder/net.py", "odd:folder/net.py does not name", "use odd:folder/net.py:NAME; it defines Net"),
         ("", "an empty name does not name", "FILE.py:NAME"),
         (":Net", ":Net names no file or module", "FILE.py:NAME"),

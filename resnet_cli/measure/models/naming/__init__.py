@@ -1,0 +1,1 @@
+"""What the name of a network means, and where it leads."""
