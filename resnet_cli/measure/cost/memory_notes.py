@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -16,6 +16,10 @@ _EMBEDDING_BAG = "aten::_embedding_bag"
 _UNLIKE_META = {
     _EMBEDDING_BAG: "embedding bags return other tensors on the meta device",
     "aten::mish": "the backward pass of Mish runs other operators on the meta device",
+    **{
+        f"aten::{name}": "losses hold less memory on the meta device"
+        for name in ("mse_loss", "smooth_l1_loss", "binary_cross_entropy", "soft_margin_loss")
+    },
 }
 _ONE_OPERATOR_IN_EVAL_MODE = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
@@ -24,13 +28,21 @@ def _has(trace: Trace | None, *kinds: type[nn.Module]) -> bool:
     return trace is not None and any(isinstance(call.module, kinds) for call in trace.root.modules())
 
 
-def unlike_meta(trace: Trace) -> str | None:
-    """Why a CPU needs other memory than a pass on `meta` shows; None where it does not."""
-    if "cpu" in trace.use.autocast:
+def _trains_bias_alone(module: nn.Module) -> bool:
+    if not isinstance(module, nn.modules.conv._ConvNd) or module.bias is None:
+        return False
+    return module.bias.requires_grad and not module.weight.requires_grad
+
+
+def unlike_meta(traces: Sequence[Trace]) -> str | None:
+    """Why a CPU needs other memory than passes on `meta` show; None where it does not."""
+    if any("cpu" in trace.use.autocast for trace in traces):
         return "autocast has no effect on the meta device"
-    if _has(trace, nn.RNNBase):
+    if any(_has(trace, nn.RNNBase) for trace in traces):
         return "recurrent layers run other operators on the meta device"
-    ops = {op.op for op in trace.operators}
+    if any(_trains_bias_alone(call.module) for trace in traces for call in trace.root.modules()):
+        return "a convolution of which the bias alone is trained makes more gradients than on the meta device"
+    ops = {op.op for trace in traces for op in trace.operators}
     return next((reason for op, reason in _UNLIKE_META.items() if op in ops), None)
 
 
@@ -47,9 +59,9 @@ def kernel_notes(
         is_compiled: whether the whole network is under torch.compile; the passes tell of parts of it.
     """
     both = (*INFERENCE_MEMORY, *TRAINING_MEMORY)
-    if not is_real and (reason := unlike_meta(inference)):
-        yield Note("note", f"memory on a CPU is not known: {reason}", "memory-unlike-meta", unknown=both)
     traces = [inference] if training is None else [inference, training]
+    if not is_real and (reason := unlike_meta(traces)):
+        yield Note("note", f"memory on a CPU is not known: {reason}", "memory-unlike-meta", unknown=both)
     if is_compiled or any(trace.use.compiled for trace in traces):
         text = "memory is that of the network without torch.compile; compiled, it may save other tensors for backward"
         yield Note("note", text, "memory-without-compile", unknown=both)

@@ -41,7 +41,7 @@ def _summary(passes: ForwardRunner, device: torch.device) -> SummaryResult:
     subject = passes.subject
     batch_size = passes.inputs.batch_size
     inference, training = passes.infer_and_train()
-    reason = unlike_meta(inference)
+    reason = unlike_meta([inference, *([] if isinstance(training, str) else [training])])
     if reason is not None and passes.run_on_cpu_if_cheap(reason):
         inference, training = passes.infer_and_train()
     twice = None if batch_size is None or isinstance(training, str) else passes.alive_in_training(2 * batch_size)

@@ -59,9 +59,12 @@ def _convolution(
 
 
 def _batch_norm(x: Tensor, weight: Tensor | None, bias: Any, mean: Any, var: Any, training: bool, *_: Any) -> Any:
-    if weight is None or x.dim() < 2 or not x.is_floating_point() or x.numel() == 0:
+    if x.dim() < 2 or not x.is_floating_point() or x.numel() == 0 or (mean is None and not training):
         return NotImplemented
-    for each in (weight, bias, mean, var):
+    weight = mean if weight is None and bias is None else weight
+    if weight is None:
+        return NotImplemented
+    for each in (weight, weight if bias is None else bias, mean, var):
         # Mixed precision keeps the vectors in single precision.
         if not isinstance(each, Tensor) or each.shape != x.shape[1:2] or each.dtype != weight.dtype:
             return NotImplemented
@@ -74,12 +77,13 @@ def _batch_norm(x: Tensor, weight: Tensor | None, bias: Any, mean: Any, var: Any
 
 def _batch_norm_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> Any:
     wanted = rest[-1]
-    if weight is None:
+    if not x.is_meta or (weight is None and (wanted[1] or wanted[2])):
         return NotImplemented
+    # Torch's own kernel makes the first of them even where it is not wanted.
     return (
-        _like(x, x.shape) if wanted[0] else None,
-        _like(weight, weight.shape) if wanted[1] else None,
-        _like(weight, weight.shape) if wanted[2] else None,
+        (_like(x, x.shape) if _is_plain_meta(x) else torch.empty_like(x)) if wanted[0] else None,
+        None if weight is None or not wanted[1] else _like(weight, weight.shape),
+        None if weight is None or not wanted[2] else _like(weight, weight.shape),
     )
 
 
@@ -231,6 +235,8 @@ def _is_meta_matrix(value: Any) -> bool:
 
 
 _ANY_MATRIX = (_mm, _addmm, _sum)
+# The gradient of a mean is an expanded tensor, and is divided at once.
+_ANY_LAYOUT = (_div, _batch_norm_backward)
 
 
 class FastMetaKernels(TorchDispatchMode):
@@ -252,9 +258,8 @@ class FastMetaKernels(TorchDispatchMode):
         """One operator: by rule where there is one and nothing is unusual."""
         kwargs = kwargs or {}
         rule = _RULES.get(func)
-        # The gradient of a mean is an expanded tensor, and is divided at once: that rule takes any layout.
         accepts = _is_meta_matrix if rule in _ANY_MATRIX else _is_plain_meta
-        if rule is not None and (rule is _div or all(map(accepts, args))):
+        if rule is not None and (rule in _ANY_LAYOUT or all(map(accepts, args))):
             answer = rule(*args, **kwargs)
             if answer is not NotImplemented:
                 return answer

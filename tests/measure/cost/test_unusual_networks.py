@@ -108,6 +108,11 @@ def literals(model: Two, x: Tensor) -> Tensor:
     return out
 
 
+def loss_in_train_mode(model: Two, x: Tensor) -> Tensor:
+    out: Tensor = model.first(x)
+    return functional.smooth_l1_loss(out, out.detach() + 2)[(None,) * 4] if model.training else out
+
+
 def strided(model: Two, x: Tensor) -> Tensor:
     out: Tensor = model.first(x)
     view = out.as_strided((len(x), 4, 4, 4), (out.stride(0), out.stride(1), 16, 2))
@@ -118,6 +123,18 @@ def strided(model: Two, x: Tensor) -> Tensor:
 def mapped(model: Two, x: Tensor) -> Tensor:
     out: Tensor = torch.vmap(lambda image: model.first(image[None])[0].exp())(x)
     return out
+
+
+def norm_of_the_input(model: Two, x: Tensor) -> Tensor:
+    out: Tensor = model.first(model.layers[0](x.contiguous(memory_format=torch.channels_last)))
+    return out
+
+
+def bias_alone() -> nn.Module:
+    model = Two(lambda model, x: model.second(model.first(x)).exp())
+    model.first.weight.requires_grad_(False)
+    model.second.weight.requires_grad_(False)
+    return model
 
 
 def hooked() -> nn.Module:
@@ -146,6 +163,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "silu": lambda: twice(nn.SiLU()),
     "mish": lambda: twice(nn.Mish()),
     "gelu": lambda: twice(nn.GELU()),
+    "loss": by_step(lambda model, x: functional.mse_loss(out := model.first(x), out.detach() + 2)[(None,) * 4]),
+    "loss in train mode": by_step(loss_in_train_mode),
+    "norm without weights": lambda: twice(nn.BatchNorm2d(4, affine=False)),
+    "norm of instances": lambda: twice(nn.InstanceNorm2d(4, track_running_stats=True)),
+    "norm of the input": lambda: Two(lambda model, x: model.layers[0](x), nn.BatchNorm2d(3)),
+    "norm of the input in another layout": lambda: Two(norm_of_the_input, nn.BatchNorm2d(3)),
+    "bias alone": bias_alone,
     "stochastic depth": by_step(stochastic_depth),
     "nested checkpoints": by_step(nested_checkpoints),
     "function with its own backward": by_step(lambda model, x: model.second(Swish.apply(model.first(x)))),
