@@ -11,7 +11,7 @@ from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.results.common import Shape
 
-REFERENCE = "torchvision"  # the name of the reference in sentences
+TORCHVISION = "torchvision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class ParityConfig:
 
     Args:
         shape: of the image in eval mode, (N, C, H, W); the only input of the reference.
+        reference: its name in sentences.
         seed: of random weights and inputs.
         device: where the networks run; in float64 on the CPU where this device has none.
         checks: keys of the checks that are made.
@@ -35,6 +36,7 @@ class ParityConfig:
     """
 
     shape: Shape = (2, 3, 224, 224)
+    reference: str = TORCHVISION
     seed: int = 0
     device: torch.device = torch.device("cpu")  # noqa: RUF009
     checks: tuple[str, ...] = CHECKS

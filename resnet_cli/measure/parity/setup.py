@@ -14,7 +14,7 @@ from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.hidden_weights import hidden_weights
-from resnet_cli.measure.parity.config import REFERENCE, ParityConfig
+from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.graphs import graph_of, training_graph
 from resnet_cli.measure.parity.nearest import nearest_network
 from resnet_cli.measure.parity.rewriting import judge, rewritten
@@ -116,7 +116,7 @@ def prepare(
     aligned = alignment.align_graphs(*graphs, config.key_map)
     key_map = alignment.key_map(aligned, shapes(model), shapes(reference))
     mapped = Mapped(_overridden(key_map.pairs, config.key_map))
-    structure = diff.diff_graphs(*graphs, aligned, REFERENCE)
+    structure = diff.diff_graphs(*graphs, aligned, config.reference)
     aligned_names = set(mapped.pairs)
     rewritings = _judge(model, reference, config, structure, mapped, modes=(False,) if random_paths else (True, False))
     by_value = mapped.pairs.keys() - aligned_names
@@ -181,7 +181,7 @@ def _judge(
         return []
     batch, channels = config.shape[:2]
     square = (batch, channels, _ODD_SIDE, _ODD_SIDE)
-    regions = judge.Judge(model, reference, mapped, REFERENCE)
+    regions = judge.Judge(model, reference, mapped, config.reference)
     for training in modes:
         candidates = config.training_shapes if training else (config.other_shapes[0], square, config.shape)
         graphs = _both_graphs(model, reference, candidates, training=training)

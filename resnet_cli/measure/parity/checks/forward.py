@@ -21,7 +21,6 @@ from resnet_cli.measure.parity import paired_forward
 from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.eval_settings import dtype_differences, eval_differences
 from resnet_cli.measure.parity.checks.static import not_comparable_in_eval
-from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.float64 import CastsToFloat64
 from resnet_cli.measure.parity.graphs import graph_of
 from resnet_cli.measure.parity.placement import device_for, placed
@@ -66,7 +65,7 @@ def eval_mode(run: ParityRun) -> CheckOutcome:
             single = _run(run, graphs, pairs, torch.float32)
         except paired_forward.GraphMismatchError as error:
             return CheckOutcome(NOT_COMPARABLE, f"two forwards do not run the same operators: {error}")
-    run.findings += eval_differences(pairs)
+    run.findings += eval_differences(pairs, run.config.reference)
     size = _size(run.config.shape)
     worst = max((s.cumulative for s in single.steps.values() if s.cumulative is not None), default=0.0)
     if single.output == 0 and worst == 0:
@@ -76,7 +75,7 @@ def eval_mode(run: ParityRun) -> CheckOutcome:
     limit = _limit(run, floor, single.reference_output)
     double = _run(run, graphs, pairs, torch.float64)
     verdict = _judge(run, single.output, double.output, limit)
-    dtypes = dtype_differences(pairs, single.steps) if single.output > limit else []
+    dtypes = dtype_differences(pairs, single.steps, run.config.reference) if single.output > limit else []
     if verdict == ROUNDING and dtypes:  # which a forward in float64 does not have
         run.findings += dtypes
         verdict = DIFFERENT
@@ -259,12 +258,12 @@ def _other_shapes(run: ParityRun) -> CheckOutcome:
             shape = (*shape[:3], shape[2])
             expected, output = _outputs(run, shape)
         if isinstance(expected, str):
-            skipped.append(f"{size}: {REFERENCE} itself fails")
+            skipped.append(f"{size}: {run.config.reference} itself fails")
         elif isinstance(output, str):
             failures.append(f"{size}: the model fails ({output})")
         elif output.shape != expected.shape:
             shapes = _size(tuple(output.shape)) or "()", _size(tuple(expected.shape))
-            failures.append(f"{size}: the output has shape {shapes[0]}, {REFERENCE}'s {shapes[1]}")
+            failures.append(f"{size}: the output has shape {shapes[0]}, {run.config.reference}'s {shapes[1]}")
         else:
             errors[shape] = relative_error(output, expected)
     if not errors and not failures:

@@ -14,7 +14,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
 from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.parity.checks import CheckOutcome
-from resnet_cli.measure.parity.config import REFERENCE
+from resnet_cli.measure.parity.config import TORCHVISION
 from resnet_cli.measure.parity.setup import ParityRun, counts
 from resnet_cli.results.common import Note
 from resnet_cli.results.compare import BITWISE, DIFFERENT, REWRITTEN, Difference
@@ -34,11 +34,12 @@ def parameters(run: ParityRun) -> CheckOutcome:
         f"{model_counts[0]:,} parameters ({_by_operator(run.graphs[0], model)}) and {model_counts[1]:,} buffer values"
     )
     if model_counts != reference_counts:
-        text += f"; {REFERENCE} has {reference_counts[0]:,} ({_by_operator(run.graphs[1], reference)})"
+        text += f"; {run.config.reference} has {reference_counts[0]:,} ({_by_operator(run.graphs[1], reference)})"
         text += f" and {reference_counts[1]:,}"
     text += _published(run, reference_counts[0])
     if any(unmapped):
-        text += f"; no counterpart for {len(unmapped[0])} tensors of the model, {len(unmapped[1])} of {REFERENCE}"
+        text += f"; no counterpart for {len(unmapped[0])} tensors of the model"
+        text += f", {len(unmapped[1])} of {run.config.reference}"
     if differences:
         text += f"; {len(differences)} with another value or frozen"
     if unused := run.unused:
@@ -64,14 +65,16 @@ def _by_operator(graph: Graph, model: nn.Module) -> str:
 
 def _published(run: ParityRun, count: int) -> str:
     """How the count compares with the one that torchvision publishes for the reference."""
+    if run.config.reference != TORCHVISION:
+        return ""
     name = run.reference_name.removeprefix("torchvision ")
     try:
         published = torchvision_figures(name).num_params
     except UnpublishedError:
         return ""
     if published == count:
-        return f", as {REFERENCE} publishes"
-    return f"; {REFERENCE} publishes {published:,} for {name}"
+        return ", as torchvision publishes"
+    return f"; torchvision publishes {published:,} for {name}"
 
 
 def _values(run: ParityRun) -> list[Difference]:
@@ -97,7 +100,7 @@ def _values(run: ParityRun) -> list[Difference]:
         if not bool(torch.isfinite(a).all()):
             text, subject = f"{name}: {int((~torch.isfinite(a)).sum()):,} values are not finite", "nan"
         elif a.dtype != b.dtype and torch.equal(a, b.to(a.dtype)):
-            text, subject = f"{name}: {_dtype(a)}, {REFERENCE} has {_dtype(b)}", "dtype"
+            text, subject = f"{name}: {_dtype(a)}, {run.config.reference} has {_dtype(b)}", "dtype"
         elif other is not None and swapped[other] == name:
             text, subject = f"{name} holds the values of {unequal[other]}: the two are swapped", "swapped"
         else:
@@ -124,10 +127,12 @@ def _frozen(run: ParityRun) -> list[Difference]:
     for name, partner in run.pairs.items():
         if name in model and partner in reference and model[name].requires_grad != reference[partner].requires_grad:
             words = ("trainable", "frozen") if model[name].requires_grad else ("frozen", "trainable")
-            text = f"{name} is {words[0]}, {REFERENCE}'s is {words[1]}"
+            text = f"{name} is {words[0]}, {run.config.reference}'s is {words[1]}"
             differences.append(Difference("parameters", "frozen", "requires_grad", name, partner, *words, text))
         elif (name in model) != (partner in reference) and partner in random_init.tensors(run.reference):
-            text = f"{name} is a {'parameter' if name in model else 'buffer'}, {REFERENCE}'s {partner} is not"
+            text = (
+                f"{name} is a {'parameter' if name in model else 'buffer'}, {run.config.reference}'s {partner} is not"
+            )
             differences.append(Difference("parameters", "parameter", "kind", name, partner, None, None, text))
     return differences
 
@@ -184,9 +189,9 @@ def initialization(stds: Mapping[str, float], run: ParityRun) -> None:
         if node.operator == "conv" and leaf is not None and leaf.name in stds:
             ratios[leaf.name] = stds[leaf.name] / math.sqrt(2 / (leaf.shape[0] * math.prod(leaf.shape[2:])))
     unusual = sum(not _USUAL[0] <= ratio <= _USUAL[1] for ratio in ratios.values())
-    if unusual:
+    if unusual and run.config.reference == TORCHVISION:
         text = (
-            f"initialization: {unusual} of {len(ratios)} convolutions have a different std than {REFERENCE}'s Kaiming "
+            f"initialization: {unusual} of {len(ratios)} convolutions have a different std than torchvision's Kaiming "
             f"fan-out init ({min(ratios.values()):.2g}× to {max(ratios.values()):.2g}×)"
         )
         run.notes.append(Note("note", text, "initialization-differs"))

@@ -16,7 +16,6 @@ from resnet_cli.measure.models.user_errors import user_error
 from resnet_cli.measure.parity import train_step
 from resnet_cli.measure.parity.checks import CheckOutcome
 from resnet_cli.measure.parity.checks.static import not_comparable
-from resnet_cli.measure.parity.config import REFERENCE
 from resnet_cli.measure.parity.graphs import graph_of
 from resnet_cli.measure.parity.placement import device_for
 from resnet_cli.measure.parity.setup import ParityRun
@@ -145,7 +144,7 @@ def _add_differences(run: ParityRun, key: str, errors: Sequence[TensorError]) ->
         size = f"relative error {tensor.error:.1e}" if math.isfinite(tensor.error) else "in one network only"
         text = f"{tensor.model}: {verbs[key]} although the outputs agree ({size})"
         if NO_GRADIENT in values:
-            text = f"{tensor.model} gets {values[0]}, in {REFERENCE} {values[1]}"
+            text = f"{tensor.model} gets {values[0]}, in {run.config.reference} {values[1]}"
         run.findings.append(Difference(key, key, subject, tensor.model, tensor.reference, *values, text))
 
 
@@ -167,7 +166,7 @@ def _train(run: ParityRun) -> TrainingStep:
         try:
             return _compared(run, random_init.image(shape, run.config.seed + 2))
         except _ReferenceFailedError as error:
-            step.failure = step.failure or f"{REFERENCE}'s network cannot be trained on such images: {error}"
+            step.failure = step.failure or f"{run.config.reference}'s network cannot be trained on such images: {error}"
         except ResnetCliError as error:
             step.failure, step.is_difference = error.message, True
     return step
