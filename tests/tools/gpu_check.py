@@ -26,6 +26,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[2]
 FIRST = ("tests/gpu/test_ceiling.py", "tests/gpu/test_networks.py", "tests/gpu/test_broken.py", "tests/measure/system")
+OPTIONAL = ("torchinfo", "fvcore")  # counters that figures are compared with where they are installed
 NO_GPU, FAILED = 2, 1
 _ENOUGH_S = 10.0  # with less time left a part is not begun
 _MARK = "mark.gpu"
@@ -69,7 +70,8 @@ def missing_packages(root: Path = ROOT) -> list[str]:
     """Packages that the tests need and that are not here."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [requirement.partition(">")[0].strip() for requirement in project["dependencies"]]
-    return [name for name in (*names, "pytest", "hypothesis") if importlib.util.find_spec(name) is None]
+    needed = [name for name in (*names, "pytest", "hypothesis") if name not in OPTIONAL]
+    return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def run_parts(chosen: Sequence[Part], seconds: float, run: Run, now: Callable[[], float] = time.monotonic) -> None:
