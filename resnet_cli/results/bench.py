@@ -173,7 +173,7 @@ class LayerTime:
     depth: int
     call: int
     is_leaf: bool  # the shares of all leaves and of other_s add up to 1
-    time_s: float  # median, measured within a whole forward
+    time_s: float  # median, measured within a whole forward; in training of forward and backward
     ci_low_s: float
     ci_high_s: float
     share: float  # of the instrumented forward
@@ -184,20 +184,21 @@ class LayerTime:
     bytes_per_s: float | None
     arithmetic_intensity: float | None  # arithmetic operations per byte
     bound: str | None  # "memory" or "compute", by the measured ceilings
+    backward_s: float | None = None  # the part of time_s that is the backward pass; None in inference
 
 
 @dataclass(frozen=True, slots=True)
 class LayerTimes:
-    """The time of a forward by layer."""
+    """The time of a forward by layer, in training with its backward pass."""
 
     batch_size: int
-    forward_s: float  # the whole forward without a look at its layers; on a GPU as in Timing.device
-    instrumented_s: float  # the same with hooks, or all its kernels; the leaves and other_s add up to it
+    forward_s: float  # the whole call without a look at its layers; on a GPU as in Timing.device
+    instrumented_s: float  # the network with hooks, or as profiled; the leaves and other_s add up to it
     other_s: float  # of instrumented_s, in no leaf layer
     forwards: int
     layers: tuple[LayerTime, ...]
     stopped: str | None = None  # why no more forwards were measured, as in Timing
-    method: str = "hooks"  # timed by "hooks" on the host, or the "kernels" that the profiler saw on a GPU
+    method: str = "hooks"  # timed by "hooks", or by what the profiler saw: "kernels" of a GPU, "operators" of a CPU
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,6 @@ LINES = [
     ("bench --optimizations ''", "optimization"),
     ("bench --optimizations all --mode train", "--optimizations"),
     ("bench --optimizations all --dtype bfloat16", "--optimizations"),
-    ("bench --layers --mode train", "--layers"),
     ("bench --nproc 2 --optimizations all", "--nproc cannot be combined with --optimizations"),
     ("bench --nproc 2 --against torchvision", "--nproc cannot be combined with --against"),
     ("bench --nproc 2 --device cuda:0", "--device cuda:0"),

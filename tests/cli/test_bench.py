@@ -239,6 +239,13 @@ def test_layers() -> None:
     assert sum(layer["macs"] for layer in leaves) * 2 == result["timings"][0]["flops"]
 
 
+def test_layers_of_a_training_step() -> None:
+    result = measured("--mode", "train", "--batch-size", "2", "--layers", "--max-time", "0.1")
+    assert result["layers"]["method"] == "operators"
+    convolutions = [layer for layer in result["layers"]["layers"] if layer["layer_type"] == "Conv2d"]
+    assert all(0 < layer["backward_s"] < layer["time_s"] for layer in convolutions)
+
+
 def test_optimizations() -> None:
     result = measured("--device", "cpu", "--optimizations", "channels-last,folded,tf32")
     rows = result["optimizations"]["rows"]

@@ -39,7 +39,7 @@ def check_conflicts(given: Mapping[str, Any], mode: str, dtype: str | None) -> N
         if given[option] is not None:
             check_alone(option, {other: given[other] for other in others})
     if mode != "inference":
-        check_alone(f"--mode {mode}", {name: given[name] for name in ("--optimizations", "--layers")})
+        check_alone(f"--mode {mode}", {"--optimizations": given["--optimizations"]})
     elif given["--optimizer"] is not None:
         raise ResnetCliError("--optimizer requires --mode train", "leave --optimizer out, or add --mode train")
     if dtype not in (None, "float32"):

@@ -73,7 +73,9 @@ def _panel(network: NetworkResults) -> Panel | None:
     remark = ""
     if network.bench is not None and network.bench.layers is not None and MEASURES["time"] in known:
         device, batch_size = network.bench.environment.device, network.bench.layers.batch_size
-        remark = f"Time: one forward at batch {batch_size:,} on {device}."
+        trains = any(layer.backward_s is not None for layer in network.bench.layers.layers)
+        what = "the forward and backward pass of one step" if trains else "one forward"
+        remark = f"Time: {what} at batch {batch_size:,} on {device}."
     roles = {node.role for node in root if not node.children}
     legend = tuple((role, meaning) for role, meaning in LEGEND.items() if role in roles)
     return Panel(

@@ -281,6 +281,23 @@ def test_layers_are_the_same_tree_as_in_a_summary() -> None:
     ]  # fmt: skip
 
 
+def test_layers_of_training_have_their_backward_pass_and_no_rates() -> None:
+    result = layered()
+    assert result.layers is not None
+    rows = tuple(
+        replace(row, backward_s=row.time_s / 2, flops_per_s=None, bytes_per_s=None) for row in result.layers.layers
+    )
+    trained = replace(result, layers=replace(result.layers, layers=rows, method="operators"))
+    for section in ("layers", "layer_types"):
+        table = drawn(trained, section)
+        keys = [column.key for column in table.columns]
+        assert "backward_s" in keys
+        assert not {"flops_per_s", "bytes_per_s", "arithmetic_intensity"} & set(keys)
+        total = table.rows[-1].cells
+        assert total["backward_s"].value == pytest.approx(rows[0].backward_s)
+    assert "backward_s" not in [column.key for column in drawn(result, "layers").columns]
+
+
 def test_time_by_layer_type_adds_up_to_the_forward() -> None:
     *rows, total = drawn(layered(), "layer_types").rows
     types = [row.cells["layer_type"].text for row in rows]

@@ -1,8 +1,9 @@
-"""Device time of each module: the kernels that torch.profiler has seen, by the module that launched them.
+"""Time of each module from a profile of torch.profiler: its kernels on a GPU, or its operators on the processor.
 
 On a GPU the host's clock, and events around a module, tell when kernels are launched or waited for. What a module costs
 there is the time of its kernels. The profiler links each kernel to the operator that has launched it, and operators
-stand within the ranges that hooks open around each call of a module.
+stand within the ranges that hooks open around each call of a module. Operators of a backward pass stand in no range:
+they have the number of the operator of the forward whose gradient they compute.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -20,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack, operator_path
 
 _PREFIX = "resnet_cli.module "
+_BACKWARD = "autograd::engine::evaluate_function"  # beginning of the name of what computes a gradient
 _LOG_LEVEL = "KINETO_LOG_LEVEL"  # of the library below torch.profiler, which writes to standard error
 
 
@@ -39,6 +41,10 @@ class Event(Protocol):
     name: str
     cpu_parent: Any  # the event within which it ran, or None
     kernels: Sequence[Any]  # with a name, and a duration in microseconds
+    self_cpu_time_total: float  # microseconds
+    thread: int
+    sequence_nr: int  # of the gradient's node that it makes; in a backward pass of the node that it evaluates; or -1
+    fwd_thread: int  # in a backward pass, the thread of the forward
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +64,69 @@ def kernel_seconds(event: Event) -> float:
     return float(sum(kernel.duration for kernel in event.kernels if kernel.name != event.name)) / 1e6
 
 
-def seconds_by_site(
-    events: Iterable[Event], labels: Sequence[Label], forwards: int, seconds: Callable[[Any], float] = kernel_seconds
-) -> list[dict[CallSite, float]]:
-    """Seconds by call site of each forward, those of a module with all that is in it.
+def operator_seconds(event: Event) -> float:
+    """Time of an operator on the processor, without those that it calls; the ranges themselves are none."""
+    return 0.0 if event.name.startswith(_PREFIX) else event.self_cpu_time_total / 1e6
+
+
+class Spent(NamedTuple):
+    """Seconds by call site of one forward, or of a forward and its backward pass; of a module with all that is in it.
 
     Args:
-        events: of a profile.
+        whole: forward and backward.
+        backward: the part of the backward pass.
+    """
+
+    whole: dict[CallSite, float]
+    backward: dict[CallSite, float]
+
+
+def seconds_by_site(
+    events: Sequence[Event], labels: Sequence[Label], forwards: int, seconds: Callable[[Any], float] = kernel_seconds
+) -> list[Spent]:
+    """Seconds of each forward.
+
+    Args:
+        events: of a profile, in the order of their beginning.
         labels: by the number in the name of a range.
         forwards: number of them.
         seconds: of an event alone, without those in it.
     """
-    spent: list[dict[CallSite, float]] = [defaultdict(float) for _ in range(forwards)]
+    spent = [Spent(defaultdict(float), defaultdict(float)) for _ in range(forwards)]
     for label in labels:
-        spent[label.forward][label.site] = 0.0  # one without kernels has its row too
+        spent[label.forward].whole[label.site] = 0.0  # one without kernels has its row too
+    # Several operators have the number of a node, where the later ones make it.
+    forward = (event for event in events if event.sequence_nr >= 0 and _gradient(event) is None)
+    makers = {(event.thread, event.sequence_nr): event for event in forward}
     for event in events:
         own = seconds(event)
-        within: Event | None = event if own else None
-        is_innermost = True
-        while within is not None:
-            if within.name.startswith(_PREFIX):
-                label = labels[int(within.name.removeprefix(_PREFIX))]
-                spent[label.forward][label.site] += own
-                if is_innermost and label.has_rows:
-                    spent[label.forward][own_ops(label.site)] += own
-                is_innermost = False
-            within = within.cpu_parent
+        if not own:
+            continue
+        node = _gradient(event)
+        maker = event if node is None else makers.get((node.fwd_thread, node.sequence_nr))
+        for place, label in enumerate(_labels(maker, labels)):
+            times = spent[label.forward]
+            sites = [label.site, own_ops(label.site)] if label.has_rows and not place else [label.site]
+            for site in sites:
+                times.whole[site] += own
+                times.backward[site] += own if node is not None else 0.0
     return spent
+
+
+def _gradient(event: Event) -> Event | None:
+    """The computation of a gradient within which an operator ran."""
+    within: Event | None = event
+    while within is not None and not within.name.startswith(_BACKWARD):
+        within = within.cpu_parent
+    return within
+
+
+def _labels(event: Event | None, labels: Sequence[Label]) -> Iterator[Label]:
+    """Of the ranges within which an operator ran, from the innermost on."""
+    while event is not None:
+        if event.name.startswith(_PREFIX):
+            yield labels[int(event.name.removeprefix(_PREFIX))]
+        event = event.cpu_parent
 
 
 def profile_forwards(
@@ -93,12 +135,12 @@ def profile_forwards(
     forwards: int,
     activity: ProfilerActivity,
     seconds: Callable[[Any], float] = kernel_seconds,
-) -> list[dict[CallSite, float]]:
-    """Seconds by call site of some forwards.
+) -> list[Spent]:
+    """Seconds by call site of some forwards, or of training steps.
 
     Args:
         model: the network; it is left without hooks.
-        call: a forward of it, warmed up.
+        call: a forward of it, or a training step; warmed up.
         forwards: number of them.
         activity: what the profiler records beside the operators.
         seconds: of an event alone.

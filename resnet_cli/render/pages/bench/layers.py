@@ -13,6 +13,7 @@ from resnet_cli.render.pages.layer_tree import LayerRow, layer_tree
 from resnet_cli.results.bench import LayerTime, LayerTimes
 
 _TIME = Column("time_s", "time")
+_BACKWARD = Column("backward_s", "backward", priority=4, legend="the part of the time that is the backward pass")
 _SHARE = Column("share", "of time", bar=True, legend="a full bar is the largest share of either column")
 _MACS = Column("macs_share", "of MACs", bar=True)
 _RATE = Column("flops_per_s", "FLOP/s", priority=3)
@@ -49,7 +50,8 @@ def _by_layer(result: LayerTimes, view: ViewOptions) -> Table:
     largest = max((max(layer.share, layer.macs_share) for layer in result.layers if layer.path), default=1.0)
     columns = (
         Column("layer", "layer", numeric=False, minimum=8, comfort=20),
-        *(_TIME, _SHARE, _MACS, _RATE, _BANDWIDTH, _INTENSITY),
+        *_timing_columns(result),
+        *([] if _trains(result) else [_INTENSITY]),
         *([_BOUND] if any(layer.bound is not None for layer in result.layers) else []),
     )
     rows = layer_tree(_root(result), collapse=view.collapse, levels=view.levels)
@@ -60,6 +62,17 @@ def _by_layer(result: LayerTimes, view: ViewOptions) -> Table:
         (*_rows(rows, largest), _total(result, "layer")),
         tree=True,
     )
+
+
+def _timing_columns(result: LayerTimes) -> tuple[Column, ...]:
+    """Of both tables; the work of a backward pass is not known by layer, so that training has no rates."""
+    if _trains(result):
+        return (_TIME, _BACKWARD, _SHARE, _MACS)
+    return (_TIME, _SHARE, _MACS, _RATE, _BANDWIDTH)
+
+
+def _trains(result: LayerTimes) -> bool:
+    return any(layer.backward_s is not None for layer in result.layers)
 
 
 def _root(result: LayerTimes) -> _TimedNode:
@@ -88,6 +101,7 @@ def _rows(rows: Iterable[LayerRow[_TimedNode]], largest: float) -> Iterator[Row]
             {
                 "layer": text_cell(row.name, "strong" if row.children else "", row.path),
                 "time_s": seconds(timing.time_s),
+                "backward_s": seconds(timing.backward_s),
                 "share": share(timing.share, largest),
                 "macs_share": share(timing.macs_share, largest),
                 "flops_per_s": scaled(timing.flops_per_s),
@@ -102,8 +116,9 @@ def _rows(rows: Iterable[LayerRow[_TimedNode]], largest: float) -> Iterator[Row]
 def _total(result: LayerTimes, first_column: str) -> Row:
     """The whole forward, with what is not in any layer."""
     cells = {
-        first_column: Cell("forward", "", "strong"),
+        first_column: Cell("forward and backward" if _trains(result) else "forward", "", "strong"),
         "time_s": seconds(result.instrumented_s),
+        "backward_s": seconds(result.layers[0].backward_s if result.layers else None),
         "share": share(1.0),
         "macs_share": share(sum(layer.macs_share for layer in result.layers if layer.is_leaf)),
     }
@@ -132,7 +147,7 @@ def _by_type(result: LayerTimes) -> Table:
     columns = (
         Column("layer_type", "layer type", numeric=False, minimum=8, comfort=20),
         Column("calls", "calls", priority=2),
-        *(_TIME, _SHARE, _MACS, _RATE, _BANDWIDTH),
+        *_timing_columns(result),
     )
     title = f"time by layer type, batch {result.batch_size:,}"
     return Table("layer_types", title, columns, (*rows, Row(not_in_layers), _total(result, "layer_type")))
@@ -153,6 +168,7 @@ def _type_row(layers: Sequence[LayerTime], time_share: float, macs_share: float,
             "layer_type": text_cell(layers[0].layer_type),
             "calls": exact(len(layers)),
             "time_s": seconds(time),
+            "backward_s": seconds(sum(layer.backward_s or 0.0 for layer in layers)),
             "share": share(time_share, largest),
             "macs_share": share(macs_share, largest),
             "flops_per_s": scaled(2 * macs / time if has_rate else None),
@@ -163,7 +179,10 @@ def _type_row(layers: Sequence[LayerTime], time_share: float, macs_share: float,
 
 def _instrumentation(result: LayerTimes) -> str:
     whole, without = formatting.seconds(result.instrumented_s), formatting.seconds(result.forward_s)
-    median = f"median of {counted(result.forwards, 'forward')}"
+    what = "training step" if _trains(result) else "forward"
+    median = f"median of {counted(result.forwards, what)}"
     if result.method == "kernels":
-        return f"{median}; times are those of kernels, {whole} in all; the device works {without} on a forward"
+        return f"{median}; times are those of kernels, {whole} in all; the device works {without} on a {what}"
+    if result.method == "operators":
+        return f"{median}; times are those of operators, {whole} in all; a {what} takes {without} with all else"
     return f"{median}; the forward takes {whole} with a timer at each layer, {without} without"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -76,8 +75,30 @@ def test_each_operator_belongs_to_the_module_that_runs_it() -> None:
             for (path, call), seconds in block.items()
         },
     }
-    assert [dict(times) for times in spent] == [expected] * 3
+    assert [dict(times.whole) for times in spent] == [expected] * 3
+    assert not any(sum(times.backward.values()) for times in spent)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_gradient_belongs_to_the_module_whose_operator_it_is_of() -> None:
+    """By the real profiler, in two training steps: each gradient has a time by its name, and each operator too."""
+    model, batch = Net(), torch.ones(1, 3, 4, 4)
+    weights = {"ConvolutionBackward0": 1000.0, "ReluBackward0": 10_000.0, "AddBackward0": 100_000.0, **WEIGHTS}
+
+    def step() -> None:
+        model(batch).sum().backward()
+
+    spent = profile_forwards(model, step, 2, ProfilerActivity.CPU, lambda event: weights.get(event.name, 0.0))
+    for times in spent:
+        block = {"conv": 1000.0, "relu": 10_000.0, ":own": 100_000.0}
+        for number in range(2):
+            for path, seconds in block.items():
+                site = CallSite(f"blocks.{number}{path if path[0] == ':' else '.' + path}", 1)
+                assert times.backward[site] == seconds, site
+        assert times.backward[CallSite("blocks.1.relu", 2)] == 10_000.0
+        assert times.backward[CallSite("blocks", 1)] == 2 * 121_000.0
+        assert times.backward[CallSite("", 1)] == 2 * 121_000.0 + 10_000.0
+        assert times.whole[CallSite("", 1)] - times.backward[CallSite("", 1)] == 2 * 121.0 + 10.0
 
 
 def event(name: str, start: float, end: float, *kernels: tuple[str, float], is_range: bool = False) -> Any:
@@ -119,14 +140,38 @@ def test_kernels_of_a_gpu_count_where_they_were_launched_and_not_when_they_ran()
         event("aten::relu", 310, 320, ("elementwise", 13.0)),
     )
     first, second = seconds_by_site(events, labels, 2)
-    in_microseconds = {site: round(1e6 * seconds, 6) for site, seconds in first.items()}
+    in_microseconds = {site: round(1e6 * seconds, 6) for site, seconds in first.whole.items()}
     assert in_microseconds == {
         ("", 1): 340.0,
         ("conv", 1): 327.0,
         ("block", 1): 13.0,
         ("block:own", 1): 13.0,
     }
-    assert second == {("", 1): pytest.approx(13e-6), (":own", 1): pytest.approx(13e-6)}
+    assert second.whole == {("", 1): pytest.approx(13e-6), (":own", 1): pytest.approx(13e-6)}
+
+
+def test_kernels_of_a_backward_pass_in_a_thread_of_its_own() -> None:
+    labels = [Label(0, CallSite("conv", 1), False), Label(0, CallSite("norm", 1), False)]
+    name = "resnet_cli.module {}".format
+    operators = [
+        event(name(0), 0, 20, is_range=True),
+        event("aten::conv2d", 1, 19, ("implicit_gemm", 300.0)),
+        event(name(1), 20, 50, is_range=True),
+        event("aten::add_", 21, 24, ("elementwise", 1.0)),  # counts batches, and makes no gradient
+        event("aten::batch_norm", 25, 49, ("batch_norm", 40.0)),
+        event("autograd::engine::evaluate_function: CudnnBatchNormBackward0", 100, 120),
+        event("aten::cudnn_batch_norm_backward", 105, 115, ("batch_norm_backward", 80.0)),
+        event("autograd::engine::evaluate_function: ConvolutionBackward0", 120, 150),
+        event("aten::convolution_backward", 125, 145, ("dgrad", 500.0), ("wgrad", 600.0)),
+        event("autograd::engine::evaluate_function: torch::autograd::AccumulateGrad", 150, 160, ("elementwise", 9.0)),
+    ]
+    for place, number in ((1, 7), (3, 8), (4, 8), (5, 8), (7, 7)):
+        operators[place].sequence_nr = number
+    for place in range(5, 10):
+        operators[place].thread, operators[place].fwd_thread = 2, 1
+    (spent,) = seconds_by_site(tree(*operators), labels, 1)
+    in_microseconds = [{site[0]: round(1e6 * seconds, 3) for site, seconds in times.items()} for times in spent]
+    assert in_microseconds == [{"conv": 1400.0, "norm": 121.0}, {"conv": 1100.0, "norm": 80.0}]
 
 
 class Accelerator(SimulatedBackend):
@@ -146,7 +191,9 @@ def measured(activity: ProfilerActivity | None, seconds: Any, monkeypatch: pytes
     model = Net()
     model.register_forward_pre_hook(lambda *_: clock.run(3e-3, 1e-3))
     monkeypatch.setattr(
-        measuring, "profile_forwards", partial(profile_forwards, seconds=seconds)
+        measuring,
+        "profile_forwards",
+        lambda model, call, forwards, kind, _: profile_forwards(model, call, forwards, kind, seconds),
     )  # a CPU has no kernels
     root = layers(ModelUnderTest(Net(), "net"), images((1, 3, 4, 4)), torch.float32)
     return layer_times(
@@ -182,3 +229,19 @@ def test_without_kernels_layers_are_not_timed(
 ) -> None:
     with pytest.raises(ResnetCliError, match=error):
         measured(activity, lambda event: 0.0, monkeypatch)
+
+
+def test_layers_of_a_training_step_on_the_processor() -> None:
+    root = layers(ModelUnderTest(Net(), "net"), images((2, 3, 8, 8)), torch.float32)
+    work = Workload(Net(), inputs=images((3, 8, 8)), device=CPU, mode="train")
+    limits = Limits(max_time_s=0.2, min_time_s=0.0, ci_width=0.5)
+    backend = SimulatedBackend(SimulatedClock(queued=False, read_s=1e-3), queued=False)
+    times = layer_times(work, 2, root, backend=backend, limits=limits, progress=lambda text: None)
+    assert times.method == "operators"
+    leaves = [row for row in times.layers if row.is_leaf]
+    assert sum(row.time_s for row in leaves) + times.other_s == pytest.approx(times.instrumented_s)
+    for row in times.layers:
+        assert row.backward_s is not None
+        assert 0 <= row.backward_s <= row.time_s
+        assert (row.flops_per_s, row.bytes_per_s, row.arithmetic_intensity, row.bound) == (None,) * 4
+    assert {row.path for row in leaves if row.backward_s} >= {"blocks.0.conv", "blocks.1.conv", "blocks.0.relu"}
