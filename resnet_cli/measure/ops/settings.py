@@ -29,7 +29,7 @@ CUMULATIVE_AVERAGE = (
 ACTIVATIONS = frozenset(
     "relu relu6 gelu silu leaky_relu elu selu sigmoid tanh hardtanh hardswish mish softplus celu prelu".split()
 )
-POOLS = frozenset("max_pool avg_pool adaptive_avg_pool mean".split())
+POOLS = frozenset("max_pool avg_pool adaptive_avg_pool adaptive_max_pool2d mean".split())
 NORMS = frozenset("batch_norm group_norm instance_norm layer_norm".split())
 
 # Nothing that anybody sets: how torch runs the operator, not what it computes.

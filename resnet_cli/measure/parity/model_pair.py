@@ -21,6 +21,7 @@ from resnet_cli.measure.models.user_model import load_model, load_with_examples
 from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.graphs import graph_of
+from resnet_cli.measure.parity.nearest import common_layers
 from resnet_cli.measure.parity.setup import shapes
 from resnet_cli.measure.system.silence import silenced
 from resnet_cli.measure.weights.checkpoint import strip_wrapper_field
@@ -102,7 +103,7 @@ def _users_pair(
             in_channels=spec.in_channels,
             stem=spec.stem,
         )
-        text = f"compared with {spec.name}, the closest by parameter count; choose another by depth or name"
+        text = f"compared with {spec.name}, the closest by sizes of layers; choose another by depth or name"
         notes.append(Note("note", text, "closest-reference"))
     return _with_reference(model, spec, against, notes)
 
@@ -142,15 +143,15 @@ def _put_on_cpu(network: nn.Module) -> None:
 
 
 def _closest(network: nn.Module, default: ModelSpec) -> ModelSpec:
-    """The member of the family with the number of parameters that is nearest in proportion."""
+    """The member of the family with the most layers in common; of equal ones, with the most similar size."""
     count = sum(parameter.numel() for parameter in network.parameters())
     if not count:
         return default
 
-    def distance(spec: ModelSpec) -> float:
+    def distance(spec: ModelSpec) -> tuple[float, float]:
         member = build_on_meta(lambda: build(replace(spec, num_classes=default.num_classes)))
         size = sum(parameter.numel() for parameter in member.parameters())
-        return max(size / count, count / size)
+        return -common_layers(network, member), max(size / count, count / size)
 
     return min(ARCHITECTURES.values(), key=distance)
 

@@ -21,11 +21,9 @@ def nearest_network(model: nn.Module) -> str:
     Raises:
         ResnetCliError: torchvision does not work.
     """
-    own = _layers(model)
     best, share = "", 0.0
     for name in _of_similar_size(sum(parameter.numel() for parameter in model.parameters())):
-        layers = _layers(torchvision_models.without_values(name))
-        common = (own & layers).total() / max(own.total(), layers.total(), 1)
+        common = common_layers(model, torchvision_models.without_values(name))
         if common > share:
             best, share = name, common
         if share > _SAME:
@@ -44,6 +42,12 @@ def _of_similar_size(count: int) -> list[str]:
     sizes = torchvision_models.published_sizes() if count else {}
     ratios = {name: max(size / count, count / size) for name, size in sizes.items()}
     return sorted((name for name in ratios if ratios[name] <= _SIMILAR), key=lambda name: ratios[name])
+
+
+def common_layers(model: nn.Module, other: nn.Module) -> float:
+    """The share of layers that correspond, of the network that has more."""
+    layers, others = _layers(model), _layers(other)
+    return (layers & others).total() / max(layers.total(), others.total(), 1)
 
 
 def _layers(model: nn.Module) -> Counter[tuple[int, ...]]:

@@ -111,6 +111,9 @@ HABITS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "other-max-pool": (
         lambda: changed(pool=nn.MaxPool2d(2)), "the max pool is 2×2 stride 2, torchvision's 3×3 stride 2 padding 1",
     ),
+    "head-of-one-size": (
+        lambda: changed(average=nn.AdaptiveAvgPool2d(2), fc=nn.Linear(32, 5)), "the classifier reads each of 2×2 places",
+    ),
     "deep-head": (
         lambda: changed(fc=nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5))),
         "the classifier has 2 linear layers; torchvision's has one",

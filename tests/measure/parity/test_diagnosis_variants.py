@@ -324,6 +324,16 @@ def test_basic_blocks_for_bottlenecks_are_another_depth() -> None:
     assert len(explained) > 20
 
 
+def test_convolutions_between_bottlenecks_are_another_architecture() -> None:
+    model = network(Block(nn.Sequential(conv(4, 4, 1), conv(4, 4), conv(4, 4, 1)), IDENTITY), basic(4, 4))
+    model.set_submodule("two", nn.Sequential(conv(4, 8, 1), conv(8, 8, 1)))
+    model.set_submodule("more0", IDENTITY)
+    ((key, (text, _)),) = named(model).items()
+    assert (key, text) == (
+        "other-architecture", "another architecture than torchvision's: 2 convolutions are in no residual block"
+    )  # fmt: skip
+
+
 def test_other_widths_and_groups_are_one_row() -> None:
     def made(width: int, groups: int) -> nn.Sequential:
         layers = [(8, width, 1, 1), (width, width, 3, groups), (width, 8, 1, 1)]

@@ -20,6 +20,7 @@ from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.model_pair import ModelPair, model_pair, with_map, with_weights
 from resnet_cli.network.architectures import ARCHITECTURES, ModelSpec
+from resnet_cli.network.resnet import build
 
 TINY = ModelSpec("tiny", "basic", (1, 1, 1, 1), num_classes=3)
 
@@ -119,12 +120,17 @@ def test_a_network_is_held_against_the_nearest_in_proportion(parameters: int, ne
     assert module._closest(Sized(), TINY).name == nearest
 
 
+def test_layers_in_common_go_before_the_number_of_parameters(small_family: None) -> None:
+    network = nn.Sequential(build(ModelSpec("small", "basic", (1, 1, 1, 1))), nn.Linear(2_000, 2_400))
+    assert module._closest(network, TINY).name == "small"
+
+
 def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_family: None) -> None:
     pair = model_pair(TINY, "nets.py:Net", is_default=True)
     assert pair.spec == ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=3)
     assert pair.reference.name == "torchvision small"
     (note,) = pair.notes
-    assert note.text.startswith("compared with small, the closest by parameter count")
+    assert note.text.startswith("compared with small, the closest by sizes of layers")
     pair = model_pair(TINY, "nets.py:Net")
     assert (pair.spec, pair.notes) == (TINY, ())
 

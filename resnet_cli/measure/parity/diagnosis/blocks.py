@@ -44,6 +44,12 @@ def other_block_type(context: DiffContext) -> Iterator[Match]:
     """Basic blocks in place of bottlenecks, or the other way round."""
     names = [_block_type(blocks) for blocks in (context.blocks, context.reference_blocks)]
     if all(names) and names[0] != names[1]:
+        inside = {*context.blocks.residuals, *context.blocks.shortcuts, *context.blocks.stem}
+        outside = sum(node.operator == "conv" and node.number not in inside for node in context.model.nodes)
+        if outside:
+            text = f"another architecture than {context.reference}'s: {outside} convolutions are in no residual block"
+            yield match(OTHER_ARCHITECTURE, text, context.structure.differences)
+            return
         counts = len(context.blocks.blocks), len(context.reference_blocks.blocks)
         text = (
             f"{counts[0]} {names[0]} blocks, where {context.reference} has {counts[1]} {names[1]} blocks: another depth"

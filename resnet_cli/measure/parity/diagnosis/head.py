@@ -59,6 +59,7 @@ def head_of_one_size(context: DiffContext) -> Iterator[Match]:
     for difference, linear, _ in context.settings("linear.channels"):
         source = next((graph.by_number.get(number) for number in linear.inputs), None)
         averages = context.of("missing", "mean")
+        averages += [row for row in context.of("replaced", "mean") if row.model_node is source]
         if (
             source is not None
             and averages

@@ -42,7 +42,7 @@ def squeeze_excite(context: DiffContext) -> Iterator[Match]:
     gates = _gates(context.model)
     if count <= 0:
         return
-    differences = context.within([node for gate in gates for node in gate], [], "extra")
+    differences = context.within([node for gate in gates for node in gate], [])
     noun = "squeeze-and-excitation gate" + ("s" if count > 1 else "")
     others = len(_gates(reference))
     text = f"{count} {noun}; {context.reference} has none" if not others else f"{count} {noun} more than {others}"
