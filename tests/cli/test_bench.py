@@ -253,7 +253,7 @@ def test_optimizations() -> None:
     assert rows[0]["speedup"] == 1
     assert rows[2]["logit_difference"] < 1e-4
     assert rows[3]["status"] == "unavailable"
-    assert "CUDA" in rows[3]["reason"]
+    assert rows[3]["reason"] == "needs a GPU"
     assert result["optimizations"]["recommendation"]
 
 

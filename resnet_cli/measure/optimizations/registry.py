@@ -29,7 +29,7 @@ class Optimization:
             that is not possible.
         keeps_precision: the arithmetic stays that of eager; else it is never recommended without a word on the logits.
         dtype: of weights and input.
-        needs: kind of device that it needs; None: any.
+        needs: "cpu", or "gpu" for any kind of accelerator; None: any device.
         has_own_threads: another runtime's; they wait for work by spinning, which slows the next call of anything else.
     """
 
@@ -66,8 +66,8 @@ _ROWS = (
         has_own_threads=True,
     ),
     Optimization("bfloat16", "bfloat16 + channels_last + conv-bn folded", "bfloat16", False, "bfloat16"),
-    Optimization("float16", "float16 + channels_last + conv-bn folded", "float16", False, "float16", needs="cuda"),
-    Optimization("tf32", "TF32 in all arithmetic", "tf32", False, needs="cuda"),
-    Optimization("cuda-graph", "CUDA graph + channels_last + conv-bn folded", "cuda_graph", needs="cuda"),
+    Optimization("float16", "float16 + channels_last + conv-bn folded", "float16", False, "float16", needs="gpu"),
+    Optimization("tf32", "TF32 in all arithmetic", "tf32", False, needs="gpu"),
+    Optimization("cuda-graph", "CUDA graph + channels_last + conv-bn folded", "cuda_graph", needs="gpu"),
 )
 OPTIMIZATIONS = {row.key: row for row in _ROWS}

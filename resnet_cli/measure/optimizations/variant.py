@@ -73,8 +73,8 @@ def build_variant(
         UnavailableError: it cannot be made here.
         Exception: whatever torch raises.
     """
-    if optimization.needs not in (None, backend.device.type):
-        raise UnavailableError(f"needs a {str(optimization.needs).upper()} device")
+    if optimization.needs not in (None, "gpu" if backend.is_accelerator else "cpu"):
+        raise UnavailableError(f"needs a {str(optimization.needs).upper()}")
     model = duplicate(model)
     backend.synchronize()
     begin = backend.now()

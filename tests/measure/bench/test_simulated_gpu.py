@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.benchmark import bench
@@ -14,10 +15,12 @@ from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.roofline.ceiling import fastest
+from resnet_cli.measure.roofline.kernels import Candidate
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import INCOMPLETE
 from tests.helpers.fake_clock import without_garbage
-from tests.helpers.simulated_gpu import GpuSpec, SimulatedGpu, rounded_to_tf32, simulated_gpu
+from tests.helpers.simulated_gpu import GpuSpec, SimulatedGpu, SimulatedGpuBackend, rounded_to_tf32, simulated_gpu
 
 no_garbage = pytest.fixture(autouse=True)(without_garbage)
 CPU = torch.device("cpu")
@@ -105,8 +108,23 @@ def test_products_round_as_tf32_does() -> None:
     ]
 
 
+def test_cold_kernels_and_trials_of_algorithms_are_no_part_of_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = GpuSpec(flops_per_s=1e8, bytes_per_s=1e12, least_s=1e-6, cold_s=2.0, enqueue_s=1e-4, latency_s=5e-4)
+    matrix = torch.ones(64, 64)
+    image, weight = torch.ones(1, 8, 16, 16), torch.ones(8, 8, 3, 3)
+    kernels = [
+        Candidate("matmul", 2 * 64**3, lambda: lambda: torch.mm(matrix, matrix)),
+        Candidate("conv", 2 * 8 * 8 * 9 * 14**2, lambda: lambda: functional.conv2d(image, weight)),
+    ]
+    with simulated_gpu(monkeypatch, spec) as gpu, torch.inference_mode():
+        conv, matmul = fastest(kernels, SimulatedGpuBackend(gpu), 0.2, lambda text: None)
+    assert (conv.name, matmul.name) == ("conv", "matmul")
+    assert conv.rate == pytest.approx(8e8, rel=0.1)  # convolutions are in TF32, as torch has it
+    assert matmul.rate == pytest.approx(1e8, rel=0.1)
+
+
 def test_tf32_is_judged_by_eager_s_own_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(CONFIG, optimizations=("channels-last", "folded"), limits=Limits(max_time_s=0.4, min_time_s=0.0))
+    config = replace(CONFIG, optimizations=("folded", "tf32"), limits=Limits(max_time_s=0.4, min_time_s=0.0))
     with simulated_gpu(monkeypatch):
         result = run(config)
     assert result.optimizations is not None
@@ -114,6 +132,9 @@ def test_tf32_is_judged_by_eager_s_own_distance(monkeypatch: pytest.MonkeyPatch)
     assert eager.logit_difference is not None
     assert 1e-6 < eager.logit_difference < 0.01  # of TF32, against all bits of float32
     assert [row.status for row in others] == ["measured"] * 2
+    everywhere = others[1].logit_difference
+    assert everywhere is not None
+    assert eager.logit_difference < everywhere < 0.01  # the last layer in TF32 too
 
 
 def test_memory_that_ends_at_a_larger_batch_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +13,6 @@ from resnet_cli.measure.bench import sampling
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
-from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.optimizations.tf32 import build
 from resnet_cli.measure.optimizations.variant import UnavailableError
 from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock
@@ -82,8 +80,6 @@ class Switch:
 def test_nothing_is_switched_within_the_timed_region(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample reads the clock three times, and between the first and the last nothing else happens than the call."""
     monkeypatch.setattr(sampling, "gc", SimpleNamespace(isenabled=bool, collect=int, disable=int, enable=int))
-    row = replace(OPTIMIZATIONS["tf32"], needs=None)
-    monkeypatch.setattr(comparison, "OPTIMIZATIONS", {"tf32": row})
     clock = SimulatedClock()
 
     class Net(nn.Module):
