@@ -304,5 +304,6 @@ def fake_optimization(key: str, build: Callable[..., object], *, keeps_precision
         dtype="float32",
         needs=None,
         has_own_threads=False,
+        code=(),
         load=lambda: build,
     )

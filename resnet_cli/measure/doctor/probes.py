@@ -184,7 +184,7 @@ def _compile_probe(device: str) -> Callable[[], Facts]:
         from torch import nn
 
         from resnet_cli.measure.models.inputs.model_inputs import Arguments
-        from resnet_cli.measure.optimizations.torch_compile import compile_for
+        from resnet_cli.measure.optimizations.compiled.torch_compile import compile_for
 
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval().to(device)
         image = torch.ones(1, 3, 8, 8, device=device)

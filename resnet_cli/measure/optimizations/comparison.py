@@ -101,6 +101,8 @@ def compare_optimizations(
                 limit = max(_MAX_LOGIT_DIFFERENCE, _OF_EAGERS_OWN * (attempt.logit_difference or 0.0))
         sampled = _sample(attempts, backend, limits, progress)
     results = _rows(attempts, sampled, backend.precision(torch.float32))
+    if work.inputs.kwargs or len(work.inputs.args) != 1:
+        results = tuple(replace(row, code=()) for row in results)  # the lines are for a model of one image
     keeping = {attempt.optimization.key for attempt in attempts if attempt.optimization.keeps_precision}
     best = best_optimization(results, keeping, limits.ci_width)
     return OptimizationsResult(
@@ -317,4 +319,5 @@ def _row(
         break_even_calls=break_even_calls,
         logit_difference=attempt.logit_difference,
         top1_agreement=attempt.top1_agreement,
+        code=attempt.optimization.code,
     )

@@ -163,7 +163,7 @@ def test_where_torch_is_broken_only_what_goes_without_it_is_asked() -> None:
 def test_what_is_compiled_is_held_against_plain_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     for error, right in ((0.0, True), (1e-4, True), (1e-2, False), (1.0, False), (float("nan"), False)):
         monkeypatch.setattr(
-            "resnet_cli.measure.optimizations.torch_compile.compile_for",
+            "resnet_cli.measure.optimizations.compiled.torch_compile.compile_for",
             lambda model, image, error=error, **_: types.SimpleNamespace(run=lambda x: model(x) + error),
         )
         if right:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.models.inputs.model_inputs import Arguments
-from resnet_cli.measure.optimizations.cuda_graph import WARM_UPS, build
+from resnet_cli.measure.optimizations.compiled.cuda_graph import WARM_UPS, build
 from resnet_cli.measure.system.devices.cuda import CudaGraphCapture
 from tests.helpers.fake_clock import SimulatedBackend
 

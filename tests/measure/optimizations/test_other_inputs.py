@@ -12,7 +12,7 @@ from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, given
 from resnet_cli.measure.models.inputs.specs import parse_arguments
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
-from resnet_cli.measure.optimizations.cuda_graph import capture_graph
+from resnet_cli.measure.optimizations.compiled.cuda_graph import capture_graph
 from resnet_cli.measure.optimizations.variant import Variant
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.results.bench import OptimizationResult

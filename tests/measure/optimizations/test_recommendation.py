@@ -60,6 +60,6 @@ def test_of_equally_fast_rows_one_that_took_no_time_is_taken() -> None:
 
 
 def test_nothing_is_advised_where_nothing_ran() -> None:
-    failed = OptimizationResult("folded", "folded", "failed", "no kernel", "float32", *[None] * 8)
+    failed = replace(PLAIN, status="failed", reason="no kernel", time=None, speedup=None, ci_low=None, ci_high=None)
     assert best_optimization([failed], KEEPING, 0.01) is None
     assert sentence(failed).startswith("stay with plain eager")

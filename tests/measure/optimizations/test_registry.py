@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,9 +17,10 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.bench.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
-from resnet_cli.measure.optimizations import torch_compile
+from resnet_cli.measure.optimizations.compiled import torch_compile
 from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn
 from resnet_cli.measure.optimizations.registry import EAGER, OPTIMIZATIONS
+from resnet_cli.measure.optimizations.runtimes import tensorrt
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, build_variant, in_one_line
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.devices.registry import device_backend
@@ -53,7 +58,7 @@ def test_every_row_has_its_module() -> None:
     for row in (EAGER, *OPTIMIZATIONS.values()):
         assert callable(row.load())
     assert {row.key for row in OPTIMIZATIONS.values() if not row.keeps_precision} == {
-        "bfloat16", "float16", "tf32", "onnxruntime-int8",
+        "autocast", "bfloat16", "float16", "tf32", "onnxruntime-int8",
     }  # fmt: skip
 
 
@@ -97,14 +102,26 @@ def test_bfloat16_moves_the_logits_a_little() -> None:
     assert 0 < difference(variant, model, image) < 0.1
 
 
-def test_emulated_bfloat16_says_so() -> None:
+def test_autocast_keeps_weights_and_moves_the_logits_a_little() -> None:
     model, image = calibrated(tiny())
-    remark = variant_of("bfloat16", model, image, SimulatedBackend(emulates_bfloat16=True)).remark
+    variant = variant_of("autocast", model, image)
+    assert variant.inputs.args[0].dtype == torch.float32
+    with torch.inference_mode():
+        logits = variant.call()
+    assert isinstance(logits, Tensor)
+    assert logits.dtype == torch.bfloat16
+    assert 0 < difference(variant, model, image) < 0.1
+
+
+@pytest.mark.parametrize("key", ["bfloat16", "autocast"])
+def test_emulated_bfloat16_says_so(key: str) -> None:
+    model, image = calibrated(tiny())
+    remark = variant_of(key, model, image, SimulatedBackend(emulates_bfloat16=True)).remark
     assert remark is not None
     assert "has no bfloat16 arithmetic" in remark
 
 
-@pytest.mark.parametrize("key", ["float16", "tf32", "cuda-graph"])
+@pytest.mark.parametrize("key", ["float16", "tf32", "cuda-graph", "compile-reduce-overhead", "tensorrt"])
 def test_what_needs_a_gpu_says_so(key: str) -> None:
     model, image = calibrated(tiny())
     with pytest.raises(UnavailableError, match="needs a GPU"):
@@ -130,6 +147,59 @@ def test_plain_eager_is_a_copy_of_the_network_itself() -> None:
         variant = build_variant(EAGER, model, Arguments((image,), {}), device_backend(CPU)).variant
     assert variant.run is not model
     assert difference(variant, model, image) == 0
+
+
+def test_tensorrt_is_given_the_network_and_its_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def compile_network(module: nn.Module, ir: str, inputs: list[Tensor], **more: Any) -> nn.Module:
+        seen.append((ir, inputs, more, torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+        return module
+
+    model, image = calibrated(tiny())
+    backend = SimulatedBackend()
+    with torch.inference_mode(), pytest.raises(UnavailableError, match="pip install torch-tensorrt"):
+        tensorrt.build(model, Arguments((image,), {}), backend)
+    fake: Any = ModuleType("torch_tensorrt")
+    fake.compile, fake.__spec__ = compile_network, ModuleSpec("torch_tensorrt", None)
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", fake)
+    with torch.inference_mode():
+        variant = tensorrt.build(model, Arguments((image,), {"scale": 2.0}), backend)
+    assert variant.run is model
+    assert seen == [("dynamo", [image], {"kwarg_inputs": {"scale": 2.0}}, False, False)]
+
+
+def test_a_network_is_exported_before_it_is_compiled_ahead_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the C++ compiler, which takes half a minute: the exported program itself runs."""
+    programs: dict[str, torch.export.ExportedProgram] = {}
+
+    def compile_and_package(program: torch.export.ExportedProgram, package_path: str) -> str:
+        programs[package_path] = program
+        return package_path
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compile_and_package)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: programs[path].module())
+    model, image = calibrated(tiny())
+    variant = variant_of("aot-inductor", model, image)
+    assert len(programs) == 1
+    assert difference(variant, model, image) < 1e-5
+    assert not any(Path(path).parent.exists() for path in programs)
+
+
+def test_the_kernels_that_autotuning_tries_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import select_algorithm
+
+    printed = []
+
+    def compile_network(model: nn.Module, **options: Any) -> nn.Module:
+        printed.append((options["mode"], select_algorithm.PRINT_AUTOTUNE))
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile_network)
+    model, image = calibrated(tiny())
+    assert difference(variant_of("compile-max-autotune", model, image), model, image) < 1e-5
+    assert printed == [("max-autotune", False)]
+    assert select_algorithm.PRINT_AUTOTUNE
 
 
 def test_a_real_compilation(monkeypatch: pytest.MonkeyPatch) -> None:

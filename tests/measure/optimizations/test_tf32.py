@@ -13,7 +13,7 @@ from resnet_cli.measure.bench import sampling
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
-from resnet_cli.measure.optimizations.tf32 import build
+from resnet_cli.measure.optimizations.precision.tf32 import build
 from resnet_cli.measure.optimizations.variant import UnavailableError
 from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.models.inputs.model_inputs import Arguments
-from resnet_cli.measure.optimizations import torch_compile
+from resnet_cli.measure.optimizations.compiled import torch_compile
+from resnet_cli.measure.optimizations.compiled.torch_compile import build, compile_for
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
-from resnet_cli.measure.optimizations.torch_compile import build, compile_for
 from resnet_cli.measure.optimizations.variant import UnavailableError, build_variant
 from resnet_cli.measure.system.devices.registry import device_backend
 from tests.helpers.fake_clock import SimulatedBackend

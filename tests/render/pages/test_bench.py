@@ -86,6 +86,17 @@ def test_a_plan_says_the_options_or_that_it_is_out_of_reach() -> None:
     assert column(drawn(planned(), "plan"), "runs") == ["–", "4"]
 
 
+def test_the_lines_that_give_the_best_one_follow_the_recommendation() -> None:
+    lines = ("model = model.to(memory_format=torch.channels_last)", "logits = model(image)")
+    result = optimized()
+    assert result.optimizations is not None
+    rows = tuple(replace(row, code=(row.key, *lines)) for row in result.optimizations.rows)
+    with_code = replace(result, optimizations=replace(result.optimizations, rows=rows))
+    texts = [part.text.strip() for part in paragraphs(with_code)]
+    start = next(index for index, text in enumerate(texts) if text.startswith("→ take bfloat16"))
+    assert texts[start + 1 : start + 4] == ["bfloat16", *lines]
+
+
 # Training
 
 

@@ -17,15 +17,19 @@ from resnet_cli.measure.tracing.tensors import tensors_in
 EXTRA = "pip install 'resnet-cli[runtimes]'"
 
 
-def require(*packages: str) -> None:
+def require(*packages: str, install: str = EXTRA) -> None:
     """Check that packages are installed.
+
+    Args:
+        packages: as they are imported.
+        install: the command that installs them.
 
     Raises:
         UnavailableError: one of them is not.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise UnavailableError(f"needs {' and '.join(missing)}: {EXTRA}")
+        raise UnavailableError(f"needs {' and '.join(missing)}: {install}")
 
 
 def onnx_model(model: nn.Module, inputs: Arguments) -> bytes:

@@ -25,7 +25,13 @@ def optimizations(result: OptimizationsResult | None, confidence: float) -> list
     elements += _not_measured([row for row in result.rows if row.status != _MEASURED])
     if result.stopped in _STOPPED:
         elements.append(Paragraph("note", _STOPPED[result.stopped]))
-    return [*elements, Paragraph("strong", f"→ {result.recommendation}")]
+    best = next((row for row in measured if row.key == result.best), None)
+    code = () if best is None else best.code
+    return [
+        *elements,
+        Paragraph("strong", f"→ {result.recommendation}"),
+        *(Paragraph("plain", f"    {line}") for line in code),
+    ]
 
 
 def _measured(rows: Sequence[OptimizationResult], result: OptimizationsResult, confidence: float) -> Table:

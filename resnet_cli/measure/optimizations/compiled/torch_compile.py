@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,8 +38,13 @@ _MISSING = {
 
 def build(model: nn.Module, inputs: Arguments, backend: DeviceBackend) -> Variant:
     """The network compiled from its fastest eager variant."""
+    return compiled_variant(model, inputs, backend, inductor)
+
+
+def compiled_variant(model: nn.Module, inputs: Arguments, backend: DeviceBackend, compiler: Compiler) -> Variant:
+    """The network compiled by a compiler of torch's, such as `inductor`, from its fastest eager variant."""
     inputs = best_eager(model, inputs).inputs
-    compiled = compile_for(model, inputs, on_host=not backend.is_accelerator)
+    compiled = compile_for(model, inputs, on_host=not backend.is_accelerator, compiler=compiler)
     return Variant(compiled.run, inputs, failed_s=compiled.failed_s)
 
 
@@ -71,21 +76,38 @@ def compile_for(model: nn.Module, inputs: Arguments, *, on_host: bool, compiler:
         model: in eval mode.
         inputs: on its device, in its dtype.
         on_host: the CPU runs it.
-        compiler: returns the function that compiles when it is first called; None: `inductor`.
+        compiler: returns the function that compiles, at the latest when it is first called; None: `inductor`.
 
     Raises:
         UnavailableError: a tool is missing that it needs.
         Exception: whatever else the compiler raises.
     """
-    compiler = inductor if compiler is None else compiler
+    settings: list[dict[str, object]] = [{"freezing": on_host}]
+    if on_host:
+        settings.insert(0, {"freezing": True, "cpp_wrapper": True})
+    return compile_with(model, inputs, compiler or inductor, settings)
+
+
+def compile_with(
+    model: nn.Module, inputs: Arguments, compiler: Compiler, settings: Sequence[dict[str, object]]
+) -> Compiled:
+    """Compile a network with the first settings of inductor that work, and run it once.
+
+    Args:
+        model: in eval mode.
+        inputs: on its device, in its dtype.
+        compiler: returns the function that compiles, at the latest when it is first called.
+        settings: of inductor, one after the other; the error is that of the last.
+    """
     begin = failed = time.perf_counter()
+    *first, last = settings
     with silenced(""):
-        if on_host:
-            with attempt("torch.compile with the C++ wrapper"):
-                return Compiled(_compiled(model, inputs, compiler, {"freezing": True, "cpp_wrapper": True}))
+        for chosen in first:
+            with attempt(f"compiling with {chosen}"):
+                return Compiled(_compiled(model, inputs, compiler, chosen), failed - begin)
             failed = time.perf_counter()
         try:
-            return Compiled(_compiled(model, inputs, compiler, {"freezing": on_host}), failed - begin)
+            return Compiled(_compiled(model, inputs, compiler, last), failed - begin)
         except Exception as error:
             raise _explained(error) from error
 
@@ -124,6 +146,7 @@ def _settings(chosen: dict[str, object]) -> Iterator[None]:
     inductor_settings = {
         **chosen,
         "force_disable_caches": True,
+        "autotune_num_choices_displayed": 0,  # else autotuning prints what it tries
         "cpp_cache_precompile_headers": False,  # they would stay, and only the first compilation would pay for them
     }
     # Where networks of one class were compiled before, torch would silently stay with eager from the ninth on.

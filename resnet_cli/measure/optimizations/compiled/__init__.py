@@ -1,0 +1,1 @@
+"""Networks whose kernels are generated, or recorded, ahead of the calls."""
