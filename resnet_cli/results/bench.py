@@ -81,7 +81,8 @@ class Timing:
     wall: Distribution | None  # a request: from the call to the result, the device waited for
     stopped: str | None  # why sampling ended: one of "converged", "time", "interrupted"
     device: Distribution | None  # of the device's work on a call that is in its queue as a whole; None on a CPU
-    launch_overhead: float | None  # host time to enqueue a call over `device`'s median; above 0.8 launch-bound
+    # Host time to enqueue a call over `device`'s median, above 0.8 launch-bound; None where the queue does not take it.
+    launch_overhead: float | None
     images_per_s: float | None  # of calls in a row, the device waited for at their end only
     flops: int | None  # of one call; None where not all products are counted
     flops_per_s: float | None

@@ -48,7 +48,8 @@ def test_a_network_is_measured_in_every_way(depth: str, device: str, record: Rec
             f"{row['images_per_s']:.0f} images/s, {100 * row['ceiling_share']:.0f}% of the ceiling, "
             f"{row['peak_memory_bytes'] / 1e6:.0f} MB"
         )
-    assert one["launch_overhead"] > many["launch_overhead"]  # the host does the same, and the device more
+    if None not in (one["launch_overhead"], many["launch_overhead"]):  # its queue takes the whole call
+        assert one["launch_overhead"] > many["launch_overhead"]  # the host does the same, and the device more
     # Kernels of a forward, as the profiler sees them, against the device's own time with a full queue.
     layers = result["layers"]
     assert layers["method"] == "kernels"
@@ -65,12 +66,17 @@ def test_a_network_is_measured_in_every_way(depth: str, device: str, record: Rec
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_training_steps(dtype: str, device: str, record: Record) -> None:
     options = ["--depth", "50", "--mode", "train", "--dtype", dtype, "--batch-size", "32", "--device", device]
-    result = measured("bench", *options, "--max-time", "3", "--no-ceiling")
+    result = measured("bench", *options, "--max-time", "3", "--no-ceiling", "--layers")
     (row,) = result["timings"]
     assert row["status"] == "measured"
     assert "output-not-finite" not in {note["key"] for note in row["notes"]}
     assert result["conditions"]["precision"].startswith(dtype)
     assert result["conditions"]["precision"].endswith("autocast") == (dtype != "float32")
+    # The backward pass of a convolution has two convolutions.
+    layers = [layer for layer in leaves(result) if "Conv" in layer["layer_type"]]
+    backward = sum(layer["backward_s"] for layer in layers) / sum(layer["time_s"] for layer in layers)
+    assert 0.5 < backward < 0.9
+    record(f"ResNet-50, training in {dtype}: {100 * backward:.0f}% of the convolutions' time is backward")
     record(
         f"ResNet-50, training step of batch 32, {result['conditions']['precision']}: "
         f"{1e3 * row['wall']['median_s']:.1f} ms, {row['peak_memory_bytes'] / 1e9:.2f} GB"

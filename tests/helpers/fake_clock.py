@@ -50,6 +50,7 @@ class SimulatedClock:
         read_s: what a look at the clock takes.
         latency_s: from the launch of a kernel until an idle device begins it.
         depth: kernels that the queue holds; a launch waits for a place in it.
+        waits: what it says of calls, whether they wait for it.
     """
 
     queued: bool = True
@@ -58,6 +59,7 @@ class SimulatedClock:
     held: int | None = None
     latency_s: float = 0.0
     depth: int = 1024
+    waits: bool | None = None
     host_s: float = 0.0  # virtual time on the host
     done_s: float = 0.0  # when the device will have done all that it was given
     read_while_busy: int = 0  # looks at the clock while the device worked
@@ -86,6 +88,10 @@ class SimulatedClock:
         if self.queued:
             self.run(seconds)
         return self.queued
+
+    def waits_within(self, call: Callable[[], object]) -> bool | None:
+        call()
+        return self.waits
 
     def reset_peak_memory(self) -> None:
         self.forgotten += 1
@@ -272,6 +278,9 @@ class SimulatedBackend(DeviceBackend):
 
     def hold_queue(self, seconds: float) -> bool:
         return self.clock.hold_queue(seconds)
+
+    def waits_within(self, call: Callable[[], object]) -> bool | None:
+        return self.clock.waits_within(call)
 
     def reset_peak_memory(self) -> None:
         self.clock.reset_peak_memory()

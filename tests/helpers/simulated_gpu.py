@@ -7,7 +7,7 @@ algorithms with workspaces first, products of float32 round to TF32 where that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -54,6 +54,7 @@ class GpuSpec:
         trials: algorithms that a convolution tries in its first call, each with a workspace.
         workspace: bytes of it.
         memory: bytes in all.
+        depth: kernels that its queue takes.
     """
 
     flops_per_s: float = 5e9
@@ -65,6 +66,7 @@ class GpuSpec:
     trials: int = 5
     workspace: int = 1 << 20
     memory: int = 1 << 34
+    depth: int = 1024
 
 
 @dataclass
@@ -112,16 +114,18 @@ class SimulatedGpu(TorchDispatchMode):
         clock: of the host and the device.
         settings: of convolutions and products, as `fp32_precision`; convolutions are in TF32, as torch has it.
         kernels_s: device time of each kernel so far, by its operator.
+        waits: operators so far whose value the host waited for.
         fails_at: number of the kernel in which an assertion fails; nothing works from then on.
     """
 
     def __init__(self, spec: GpuSpec | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.spec = spec or GpuSpec()
-        self.clock = SimulatedClock(latency_s=self.spec.latency_s)
+        self.clock = SimulatedClock(latency_s=self.spec.latency_s, depth=self.spec.depth)
         self.allocator = Allocator(self.spec.memory)
         self.settings = (SimpleNamespace(fp32_precision=TF32), SimpleNamespace(fp32_precision="ieee"))
         self.kernels_s: list[tuple[str, float]] = []
+        self.waits = 0
         self.fails_at: int | None = None
         self.error: RuntimeError | None = None
         self._warm: set[Any] = set()
@@ -144,6 +148,7 @@ class SimulatedGpu(TorchDispatchMode):
         self.check()
         operator = func.overloadpacket
         if operator in _WAITING:
+            self.waits += 1
             self.clock.synchronize()
         values = func(*self._as_computed(operator, args), **kwargs)
         outputs = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and not leaf.is_meta]
@@ -205,6 +210,11 @@ class SimulatedGpuBackend(SimulatedBackend):
     def synchronize(self) -> None:
         self.gpu.check()
         super().synchronize()
+
+    def waits_within(self, call: Callable[[], object]) -> bool | None:
+        before = self.gpu.waits
+        call()
+        return self.gpu.waits > before
 
     def free_memory(self) -> int | None:
         return self.gpu.allocator.limit - self.gpu.allocator.live

@@ -179,7 +179,9 @@ def timing(
     if stopped != INTERRUPTED:
         has_queue = device_backend(workload.device).is_accelerator
         further = further_times(ready.call, wall.median_s, enqueue, context.clock, context.limits, has_queue=has_queue)
-    device = describe(further.device_s) if further.device_s else None
+    device = describe(further.device.seconds) if further.device is not None and further.device.seconds else None
+    # A host that waits for places in the queue is not slow: what it takes to enqueue the call is not known.
+    is_known = device is not None and device.median_s > 0 and further.device is not None and further.device.fits_queue
     images_per_s = batch_size / (further.in_a_row_s or sum(wall.samples_s) / len(samples))
     flops = context.cost.flops_at(batch_size)
     rate = None if flops is None else flops * images_per_s / batch_size
@@ -191,7 +193,7 @@ def timing(
         wall=wall,
         stopped=INTERRUPTED if further.interrupted else stopped,
         device=device,
-        launch_overhead=enqueue / device.median_s if device is not None and device.median_s else None,
+        launch_overhead=enqueue / device.median_s if device is not None and is_known else None,
         images_per_s=images_per_s,
         flops=flops,
         flops_per_s=rate,
@@ -205,7 +207,7 @@ def timing(
 
 
 def _further_notes(batch_size: int, further: FurtherTimes, clock: Clock) -> Iterator[Note]:
-    if further.device_s == []:
+    if further.device is not None and not further.device.seconds:
         text = f"batch {batch_size}: the device's own time is unknown: its queue does not take the call as a whole"
         yield Note("note", text, "device-time-unknown")
     if further.error is not None:

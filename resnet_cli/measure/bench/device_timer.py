@@ -8,6 +8,8 @@ from typing import Protocol
 
 from resnet_cli.measure.system.devices.backend import Event
 
+_AHEAD_AT_END = 0.1  # of a call: as much of its work left when the host is done shows that the host was ahead
+
 
 class Clock(Protocol):
     """What timing asks of a device: a part of `DeviceBackend`, injectable for tests."""
@@ -23,6 +25,9 @@ class Clock(Protocol):
 
     def hold_queue(self, seconds: float) -> bool:
         """Keep the device busy for about so long, so that the host gets ahead of it; False where that cannot be."""
+
+    def waits_within(self, call: Callable[[], object]) -> bool | None:
+        """Whether a call waits for the device before it returns; None where that is not known."""
 
     def reset_peak_memory(self) -> None:
         """Begin a new peak."""
@@ -67,7 +72,7 @@ def between_events(clock: Clock, call: Callable[[], object], calls: int = 1) -> 
     return None if begin is None or end is None else begin.elapsed_time(end) / 1000
 
 
-def busy_time(clock: Clock, call: Callable[[], object], ahead_s: float) -> float | None:
+def busy_time(clock: Clock, call: Callable[[], object], ahead_s: float, *, never_waits: bool = False) -> float | None:
     """Seconds that the device works on one call without waiting for the host.
 
     The device is held until the whole call is in its queue (as by the blocking kernel of NVIDIA's nvbench).
@@ -76,10 +81,12 @@ def busy_time(clock: Clock, call: Callable[[], object], ahead_s: float) -> float
         clock: of the device.
         call: warmed up.
         ahead_s: for which the device is held.
+        never_waits: the call is known not to wait for the device. It may then have more kernels than the queue takes,
+            as long as the device had some of them left when the last one came: so the host was ahead.
 
     Returns:
-        None where the device was not held for long enough: the call takes longer to enqueue, waits for the device
-        itself or launches more than a queue holds; or where such a device cannot be held at all.
+        None where the device may have waited for the host after all, since the call takes longer to enqueue or waits
+        for the device itself; or where such a device cannot be held.
     """
     clock.synchronize()
     if not clock.hold_queue(ahead_s):
@@ -87,9 +94,13 @@ def busy_time(clock: Clock, call: Callable[[], object], ahead_s: float) -> float
     begin = clock.record_event()
     call()
     was_held = begin is not None and not begin.query()
+    returned = clock.now()
     end = clock.record_event()
     clock.synchronize()
-    return begin.elapsed_time(end) / 1000 if begin is not None and end is not None and was_held else None
+    if begin is None or end is None:
+        return None
+    seconds, left_s = begin.elapsed_time(end) / 1000, clock.now() - returned
+    return seconds if was_held or (never_waits and left_s >= _AHEAD_AT_END * seconds) else None
 
 
 @dataclass(frozen=True, slots=True)

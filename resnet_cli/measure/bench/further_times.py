@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resnet_cli import signals
 from resnet_cli.errors import attempt
-from resnet_cli.measure.bench.device_sampling import device_samples
+from resnet_cli.measure.bench.device_sampling import DeviceSamples, device_samples
 from resnet_cli.measure.bench.device_timer import Clock, time_back_to_back
 from resnet_cli.measure.bench.phases import time_phases
 from resnet_cli.measure.bench.sampling import Call, Limits
@@ -23,14 +23,14 @@ class FurtherTimes:
 
     Args:
         in_a_row_s: time of a call among many; None on a processor, where samples are as close to each other.
-        device_s: samples of the device's own time, as `device_samples` gives them.
+        device: samples of the device's own time, as `device_samples` gives them.
         phases: of a training step.
         error: what ended it early.
         interrupted: Ctrl-C ended it early.
     """
 
     in_a_row_s: float | None = None
-    device_s: list[float] | None = None
+    device: DeviceSamples | None = None
     phases: tuple[PhaseTime, ...] = ()
     error: Exception | None = None
     interrupted: bool = False
@@ -55,7 +55,7 @@ def further_times(
             if has_queue:
                 calls = max(10, min(_MAX_BACK_TO_BACK, int(_BACK_TO_BACK_S / median_s)))
                 times.in_a_row_s = time_back_to_back(clock, call, calls).wall_s / calls
-                times.device_s = device_samples(clock, call, enqueue_s)
+                times.device = device_samples(clock, call, enqueue_s)
             if isinstance(call, TrainingStep):
                 times.phases = time_phases(call, clock, limits)
         times.error = measuring.error

@@ -69,16 +69,26 @@ def test_a_device_that_was_not_held_for_long_enough_tells_nothing() -> None:
     assert busy_time(SimulatedClock(queued=False), steps(clock, 0.002), ahead_s=1.0) is None
 
 
-def test_a_call_with_more_kernels_than_the_queue_holds_tells_nothing() -> None:
-    clock = SimulatedClock(depth=5)
-    assert device_samples(clock, steps(clock, 0.002, enqueue_s=0.010, kernels=10), enqueue_s=0.01) == []
+def test_a_call_with_more_kernels_than_the_queue_holds() -> None:
+    """The host gets on as the device does: ahead of it to the end, or at last behind it. A wait looks the same."""
+    for waits, seconds in ((False, [0.020] * 50), (True, []), (None, [])):
+        clock = SimulatedClock(depth=5, waits=waits)
+        times = device_samples(clock, steps(clock, 0.020, enqueue_s=0.002, kernels=10), enqueue_s=0.002)
+        assert times is not None
+        assert times.seconds[:50] == pytest.approx(seconds[: len(times.seconds)]), waits
+        assert times.fits_queue == (not times.seconds)
+    clock = SimulatedClock(depth=5, waits=False)
+    slow = device_samples(clock, steps(clock, 0.002, enqueue_s=0.010, kernels=10), enqueue_s=0.01)
+    assert slow is not None
+    assert slow.seconds == []
 
 
 def test_the_device_is_held_longer_where_that_was_not_enough() -> None:
     clock = SimulatedClock()
     samples = device_samples(clock, steps(clock, 0.002, enqueue_s=0.010, kernels=10), enqueue_s=0.002)
-    assert samples
-    assert samples == pytest.approx([0.002] * len(samples))
+    assert samples is not None
+    assert samples.fits_queue
+    assert samples.seconds == pytest.approx([0.002] * max(10, len(samples.seconds)))
     assert device_samples(SimulatedClock(queued=False), steps(clock, 0.002), enqueue_s=0.01) is None
 
 

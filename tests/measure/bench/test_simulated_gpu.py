@@ -74,6 +74,15 @@ def test_device_time_is_that_of_the_kernels_whoever_is_slower(spec: GpuSpec, mon
     assert row.wall.median_s > max(kernels_s, 6 * spec.enqueue_s)
 
 
+def test_a_full_queue_does_not_make_a_call_launch_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulated_gpu(monkeypatch, replace(FAST_HOST, depth=3)) as gpu:
+        (row,) = run().timings
+        kernels_s = call_s(gpu)
+    assert row.device is not None
+    assert row.device.median_s == pytest.approx(kernels_s, rel=1e-6)
+    assert row.launch_overhead is None  # the host waits for places in the queue, whatever a launch takes
+
+
 def test_no_device_time_of_a_call_that_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     class Waiting(Net):
         def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # nn.Sequential's name

@@ -149,7 +149,10 @@ def _call_seconds(call: Call, backend: DeviceBackend) -> float:
     enqueue_s = median(each.enqueue_s for each in samples)
     if not backend.is_accelerator:
         return wall_s
-    return median(device_samples(backend, call, enqueue_s) or [between_events(backend, call) or wall_s])
+    samples_s = device_samples(backend, call, enqueue_s)
+    if samples_s is not None and samples_s.seconds:
+        return median(samples_s.seconds)
+    return between_events(backend, call) or wall_s
 
 
 def _with_backward(rows: Sequence[LayerTime], backward: Sequence[LayerTime]) -> list[LayerTime]:

@@ -116,6 +116,10 @@ class DeviceBackend(ABC):
         """Keep the device busy for about so long, so that the host gets ahead of it; False where that cannot be."""
         return False
 
+    def waits_within(self, call: Callable[[], object]) -> bool | None:
+        """Call it, and tell whether it waits for the device before it returns; None where that is not known."""
+        return None
+
     @abstractmethod
     def reset_peak_memory(self) -> None:
         """Begin a new peak."""

@@ -14,6 +14,7 @@ from resnet_cli.measure.system.nvml import Gpu
 from resnet_cli.measure.system.precision import TF32, Precision, cuda_precisions
 from resnet_cli.measure.system.silence import silenced
 
+_WAITS = "called a synchronizing CUDA operation"  # torch's error
 AMPERE = (8, 0)  # compute capability with TF32 and bfloat16
 
 
@@ -39,6 +40,20 @@ class CudaBackend(AcceleratorBackend):
                 "install a CUDA build of torch, or use cpu",
             )
         return ResnetCliError("`device=cuda`: torch finds no CUDA device or driver", "check nvidia-smi, or use cpu")
+
+    def waits_within(self, call: Callable[[], object]) -> bool | None:
+        """Torch raises an error at an operator that waits, where it is told to."""
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            call()
+        except RuntimeError as error:
+            if _WAITS not in str(error):
+                raise
+            return True
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+        return False
 
     def precision(self, dtype: torch.dtype) -> str:
         """Names TF32 where float32 is computed in it."""

@@ -104,6 +104,28 @@ def test_a_gpu_is_held_by_a_kernel_of_as_many_cycles_as_its_clock_makes(cuda: Fa
     assert held == [value for what, value in cuda.asked if what == "sleep"][:3]  # measured once
 
 
+@pytest.mark.parametrize(
+    ("error", "waits"), [(None, False), (RuntimeError("called a synchronizing CUDA operation"), True)]
+)
+def test_a_call_that_waits_is_told_by_torch(
+    error: Exception | None, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[object] = [0]
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def call() -> None:
+        assert modes[-1] == "error"
+        if error is not None:
+            raise error
+
+    assert CudaBackend(CUDA).waits_within(call) == waits
+    assert modes == [0, "error", 0]
+    with pytest.raises(RuntimeError, match="no kernel"):
+        CudaBackend(CUDA).waits_within(steps(SimulatedClock(), 0.1, raises={1: RuntimeError("no kernel")}))
+    assert modes[-1] == 0
+
+
 def test_the_peak_of_a_gpu_is_its_allocators(cuda: FakeCuda) -> None:
     gpu = CudaBackend(CUDA)
     gpu.reset_peak_memory()
