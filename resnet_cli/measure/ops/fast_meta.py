@@ -7,12 +7,15 @@ call, to torch's kernels, so that results and error messages are torch's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def window_size(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:
@@ -58,21 +61,33 @@ def _convolution(
     return _like(x, (x.shape[0], weight.shape[0], *size)) if min(size) > 0 else NotImplemented
 
 
-def _batch_norm(x: Tensor, weight: Tensor | None, bias: Any, mean: Any, var: Any, training: bool, *_: Any) -> Any:
+def _batch_norm(
+    x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *_: Any, accumulates: bool = False
+) -> Any:
+    """Batch norm, whose statistics have the dtype of its vectors; those that a GPU accumulates, single precision."""
     if x.dim() < 2 or not x.is_floating_point() or x.numel() == 0 or (mean is None and not training):
         return NotImplemented
-    weight = mean if weight is None and bias is None else weight
-    if weight is None:
+    vectors = [each for each in (weight, bias, mean, var) if each is not None]
+    dtype = vectors[0].dtype if vectors else x.dtype
+    if any(each.shape != x.shape[1:2] or each.dtype != dtype for each in vectors):
         return NotImplemented
-    for each in (weight, weight if bias is None else bias, mean, var):
-        # Mixed precision keeps the vectors in single precision.
-        if not isinstance(each, Tensor) or each.shape != x.shape[1:2] or each.dtype != weight.dtype:
-            return NotImplemented
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    if weight.dtype != x.dtype and not (half and weight.dtype == torch.float32):
+    half = x.dtype in _HALF
+    if dtype != x.dtype and not (half and dtype == torch.float32):  # mixed precision keeps the vectors in single
         return NotImplemented
+    statistics = torch.float32 if half and accumulates else dtype
     kept = (x.shape[1],) if training else (0,)
-    return _like(x, x.shape), _like(weight, kept), _like(weight, kept)
+    return _like(x, x.shape), _like(x, kept, statistics), _like(x, kept, statistics)
+
+
+def _layer_norm(x: Tensor, shape: Sequence[int], weight: Any, bias: Any, *_: Any) -> Any:
+    """Layer norm of a CPU, whose statistics have the dtype of its input; `meta` keeps single precision, as a GPU."""
+    axes = len(shape)
+    if not x.is_meta or x.dtype not in _HALF or not 0 < axes <= x.dim() or list(x.shape[-axes:]) != list(shape):
+        return NotImplemented
+    if any(each is not None and (each.dtype != x.dtype or list(each.shape) != list(shape)) for each in (weight, bias)):
+        return NotImplemented
+    kept = (*x.shape[:-axes], *[1] * axes)
+    return _like(x, x.shape), _like(x, kept), _like(x, kept)
 
 
 def _batch_norm_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> Any:
@@ -195,6 +210,7 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
     _aten.convolution.default: _convolution,
     _aten.convolution_backward.default: _convolution_backward,
     _aten.native_batch_norm.default: _batch_norm,
+    _aten.native_layer_norm.default: _layer_norm,
     _aten.native_batch_norm_backward.default: _batch_norm_backward,
     _aten.max_pool2d_with_indices.default: _max_pool,
     _aten.max_pool2d_with_indices_backward.default: _shape_of_input,
@@ -234,18 +250,29 @@ def _is_meta_matrix(value: Any) -> bool:
     return _is_plain_meta(value) or (value.is_meta and value.dim() == 2)
 
 
+# A GPU's norms differ.
+_RULES_OF_A_GPU: Mapping[Any, Callable[..., Any]] = {
+    **{func: rule for func, rule in _RULES.items() if rule is not _layer_norm},
+    _aten.native_batch_norm.default: functools.partial(_batch_norm, accumulates=True),
+}
+
 _ANY_MATRIX = (_mm, _addmm, _sum)
 # The gradient of a mean is an expanded tensor, and is divided at once.
-_ANY_LAYOUT = (_div, _batch_norm_backward)
+_ANY_LAYOUT = (_div, _batch_norm_backward, _layer_norm)
 
 
 class FastMetaKernels(TorchDispatchMode):
-    """Answers the common operators on `meta` from their shape formulas, and asks torch for all others."""
+    """Answers the common operators on `meta` from their shape formulas, and asks torch for all others.
+
+    Args:
+        device_type: whose operators they are, where those of a CPU and of a GPU differ.
+    """
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, device_type: str = "cpu") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._rules = _RULES if device_type == "cpu" else _RULES_OF_A_GPU
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -257,7 +284,7 @@ class FastMetaKernels(TorchDispatchMode):
     ) -> Any:
         """One operator: by rule where there is one and nothing is unusual."""
         kwargs = kwargs or {}
-        rule = _RULES.get(func)
+        rule = self._rules.get(func)
         accepts = _is_meta_matrix if rule in _ANY_MATRIX else _is_plain_meta
         if rule is not None and (rule in _ANY_LAYOUT or all(map(accepts, args))):
             answer = rule(*args, **kwargs)

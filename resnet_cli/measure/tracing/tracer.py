@@ -128,7 +128,8 @@ def _run(
     with warnings.catch_warnings():
         # Activation checkpointing complains of a forward without gradients, which is what was asked for.
         warnings.filterwarnings("ignore", message="None of the inputs have requires_grad")
-        return _traced(recorder, both_passes, grad, saving, as_on_devices(recorder.use, device_type, recorder.made))
+        on_devices = as_on_devices(recorder.use, device_type, recorder.made)
+        return _traced(recorder, both_passes, FastMetaKernels(device_type), grad, saving, on_devices)
 
 
 def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] = {}, *, training: bool) -> Trace:
@@ -149,17 +150,19 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str,
     model.train(training)
     record = DispatchRecord(model, (*inputs, kwargs))
     recorder = _Recorder(model, (*inputs, kwargs), None, record)
-    trace = _traced(recorder, lambda: model(*inputs, **kwargs), torch.no_grad())
+    trace = _traced(recorder, lambda: model(*inputs, **kwargs), FastMetaKernels(), torch.no_grad())
     trace.outputs = [record.ref(tensor) for tensor in tensors_in(trace.output)]
     trace.dispatches, trace.left, trace.inputs = record.dispatches, record.left, record.inputs
     trace.parameters, trace.constants = record.parameters, record.constants
     return trace
 
 
-def _traced(recorder: _Recorder, call: Callable[[], Any], *contexts: AbstractContextManager[Any]) -> Trace:
+def _traced(
+    recorder: _Recorder, call: Callable[[], Any], kernels: FastMetaKernels, *contexts: AbstractContextManager[Any]
+) -> Trace:
     try:
         as_written = without_compilation(recorder.use)
-        with as_written, recorder.modules, FastMetaKernels(), recorder, ExitStack() as stack:
+        with as_written, recorder.modules, kernels, recorder, ExitStack() as stack:
             for context in contexts:
                 stack.enter_context(context)
             output = call()

@@ -192,6 +192,25 @@ def test_figures_are_those_of_real_tensors(case: str) -> None:
     check(NETWORKS[case], torch.rand(SHAPE))
 
 
+HALF: dict[str, Callable[[], nn.Module]] = {
+    "batch norm": lambda: twice(nn.BatchNorm2d(4)),
+    "batch norm without statistics": lambda: twice(nn.BatchNorm2d(4, track_running_stats=False)),
+    "batch norm without weights": lambda: twice(nn.BatchNorm2d(4, affine=False)),
+    "instance norm": lambda: twice(nn.InstanceNorm2d(4)),
+    "group norm": lambda: twice(nn.GroupNorm(2, 4)),
+    "layer norm": lambda: Two(lambda model, x: model.layers[0](model.first(x)), nn.LayerNorm(8)),
+    "layer norm in another layout": lambda: Two(
+        lambda model, x: model.layers[0](model.first(x).permute(0, 2, 3, 1)).exp(), nn.LayerNorm(4)
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HALF)
+def test_statistics_of_norms_have_half_precision_on_a_cpu(case: str) -> None:
+    torch.manual_seed(0)
+    check(lambda: HALF[case]().bfloat16(), torch.rand(SHAPE, dtype=torch.bfloat16))
+
+
 def as_rows(network: Two, x: Tensor, layout: torch.layout) -> Tensor:
     rows = [image.flatten(1).mT[: 5 + 3 * index] for index, image in enumerate(network.first(x))]
     ragged = torch.nested.as_nested_tensor(rows, layout=layout)

@@ -48,7 +48,7 @@ def assert_same(call: Callable[..., Any], *args: Any) -> None:
 
 
 def assert_same_as_on_the_cpu(call: Callable[..., Any], *args: Any) -> None:
-    """For batch norm, whose meta kernels return vectors in eval mode that the real ones leave out."""
+    """For norms, whose meta kernels return statistics that those of a CPU leave out, or keep in half precision."""
     with FastMetaKernels():
         quick = answer(call, *args)
     real = answer(call, *(torch.ones_like(arg, device="cpu") if isinstance(arg, Tensor) else arg for arg in args))
@@ -111,7 +111,19 @@ def batch_norms(draw: st.DrawFn) -> tuple[Any, ...]:
     half = x.dtype in (torch.float16, torch.bfloat16)
     dtype = torch.float32 if half and draw(st.booleans()) else x.dtype
     vectors = [on_meta(channels, dtype=dtype) for _ in range(4)]
-    return (x, *vectors, draw(st.booleans()), 0.1, 1e-5)
+    weight, bias = vectors[:2] if draw(st.booleans()) else (None, None)
+    training = draw(st.booleans())
+    mean, var = vectors[2:] if not training or draw(st.booleans()) else (None, None)
+    return (x, weight, bias, mean, var, training, 0.1, 1e-5)
+
+
+@st.composite
+def layer_norms(draw: st.DrawFn) -> tuple[Any, ...]:
+    """Over the last axes, with or without weights."""
+    x = draw(tensors(any_shape(1, 4)))
+    shape = list(x.shape[-draw(st.integers(1, x.dim())) :])
+    weight, bias = (on_meta(*shape, dtype=x.dtype) if draw(st.booleans()) else None for _ in range(2))
+    return (x, shape, weight, bias, 1e-5)
 
 
 @st.composite
@@ -192,6 +204,7 @@ ARGUMENTS: dict[Any, Arguments] = {
     aten.convolution.default: convolutions(),
     aten.convolution_backward.default: convolutions_backward(),
     aten.native_batch_norm.default: batch_norms(),
+    aten.native_layer_norm.default: layer_norms(),
     aten.native_batch_norm_backward.default: batch_norms_backward(),
     aten.max_pool2d_with_indices.default: max_pools(),
     aten.max_pool2d_with_indices_backward.default: max_pools_backward(),
@@ -222,7 +235,7 @@ def test_every_rule_is_held_against_torch() -> None:
 @settings(max_examples=40)
 @given(data=st.data())
 def test_a_rule_answers_and_refuses_as_torch_does(operator: Any, data: st.DataObject) -> None:
-    same = assert_same_as_on_the_cpu if "batch_norm" in str(operator) else assert_same
+    same = assert_same_as_on_the_cpu if "_norm" in str(operator) else assert_same
     same(operator, *data.draw(ARGUMENTS[operator]))
 
 

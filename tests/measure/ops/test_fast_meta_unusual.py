@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from resnet_cli.measure.ops.fast_meta import FastMetaKernels, window_size
@@ -117,3 +117,21 @@ def test_windows_by_hand() -> None:
     assert (window_size(6, 3, 2, 0, 1), window_size(6, 3, 2, 0, 1, ceil_mode=True)) == (2, 3)
     assert window_size(4, 3, 3, 1, 1, ceil_mode=True) == 2  # a third one would begin in the padding
     assert window_size(9, 3, 1, 0, 4) == 1
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.LayerNorm([4, 5, 5])])
+def test_a_gpu_accumulates_statistics_of_half_precision(norm: nn.Module) -> None:
+    """As torch's own kernels for `meta` do, which stand for those of a GPU."""
+    norm, x = norm.to("meta", torch.bfloat16), torch.empty(2, 4, 5, 5, dtype=torch.bfloat16, device="meta")
+    kept: dict[str, list[torch.dtype]] = {}
+    for device in ("cpu", "cuda"):
+        with FastMetaKernels(device):
+            kept[device] = [saved.dtype for saved in saved_by(norm(x)) if saved.dtype != torch.bfloat16]
+    assert kept == {"cpu": [], "cuda": [torch.float32] * 2}
+
+
+def saved_by(output: Tensor) -> list[Tensor]:
+    """What the node of an output has saved."""
+    node: Any = output.grad_fn
+    names = [name for name in dir(node) if name.startswith("_saved_result")]
+    return [getattr(node, name) for name in names]
