@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from math import prod
 
 from resnet_cli.measure.graph.alignment import Pair
 from resnet_cli.measure.graph.nodes import Node
@@ -19,13 +20,19 @@ def shared_modules(pairs: Iterable[Pair]) -> dict[str, list[Use]]:
     """
     uses: dict[str, list[Use]] = defaultdict(list)  # by the owner of the parameters
     for model_node, reference_node in pairs:
-        if model_node is not None and reference_node is not None and model_node.leaves and reference_node.leaves:
+        if model_node is not None and reference_node is not None and _correspond(model_node, reference_node):
             uses[_owner(model_node)].append((model_node, reference_node))
     shared = {owner for owner, rows in uses.items() if len({_owner(row[1]) for row in rows}) > 1}
     by_path: dict[str, list[Use]] = defaultdict(list)
     for owner in shared:
         by_path[_outermost(owner, uses, shared)] += uses[owner]
     return {path: sorted(by_path[path], key=lambda row: row[0].number) for path in sorted(by_path)}
+
+
+def _correspond(node: Node, reference: Node) -> bool:
+    """Whether both are the same operator and read parameters of the same sizes; other pairs are replacements."""
+    sizes = [{role: prod(leaf.shape) for role, leaf in each.leaves.items()} for each in (node, reference)]
+    return node.operator == reference.operator and sizes[0] == sizes[1] != {}
 
 
 def _outermost(owner: str, uses: Collection[str], shared: Collection[str]) -> str:

@@ -71,6 +71,15 @@ def wide_kernels() -> nn.Sequential:
     )
 
 
+class Attention(nn.Module):
+    """Every place reads every other one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = x.flatten(2)
+        weights = (places.transpose(1, 2) @ places).softmax(-1)
+        return (places @ weights).view_as(x)
+
+
 HABITS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "extra-activation": (
         lambda: all_blocks(lambda block, learned, x: block.last(learned.relu() + x)),
@@ -114,6 +123,13 @@ HABITS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "head-of-one-size": (
         lambda: changed(average=nn.AdaptiveAvgPool2d(2), fc=nn.Linear(32, 5)), "the classifier reads each of 2×2 places",
     ),
+    "attention": (
+        lambda: changed(two__body__0=nn.Sequential(conv(8, 8), Attention())), "self-attention in two; torchvision has none",
+    ),
+    "deep-stem": (
+        lambda: changed(conv=nn.Sequential(conv(3, 4), nn.BatchNorm2d(4), nn.ReLU(), conv(4, 4), conv(4, 4))),
+        "the stem has 3 convolutions (ResNet-C), torchvision's has one",
+    ),
     "deep-head": (
         lambda: changed(fc=nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5))),
         "the classifier has 2 linear layers; torchvision's has one",
@@ -134,3 +150,20 @@ def test_a_habit_is_one_true_sentence(key: str) -> None:
 def test_a_pool_before_the_first_norm_is_no_pre_activation() -> None:
     pooled = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.BatchNorm2d(4))
     assert "pre-activation" not in named(changed(norm=pooled, pool=IDENTITY))
+
+
+class Twice(nn.Module):
+    """One matrix that is used for two products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.zeros(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.movedim(1, -1) @ self.matrix
+        return (x.relu() @ self.matrix).movedim(-1, 1)
+
+
+def test_what_stands_in_place_of_other_layers_is_no_shared_module() -> None:
+    model = changed(two__body=nn.Sequential(Twice(), nn.BatchNorm2d(8)))
+    assert "shared-module" not in named(model)

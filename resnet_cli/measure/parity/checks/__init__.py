@@ -64,6 +64,6 @@ SPECS = (
     CheckSpec("statistics", "running statistics", "training:statistics"),
     CheckSpec("gradients", "gradients", "training:gradients"),
     CheckSpec("step", "a step of SGD", "training:step"),
-    CheckSpec("shapes", "other sizes", "forward:other_shapes", "trying other sizes"),
+    CheckSpec("shapes", "other sizes", "shapes:other_shapes", "trying other sizes"),
 )
 CHECKS = tuple(spec.key for spec in SPECS)

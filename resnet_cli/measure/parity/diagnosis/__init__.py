@@ -23,6 +23,7 @@ PATTERNS: tuple[Pattern, ...] = (
     blocks.other_architecture,
     blocks.no_shortcuts,
     values.shared_modules,
+    variants.attention,
     variants.split_convolutions,
     blocks.number_of_blocks,
     blocks.displaced_additions,

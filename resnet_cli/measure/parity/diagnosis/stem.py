@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
 from resnet_cli.measure.graph.settings_text import settings_text
 from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match
+from resnet_cli.measure.parity.diagnosis.residual_blocks import count_of
 
 _ARITHMETIC = ("sub", "div", "mul", "add", "rsub")
 
@@ -38,22 +40,24 @@ def _reads_image_only(graph: Graph, node: Node) -> bool:
 
 def deep_stem(context: DiffContext) -> Iterator[Match]:
     """Several convolutions in the stem."""
-    graph, numbers = context.model, _before_pool(context)
-    if not any(node.number in numbers for _, node in context.extra("conv")):
-        return
-    nodes = [graph.by_number[number] for number in numbers]
+    nodes, expected = (
+        _before_pool(graph, blocks.stem)
+        for graph, blocks in (
+            (context.model, context.blocks),
+            (context.structure.reference_graph, context.reference_blocks),
+        )
+    )
     convs = [node for node in nodes if node.operator == "conv"]
-    is_c = [conv.settings["kernel"] for conv in convs] == [(3, 3)] * 3
-    text = f"the stem has {len(convs)} convolutions{' (ResNet-C)' if is_c else ''}, {context.reference}'s has one"
-    yield match("deep-stem", text, context.within(nodes, [], "extra") + context.within(convs, []))
+    if len(convs) > 1 and count_of(expected, "conv") == 1:
+        is_c = [conv.settings["kernel"] for conv in convs] == [(3, 3)] * 3
+        text = f"the stem has {len(convs)} convolutions{' (ResNet-C)' if is_c else ''}, {context.reference}'s has one"
+        yield match("deep-stem", text, context.within(nodes, []) + context.of("moved", "max_pool"))
 
 
-def _before_pool(context: DiffContext) -> list[int]:
-    """Numbers of the stem's operators up to its first pool."""
-    numbers = sorted(context.blocks.stem)
-    operators = [context.model.by_number[number].operator for number in numbers]
-    pools = [place for place, operator in enumerate(operators) if operator in ("max_pool", "avg_pool")]
-    return numbers[: pools[0]] if pools else numbers
+def _before_pool(graph: Graph, stem: Iterable[int]) -> list[Node]:
+    """The stem's operators up to its first pool."""
+    nodes = [graph.by_number[number] for number in sorted(stem)]
+    return list(itertools.takewhile(lambda node: node.operator not in ("max_pool", "avg_pool"), nodes))
 
 
 def cifar_stem(context: DiffContext) -> Iterator[Match]:

@@ -6,7 +6,7 @@ by Zhang 2019 (arXiv 1904.11486).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, in_blocks, match
@@ -14,6 +14,7 @@ from resnet_cli.measure.parity.diagnosis.residual_blocks import count_of
 
 _GATES = ("sigmoid", "hardsigmoid", "softmax", "tanh")
 _POOLED = ("mean", "avg_pool", "adaptive_avg_pool", "max_pool", "amax")
+_PRODUCTS = ("bmm", "baddbmm", "mm", "matmul")  # of two activations
 _SPLITS = ("split", "split_with_sizes", "slice", "chunk", "unbind")
 
 
@@ -33,6 +34,21 @@ def split_convolutions(context: DiffContext) -> Iterator[Match]:
             f"{context.reference} has one on all of them"
         )
         yield match("split-convolutions", text, differences)
+
+
+def attention(context: DiffContext) -> Iterator[Match]:
+    """Products of activations with each other behind a softmax, in place of convolutions."""
+    reference = context.structure.reference_graph
+    blocks = [block for block in context.blocks.blocks if _attends(block.residual)]
+    if blocks and not _attends(reference.nodes):
+        where = in_blocks([block.label for block in blocks], len(context.blocks.blocks))
+        nodes = [node for block in blocks for node in (block.addition, *block.residual)]
+        yield match("attention", f"self-attention {where}; {context.reference} has none", context.within(nodes, []))
+
+
+def _attends(nodes: Iterable[Node]) -> bool:
+    products = [node for node in nodes if node.operator in _PRODUCTS and len(set(node.inputs)) > 1]
+    return bool(products) and count_of(nodes, "softmax") > 0
 
 
 def squeeze_excite(context: DiffContext) -> Iterator[Match]:
