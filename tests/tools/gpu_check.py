@@ -136,10 +136,11 @@ def exit_code(chosen: Sequence[Part]) -> int:
 def machine() -> list[str] | None:
     """Card and versions; None without a CUDA device."""
     import torch
-    import torchvision
 
     if not torch.cuda.is_available():
         return None
+    import torchvision
+
     properties = torch.cuda.get_device_properties(0)
     return [
         f"{torch.cuda.device_count()} x {properties.name}, {properties.total_memory / 1e9:.0f} GB, compute capability "

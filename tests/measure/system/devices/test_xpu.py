@@ -55,3 +55,8 @@ def test_it_has_memory_a_queue_and_a_clock(xpu: SimulatedClock) -> None:
     assert busy_time(gpu, steps(xpu, 0.002, enqueue_s=0.010, kernels=10), 0.02) == pytest.approx(0.002)
     assert gpu.peak_memory() == (123, "allocated")
     assert (gpu.fp32_settings(), gpu.graph_capture(), gpu.clock_monitor()) == ((), None, None)
+
+
+def test_a_torch_without_the_kernel_that_holds_it(xpu: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(FakeCuda, "_sleep")
+    assert not device_backend(XPU).hold_queue(1e-3)
