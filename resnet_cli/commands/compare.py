@@ -278,7 +278,9 @@ def _compare(pair: "ModelPair", config: "ParityConfig", expect: str | None, imag
         )
         result = replace(result, notes=(*pair.notes, *result.notes))
         if image is not None and not result.interrupted:
-            predictions = compare.predict(pair.model.model, pair.reference.model, image, pair.architecture)
+            predictions = compare.predict(
+                pair.model.model, pair.reference.model, image, pair.architecture, config.device
+            )
             result = replace(result, image=image, predictions=predictions)
     return result
 

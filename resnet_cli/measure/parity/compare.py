@@ -24,7 +24,7 @@ from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.parity.diagnosis.blocks import OTHER_ARCHITECTURE
 from resnet_cli.measure.parity.nearest import nearest_network
-from resnet_cli.measure.parity.placement import placement_note
+from resnet_cli.measure.parity.placement import CPU, placed, placement_note
 from resnet_cli.measure.parity.rewriting import rewritten
 from resnet_cli.measure.parity.setup import ParityRun, prepare
 from resnet_cli.measure.system.devices.loss import DeviceLostError, loss_of, require_device
@@ -223,7 +223,9 @@ def _worst(checks: Sequence[Check]) -> str:
 
 
 @prints_to_stderr()
-def predict(model: nn.Module, reference: nn.Module, path: str, name: str) -> tuple[Prediction, ...]:
+def predict(
+    model: nn.Module, reference: nn.Module, path: str, name: str, device: torch.device = CPU
+) -> tuple[Prediction, ...]:
     """The five most likely classes of an image by either network, with torchvision's own preprocessing.
 
     Args:
@@ -231,15 +233,16 @@ def predict(model: nn.Module, reference: nn.Module, path: str, name: str) -> tup
         reference: with trained weights.
         path: of the image file.
         name: torchvision's name of the architecture, which decides the preprocessing.
+        device: where the networks run.
 
     Raises:
         ResnetCliError: the image cannot be read.
     """
     image, labels = torchvision_models.prepared_image(path, name)
+    rows = []
     for network in (model, reference):
-        network.eval()
-    with torch.no_grad():
-        rows = [torch.softmax(network(image)[0].double(), 0).topk(5) for network in (model, reference)]
+        with torch.no_grad(), full_precision(device), placed(network, device):
+            rows.append(torch.softmax(network(image.to(device))[0].cpu().double(), 0).topk(5))
 
     def label(index: int) -> str:
         return labels[index] if index < len(labels) else str(index)
