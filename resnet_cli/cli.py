@@ -92,6 +92,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(_as_reported(error))
 
 
+# Of torch's errors; CUDA's has a class of its own, which says the same.
+_NO_MEMORY = re.compile(r"can.?t allocate memory|cannot allocate memory|out of memory", re.IGNORECASE)
+
+
 def _is_users(error: BaseException) -> bool:
     """Whether the user's own code raised an error."""
     if "torch" not in sys.modules:
@@ -105,6 +109,9 @@ def _as_reported(error: BaseException) -> ResnetCliError:
     """An error that nobody expected, as a sentence."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResnetCliError("disk full", "free some space or choose another path")
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        reason = " ".join(str(error).strip().partition("\n")[0].rpartition("Allocator: ")[2].split())
+        return ResnetCliError(f"out of memory: {reason}".rstrip(": "), "use a smaller `batch_size` or `image_size`")
     if _is_users(error):
         from resnet_cli.measure.models.user_errors import user_error  # noqa: PLC0415
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from resnet_cli import cli
 from resnet_cli.cli import main
 from resnet_cli.errors import ResnetCliError
 
@@ -220,3 +221,21 @@ def test_an_incomplete_result_is_written_and_the_exit_code_says_so(
         out, err = capsys.readouterr()
         assert len(json.loads(out)["timings"]) == 1
         assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "out of memory"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 5 bytes\nat x"
+            ),
+            "out of memory: can't allocate memory: 5 bytes",
+        ),
+    ],
+)
+def test_a_lack_of_memory_is_no_bug(error: Exception, message: str) -> None:
+    reported = cli._as_reported(error)
+    assert (reported.message, reported.exit_code) == (message, 2)
+    assert reported.hint == "use a smaller `batch_size` or `image_size`"

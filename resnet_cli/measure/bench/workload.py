@@ -64,7 +64,7 @@ class Workload:
         self.model, self.mixed, self.optimizer = model, mixed, optimizer
         model.to(device)  # a network's own may return anything
         with random_init.seeded(seed):
-            materialize_with(model, type(model).__name__, self.inputs.random(seed, own_dtype(model), device))
+            materialize_with(model, type(model).__name__, lambda: self.inputs.random(seed, own_dtype(model), device))
         if fresh:
             calibrate(model, self.inputs, seed)
         convert(model, torch.float32 if mixed else dtype)

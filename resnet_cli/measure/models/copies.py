@@ -49,25 +49,25 @@ def materialize(model: nn.Module, name: str, run: Callable[[bool], object]) -> N
         )
 
 
-def materialize_with(model: nn.Module, name: str, inputs: Arguments) -> None:
+def materialize_with(model: nn.Module, name: str, inputs: Callable[[], Arguments]) -> None:
     """Give lazy modules their weights, also those that are not registered, by a forward with real tensors.
 
     Args:
         model: changed in place; its mode stays.
         name: of the network.
-        inputs: of its forward, on its device.
+        inputs: makes those of its forward, on its device.
 
     Raises:
         ResnetCliError: the forward fails, or does not call one of them.
     """
     if not any(isinstance(value, Tensor) and is_lazy(value) for value in contents_of(model)):
         return
-    mode = model.training
+    mode, arguments = model.training, inputs()
 
     def run(training: bool) -> None:
         model.train(training)
         with users_code(f"the forward of {name}"), torch.no_grad():
-            inputs.call(model)
+            arguments.call(model)
 
     try:
         run(False)

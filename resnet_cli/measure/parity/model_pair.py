@@ -91,7 +91,7 @@ def _users_pair(
     model = ModelUnderTest(
         network, name, rebuilt=lambda: load_model(path, offered, arguments)[0], example_inputs=examples
     )
-    materialize_with(network, name, inputs_of(model).random(0, torch.float32))
+    materialize_with(network, name, lambda: inputs_of(model).random(0, torch.float32))
     if as_many_classes and (classes := _classes(model, inputs_of)) not in (None, spec.num_classes):
         spec = replace(spec, num_classes=classes)
         text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree
 
 from resnet_cli.measure.tracing.storages import parts_of
@@ -72,6 +73,8 @@ def map_leaves(value: Any, function: Callable[[Any], Any], leaf_type: type[Any] 
         function: called with each leaf: what has no parts, or is of the leaf type.
         leaf_type: not looked into.
     """
+    if isinstance(value, PackedSequence):  # the sizes of its batches are always on the CPU
+        return value._replace(data=map_leaves(value.data, function, leaf_type))
     inside = None if isinstance(value, leaf_type) else parts(value)
     if inside is None:
         return function(value)

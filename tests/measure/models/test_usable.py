@@ -243,8 +243,8 @@ def test_lazy_modules_anywhere_are_given_their_shapes() -> None:
     model.forward = lambda x: head(features(x))
     image = Arguments((torch.ones(SHAPE),), {})
     with pytest.raises(ResnetCliError, match="the forward of net failed"):
-        materialize_with(model, "net", Arguments((), {}))
-    materialize_with(model, "net", image)
+        materialize_with(model, "net", lambda: Arguments((), {}))
+    materialize_with(model, "net", lambda: image)
     assert not lazy_names(head)
     assert not lazy_names(model)
     assert model.training

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.inputs.specs import TensorSpec
@@ -87,7 +88,12 @@ class ModelInputs:
 
     @property
     def batch_size(self) -> int | None:
-        """Length of the first axis, if all tensors with two axes or more have the same there; None: not known."""
+        """Length of the first axis, if all tensors with two axes or more have the same there; None: not known.
+
+        Packed sequences have none: their first axis is that of all steps.
+        """
+        if any(isinstance(value, PackedSequence) for value in (*self.args, *self.kwargs.values())):
+            return None
         first = {int(tensor.shape[0]) for tensor in self.tensors.values() if len(tensor.shape) > 1}
         return first.pop() if len(first) == 1 else None
 
@@ -221,15 +227,27 @@ def given(value: Any, source: str) -> ModelInputs:
 
     A dictionary whose keys are names of the forward's arguments is unpacked later, see `fitting.fitted`.
 
+    A tensor on `meta` is a description.
+
     Raises:
-        ResnetCliError: there is no tensor in it.
+        ResnetCliError: there is no tensor in it, a nested one, or an empty batch.
     """
     inputs = ModelInputs(tuple(value) if type(value) is tuple else (value,), source=source)
-    inputs = inputs.mapped(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
+    inputs = inputs.mapped(lambda leaf: _detached(leaf, source) if isinstance(leaf, Tensor) else leaf)
+    if inputs.batch_size == 0:
+        raise ResnetCliError(f"the batch in {source} is empty", "give a batch of one input or more")
     if not inputs.tensors:
         hint = "give a tensor, a tuple of arguments or a dictionary of them"
         raise ResnetCliError(f"there is no tensor in {source}", hint)
     return inputs
+
+
+def _detached(tensor: Tensor, source: str) -> Tensor | TensorSpec:
+    if tensor.is_nested:
+        raise ResnetCliError(f"there is a nested tensor in {source}: its parts differ in size", "pad them to one size")
+    if tensor.is_meta:
+        return TensorSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    return tensor.detach()
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, TensorSpec | Tensor]]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.errors import ResnetCliError
@@ -292,3 +293,39 @@ def test_values_are_on_the_cpu_whatever_the_users_default_device_is() -> None:
         repeated = given(torch.ones(1, 2, device="cpu"), "x.pt").at_batch(3).random(0, torch.float32)
     for arguments in (drawn, zeros, repeated):
         assert {tensor.device.type for tensor in tensors_in(arguments)} == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.ones(0, 3), "the batch in x.pt is empty"),
+        (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "there is a nested tensor in x.pt"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*nested tensors")
+def test_values_that_cannot_be_measured_are_one_sentence(make: Callable[[], Tensor], message: str) -> None:
+    with pytest.raises(ResnetCliError, match=message):
+        given({"x": make()}, "x.pt")
+
+
+def test_an_empty_tensor_beside_others_is_no_empty_batch() -> None:
+    assert given((torch.ones(1, 3), torch.ones(1, 0, 4)), "x.pt").batch_size == 1
+
+
+def test_a_tensor_on_meta_is_a_description() -> None:
+    inputs = given(torch.empty(2, 3, dtype=torch.int64, device="meta"), "x.pt")
+    assert inputs.args == (TensorSpec((2, 3), "int64"),)
+
+
+def test_packed_sequences_keep_the_sizes_of_their_batches() -> None:
+    """MACs of a GRU by hand: so many steps in all, three gates of the input and of the state."""
+    sequences = pack_padded_sequence(torch.randn(5, 2, 4), [5, 3])
+    subject = ModelUnderTest(nn.GRU(4, 3), "gru")
+    inputs = given((sequences,), "x.pt")
+    assert inputs.batch_size is None
+    assert summarize(subject, inputs=inputs, dtype=torch.float32, device=CPU).macs == 8 * (3 * 3 * 4 + 3 * 3 * 3)
+    cost = workload_cost(subject, inputs, None, "train")
+    assert cost.flops_at(2) is not None
+    work = Workload(subject.model, inputs=inputs, device=CPU)
+    with work.running():
+        assert work.call(2)() is not None
