@@ -108,7 +108,7 @@ class ModelInputs:
                 return leaf
             if isinstance(leaf, TensorSpec):
                 return replace(leaf, shape=(batch_size, *leaf.shape[1:]))
-            return leaf[torch.arange(batch_size, device=leaf.device) % current]
+            return _rows(leaf, torch.arange(batch_size, device=leaf.device) % current)
 
         return self.mapped(resized)
 
@@ -120,8 +120,8 @@ class ModelInputs:
         """
 
         def empty(leaf: TensorSpec | Tensor) -> Tensor:
-            if isinstance(leaf, Tensor) and leaf.is_meta:
-                return leaf
+            if isinstance(leaf, Tensor) and (leaf.is_meta or leaf.layout != torch.strided):
+                return leaf  # `meta` has no sparse tensors: the forward fails, and is run with real ones
             return torch.empty(leaf.shape, dtype=_dtype(leaf, dtype), device="meta")
 
         return self._built(empty)
@@ -240,6 +240,12 @@ def given(value: Any, source: str) -> ModelInputs:
         hint = "give a tensor, a tuple of arguments or a dictionary of them"
         raise ResnetCliError(f"there is no tensor in {source}", hint)
     return inputs
+
+
+def _rows(tensor: Tensor, indices: Tensor) -> Tensor:
+    if tensor.layout == torch.strided:
+        return tensor[indices]
+    return tensor.to_dense()[indices].to_sparse(layout=tensor.layout)
 
 
 def _detached(tensor: Tensor, source: str) -> Tensor | TensorSpec:

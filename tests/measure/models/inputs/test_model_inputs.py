@@ -329,3 +329,23 @@ def test_packed_sequences_keep_the_sizes_of_their_batches() -> None:
     work = Workload(subject.model, inputs=inputs, device=CPU)
     with work.running():
         assert work.call(2)() is not None
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_sparse_inputs_stay_sparse_at_any_batch_size(layout: torch.layout) -> None:
+    """MACs of the stored values only, as for sparse weights."""
+
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.weight
+
+    values = torch.tensor([[1.0, 0, 2, 0], [0, 3, 0, 0]])
+    inputs = given(values.to_sparse(layout=layout), "x.pt")
+    four = inputs.at_batch(4).random(0, torch.float32).args[0]
+    assert (four.layout, four.to_dense().tolist()) == (layout, [*values.tolist(), *values.tolist()])
+    assert summarize(ModelUnderTest(Product(), "product"), inputs=inputs, dtype=None, device=CPU).macs == 3 * 5
