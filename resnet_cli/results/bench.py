@@ -148,6 +148,7 @@ class OptimizationResult:
     break_even_calls: int | None  # calls after which the set-up has paid for itself; None where it never does
     logit_difference: float | None  # largest |logit - eager float32 logit| over the largest |eager logit|
     top1_agreement: float | None  # share of the images with the same likeliest class; None where none is likeliest
+    peak_memory_bytes: int | None = None  # of a training step, counted from the storages alive at once
     code: tuple[str, ...] = ()  # two lines of Python that give it, for a `model` and an `image`
 
 

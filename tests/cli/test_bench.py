@@ -190,6 +190,8 @@ def test_runs_in_fresh_processes_are_one_result_and_a_baseline(capsys: pytest.Ca
         (["--plan", "0%"], "--plan '0%' is not a valid percentage"),
         (["--fail-above", "5%"], "--fail-above requires --baseline"),
         (["--optimizer", "adamw"], "--optimizer requires --mode train"),
+        (["--mode", "train", "--optimizations", "compile"], "--optimizations compile is not for --mode train"),
+        (["--optimizations", "gradient-checkpointing"], "gradient-checkpointing is not for --mode inference"),
         (["--find-batch-size", "--runs", "3"], "--runs cannot be combined with --find-batch-size"),
     ],
 )
@@ -255,6 +257,14 @@ def test_optimizations() -> None:
     assert rows[3]["status"] == "unavailable"
     assert rows[3]["reason"] == "needs a GPU"
     assert result["optimizations"]["recommendation"]
+
+
+def test_optimizations_of_a_training_step() -> None:
+    result = measured("--mode", "train", "--batch-size", "2", "--optimizations", "gradient-checkpointing")
+    eager, checkpointed = result["optimizations"]["rows"]
+    assert (eager["status"], checkpointed["status"]) == ("measured", "measured")
+    assert checkpointed["logit_difference"] == 0
+    assert checkpointed["peak_memory_bytes"] <= eager["peak_memory_bytes"]
 
 
 def test_ctrl_c_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -314,5 +314,6 @@ def fake_optimization(key: str, build: Callable[..., object], *, keeps_precision
         needs=None,
         has_own_threads=False,
         code=(),
+        modes=("inference",),
         load=lambda: build,
     )

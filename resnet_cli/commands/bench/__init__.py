@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from resnet_cli.commands import options
-from resnet_cli.commands.bench.checks import check_conflicts, is_distributed
+from resnet_cli.commands.bench.checks import check_conflicts, choose_optimizations, is_distributed
 from resnet_cli.commands.bench.measurement import measure, measure_replicas, read_baseline
 from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import one_of, some_of
@@ -180,7 +180,7 @@ def bench(
     )
     width = parsing.fraction("--ci-width", ci_width)
     slowdown = None if fail_above is None else parsing.fraction("--fail-above", fail_above, limit=100.0)
-    chosen = None if optimizations is None else parsing.chosen("optimization", optimizations, tuple(OPTIMIZATIONS))
+    chosen = choose_optimizations(optimizations, mode)
     target = None if plan is None else parsing.fraction("--plan", plan)
     given = {
         "--optimizations": optimizations,

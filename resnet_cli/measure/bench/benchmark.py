@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from resnet_cli.measure.bench import batch_timing, conditions
 from resnet_cli.measure.bench.batch_limit import find_batch_size
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.layers.layer_times import layer_times
+from resnet_cli.measure.bench.mixed_precision import TRAIN
 from resnet_cli.measure.bench.models import OtherModel
 from resnet_cli.measure.bench.paired import interleaved
 from resnet_cli.measure.bench.run_context import RunContext, torch_settings
@@ -26,6 +28,7 @@ from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
+from resnet_cli.measure.optimizations.training import compare_training
 from resnet_cli.measure.roofline.ceiling import measure_ceiling
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.devices.loss import DeviceLostError, loss_of, require_device
@@ -237,7 +240,10 @@ class _Run:
 
     def _attempt_optimizations(self, original: nn.Module) -> None:
         with attempt("comparing optimizations") as comparing:
-            self.optimizations = compare_optimizations(
+            compare = compare_optimizations
+            if self.config.mode == TRAIN:
+                compare = partial(compare_training, optimizer=self.config.optimizer)
+            self.optimizations = compare(
                 original,
                 inputs=self.config.inputs,
                 batch_size=self._batch_size,

@@ -53,6 +53,23 @@ def recommendation(
     return f"{_with_top1(first, best, images)}; {_alternative(fastest, images)}"
 
 
+def training_recommendation(rows: Sequence[OptimizationResult], best: OptimizationResult | None) -> str:
+    """The recommendation for training: what is fastest, and what takes less memory.
+
+    Args:
+        rows: of a comparison; the first one is plain eager.
+        best: of `best_optimization`.
+    """
+    first = "stay with plain eager: no optimization is significantly faster" if best is None else _take(best)
+    eager = rows[0].peak_memory_bytes
+    smaller = [
+        f"{row.key} takes {row.peak_memory_bytes / eager:.2f}× the memory and {1 / row.speedup:.2f}× the time"
+        for row in rows[1:]
+        if eager and row.speedup and row.peak_memory_bytes is not None and row.peak_memory_bytes < eager
+    ]
+    return "; ".join([first, *smaller])
+
+
 def _speedup(row: OptimizationResult) -> float:
     """Speed-up over eager where it is significant, else 1."""
     return row.speedup if row.speedup is not None and row.ci_low is not None and row.ci_low > 1 else 1.0

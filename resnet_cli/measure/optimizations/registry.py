@@ -33,6 +33,8 @@ class Optimization:
         has_own_threads: another runtime's; they wait for work by spinning, which slows the next call of anything else.
         code: two lines that do the same to a network `model` in eval mode and a batch `image`. They make `logits`, or
             another `model` whose call gives them.
+        modes: "inference", "train": what it is for. In training, `build` is given a network in train mode, and the
+            variant's `run` is a module.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Optimization:
     needs: str | None = None
     has_own_threads: bool = False
     code: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ("inference",)
 
     def load(self) -> Build:
         """Its `build`; imports torch."""
@@ -63,6 +66,7 @@ _ROWS = (
         "channels_last",
         "channels_last",
         code=(f"model = model.to({_CHANNELS_LAST})", f"logits = model(image.to({_CHANNELS_LAST}))"),
+        modes=("inference", "train"),
     ),
     Optimization("folded", "conv-bn folded", "conv_bn_fusion", code=(_FUSE, "logits = fuse(model)(image)")),
     Optimization(
@@ -177,6 +181,16 @@ _ROWS = (
         "compiled.cuda_graph",
         needs="gpu",
         code=(_FUSE, "model = torch.cuda.make_graphed_callables(fuse(model), (image,))"),
+    ),
+    Optimization(
+        "gradient-checkpointing",
+        "gradient checkpointing of blocks",
+        "gradient_checkpointing",
+        modes=("train",),
+        code=(
+            "from functools import partial; from torch.utils.checkpoint import checkpoint",
+            "for block in blocks: block.forward = partial(checkpoint, block.forward, use_reentrant=False)",
+        ),
     ),
 )
 OPTIMIZATIONS = {row.key: row for row in _ROWS}

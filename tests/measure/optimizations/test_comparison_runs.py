@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
-from resnet_cli.measure.optimizations import comparison
+from resnet_cli.measure.optimizations import attempt, comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.optimizations.variant import Variant
 from resnet_cli.measure.system.devices.backend import DeviceBackend
@@ -115,7 +115,7 @@ def test_all_warm_ups_together_take_a_quarter_of_the_time(monkeypatch: pytest.Mo
         begun.append(clock.host_s)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "sample", sample)
+    monkeypatch.setattr(attempt, "sample", sample)
     with pytest.raises(KeyboardInterrupt):
         compared(clock, monkeypatch, restless, restless, Limits(max_time_s=8.0))
     assert begun[0] == pytest.approx(2.0, abs=0.2)

@@ -22,6 +22,7 @@ ELSEWHERE = {  # key → why its lines do not run here
     "tf32": "a GPU",
     "cuda-graph": "a GPU",
     "tensorrt": "a GPU and Torch-TensorRT",
+    "gradient-checkpointing": "another test",
     "aot-inductor": "half a minute of a C++ compiler",
 }
 

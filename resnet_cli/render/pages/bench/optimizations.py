@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from resnet_cli.formatting import percent_setting
 from resnet_cli.render.document import Cell, Column, Element, Paragraph, Row, Table
-from resnet_cli.render.pages.cells import error, exact, factor, percent, relative_ci, seconds, text_cell
+from resnet_cli.render.pages.cells import error, exact, factor, percent, relative_ci, scaled, seconds, text_cell
 from resnet_cli.results.bench import OptimizationResult, OptimizationsResult
 
 _MEASURED = "measured"
+_MEMORY = Column("peak_memory_bytes", "memory", legend="of a training step, counted from the storages alive at once")
 _STOPPED = {
     "time": "stopped at --max-time before every speed-up reached its target; raise it to narrow the intervals",
     "interrupted": "interrupted before every speed-up reached its target",
@@ -45,6 +46,7 @@ def _measured(rows: Sequence[OptimizationResult], result: OptimizationsResult, c
         Column("break_even_calls", "break-even", priority=2, legend="calls after which the set-up time has paid off"),
         Column("logit_difference", "error", legend="largest |logit − eager float32 logit| / largest |logit|"),
         Column("top1_agreement", "top-1", priority=4, legend="images with the same top-1 class"),
+        *([_MEMORY] if any(row.peak_memory_bytes is not None for row in rows) else []),
         Column("best", "", numeric=False),
     )
     title = f"optimizations vs eager float32, interleaved at batch {result.batch_size:,}"
@@ -62,6 +64,7 @@ def _cells(row: OptimizationResult, result: OptimizationsResult) -> dict[str, Ce
         "break_even_calls": _break_even(row),
         "logit_difference": error(row.logit_difference),
         "top1_agreement": percent(row.top1_agreement),
+        "peak_memory_bytes": scaled(row.peak_memory_bytes, "B"),
         "best": Cell("◀" if is_best else "", is_best, "good"),
     }
 
