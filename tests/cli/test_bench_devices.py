@@ -12,6 +12,7 @@ import torch
 
 from resnet_cli.cli import main
 from resnet_cli.measure.bench import batch_timing
+from resnet_cli.measure.system.devices.cpu import CpuBackend
 from tests.helpers.fake_clock import without_garbage
 from tests.helpers.simulated_gpu import simulated_gpu
 
@@ -71,3 +72,22 @@ def test_a_gpu_that_fails_in_the_middle_is_one_error_beside_what_was_measured(
     assert [(row["batch_size"], row["status"]) for row in result["timings"]] == [(1, "measured"), (2, "failed")]
     assert result["timings"][0]["wall"]["samples_s"]
     assert [note["key"] for note in result["notes"] if note["level"] == "error"] == ["incomplete"]
+
+
+@pytest.mark.parametrize("command", [QUICK, "compare-torchvision --depth 18 --device cpu"])
+def test_a_gpu_that_does_not_work_from_the_beginning_is_one_error(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(NET, encoding="utf-8")
+    monkeypatch.setattr(CpuBackend, "title", "GPU")
+
+    def busy(self: object) -> None:
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nCompile with …")
+
+    monkeypatch.setattr(CpuBackend, "synchronize", busy)
+    assert main(shlex.split(command)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "error: the GPU does not work: CUDA error: CUDA-capable device(s) is/are busy or unavailable\n" in err
+    assert "Compile" not in err

@@ -64,6 +64,7 @@ def bench(
     """
     if config.optimizations is not None:
         config = replace(config, dtype=torch.float32)  # whose logits the optimizations are judged by
+    require_device(device_backend(config.device), "does not work")
     with torch_settings(config.threads):
         context = RunContext(model, config)
         run = _Run(model, config, reference, device_backend(config.device), context.monitor, progress)

@@ -35,6 +35,7 @@ from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.user_model import load_with_examples
 from resnet_cli.measure.system.devices.backend import DeviceBackend
+from resnet_cli.measure.system.devices.loss import require_device
 from resnet_cli.measure.system.devices.registry import device_backend, device_of_rank
 from resnet_cli.measure.system.dtypes import dtype
 from resnet_cli.network import resnet
@@ -90,6 +91,7 @@ def measure_replicas(config: ReplicaConfig, progress: Progress, keep: Callable[[
     """
     info = RankInfo.from_environment()
     backend = device_backend(device_of_rank(config.device, info.local_rank, info.local_count))
+    require_device(backend, "does not work")
     timeout_s = _TIMEOUT_S + 2 * config.limits.max_time_s  # the others wait for the one that is measured alone
     threads = threads_each(config.threads, info.local_count)
     with torch_settings(threads), process_group(info, backend, timeout_s) as share:

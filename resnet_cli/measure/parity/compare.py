@@ -73,6 +73,7 @@ def compare(
         ResnetCliError: a forward fails, or no parameter of the model has a counterpart in the reference.
         KeyboardInterrupt: before the first check was made; later the result has the checks that were made.
     """
+    require_device(device_backend(config.device), "does not work")
     unchanged = on_device(model.model) if config.keep else nullcontext()
     inputs = fitted(config.inputs or images(config.shape), model.model)
     others = nullcontext() if config.inputs is None else called_with_image(model.model, inputs, config.seed)
