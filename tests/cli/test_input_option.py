@@ -152,6 +152,8 @@ def test_example_inputs_are_taken_where_no_option_says_what_the_input_is(capsys:
     Path("examples.py").write_text(
         EXAMPLES.replace("import torch", "raise ValueError('no examples')"), encoding="utf-8"
     )
+    Path("variable.py").write_text(EXAMPLES + "example_inputs = example_inputs()\n", encoding="utf-8")
+    assert result(capsys, "summary", "--model", "variable.py:Two")["input"] == summary["input"]
     assert "examples.py:6: ValueError: no examples" in refused(capsys, "summary", "--model", "examples.py:Two")
 
 

@@ -27,6 +27,7 @@ from resnet_cli.measure.models.naming.libraries import library_network
 from resnet_cli.measure.models.usable import is_compiled, usable
 from resnet_cli.measure.models.user_errors import prints_to_stderr, users_code
 from resnet_cli.measure.models.user_imports import imported, is_file, listed
+from resnet_cli.measure.tracing.tensors import tensors_in
 from resnet_cli.suggest import nearest
 
 _NETWORKS = "name an nn.Module, a subclass of it, or a function that returns one"
@@ -84,7 +85,8 @@ def load_with_examples(
         else:
             network = _called(named, module, resolved, on_meta)
         examples = vars(module).get(EXAMPLE)
-        read = partial(_example_inputs, examples, named.where) if callable(examples) else None
+        is_meant = callable(examples) or bool(tensors_in(examples))
+        read = partial(_example_inputs, examples, named.where) if is_meant else None
         return LoadedModel(usable(network, named.title), named.title, read, is_compiled(network))
 
 
@@ -133,14 +135,15 @@ def _resolved(value: Any, module: types.ModuleType, where: str) -> Any:
     return value
 
 
-def _example_inputs(examples: Callable[[], Any], where: str) -> ModelInputs:
-    """What the user's function returns.
+def _example_inputs(examples: Any, where: str) -> ModelInputs:
+    """What the user's function returns, or the value that has this name instead.
 
     Raises:
         ResnetCliError: it raises, or returns no tensor.
     """
     with prints_to_stderr(), users_code(f"calling {EXAMPLE}() of {where}"):
-        return given_inputs(examples(), EXAMPLE)
+        value = examples() if callable(examples) else examples
+    return given_inputs(value, EXAMPLE)
 
 
 def load_subject(reference: str, offered: Mapping[str, Any] = {}, given: Mapping[str, Any] = {}) -> ModelUnderTest:

@@ -55,38 +55,51 @@ def tensors_in(value: Any) -> list[Tensor]:
     return tensors
 
 
-def _collect(value: Any, tensors: list[Tensor], depth: int) -> None:
+def _collect(value: Any, tensors: list[Tensor], depth: int, around: tuple[int, ...] = ()) -> None:
     if isinstance(value, Tensor):
         tensors.append(value)
     elif depth < _MAX_DEPTH and not isinstance(value, _PLAIN):
-        # The usual arguments of an operator, without a dictionary of each.
-        inside = value if type(value) in (tuple, list) else (parts(value) or {}).values()
+        if type(value) in (tuple, list):  # the usual arguments of an operator, without a dictionary of each
+            inside = value
+        elif id(value) in around:  # objects may refer to each other
+            return
+        else:
+            inside, around = (parts(value) or {}).values(), (*around, id(value))
         for part in inside:
-            _collect(part, tensors, depth + 1)
+            _collect(part, tensors, depth + 1, around)
 
 
 def map_leaves(value: Any, function: Callable[[Any], Any], leaf_type: type[Any] = Tensor) -> Any:
     """The same containers and objects with another value for each leaf.
 
     Args:
-        value: nested in any way.
+        value: nested in any way; objects may refer to each other.
         function: called with each leaf: what has no parts, or is of the leaf type.
         leaf_type: not looked into.
     """
+    return _mapped(value, function, leaf_type, {})
+
+
+def _mapped(value: Any, function: Callable[[Any], Any], leaf_type: type[Any], twins: dict[int, Any]) -> Any:
+    """As `map_leaves`; `twins` are those of objects by their ids, also while they are being made."""
+    if id(value) in twins:
+        return twins[id(value)]
     if isinstance(value, PackedSequence):  # the sizes of its batches are always on the CPU
-        return value._replace(data=map_leaves(value.data, function, leaf_type))
+        return value._replace(data=function(value.data))
     inside = None if isinstance(value, leaf_type) else parts(value)
     if inside is None:
         return function(value)
-    items = {key: map_leaves(part, function, leaf_type) for key, part in inside.items()}
     if isinstance(value, (tuple, list, deque, set, frozenset)):
+        items = [_mapped(part, function, leaf_type, twins) for part in inside.values()]
         is_named = isinstance(value, tuple) and hasattr(value, "_fields")
-        return type(value)(*items.values()) if is_named else type(value)(items.values())
+        return type(value)(*items) if is_named else type(value)(items)
     node = _pytree.SUPPORTED_NODES.get(type(value))
     if node is not None and not isinstance(value, Mapping):
-        return node.unflatten_fn(items.values(), node.flatten_fn(value)[1])
-    twin = copy.copy(value)
-    for key, item in items.items():
+        items = [_mapped(part, function, leaf_type, twins) for part in inside.values()]
+        return node.unflatten_fn(items, node.flatten_fn(value)[1])
+    twin = twins[id(value)] = copy.copy(value)
+    for key, part in inside.items():
+        item = _mapped(part, function, leaf_type, twins)
         if isinstance(value, Mapping):
             twin[key] = item
         else:

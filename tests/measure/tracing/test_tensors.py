@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from resnet_cli.measure.models.inputs.model_inputs import given
 from resnet_cli.measure.tracing.tensors import map_leaves, tensors_in, why_no_gradient
 from tests.helpers.models import summary_of
 from tests.helpers.real_figures import real_figures
@@ -68,6 +69,24 @@ def test_leaves_are_replaced_and_the_rest_is_kept(kind: str) -> None:
     assert type(doubled) is type(value)
     assert [tensor.tolist() for tensor in tensors_in(doubled)] == [[1, 1], [1, 1, 1]]
     assert all(not tensor.any() for tensor in tensors_in(value))
+
+
+class Linked:
+    """An object that leads back to itself."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.itself, self.others = self, [{"back": self}]
+
+
+def test_objects_that_refer_to_themselves_are_looked_into_once() -> None:
+    value = Linked(torch.zeros(2))
+    assert len(tensors_in([value])) == 1
+    twin = map_leaves(value, lambda leaf: leaf + 1 if isinstance(leaf, Tensor) else leaf)
+    assert twin.tensor.tolist() == [1, 1]
+    assert twin.itself is twin is twin.others[0]["back"]
+    assert value.others[0]["back"] is value
+    assert list(given((value,), "x.pt").tensors) == ["0.tensor"]
 
 
 def test_the_tensors_of_a_set_have_an_order_of_their_own() -> None:

@@ -256,12 +256,12 @@ def _detached(tensor: Tensor, source: str) -> Tensor | TensorSpec:
     return tensor.detach()
 
 
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, TensorSpec | Tensor]]:
+def _leaves(name: str, value: Any, around: tuple[int, ...] = ()) -> Iterator[tuple[str, TensorSpec | Tensor]]:
     if isinstance(value, (TensorSpec, Tensor)):
         yield name, value
-        return
-    for key, part in (parts(value) or {}).items():
-        yield from _leaves(f"{name}.{key}", part)
+    elif id(value) not in around:  # objects may refer to each other
+        for key, part in (parts(value) or {}).items():
+            yield from _leaves(f"{name}.{key}", part, (*around, id(value)))
 
 
 def _dtype(leaf: TensorSpec | Tensor, own: torch.dtype) -> torch.dtype:
