@@ -21,6 +21,7 @@ class CommandRow(NamedTuple):
 COMMANDS = {
     "summary": CommandRow("summary", "Show shapes, parameters, MACs and memory by layer."),
     "flops": CommandRow("flops", "Count FLOPs by operator; reconcile other counters."),
+    "compare": CommandRow("compare_networks", "Compare any two networks: what changed, what is the same."),
     "compare-torchvision": CommandRow("compare", "Check equivalence with torchvision or another model."),
     "bench": CommandRow("bench", "Measure latency and throughput, relative to the peak."),
     "convert": CommandRow("convert", "Convert checkpoints between parameter names."),

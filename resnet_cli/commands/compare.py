@@ -235,7 +235,7 @@ def compare_torchvision(
         return
     result = _compare(pair, config, expect, image)
     if not result.interrupted:
-        _save(result, pair, save_map, save_expect)
+        save(result, pair, save_map, save_expect)
     drawing.finish(result, holds=result.same, interrupted=result.interrupted)
 
 
@@ -285,7 +285,7 @@ def _compare(pair: "ModelPair", config: "ParityConfig", expect: str | None, imag
     return result
 
 
-def _save(result: "CompareResult", pair: "ModelPair", save_map: str | None, save_expect: str | None) -> None:
+def save(result: "CompareResult", pair: "ModelPair", save_map: str | None, save_expect: str | None) -> None:
     """Write the files of --save-map and --save-expect."""
     from resnet_cli.measure.parity import compare, map_files
 

@@ -148,6 +148,25 @@ class CompareResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What is not the same in the reference and the model, or is, in one line."""
+
+    key: str  # "structure", "parameters", "macs", "inference_peak", "training_peak", "numbers"
+    title: str  # "parameters"
+    unit: str  # "parameters", "MACs", "bytes"; "" where there are no values
+    reference_value: int | None  # None where it is not known
+    model_value: int | None
+    text: str  # a sentence where values do not say it all
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonResult(CompareResult):
+    """A comparison of any two networks."""
+
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ArchitectureResult:
     """One network of the family in `--all`."""
 

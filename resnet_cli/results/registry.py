@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 KINDS = {
     "summary": ("summary", "SummaryResult"),
     "flops": ("flops", "FlopsResult"),
+    "compare": ("compare", "ComparisonResult"),
     "compare-torchvision": ("compare", "CompareResult"),
     "compare-torchvision-all": ("compare", "CompareAllResult"),
     "self-test": ("compare", "SelfTestResult"),

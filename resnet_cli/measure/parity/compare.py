@@ -20,7 +20,7 @@ from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
-from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.config import TORCHVISION, ParityConfig
 from resnet_cli.measure.parity.diagnosis import diagnose
 from resnet_cli.measure.parity.diagnosis.blocks import OTHER_ARCHITECTURE
 from resnet_cli.measure.parity.nearest import nearest_network
@@ -143,7 +143,8 @@ def _result(
     for key in sorted(wanted - {difference_key(difference) for difference in differences}):
         notes.append(Note("warning", f"expected but not present: {key}", "expected-not-present"))
     diagnoses = tuple(diagnose(run.structure, run.findings, run.biased_variances))
-    if any(diagnosis.key == OTHER_ARCHITECTURE for diagnosis in diagnoses):
+    is_torchvision = run.config.reference == TORCHVISION
+    if is_torchvision and any(diagnosis.key == OTHER_ARCHITECTURE for diagnosis in diagnoses):
         run.progress("looking for the nearest network of torchvision")
         notes.append(Note("note", nearest_network(run.model), "nearest-reference"))
     checks = _all_checks(run)
@@ -152,7 +153,7 @@ def _result(
     return CompareResult(
         network=model.description,
         reference=reference.name,
-        reference_version=torchvision_models.version(),
+        reference_version=torchvision_models.version() if is_torchvision else None,
         verdict=verdict,
         same=(verdict in (BITWISE, ROUNDING, REWRITTEN) or is_intended) and not interrupted,
         checks=checks,

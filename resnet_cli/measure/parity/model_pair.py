@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from resnet_cli.measure.models.copies import build_on_meta, materialize_with
 from resnet_cli.measure.models.inputs.fitting import called_with_image
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
+from resnet_cli.measure.models.naming.grammar import parse
 from resnet_cli.measure.models.user_errors import prints_to_stderr
 from resnet_cli.measure.models.user_model import load_model, load_with_examples
 from resnet_cli.measure.parity import map_files
@@ -72,6 +74,38 @@ def model_pair(
         if model is None:
             return _with_reference(ModelUnderTest(build(spec), spec.name, spec), spec, against, [])
         return _users_pair(spec, model, against, is_default, arguments, as_many_classes, inputs_of)
+
+
+@prints_to_stderr()
+def named_pair(
+    reference: str, model: str, inputs_of: Callable[[ModelUnderTest], ModelInputs], seed: int = 0
+) -> ModelPair:
+    """Build any two networks.
+
+    Args:
+        reference: name of the network that the other one is compared with.
+        model: name of the network under test.
+        inputs_of: the inputs of a network, which give its lazy modules their weights.
+        seed: of the initial weights.
+
+    Raises:
+        ResnetCliError: a name leads to no network, or the user's code fails.
+    """
+    built = []
+    for text in (model, reference):
+        with random_init.seeded(seed):
+            network, name, examples, _ = load_with_examples(text)
+            _put_on_cpu(network)
+            subject = ModelUnderTest(network, name, rebuilt=partial(_loaded, text), example_inputs=examples)
+            materialize_with(network, name, inputs_of(subject).random(0, torch.float32))
+            built.append(subject)
+    if built[0].name == built[1].name:
+        built[1] = replace(built[1], name=f"{built[1].name} (reference)")
+    return ModelPair(built[0], built[1], parse(reference).name)
+
+
+def _loaded(text: str) -> nn.Module:
+    return load_model(text)[0]
 
 
 @prints_to_stderr()
@@ -178,6 +212,21 @@ def with_weights(pair: ModelPair, path: str, config: ParityConfig) -> ParityConf
     if all(fit.exact for fit in fits.values()):
         transfer = "none"
     return replace(config, weights=path, transfer=transfer)
+
+
+def load_into(subject: ModelUnderTest, path: str) -> None:
+    """Load a file of weights into one network.
+
+    Raises:
+        ResnetCliError: the file cannot be read, or does not fit.
+    """
+    state = load_weights(path)
+    for candidate in (state, strip_wrapper_field(state)):
+        fit = match_keys(candidate, _state_shapes(subject.model))
+        if fit.exact:
+            _load(subject.model, candidate)
+            return
+    raise describe_mismatch(path, state, {f"{subject.name}'s names": match_keys(state, _state_shapes(subject.model))})
 
 
 def _fits(pair: ModelPair, state: Mapping[str, Tensor]) -> dict[str, KeyMatch]:

@@ -14,7 +14,7 @@ from resnet_cli.measure.graph import alignment, diff
 from resnet_cli.measure.graph.nodes import Graph, Node
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.hidden_weights import hidden_weights
-from resnet_cli.measure.parity.config import ParityConfig
+from resnet_cli.measure.parity.config import TORCHVISION, ParityConfig
 from resnet_cli.measure.parity.graphs import graph_of, training_graph
 from resnet_cli.measure.parity.nearest import nearest_network
 from resnet_cli.measure.parity.rewriting import judge, rewritten
@@ -121,7 +121,7 @@ def prepare(
     rewritings = _judge(model, reference, config, structure, mapped, modes=(False,) if random_paths else (True, False))
     by_value = mapped.pairs.keys() - aligned_names
     if not mapped.pairs:
-        raise _nothing_in_common(model, names)
+        raise _nothing_in_common(model, names, config)
     run = ParityRun(
         config=config,
         model=model,
@@ -147,11 +147,12 @@ def prepare(
     return run
 
 
-def _nothing_in_common(model: nn.Module, names: tuple[str, str]) -> ResnetCliError:
+def _nothing_in_common(model: nn.Module, names: tuple[str, str], config: ParityConfig) -> ResnetCliError:
     """No parameter has a counterpart: why, as far as it is known."""
     reason = next((note.text for note in hidden_weights(model)), None)
     if reason is None:
-        reason = f"these are not the same kind of network; {nearest_network(model)}"
+        reason = "these are not the same kind of network"
+        reason += f"; {nearest_network(model)}" if config.reference == TORCHVISION else ""
     return ResnetCliError(
         f"no parameter of {names[0]} has a counterpart in {names[1]}: {reason}",
         "choose another reference (`against`) or map the parameters by hand (`key_map`)",

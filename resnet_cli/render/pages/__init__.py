@@ -87,6 +87,20 @@ PAGES: dict[str, PageSpec] = {
         levels=True,
         collapse=True,
     ),
+    "compare": PageSpec(
+        "compare:compare_page",
+        {
+            "changes": "changes",
+            "checks": "checks",
+            "differences": "differences",
+            "rewritings": "rewritings",
+            "tree": "aligned_ops",
+            "mapping": "mapping.pairs",
+        },
+        csv="tree",
+        levels=True,
+        collapse=True,
+    ),
     "compare-torchvision": PageSpec(
         "compare:compare_page",
         {

@@ -45,6 +45,8 @@ class NetworkName:
     @property
     def title(self) -> str:
         """A short name for results."""
+        if self.kind in LIBRARIES:
+            return f"{self.kind} {self.name}"
         short = self.name.rpartition(".")[2]
         return short if self.revision is None else f"{short}@{self.revision}"
 

@@ -8,6 +8,7 @@ from resnet_cli import formatting
 from resnet_cli.render.document import Column, Document, Element, Paragraph, Row, Table, ViewOptions
 from resnet_cli.render.pages import PAGES
 from resnet_cli.render.pages.cells import counted, error, exact, text_cell
+from resnet_cli.render.pages.compare.changes import changes
 from resnet_cli.render.pages.compare.diff_table import diff_table
 from resnet_cli.render.pages.compare.differences import differences, groups_of
 from resnet_cli.render.pages.compare.mapping import mapping
@@ -25,12 +26,15 @@ from resnet_cli.results.compare import (
     Check,
     CompareInputs,
     CompareResult,
+    ComparisonResult,
 )
+from resnet_cli.results.registry import kind_of
 
 
 def compare_page(result: CompareResult, view: ViewOptions) -> Document:
     """The verdict, and the sections that were asked for."""
     draw: dict[str, Callable[[], list[Element]]] = {
+        "changes": lambda: changes(result.changes) if isinstance(result, ComparisonResult) else [],
         "checks": lambda: _checks(result.checks),
         "differences": lambda: differences(result.differences, collapse=view.collapse),
         "rewritings": lambda: rewritings(result.rewritings, collapse=view.collapse),
@@ -38,7 +42,7 @@ def compare_page(result: CompareResult, view: ViewOptions) -> Document:
         "mapping": lambda: mapping(result.mapping, with_pairs=not view.collapse),
         "predictions": lambda: predictions(result),
     }
-    sections = view.sections or PAGES["compare-torchvision"].sections
+    sections = view.sections or PAGES[kind_of(result)].sections
     return Document(
         title=f"{result.network.name} vs {result.reference}",
         subtitle=_subtitle(result),
