@@ -90,7 +90,7 @@ def test_a_default_that_is_shown_is_what_happens_without_the_option(
     let_unexpected_pass(monkeypatch)
     for seam in SEAMS:
         monkeypatch.setattr(f"resnet_cli.measure.{seam}", measured(seam))
-    base = {"convert": ["weights.pth", "-o", "new.pth"]}.get(command, [])
+    base = {"convert": ["weights.pth", "-o", "new.pth"], "compare": ["resnet18", "resnet34"]}.get(command, [])
     if command == "convert":
         Path("weights.pth").symlink_to(weights / "plain.pth")
 

@@ -63,7 +63,7 @@ def fill(folder: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_any_command_line_ends_well(command: str, folder: Path) -> None:
     codes: Counter[int] = Counter()
-    start = ["weights.pth", "-o", "new.pth"] if command == "convert" else []
+    start = {"convert": ["weights.pth", "-o", "new.pth"], "compare": ["resnet18", "resnet18"]}.get(command, [])
     fill(folder)
 
     @fuzzed(CASES)

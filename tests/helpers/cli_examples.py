@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -77,6 +78,13 @@ def stop_before_measuring(monkeypatch: pytest.MonkeyPatch, seams: tuple[str, ...
     monkeypatch.setattr("resnet_cli.measure.parity.model_pair.with_weights", lambda pair, path, question: question)
 
 
+def make_history(folder: Path) -> None:
+    """Two revisions of all files in a folder."""
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for words in (("init",), ("add", "."), *2 * [("commit", "--allow-empty", "-m", "one")]):
+        subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
 def make_file(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """A file that a line names as its input, by its name."""
     results: dict[str, Result] = {
@@ -88,6 +96,7 @@ def make_file(path: Path, weights: dict[str, torch.Tensor]) -> None:
     }
     if path.name == "my_resnet.py":
         path.write_text(MODEL, encoding="utf-8")
+        make_history(path.parent)
     elif path.name == "intended.toml":
         path.write_text(INTENDED, encoding="utf-8")
     elif path.suffix == ".json":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ from resnet_cli.results.compare import (
     SKIPPED,
     AlignedOp,
     ArchitectureResult,
+    Change,
     Check,
     CompareAllResult,
     CompareInputs,
     CompareResult,
+    ComparisonResult,
     Diagnosis,
     Difference,
     FaultResult,
@@ -38,6 +41,17 @@ CHECKS = (
     Check("eval", "forward, eval mode", DIFFERENT, 0.31, 4.7e-06, "the logits differ"),
     Check("step", "optimizer step", SKIPPED, None, None, "skipped"),
 )
+
+
+def comparison_result() -> ComparisonResult:
+    """The same of two networks, with what changed."""
+    fields = {field.name: getattr(compare_result(), field.name) for field in dataclasses.fields(CompareResult)}
+    rows = (
+        Change("structure", "structure", "", None, None, "1 block more"),
+        Change("macs", "MACs", "MACs", 1_814_073_344, 1_900_000_000, ""),
+        Change("training_peak", "training step", "bytes", 21_000_000, None, ""),
+    )
+    return ComparisonResult(**fields, changes=rows)
 
 
 def compare_result() -> CompareResult:
@@ -149,6 +163,7 @@ def checkpoint_result() -> CheckpointResult:
 SAMPLES: dict[str, Callable[[], Result]] = {
     "summary": summary_result,
     "flops": flops_result,
+    "compare": comparison_result,
     "compare-torchvision": compare_result,
     "compare-torchvision-all": architectures_result,
     "self-test": self_test_result,

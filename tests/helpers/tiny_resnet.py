@@ -48,6 +48,14 @@ class TinyResNet(nn.Module):
         return logits
 
 
+def changed() -> nn.Module:
+    """One block more, and one that strides late."""
+    model = TinyResNet()
+    model.stage1.append(Block(8, 8, 1))
+    model.stage2[0].conv1.stride, model.stage2[0].conv2.stride = (1, 1), (2, 2)
+    return model
+
+
 def with_mistakes() -> nn.Module:
     """ResNet-18 with another epsilon in one batch norm, and a GELU in place of a ReLU."""
     model = ResNet(3, 1000, (2, 2, 2, 2))

@@ -17,12 +17,14 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "tests" / "golden" / "results"
-TINY = "--model tests/helpers/tiny_resnet.py:TinyResNet --image-size 32"
+TINY_FILE = "tests/helpers/tiny_resnet.py"
+TINY = f"--model {TINY_FILE}:TinyResNet --image-size 32"
 BENCH = f"bench {TINY} --seed 0 --max-time 1"
 COMMANDS = {
     "summary": f"summary {TINY} --batch-size 2",
     "flops": f"flops {TINY}",
     "compare": "compare-torchvision --depth 18 --image-size 32",
+    "compare-networks": f"compare {TINY_FILE}:TinyResNet {TINY_FILE}:changed --image-size 32",
     "compare-different": "compare-torchvision --model tests/helpers/tiny_resnet.py:with_mistakes --image-size 32",
     "compare-rewritten": "compare-torchvision --model tests/helpers/tiny_resnet.py:written_otherwise --image-size 32",
     "compare-all": "compare-torchvision --all --image-size 32",
