@@ -6,13 +6,13 @@ from resnet_cli.commands import options
 from resnet_cli.commands.bench.checks import check_conflicts, choose_optimizations, is_distributed
 from resnet_cli.commands.bench.measurement import measure, measure_replicas, read_baseline
 from resnet_cli.commands.options import execution, parsing
-from resnet_cli.commands.options.completion import one_of, some_of
+from resnet_cli.commands.options.completion import file_or, some_of
 from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import choose_network
 from resnet_cli.files import check_file, write_file
 from resnet_cli.measure.bench.optimizers import OPTIMIZERS, SGD
+from resnet_cli.measure.models.naming.grammar import EXAMPLES
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
-from resnet_cli.network.architectures import ARCHITECTURES
 
 _MAX_PROCESSES = 1024
 _MAX_RUNS = 1000
@@ -112,11 +112,11 @@ def bench(
         str | None,
         options.option(
             _COMPARISON,
-            "Interleaved comparison with: torchvision (same architecture), a torchvision model name, or self (A/A "
-            "noise check).",
+            "Interleaved comparison with: torchvision (same architecture), a torchvision model name, any other name "
+            "as for --model (net.py:Net@HEAD~1, timm:NAME), or self (A/A noise check).",
             metavar="NAME",
             default="none",
-            complete=one_of(("torchvision", "self", *ARCHITECTURES)),
+            complete=file_or(("torchvision", "self", *EXAMPLES)),
         ),
     ] = None,
     save: Annotated[

@@ -30,7 +30,8 @@ class BenchTask:
         arguments: of the user's class or function.
         op_flops: FLOP formulas for operators of the user's, as text.
         weights: a weight file; None: random weights.
-        against: the reference: "self", "torchvision" or the name of a torchvision model; None: none.
+        against: the reference: "self", "torchvision", the name of a torchvision model, or any name with a colon or
+            a call (`naming.grammar`); None: none.
     """
 
     config: BenchmarkConfig
@@ -71,6 +72,9 @@ class BenchTask:
             raise ResnetCliError(
                 "`against=torchvision` cannot be combined with `model`", "name the architecture: `against=resnet50`"
             )
+        if ":" in self.against or "(" in self.against:
+            other = users_own(self.against, {}, self.config.seed)
+            return OtherModel(other.model, other.name, takes_image=False)
         return torchvision(self.against, self.spec, self.config.seed)
 
 
