@@ -10,8 +10,9 @@ import torch
 
 from resnet_cli import signals
 from resnet_cli.errors import attempt
-from resnet_cli.measure.bench import benchmark, config, models
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench import benchmark, config
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads import models
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from resnet_cli.cli import main
-from resnet_cli.measure.bench import sampling
-from resnet_cli.measure.bench.device_timer import Sample
+from resnet_cli.measure.bench.timing import sampling
+from resnet_cli.measure.bench.timing.device_timer import Sample
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.load import read_result
 from resnet_cli.results.serialization import to_json

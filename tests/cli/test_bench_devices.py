@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from resnet_cli.cli import main
-from resnet_cli.measure.bench import batch_timing
+from resnet_cli.measure.bench.timing import batch_timing
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from tests.helpers.fake_clock import without_garbage
 from tests.helpers.simulated_gpu import simulated_gpu

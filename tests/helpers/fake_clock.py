@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_cli.measure.bench import sampling
+from resnet_cli.measure.bench.timing import sampling
 from resnet_cli.measure.system.devices.backend import DeviceBackend, GraphCapture
 from resnet_cli.measure.system.precision import Precision
 

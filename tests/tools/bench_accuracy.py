@@ -16,9 +16,9 @@ import sys
 import torch
 from torch.utils.benchmark import Timer
 
-from resnet_cli.measure.bench.sampling import Limits, sample, warm_up
 from resnet_cli.measure.bench.stats.ratios import independent_ratio
-from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.bench.timing.sampling import Limits, sample, warm_up
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build

@@ -10,7 +10,7 @@ from resnet_cli.commands.options.completion import file_or, some_of
 from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import choose_network
 from resnet_cli.files import check_file, write_file
-from resnet_cli.measure.bench.optimizers import OPTIMIZERS, SGD
+from resnet_cli.measure.bench.workloads.optimizers import OPTIMIZERS, SGD
 from resnet_cli.measure.models.naming.grammar import EXAMPLES
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 
@@ -205,7 +205,7 @@ def bench(
     machine = execution.machine(device, dtype)
 
     from resnet_cli.measure.bench.config import BenchmarkConfig
-    from resnet_cli.measure.bench.sampling import Limits
+    from resnet_cli.measure.bench.timing.sampling import Limits
 
     config = BenchmarkConfig(
         inputs=chosen_inputs.image_input(),

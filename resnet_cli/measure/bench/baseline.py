@@ -8,9 +8,9 @@ from itertools import accumulate
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import dimensions
-from resnet_cli.measure.bench.mixed_precision import AUTOCAST
 from resnet_cli.measure.bench.stats.ratios import UNCLEAR, independent_ratio, verdict
 from resnet_cli.measure.bench.stats.runs import describe_runs, estimates, ratio_of_runs
+from resnet_cli.measure.bench.workloads.mixed_precision import AUTOCAST
 from resnet_cli.results.bench import BenchResult, Timing, Versus
 from resnet_cli.results.common import Input, Network, Note
 

@@ -11,18 +11,19 @@ from torch import nn
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError, attempt
-from resnet_cli.measure.bench import batch_timing, conditions
-from resnet_cli.measure.bench.batch_limit import find_batch_size
+from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.layers.layer_times import layer_times
-from resnet_cli.measure.bench.mixed_precision import TRAIN
-from resnet_cli.measure.bench.models import OtherModel
-from resnet_cli.measure.bench.paired import interleaved
 from resnet_cli.measure.bench.run_context import RunContext, torch_settings
-from resnet_cli.measure.bench.sampling import INTERRUPTED, Progress
 from resnet_cli.measure.bench.stats.ratios import with_knee
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import WorkloadCost, layers, workload_cost
+from resnet_cli.measure.bench.timing import batch_timing
+from resnet_cli.measure.bench.timing.paired import interleaved
+from resnet_cli.measure.bench.timing.sampling import INTERRUPTED, Progress
+from resnet_cli.measure.bench.workloads.batch_limit import find_batch_size
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
+from resnet_cli.measure.bench.workloads.models import OtherModel
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import WorkloadCost, layers, workload_cost
 from resnet_cli.measure.cost.uncounted import uncounted_notes
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from resnet_cli.measure.bench.mixed_precision import AUTOCAST, is_mixed
-from resnet_cli.measure.bench.optimizers import SGD, Optimizer
-from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.workload import INFERENCE
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.mixed_precision import AUTOCAST, is_mixed
+from resnet_cli.measure.bench.workloads.optimizers import SGD, Optimizer
+from resnet_cli.measure.bench.workloads.workload import INFERENCE
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs
 
 

@@ -10,8 +10,8 @@ import torch
 
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.bench.mixed_precision import TRAIN
 from resnet_cli.measure.bench.stats.student_t import CONFIDENCE
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
 from resnet_cli.measure.models.inputs.fitting import fitted
 from resnet_cli.measure.models.model import ModelUnderTest, own_dtype
 from resnet_cli.measure.system import torch_build

@@ -9,8 +9,8 @@ from typing import Any
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.benchmark import bench
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.bench.models import OtherModel, build, give_weights, torchvision, users_own
-from resnet_cli.measure.bench.sampling import Progress
+from resnet_cli.measure.bench.timing.sampling import Progress
+from resnet_cli.measure.bench.workloads.models import OtherModel, build, give_weights, torchvision, users_own
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.ops.user_formulas import register_formulas
 from resnet_cli.network.architectures import ModelSpec

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.sampling import Progress
+from resnet_cli.measure.bench.timing.sampling import Progress
 from resnet_cli.measure.distributed import worker
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, threads_each
 from resnet_cli.measure.system.child_process import PROGRESS, RESULT, ended, pickled, raise_error, reports, started

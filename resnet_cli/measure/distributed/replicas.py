@@ -20,12 +20,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import scaled
-from resnet_cli.measure.bench.batch_timing import OUT_OF_MEMORY, as_not_run
-from resnet_cli.measure.bench.mixed_precision import TRAIN, is_mixed
 from resnet_cli.measure.bench.run_context import torch_settings
-from resnet_cli.measure.bench.sampling import Limits, Progress
-from resnet_cli.measure.bench.workload import INFERENCE, Workload
-from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.bench.timing.batch_timing import OUT_OF_MEMORY, as_not_run
+from resnet_cli.measure.bench.timing.sampling import Limits, Progress
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN, is_mixed
+from resnet_cli.measure.bench.workloads.workload import INFERENCE, Workload
+from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.distributed.efficiency import DDP, REPLICAS, combined
 from resnet_cli.measure.distributed.process_group import DisconnectedError, RankInfo, Share, alone, process_group
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples, sample_synchronized

@@ -14,7 +14,7 @@ from resnet_cli.errors import BAD_INPUT, ResnetCliError, attempt
 from resnet_cli.measure.bench import conditions
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.run_context import RunContext
-from resnet_cli.measure.bench.sampling import Progress
+from resnet_cli.measure.bench.timing.sampling import Progress
 from resnet_cli.measure.distributed import efficiency
 from resnet_cli.measure.distributed.launcher import launch
 from resnet_cli.measure.distributed.process_group import DisconnectedError, RankInfo

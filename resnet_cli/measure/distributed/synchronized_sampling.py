@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from resnet_cli.measure.bench.device_timer import Clock, time_back_to_back, timed
-from resnet_cli.measure.bench.sampling import Call, Limits, Progress
 from resnet_cli.measure.bench.stats.estimators import is_steady, median_interval, quantile
+from resnet_cli.measure.bench.timing.device_timer import Clock, time_back_to_back, timed
+from resnet_cli.measure.bench.timing.sampling import Call, Limits, Progress
 from resnet_cli.measure.distributed.process_group import Share
 
 _ROUND_S = 0.5

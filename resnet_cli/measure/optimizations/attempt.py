@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from resnet_cli import errors
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import paired_ratio
+from resnet_cli.measure.bench.timing.sampling import Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.optimizations.registry import EAGER, Optimization
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant, in_one_line
 from resnet_cli.measure.system.devices.backend import DeviceBackend

@@ -15,8 +15,8 @@ from torch import nn
 
 from resnet_cli import errors
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.sampling import Limits, Progress
-from resnet_cli.measure.bench.workload import INFERENCE, Workload
+from resnet_cli.measure.bench.timing.sampling import Limits, Progress
+from resnet_cli.measure.bench.workloads.workload import INFERENCE, Workload
 from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.optimizations.attempt import FAILED, Attempt, result_rows, sample_attempts

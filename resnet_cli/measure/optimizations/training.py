@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from resnet_cli import errors
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.mixed_precision import TRAIN
-from resnet_cli.measure.bench.optimizers import Optimizer
-from resnet_cli.measure.bench.sampling import Limits, Progress
-from resnet_cli.measure.bench.training import TrainingStep
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.bench.timing.sampling import Limits, Progress
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
+from resnet_cli.measure.bench.workloads.optimizers import Optimizer
+from resnet_cli.measure.bench.workloads.training import TrainingStep
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest

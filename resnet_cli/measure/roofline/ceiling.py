@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from resnet_cli.errors import attempt
-from resnet_cli.measure.bench.device_timer import Clock, between_events, timed
-from resnet_cli.measure.bench.sampling import Progress
+from resnet_cli.measure.bench.timing.device_timer import Clock, between_events, timed
+from resnet_cli.measure.bench.timing.sampling import Progress
 from resnet_cli.measure.roofline.kernels import Candidate, arithmetic, streaming
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.system.silence import silenced

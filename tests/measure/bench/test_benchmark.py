@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench import batch_timing, benchmark
+from resnet_cli.measure.bench import benchmark
 from resnet_cli.measure.bench.baseline import with_baseline
 from resnet_cli.measure.bench.benchmark import bench
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.bench.models import OtherModel
-from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.bench.timing import batch_timing
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.models import OtherModel
+from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import BenchResult, Ceiling

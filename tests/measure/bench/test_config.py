@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.models import build, give_weights, torchvision, users_own
+from resnet_cli.measure.bench.workloads.models import build, give_weights, torchvision, users_own
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.network.architectures import resolve
 from resnet_cli.network.torchvision_names import torchvision_names

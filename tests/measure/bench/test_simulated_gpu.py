@@ -12,7 +12,7 @@ from torch.nn import functional
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.benchmark import bench
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.roofline.ceiling import fastest
@@ -149,7 +149,9 @@ def test_tf32_is_judged_by_eager_s_own_distance(monkeypatch: pytest.MonkeyPatch)
 def test_memory_that_ends_at_a_larger_batch_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     with simulated_gpu(monkeypatch, GpuSpec(memory=1 << 22, workspace=1 << 12)) as gpu:
         monkeypatch.setattr(type(gpu.allocator), "live", property(lambda self: 0))  # other processes take it meanwhile
-        monkeypatch.setattr("resnet_cli.measure.bench.batch_timing.BatchContext.require_memory", lambda *_, **__: None)
+        monkeypatch.setattr(
+            "resnet_cli.measure.bench.timing.batch_timing.BatchContext.require_memory", lambda *_, **__: None
+        )
         result = run(replace(CONFIG, batch_sizes=(2, 4096)))
     assert [row.status for row in result.timings] == ["measured", "out of memory"]
     assert not [note for note in result.notes if note.level == "error"]

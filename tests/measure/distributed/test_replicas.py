@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.distributed import replicas, synchronized_sampling
 from resnet_cli.measure.distributed.process_group import DisconnectedError, RankInfo
 from resnet_cli.measure.distributed.replicas import ReplicaConfig, measure_replicas, threads_each

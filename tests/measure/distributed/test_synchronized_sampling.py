@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.distributed import synchronized_sampling
 from resnet_cli.measure.distributed.process_group import Share, alone
 from resnet_cli.measure.distributed.synchronized_sampling import RankSamples, sample_synchronized

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.distributed.launcher import launch
 from resnet_cli.measure.distributed.replicas import ReplicaConfig
 from resnet_cli.measure.models.inputs.model_inputs import given, images

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations

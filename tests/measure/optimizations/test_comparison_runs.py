@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import attempt, comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, given
 from resnet_cli.measure.models.inputs.specs import parse_arguments
 from resnet_cli.measure.optimizations.comparison import compare_optimizations

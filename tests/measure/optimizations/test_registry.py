@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations.compiled import torch_compile
 from resnet_cli.measure.optimizations.conv_bn_fusion import fuse_conv_bn

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench import sampling
-from resnet_cli.measure.bench.sampling import Limits
+from resnet_cli.measure.bench.timing import sampling
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.precision.tf32 import build

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.batch_limit import MemoryLimit
-from resnet_cli.measure.bench.optimizers import SGD
-from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.training import TrainingStep
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.batch_limit import MemoryLimit
+from resnet_cli.measure.bench.workloads.optimizers import SGD
+from resnet_cli.measure.bench.workloads.training import TrainingStep
 from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import training

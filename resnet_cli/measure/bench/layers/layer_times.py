@@ -17,15 +17,24 @@ from torch.profiler import ProfilerActivity
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.device_sampling import device_samples
-from resnet_cli.measure.bench.device_timer import between_events, timed
 from resnet_cli.measure.bench.layers.layer_rows import LayerRows
 from resnet_cli.measure.bench.layers.module_timers import ModuleTimers, Span, seconds_by_site
 from resnet_cli.measure.bench.layers.profiled_layers import Spent, kernel_seconds, operator_seconds, profile_forwards
-from resnet_cli.measure.bench.mixed_precision import TRAIN
-from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Call, Limits, Progress, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import MIN_SAMPLES, median_interval
-from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.bench.timing.device_sampling import device_samples
+from resnet_cli.measure.bench.timing.device_timer import between_events, timed
+from resnet_cli.measure.bench.timing.sampling import (
+    CONVERGED,
+    INTERRUPTED,
+    TIME,
+    Call,
+    Limits,
+    Progress,
+    sample,
+    warm_up,
+)
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.results.bench import Ceiling, LayerTime, LayerTimes

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from resnet_cli.measure.bench.device_timer import Clock
 from resnet_cli.measure.bench.layers.profiled_layers import has_rows, own_ops
+from resnet_cli.measure.bench.timing.device_timer import Clock
 from resnet_cli.measure.tracing.module_stack import CallSite, ModuleStack
 
 

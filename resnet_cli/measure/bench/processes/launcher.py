@@ -8,8 +8,8 @@ from typing import Any
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.processes import worker
-from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.bench.task import BenchTask
+from resnet_cli.measure.bench.timing.sampling import Progress
 from resnet_cli.measure.system.child_process import (
     ERROR,
     PROGRESS,

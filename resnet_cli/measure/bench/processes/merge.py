@@ -8,9 +8,9 @@ from dataclasses import replace
 from statistics import fmean, median
 
 from resnet_cli.measure.bench import conditions
-from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME
 from resnet_cli.measure.bench.stats.ratios import verdict, with_knee
 from resnet_cli.measure.bench.stats.runs import components, describe_runs, interval, run_estimate
+from resnet_cli.measure.bench.timing.sampling import CONVERGED, INTERRUPTED, TIME
 from resnet_cli.results.bench import (
     BenchResult,
     Conditions,

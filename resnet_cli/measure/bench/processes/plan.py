@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from resnet_cli.measure.bench.processes.merge import TIME_SPREAD
 from resnet_cli.measure.bench.processes.series import bench_until
-from resnet_cli.measure.bench.sampling import Limits, Progress
 from resnet_cli.measure.bench.stats.runs import half_width
 from resnet_cli.measure.bench.stats.student_t import student_t
 from resnet_cli.measure.bench.task import BenchTask
+from resnet_cli.measure.bench.timing.sampling import Limits, Progress
 from resnet_cli.results.bench import BenchResult, GatePlan, RunSpread
 
 LOOK_S = 20.0  # at the noise

@@ -9,8 +9,8 @@ from resnet_cli import signals
 from resnet_cli.errors import attempt
 from resnet_cli.measure.bench.processes.launcher import run_in_process
 from resnet_cli.measure.bench.processes.merge import merged
-from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.bench.task import BenchTask
+from resnet_cli.measure.bench.timing.sampling import Progress
 from resnet_cli.results.bench import BenchResult
 from resnet_cli.results.common import Note, error_note
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.sampling import without_collection
+from resnet_cli.measure.bench.timing.sampling import without_collection
 from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.folded_channels_last import best_eager
 from resnet_cli.measure.optimizations.variant import UnavailableError, Variant

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.layers.layer_times import layer_times
-from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import layers
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import layers
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.results.bench import LayerTimes

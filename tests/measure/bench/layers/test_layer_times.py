@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.layers.layer_times import layer_times
-from resnet_cli.measure.bench.sampling import INTERRUPTED, Limits
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import layers
+from resnet_cli.measure.bench.timing.sampling import INTERRUPTED, Limits
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import layers
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.system.devices.backend import DeviceBackend

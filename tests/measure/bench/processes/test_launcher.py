@@ -14,8 +14,8 @@ import torch
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.processes.launcher import run_in_process
-from resnet_cli.measure.bench.sampling import Limits
 from resnet_cli.measure.bench.task import BenchTask
+from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.network.architectures import resolve
 

@@ -15,9 +15,9 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.processes import series
 from resnet_cli.measure.bench.processes.plan import plan, plan_gate
-from resnet_cli.measure.bench.sampling import Progress
 from resnet_cli.measure.bench.stats.runs import half_width
 from resnet_cli.measure.bench.task import BenchTask
+from resnet_cli.measure.bench.timing.sampling import Progress
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.network.architectures import resolve
 from resnet_cli.results.bench import BenchResult, RunSpread

@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.cost.flops import count_flops
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from resnet_cli.measure.bench.device_timer import Sample, between_events, busy_time, time_back_to_back, timed
+from resnet_cli.measure.bench.timing.device_timer import Sample, between_events, busy_time, time_back_to_back, timed
 from resnet_cli.measure.system.devices import backend
 from resnet_cli.measure.system.devices.cuda import CudaBackend
 from tests.helpers.fake_clock import SimulatedClock, steps

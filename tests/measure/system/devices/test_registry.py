@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.device_timer import Sample, timed
+from resnet_cli.measure.bench.timing.device_timer import Sample, timed
 from resnet_cli.measure.system import cpu
 from resnet_cli.measure.system.devices import backend
 from resnet_cli.measure.system.devices.registry import CHOICES, KINDS, device_backend, select_device

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.device_timer import busy_time
+from resnet_cli.measure.bench.timing.device_timer import busy_time
 from resnet_cli.measure.system.devices.registry import CHOICES, FORMS, device_backend, device_of_rank, select_device
 from tests.helpers.fake_clock import SimulatedClock, steps
 from tests.measure.system.devices.test_cuda import FakeCuda

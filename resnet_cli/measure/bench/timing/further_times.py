@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from resnet_cli import signals
 from resnet_cli.errors import attempt
-from resnet_cli.measure.bench.device_sampling import DeviceSamples, device_samples
-from resnet_cli.measure.bench.device_timer import Clock, time_back_to_back
-from resnet_cli.measure.bench.phases import time_phases
-from resnet_cli.measure.bench.sampling import Call, Limits
-from resnet_cli.measure.bench.training import TrainingStep
+from resnet_cli.measure.bench.timing.device_sampling import DeviceSamples, device_samples
+from resnet_cli.measure.bench.timing.device_timer import Clock, time_back_to_back
+from resnet_cli.measure.bench.timing.phases import time_phases
+from resnet_cli.measure.bench.timing.sampling import Call, Limits
+from resnet_cli.measure.bench.workloads.training import TrainingStep
 from resnet_cli.results.bench import PhaseTime
 
 _BACK_TO_BACK_S = 1.0  # of calls without a wait between them

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from resnet_cli.measure.bench.device_timer import Clock, timed
-from resnet_cli.measure.bench.sampling import Limits, without_collection
 from resnet_cli.measure.bench.stats.estimators import median_interval, quantile
-from resnet_cli.measure.bench.training import TrainingStep
+from resnet_cli.measure.bench.timing.device_timer import Clock, timed
+from resnet_cli.measure.bench.timing.sampling import Limits, without_collection
+from resnet_cli.measure.bench.workloads.training import TrainingStep
 from resnet_cli.results.bench import PhaseTime
 
 _SHARE = 0.25  # of the time for sampling whole steps

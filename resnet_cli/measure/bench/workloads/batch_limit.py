@@ -17,11 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.formatting import scaled
-from resnet_cli.measure.bench.batch_timing import OUT_OF_MEMORY, as_not_run
-from resnet_cli.measure.bench.mixed_precision import TRAIN
-from resnet_cli.measure.bench.sampling import Progress
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import WorkloadCost
+from resnet_cli.measure.bench.timing.batch_timing import OUT_OF_MEMORY, as_not_run
+from resnet_cli.measure.bench.timing.sampling import Progress
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import WorkloadCost
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.tracing.storages import storages_of
 from resnet_cli.measure.tracing.tensors import tensors_in

@@ -9,9 +9,9 @@ import torch
 
 from resnet_cli.errors import ResnetCliError, attempt
 from resnet_cli.formatting import dimensions
-from resnet_cli.measure.bench import mixed_precision
-from resnet_cli.measure.bench.mixed_precision import TRAIN
-from resnet_cli.measure.bench.optimizers import SGD, Optimizer
+from resnet_cli.measure.bench.workloads import mixed_precision
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
+from resnet_cli.measure.bench.workloads.optimizers import SGD, Optimizer
 from resnet_cli.measure.cost.flops_tables import total_macs
 from resnet_cli.measure.cost.layer_tree import layer_tree
 from resnet_cli.measure.cost.uncounted import uncounted_macs

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import layers, workload_cost
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import layers, workload_cost
 from resnet_cli.measure.cost.summary import summarize
 from resnet_cli.measure.models.copies import lazy_names
 from resnet_cli.measure.models.inputs.model_inputs import images

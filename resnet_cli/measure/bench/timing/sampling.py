@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from resnet_cli import signals
-from resnet_cli.measure.bench.device_timer import Clock, Sample, timed
 from resnet_cli.measure.bench.stats.estimators import is_steady, median_interval, quantile
 from resnet_cli.measure.bench.stats.ratios import paired_ratio
+from resnet_cli.measure.bench.timing.device_timer import Clock, Sample, timed
 from resnet_cli.results.bench import WarmUp
 
 Call = Callable[[], object]

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from resnet_cli.errors import attempt
-from resnet_cli.measure.bench.mixed_precision import TRAIN
-from resnet_cli.measure.bench.optimizers import SGD, Optimizer
-from resnet_cli.measure.bench.training import TrainingStep
+from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
+from resnet_cli.measure.bench.workloads.optimizers import SGD, Optimizer
+from resnet_cli.measure.bench.workloads.training import TrainingStep
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.copies import materialize_with
 from resnet_cli.measure.models.inputs.fitting import fitted

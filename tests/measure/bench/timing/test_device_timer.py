@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from resnet_cli.measure.bench.device_sampling import device_samples
-from resnet_cli.measure.bench.device_timer import Sample, between_events, busy_time, time_back_to_back, timed
+from resnet_cli.measure.bench.timing.device_sampling import device_samples
+from resnet_cli.measure.bench.timing.device_timer import Sample, between_events, busy_time, time_back_to_back, timed
 from tests.helpers.fake_clock import SimulatedClock, steps
 
 

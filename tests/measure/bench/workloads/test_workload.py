@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench import training
-from resnet_cli.measure.bench.workload import Workload, all_finite, calibrate
+from resnet_cli.measure.bench.workloads import training
+from resnet_cli.measure.bench.workloads.workload import Workload, all_finite, calibrate
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.network.architectures import resolve

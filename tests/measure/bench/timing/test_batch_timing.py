@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from resnet_cli import signals
-from resnet_cli.measure.bench.batch_timing import BatchContext, time_batch
-from resnet_cli.measure.bench.paired import interleaved
-from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import WorkloadCost
+from resnet_cli.measure.bench.timing.batch_timing import BatchContext, time_batch
+from resnet_cli.measure.bench.timing.paired import interleaved
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import WorkloadCost
 from resnet_cli.results.bench import Ceiling, Timing, Versus
 from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, out_of_memory, steps, without_garbage
 

@@ -12,9 +12,9 @@ from statistics import NormalDist
 
 import pytest
 
-from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, TIME, Limits, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import median_interval, quantile
 from resnet_cli.measure.bench.stats.ratios import FASTER, SAME, SLOWER, UNCLEAR, paired_ratio, verdict
+from resnet_cli.measure.bench.timing.sampling import CONVERGED, INTERRUPTED, TIME, Limits, sample, warm_up
 from tests.helpers.fake_clock import Machine, SimulatedCall, SimulatedClock, autoregressive, steps
 
 RUNS = 100

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from resnet_cli import signals
-from resnet_cli.measure.bench import sampling
-from resnet_cli.measure.bench.sampling import CONVERGED, INTERRUPTED, Limits, sample
+from resnet_cli.measure.bench.timing import sampling
+from resnet_cli.measure.bench.timing.sampling import CONVERGED, INTERRUPTED, Limits, sample
 from tests.helpers.fake_clock import SimulatedClock, steps, without_garbage
 
 

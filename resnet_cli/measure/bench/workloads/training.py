@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.mixed_precision import MixedPrecision
-from resnet_cli.measure.bench.optimizers import Optimizer
+from resnet_cli.measure.bench.workloads.mixed_precision import MixedPrecision
+from resnet_cli.measure.bench.workloads.optimizers import Optimizer
 from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.tracing.tensors import tensors_in, why_no_gradient
 

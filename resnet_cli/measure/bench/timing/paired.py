@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from resnet_cli.measure.bench import batch_timing
 from resnet_cli.measure.bench.stats.estimators import describe
 from resnet_cli.measure.bench.stats.ratios import paired_ratio, verdict
-from resnet_cli.measure.bench.workload import Workload
+from resnet_cli.measure.bench.timing import batch_timing
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.results.bench import Timing, Versus
 
 

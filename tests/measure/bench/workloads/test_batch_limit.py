@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.measure.bench.batch_limit import MemoryLimit, find_batch_size, largest
-from resnet_cli.measure.bench.optimizers import OPTIMIZERS
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.bench.workloads.batch_limit import MemoryLimit, find_batch_size, largest
+from resnet_cli.measure.bench.workloads.optimizers import OPTIMIZERS
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.system.devices.cpu import CpuBackend

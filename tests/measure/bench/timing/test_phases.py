@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_cli.measure.bench.optimizers import OPTIMIZERS, Optimizer
-from resnet_cli.measure.bench.phases import time_phases
-from resnet_cli.measure.bench.sampling import Limits
-from resnet_cli.measure.bench.training import TrainingStep
+from resnet_cli.measure.bench.timing.phases import time_phases
+from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.optimizers import OPTIMIZERS, Optimizer
+from resnet_cli.measure.bench.workloads.training import TrainingStep
 from resnet_cli.measure.models.inputs.model_inputs import images
 from tests.helpers.fake_clock import SimulatedBackend, SimulatedClock
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 
 from resnet_cli.formatting import scaled
-from resnet_cli.measure.bench.device_timer import Clock, Sample
-from resnet_cli.measure.bench.further_times import FurtherTimes, further_times
-from resnet_cli.measure.bench.sampling import INTERRUPTED, Call, Limits, Progress, Sampled, sample, warm_up
 from resnet_cli.measure.bench.stats.estimators import describe, quantile
-from resnet_cli.measure.bench.workload import Workload, all_finite
-from resnet_cli.measure.bench.workload_cost import WorkloadCost
+from resnet_cli.measure.bench.timing.device_timer import Clock, Sample
+from resnet_cli.measure.bench.timing.further_times import FurtherTimes, further_times
+from resnet_cli.measure.bench.timing.sampling import INTERRUPTED, Call, Limits, Progress, Sampled, sample, warm_up
+from resnet_cli.measure.bench.workloads.workload import Workload, all_finite
+from resnet_cli.measure.bench.workloads.workload_cost import WorkloadCost
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.results.bench import Ceiling, Timing, WarmUp
 from resnet_cli.results.common import Note

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_cli.measure.bench.batch_limit import MemoryLimit
 from resnet_cli.measure.bench.config import BenchmarkConfig
-from resnet_cli.measure.bench.workload import Workload
-from resnet_cli.measure.bench.workload_cost import workload_cost
+from resnet_cli.measure.bench.workloads.batch_limit import MemoryLimit
+from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from resnet_cli.measure.bench.device_timer import Clock, busy_time
+from resnet_cli.measure.bench.timing.device_timer import Clock, busy_time
 
 _SECONDS = 1.0
 _FEWEST, _MOST = 10, 200  # samples
