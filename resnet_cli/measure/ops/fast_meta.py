@@ -35,6 +35,14 @@ def _like(tensor: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None
     return torch.empty(shape, dtype=dtype or tensor.dtype, device="meta")
 
 
+def _in_its_format(x: Tensor) -> Tensor:
+    """As large, with the channels last if they are so, otherwise contiguous: what most kernels return."""
+    for axes, layout in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if x.dim() == axes and not x.is_contiguous() and x.is_contiguous(memory_format=layout):
+            return torch.empty_like(x, memory_format=layout)
+    return _like(x, x.shape)
+
+
 def _convolution(
     x: Tensor,
     weight: Tensor,
@@ -65,7 +73,7 @@ def _batch_norm(
     x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *_: Any, accumulates: bool = False
 ) -> Any:
     """Batch norm, whose statistics have the dtype of its vectors; those that a GPU accumulates, single precision."""
-    if x.dim() < 2 or not x.is_floating_point() or x.numel() == 0 or (mean is None and not training):
+    if not x.is_meta or x.dim() < 2 or not x.is_floating_point() or x.numel() == 0 or (mean is None and not training):
         return NotImplemented
     vectors = [each for each in (weight, bias, mean, var) if each is not None]
     dtype = vectors[0].dtype if vectors else x.dtype
@@ -76,7 +84,7 @@ def _batch_norm(
         return NotImplemented
     statistics = torch.float32 if half and accumulates else dtype
     kept = (x.shape[1],) if training else (0,)
-    return _like(x, x.shape), _like(x, kept, statistics), _like(x, kept, statistics)
+    return _in_its_format(x), _like(x, kept, statistics), _like(x, kept, statistics)
 
 
 def _layer_norm(x: Tensor, shape: Sequence[int], weight: Any, bias: Any, *_: Any) -> Any:
@@ -96,7 +104,7 @@ def _batch_norm_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: 
         return NotImplemented
     # Torch's own kernel makes the first of them even where it is not wanted.
     return (
-        (_like(x, x.shape) if _is_plain_meta(x) else torch.empty_like(x)) if wanted[0] else None,
+        _in_its_format(x) if wanted[0] else None,
         None if weight is None or not wanted[1] else _like(weight, weight.shape),
         None if weight is None or not wanted[2] else _like(weight, weight.shape),
     )
@@ -258,7 +266,7 @@ _RULES_OF_A_GPU: Mapping[Any, Callable[..., Any]] = {
 
 _ANY_MATRIX = (_mm, _addmm, _sum)
 # The gradient of a mean is an expanded tensor, and is divided at once.
-_ANY_LAYOUT = (_div, _batch_norm_backward, _layer_norm)
+_ANY_LAYOUT = (_div, _batch_norm, _batch_norm_backward, _layer_norm)
 
 
 class FastMetaKernels(TorchDispatchMode):

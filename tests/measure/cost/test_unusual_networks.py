@@ -169,6 +169,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "norm of instances": lambda: twice(nn.InstanceNorm2d(4, track_running_stats=True)),
     "norm of the input": lambda: Two(lambda model, x: model.layers[0](x), nn.BatchNorm2d(3)),
     "norm of the input in another layout": lambda: Two(norm_of_the_input, nn.BatchNorm2d(3)),
+    "norm of a transposed sequence": lambda: Two(
+        lambda model, x: model.layers[0](model.first(x).flatten(2).mT.exp().mT).exp()[..., None], nn.BatchNorm1d(4)
+    ),
+    "norm with channels last": lambda: twice(nn.BatchNorm2d(4)).to(memory_format=torch.channels_last),
     "bias alone": bias_alone,
     "stochastic depth": by_step(stochastic_depth),
     "nested checkpoints": by_step(nested_checkpoints),
