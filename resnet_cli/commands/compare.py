@@ -14,7 +14,7 @@ from resnet_cli.commands.options.model_selection import (
     parse_model_args,
 )
 from resnet_cli.errors import ResnetCliError
-from resnet_cli.files import check_file, write_file
+from resnet_cli.files import check_file
 from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.network.architectures import ARCHITECTURES, resolve
 from resnet_cli.render.progress import is_interactive, progress, status
@@ -235,7 +235,9 @@ def compare_torchvision(
         return
     result = _compare(pair, config, expect, image)
     if not result.interrupted:
-        save(result, pair, save_map, save_expect)
+        from resnet_cli.measure.parity import compare
+
+        compare.write_files(result, (pair.model.name, pair.reference.name), save_map, save_expect)
     drawing.finish(result, holds=result.same, interrupted=result.interrupted)
 
 
@@ -283,15 +285,3 @@ def _compare(pair: "ModelPair", config: "ParityConfig", expect: str | None, imag
             )
             result = replace(result, image=image, predictions=predictions)
     return result
-
-
-def save(result: "CompareResult", pair: "ModelPair", save_map: str | None, save_expect: str | None) -> None:
-    """Write the files of --save-map and --save-expect."""
-    from resnet_cli.measure.parity import compare, map_files
-
-    networks = (pair.model.name, pair.reference.name)
-    if save_map is not None:
-        write_file(save_map, map_files.map_text(dict(result.mapping.pairs), *networks).encode())
-    if save_expect is not None:
-        keys = [compare.difference_key(difference) for difference in result.differences]
-        write_file(save_expect, map_files.expectations_text(keys, *networks).encode())

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_cli.commands import options
-from resnet_cli.commands.compare import save
 from resnet_cli.commands.options import execution, parsing
 from resnet_cli.commands.options.completion import file_or, some_of
 from resnet_cli.commands.options.input_selection import InputSelection, choose_inputs
@@ -172,7 +171,7 @@ def compare(
         result = comparison.compare(pair.model, pair.reference, config, expected=expected, progress=update)
     result = with_changes(replace(result, notes=(*pair.notes, *result.notes)), before, after)
     if not result.interrupted:
-        save(result, pair, save_map, save_expect)
+        comparison.write_files(result, (pair.model.name, pair.reference.name), save_map, save_expect)
     drawing.finish(result, holds=result.same, interrupted=result.interrupted)
 
 

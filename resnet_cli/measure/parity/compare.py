@@ -12,12 +12,14 @@ from torch import nn
 
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.files import write_file
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
 from resnet_cli.measure.models.inputs.model_inputs import images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.substitutes import on_device
 from resnet_cli.measure.models.user_errors import prints_to_stderr
+from resnet_cli.measure.parity import map_files
 from resnet_cli.measure.parity.checks import SPECS, CheckSpec, static
 from resnet_cli.measure.parity.checks.forward import side_by_side
 from resnet_cli.measure.parity.config import TORCHVISION, ParityConfig
@@ -125,6 +127,24 @@ def difference_key(difference: Difference) -> str:
     path = difference.model_path if difference.model_path is not None else f"({difference.reference_path})"
     value = "" if difference.model_value is None else f" = {difference.model_value}"
     return f"{difference.category} {difference.subject} {path}{value}"
+
+
+def write_files(
+    result: CompareResult, names: tuple[str, str], map_path: str | None, expectations_path: str | None
+) -> None:
+    """Write the parameter name map and the differences of a comparison.
+
+    Args:
+        result: the comparison.
+        names: of model and reference.
+        map_path: of the file for the map; None: none.
+        expectations_path: of the file for the differences, which are intended from then on; None: none.
+    """
+    if map_path is not None:
+        write_file(map_path, map_files.map_text(dict(result.mapping.pairs), *names).encode())
+    if expectations_path is not None:
+        keys = [difference_key(difference) for difference in result.differences]
+        write_file(expectations_path, map_files.expectations_text(keys, *names).encode())
 
 
 def _result(

@@ -15,7 +15,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.copies import build_on_meta, materialize_with
 from resnet_cli.measure.models.inputs.fitting import called_with_image
-from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
+from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.naming.grammar import parse
 from resnet_cli.measure.models.user_errors import prints_to_stderr
@@ -97,11 +97,15 @@ def named_pair(
             network, name, examples, _ = load_with_examples(text)
             _put_on_cpu(network)
             subject = ModelUnderTest(network, name, rebuilt=partial(_loaded, text), example_inputs=examples)
-            materialize_with(network, name, inputs_of(subject).random(0, torch.float32))
+            materialize_with(network, name, partial(_random_inputs, inputs_of, subject))
             built.append(subject)
     if built[0].name == built[1].name:
         built[1] = replace(built[1], name=f"{built[1].name} (reference)")
     return ModelPair(built[0], built[1], parse(reference).name)
+
+
+def _random_inputs(inputs_of: Callable[[ModelUnderTest], ModelInputs], subject: ModelUnderTest) -> Arguments:
+    return inputs_of(subject).random(0, torch.float32)
 
 
 def _loaded(text: str) -> nn.Module:
@@ -125,7 +129,7 @@ def _users_pair(
     model = ModelUnderTest(
         network, name, rebuilt=lambda: load_model(path, offered, arguments)[0], example_inputs=examples
     )
-    materialize_with(network, name, lambda: inputs_of(model).random(0, torch.float32))
+    materialize_with(network, name, partial(_random_inputs, inputs_of, model))
     if as_many_classes and (classes := _classes(model, inputs_of)) not in (None, spec.num_classes):
         spec = replace(spec, num_classes=classes)
         text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"
