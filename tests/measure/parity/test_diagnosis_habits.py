@@ -71,6 +71,13 @@ def wide_kernels() -> nn.Sequential:
     )
 
 
+class Flipped(nn.Module):
+    """Channels from the last to the first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(1)
+
+
 class Attention(nn.Module):
     """Every place reads every other one."""
 
@@ -109,8 +116,18 @@ HABITS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "dropout of 0.3 in all 2 blocks",
     ),
     "dilated-blocks": (dilated, "convolutions are dilated by up to 2 in all 2 blocks, in place of a stride"),
-    "other-strides": (
-        lambda: changed(one__body__0=conv(4, 8), one__skip__0=conv(4, 8, 1)), "one does not stride",
+    "strides-less": (
+        lambda: changed(one__body__0=conv(4, 8), one__skip__0=conv(4, 8, 1)), "layers stride less than torchvision's in one",
+    ),
+    "joined-otherwise ": (
+        lambda: all_blocks(lambda block, learned, x: block.last(learned - x)),
+        "one branch is subtracted from the other in all 2 blocks; torchvision adds them",
+    ),
+    "reordered-input": (
+        lambda: changed(conv=nn.Sequential(Flipped(), conv(3, 4))), "the network reorders its input (flip)",
+    ),
+    "final-activation": (
+        lambda: changed(fc=nn.Sequential(nn.Linear(8, 5), nn.ReLU())), "the network ends in ReLU; torchvision returns",
     ),
     "no-norms": (unnormed, "there are no norms; torchvision has 6 batch norms, and no biases before them"),
     "norm-affine-off": (

@@ -20,7 +20,7 @@ from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.parity.compare import compare
 from resnet_cli.measure.parity.config import ParityConfig
 from resnet_cli.results.compare import BITWISE, DIFFERENT, REWRITTEN, ROUNDING, CompareResult
-from tests.measure.parity.test_diagnosis import IDENTITY, Block, basic, changed, conv, every, network
+from tests.measure.parity.test_diagnosis import IDENTITY, Block, basic, changed, conv, every, joined, network
 from tests.measure.parity.test_diagnosis_variants import Half, Kept, PreActivated
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,6 +55,32 @@ class Cutting(Wrapped):
     def forward(self, x: Tensor) -> Tensor:
         x = self.part(x, "conv", "norm", "relu", "pool", "one").detach()
         return self.part(x, "two", "average", "flat", "fc")
+
+
+class Features(Wrapped):
+    """Logits, and the features that they are made of; or the features first."""
+
+    def __init__(self, inner: nn.Module, *, first: bool) -> None:
+        super().__init__(inner)
+        self.first = first
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.part(x, "conv", "norm", "relu", "pool", "one", "two")
+        logits = self.part(features, "average", "flat", "fc")
+        return (features, logits) if self.first else (logits, features)
+
+
+class Unflattened(Wrapped):
+    """Logits with two axes of length 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.part(x, "conv", "norm", "relu", "pool", "one", "two", "average", "flat", "fc")
+        return x[:, :, None, None]
+
+
+def half_cut() -> nn.Module:
+    """A block whose shortcut passes no gradient on."""
+    return joined("two", lambda learned, x: learned + x.detach())
 
 
 class Recomputing(Wrapped):
@@ -314,6 +340,16 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "a graph that is cut": (
         lambda: Cutting(network()), "cut-gradients", "12 parameters get no gradient",
     ),
+    "logits and features": (
+        lambda: Features(network(), first=False), "other-outputs", "the model returns 2 tensors, torchvision 1 tensor",
+    ),
+    "features and logits": (
+        lambda: Features(network(), first=True), "other-outputs", "the model returns 2 tensors, torchvision 1 tensor",
+    ),
+    "logits with more axes": (
+        lambda: Unflattened(network()), "other-outputs", "the model returns 2×5×1×1, torchvision 2×5",
+    ),
+    "a shortcut that is cut": (half_cut, "other-gradients", "13 gradients differ although the outputs agree"),
     "activation checkpointing": (
         lambda: Recomputing(network()), "repeated-norms", "3 batch norms run 2 times in a training step",
     ),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from resnet_cli.formatting import dimensions
 from resnet_cli.measure.graph.nodes import Graph
 from resnet_cli.measure.models import random_init
 from resnet_cli.measure.models.torchvision_figures import UnpublishedError, torchvision_figures
@@ -140,10 +141,14 @@ def _frozen(run: ParityRun) -> list[Difference]:
 def settings(run: ParityRun) -> CheckOutcome:
     """Settings of every operator, and how they are connected."""
     structure = run.structure
+    outputs = _outputs(run)
+    run.findings += outputs
     operators = len(structure.pairs)
     equal = sum(status == "equal" for status in structure.status.values())
     places = f"{len(run.rewritings)} place{'s' if len(run.rewritings) > 1 else ''}"
     rewritten = f"written otherwise in {places}, with the same function" if run.rewritings else ""
+    if outputs and not structure.differences:
+        return CheckOutcome(DIFFERENT, f"{equal} operators are the same; {outputs[0].text}")
     if not structure.differences and not rewritten:
         return CheckOutcome(BITWISE, f"{operators} operators with the same settings and the same inputs")
     if not structure.differences:
@@ -152,6 +157,24 @@ def settings(run: ParityRun) -> CheckOutcome:
     listed = ", ".join(f"{count} {_plural(category, count)}" for category, count in by_category.items())
     listed += f"; {rewritten}" if rewritten else ""
     return CheckOutcome(DIFFERENT, f"{equal} of {operators} operators are the same; {listed}")
+
+
+def _outputs(run: ParityRun) -> list[Difference]:
+    """Another number of outputs; or outputs with as many values in other axes, or for another number of images."""
+    model, reference = (graph.outputs for graph in run.graphs)
+    if len(model) != len(reference):
+        texts = [f"{len(shapes)} tensor{'s' if len(shapes) > 1 else ''}" for shapes in (model, reference)]
+    else:
+        unlike = [
+            (a, b)
+            for a, b in zip(model, reference, strict=True)
+            if a != b and (math.prod(a) == math.prod(b) or a[:1] != b[:1])
+        ]
+        texts = [dimensions(shape) for shape in unlike[0]] if unlike else []
+    if not texts:
+        return []
+    text = f"the model returns {texts[0]}, {run.config.reference} {texts[1]}"
+    return [Difference("settings", "output", "output", None, None, texts[0], texts[1], text)]
 
 
 def _plural(category: str, count: int) -> str:

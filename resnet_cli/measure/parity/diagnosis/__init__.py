@@ -60,6 +60,7 @@ PATTERNS: tuple[Pattern, ...] = (
     head.dropout,
     head.head_of_one_size,
     stem.input_normalization,
+    stem.reordered_input,
     stem.deep_stem,
     layers.biases,
     layers.computed_weights,
@@ -73,10 +74,12 @@ PATTERNS: tuple[Pattern, ...] = (
     values.wiring,
     values.random_path,
     values.other_inputs,
+    values.other_outputs,
     values.cut_gradients,
     values.frozen_parameters,
     values.repeated_norms,
     values.biased_variances,
+    values.other_gradients,
     values.tensor_values,
 )
 

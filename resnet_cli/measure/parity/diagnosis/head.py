@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import prod
 
 from resnet_cli.measure.ops.names import spoken
+from resnet_cli.measure.ops.settings import ACTIVATIONS
 from resnet_cli.measure.parity.diagnosis.context import (
     DiffContext,
     Match,
@@ -86,12 +87,12 @@ def deep_head(context: DiffContext) -> Iterator[Match]:
 
 
 def final_activation(context: DiffContext) -> Iterator[Match]:
-    """A softmax or sigmoid of the logits, which the loss applies once more."""
-    for difference, node in context.extra(*_LOSSES):
+    """An activation of the logits, such as a softmax, which the loss applies once more."""
+    for difference, node in context.extra(*_LOSSES, *(ACTIVATIONS - _LOSSES.keys())):
         if not context.readers.get(node.number):
-            name = spoken(node.operator)
-            text = f"the network ends in {name}, which nn.{_LOSSES[node.operator]} applies too"
-            yield match("final-activation", f"{text}; {context.reference} returns logits", [difference])
+            loss = f", which nn.{_LOSSES[node.operator]} applies too" if node.operator in _LOSSES else ""
+            text = f"the network ends in {spoken(node.operator)}{loss}; {context.reference} returns logits"
+            yield match("final-activation", text, [difference])
 
 
 def normalized_features(context: DiffContext) -> Iterator[Match]:

@@ -80,15 +80,16 @@ def dilated_blocks(context: DiffContext) -> Iterator[Match]:
 
 
 def other_strides(context: DiffContext) -> Iterator[Match]:
-    """Blocks that stride, or do not, where the reference's do not, or do."""
+    """Blocks whose layers stride less or more than the reference's."""
     smaller, larger = _strides(context)
     pairs = context.paired_blocks()
-    for rows, verb, expected in ((smaller, "does not stride", "does"), (larger, "strides", "does not")):
+    numbers = {number for block, _ in pairs for number in _numbers(block)}
+    for rows, word in ((smaller, "less"), (larger, "more")):
         labels = [block.label for block, _ in pairs if any(row[1].number in _numbers(block) for row in rows)]
-        numbers = {number for block, _ in pairs for number in _numbers(block)}
-        inside = [row[0] for row in rows if row[1].number in numbers]
-        if len(labels) == 1 and len(inside) == len(rows):
-            yield match("other-strides", f"{labels[0]} {verb}, {context.reference}'s block {expected}", inside)
+        if labels and all(row[1].number in numbers for row in rows):
+            where = in_blocks(labels, len(pairs))
+            text = f"layers stride {word} than {context.reference}'s {where}"
+            yield match(f"strides-{word}", text, [row[0] for row in rows])
 
 
 def _numbers(block: ResidualBlock) -> set[int]:

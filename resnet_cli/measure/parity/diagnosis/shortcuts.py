@@ -75,6 +75,11 @@ def joined_otherwise(context: DiffContext) -> Iterator[Match]:
             where = in_blocks([place(row) for row, _ in joins], len(context.reference_blocks.blocks))
             text = f"both branches are {verb} {where}; {context.reference} adds them"
             yield match("joined-otherwise", text, [*additions, *(row for row, _ in joins)])
+    subtracted = [row for row in context.of("replaced", "add") if row.model_node and row.model_node.operator == "sub"]
+    if subtracted:
+        where = in_blocks([place(row) for row in subtracted], len(context.reference_blocks.blocks))
+        text = f"one branch is subtracted from the other {where}; {context.reference} adds them"
+        yield match("joined-otherwise", text, subtracted)
 
 
 def dropped_shortcut(context: DiffContext) -> Iterator[Match]:

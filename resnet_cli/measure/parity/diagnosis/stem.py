@@ -24,6 +24,14 @@ def input_normalization(context: DiffContext) -> Iterator[Match]:
         yield match("input-normalization", text, differences)
 
 
+def reordered_input(context: DiffContext) -> Iterator[Match]:
+    """The image's channels or pixels in another order before the first layer, as from RGB to BGR."""
+    for difference, node in context.extra("index", "index_select", "flip", "roll", "transpose", "permute"):
+        if node.inputs == (IMAGE,):
+            text = f"the network reorders its input ({spoken(node.operator)}); {context.reference} takes it as it is"
+            yield match("reordered-input", text, [difference])
+
+
 def _reads_image_only(graph: Graph, node: Node) -> bool:
     """Whether no layer is above an operator."""
     numbers = list(node.inputs)

@@ -93,6 +93,27 @@ def cut_gradients(context: DiffContext) -> Iterator[Match]:
         yield Match("cut-gradients", f"{count} no gradient (`detach` or `no_grad` behind them?){last}", cut)
 
 
+def other_gradients(context: DiffContext) -> Iterator[Match]:
+    """Gradients with other values although the outputs agree."""
+    differing = [row for row in context.differences if row.category == "gradients" and row.model_value != NO_GRADIENT]
+    if differing:
+        paths = {row.model_path for row in differing}
+        steps = [row for row in context.differences if row.category == "step" and row.model_path in paths]
+        count = f"{len(differing)} gradients differ" if len(differing) > 1 else "a gradient differs"
+        text = (
+            f"{count} although the outputs agree, the last is that of {differing[0].model_path}: something behind it "
+            "has another backward (`detach` on a branch?)"
+        )
+        yield Match("other-gradients", text, differing + steps)
+
+
+def other_outputs(context: DiffContext) -> Iterator[Match]:
+    """Another number of outputs, or outputs of other axes."""
+    for difference in context.differences:
+        if difference.category == "output":
+            yield Match("other-outputs", difference.text, [difference])
+
+
 def frozen_parameters(context: DiffContext) -> Iterator[Match]:
     """Parameters that are trained in one network only; where nothing else differs, the function is the same."""
     frozen = [difference for difference in context.differences if difference.category == "frozen"]
