@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from torch import nn
@@ -242,19 +241,14 @@ class _Run:
 
     def _attempt_optimizations(self, original: nn.Module) -> None:
         with attempt("comparing optimizations") as comparing:
-            compare = compare_optimizations
-            if self.config.mode == TRAIN:
-                compare = partial(compare_training, optimizer=self.config.optimizer)
+            compare = compare_training if self.config.mode == TRAIN else compare_optimizations
             self.optimizations = compare(
-                original,
-                inputs=self.config.inputs,
-                batch_size=self._batch_size,
+                self._workload(original, self.config.inputs, torch.float32),
+                self._batch_size,
                 backend=self.backend,
-                seed=self.config.seed,
                 limits=self.config.limits,
                 chosen=self.config.optimizations or (),
                 progress=self.progress,
-                fresh=self.config.fresh,
                 duplicate=self.model.duplicate,
             )
             self.interrupted = self.optimizations.stopped == INTERRUPTED

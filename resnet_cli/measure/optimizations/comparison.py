@@ -18,7 +18,7 @@ from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.timing.sampling import Limits, Progress
 from resnet_cli.measure.bench.workloads.workload import INFERENCE, Workload
 from resnet_cli.measure.models.copies import independent_copy
-from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.optimizations.attempt import FAILED, Attempt, result_rows, sample_attempts
 from resnet_cli.measure.optimizations.logits import Logits, batches_to_compare, float32_logits, logits_of
 from resnet_cli.measure.optimizations.recommendation import best_optimization, recommendation
@@ -38,16 +38,13 @@ def _silent(text: str) -> None: ...
 
 
 def compare_optimizations(
-    model: nn.Module,
-    *,
-    inputs: ModelInputs,
+    work: Workload,
     batch_size: int,
+    *,
     backend: DeviceBackend,
-    seed: int,
     limits: Limits,
     chosen: Sequence[str] = tuple(OPTIMIZATIONS),
     progress: Progress = _silent,
-    fresh: bool = True,
     duplicate: Callable[[nn.Module], nn.Module] = independent_copy,
 ) -> OptimizationsResult:
     """Build a variant of the network for each optimization, and time all of them interleaved.
@@ -57,22 +54,18 @@ def compare_optimizations(
     Ctrl-C while samples are taken keeps them.
 
     Args:
-        model: with weights, in float32; it is moved to the device.
-        inputs: of a forward, at any batch size.
+        work: the network, for inference in float32; copies of it are changed.
         batch_size: of a call; without a batch axis it says nothing.
         backend: of the device.
-        seed: of the images.
         limits: when sampling ends; the time is that of all variants together, without their set-up.
         chosen: keys of `OPTIMIZATIONS`.
         progress: called with a line of text, never while a sample is taken.
-        fresh: the model is untrained, so that its norms need statistics first.
         duplicate: makes the copy of it that an optimization changes.
 
     Raises:
         ResnetCliError: plain eager itself does not run.
         KeyboardInterrupt: before anything was measured.
     """
-    work = Workload(model, inputs=inputs, device=backend.device, dtype=torch.float32, seed=seed, fresh=fresh)
     attempts = [
         Attempt(row, backend)
         for row in (
@@ -81,7 +74,7 @@ def compare_optimizations(
         )
     ]
     with work.running():
-        batches = batches_to_compare(work.inputs, batch_size, seed, backend.device)
+        batches = batches_to_compare(work.inputs, batch_size, work.seed, backend.device)
         expected = float32_logits(work.model, batches, batch_size, backend)
         # A warm-up takes a quarter of its time limit, so all of them together take a quarter of the whole.
         share = replace(limits, max_time_s=limits.max_time_s / len(attempts))
@@ -101,11 +94,12 @@ def compare_optimizations(
         results = tuple(replace(row, code=()) for row in results)  # the lines are for a model of one image
     keeping = {attempt.optimization.key for attempt in attempts if attempt.optimization.keeps_precision}
     best = best_optimization(results, keeping, limits.ci_width)
+    images = 0 if work.fresh else len(expected.values)
     return OptimizationsResult(
         batch_size=batch_size,
         rows=results,
         best=None if best is None else best.key,
-        recommendation=recommendation(results, best, keeping, 0 if fresh else len(expected.values), limits.ci_width),
+        recommendation=recommendation(results, best, keeping, images, limits.ci_width),
         stopped=sampled.stopped,
     )
 

@@ -12,12 +12,11 @@ from resnet_cli import errors
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.timing.sampling import Limits, Progress
 from resnet_cli.measure.bench.workloads.mixed_precision import TRAIN
-from resnet_cli.measure.bench.workloads.optimizers import Optimizer
 from resnet_cli.measure.bench.workloads.training import TrainingStep
 from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.bench.workloads.workload_cost import workload_cost
 from resnet_cli.measure.models import random_init
-from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
+from resnet_cli.measure.models.inputs.model_inputs import Arguments
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.optimizations.attempt import FAILED, MEASURED, Attempt, result_rows, sample_attempts
 from resnet_cli.measure.optimizations.recommendation import best_optimization, training_recommendation
@@ -31,48 +30,37 @@ _MAX_GRADIENT_DIFFERENCE = 0.02  # relative to the largest gradient; TF32 and de
 
 
 def compare_training(
-    model: nn.Module,
-    *,
-    inputs: ModelInputs,
+    work: Workload,
     batch_size: int,
+    *,
     backend: DeviceBackend,
-    seed: int,
     limits: Limits,
-    optimizer: Optimizer,
     chosen: Sequence[str],
     progress: Progress,
-    fresh: bool,
     duplicate: Callable[[nn.Module], nn.Module],
 ) -> OptimizationsResult:
     """Time training steps of the network with each optimization, interleaved.
 
     Args:
-        model: with weights, in float32; it is moved to the device and not trained: its copies are.
-        inputs: of a forward, at any batch size.
+        work: the network, in train mode and float32; copies of it are trained.
         batch_size: of a step.
         backend: of the device.
-        seed: of the images and labels.
         limits: when sampling ends; the time is that of all together.
-        optimizer: of the steps.
         chosen: keys of optimizations of training.
         progress: called with a line of text.
-        fresh: the model is untrained, so that its norms need statistics first.
         duplicate: makes the copies.
 
     Raises:
         ResnetCliError: plain eager itself does not train.
         KeyboardInterrupt: before anything was measured.
     """
-    work = Workload(
-        model, inputs=inputs, device=backend.device, dtype=torch.float32, mode=TRAIN, seed=seed, fresh=fresh
-    )
     rows = (EAGER, *(row for key, row in OPTIMIZATIONS.items() if key in chosen and TRAIN in row.modes))
     attempts = [Attempt(row, backend) for row in rows]
     expected: list[Tensor] = []
     for attempt in attempts:
         progress(f"optimizations: building {attempt.optimization.title}")
         with errors.attempt(f"optimization {attempt.optimization.key} of training") as building:
-            _build(attempt, work, batch_size, optimizer, expected, duplicate)
+            _build(attempt, work, batch_size, expected, duplicate)
         if building.error is not None:
             attempt.fail(building.error)
         if attempt.variant is not None:
@@ -96,7 +84,6 @@ def _build(
     attempt: Attempt,
     work: Workload,
     batch_size: int,
-    optimizer: Optimizer,
     expected: list[Tensor],
     duplicate: Callable[[nn.Module], nn.Module],
 ) -> None:
@@ -107,7 +94,7 @@ def _build(
     variant = optimization.load()(network, work.input(batch_size), backend)
     module = variant.run
     assert isinstance(module, nn.Module)
-    step = TrainingStep(module, variant.inputs, optimizer, backend.device, seed=work.seed)
+    step = TrainingStep(module, variant.inputs, work.optimizer, backend.device, seed=work.seed)
     with random_init.seeded(work.seed), _without_dropout(network):  # whatever else it draws is the same
         output = step.forward()
         step.backward()
@@ -125,7 +112,7 @@ def _build(
         attempt.reason = f"changes the gradients by {100 * apart:.2g}%, more than rounding does"
         return
     subject = ModelUnderTest(network, type(network).__name__)
-    attempt.peak_memory_bytes = workload_cost(subject, work.inputs, torch.float32, TRAIN, optimizer).bytes_at(
+    attempt.peak_memory_bytes = workload_cost(subject, work.inputs, torch.float32, TRAIN, work.optimizer).bytes_at(
         batch_size
     )
     attempt.status, attempt.variant = MEASURED, Variant(step, Arguments((), {}))

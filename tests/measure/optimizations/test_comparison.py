@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
@@ -92,14 +93,11 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compare:
         monkeypatch.setattr(comparison, "EAGER", eager.row(clock, "eager"))
         monkeypatch.setattr(comparison, "OPTIMIZATIONS", {key: fake.row(clock, key) for key, fake in named.items()})
         return compare_optimizations(
-            Net(),
-            inputs=images(IMAGE),
-            batch_size=batch_size,
+            Workload(Net(), inputs=images(IMAGE), device=torch.device("cpu"), dtype=torch.float32, fresh=False),
+            batch_size,
             backend=SimulatedBackend(clock, queued=False),
-            seed=0,
             limits=limits,
             chosen=tuple(named),
-            fresh=False,
         )
 
     return run
@@ -231,11 +229,9 @@ def test_on_a_gpu() -> None:
 
     device = torch.device("cuda", 0)
     result = compare_optimizations(
-        build(18),
-        inputs=images((3, 64, 64)),
-        batch_size=1,
+        Workload(build(18), inputs=images((3, 64, 64)), device=device, dtype=torch.float32),
+        1,
         backend=device_backend(device),
-        seed=0,
         limits=Limits(max_time_s=4.0),
     )
     rows = by_key(result)

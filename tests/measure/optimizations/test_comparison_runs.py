@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import attempt, comparison
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
@@ -43,11 +45,9 @@ def compared(
     monkeypatch.setattr(comparison, "OPTIMIZATIONS", {"folded": fake_optimization("folded", folded)})
     backend = SimulatedBackend(clock, queued=False, fp32_settings=fp32_settings)
     return compare_optimizations(
-        model or Net(),
-        inputs=images((3, 4, 4)),
-        batch_size=2,
+        Workload(model or Net(), inputs=images((3, 4, 4)), device=backend.device, dtype=torch.float32, seed=5),
+        2,
         backend=backend,
-        seed=5,
         limits=limits,
         chosen=("folded",),
     )

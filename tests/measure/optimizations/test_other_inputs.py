@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, given
 from resnet_cli.measure.models.inputs.specs import parse_arguments
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
@@ -26,7 +27,11 @@ def compared(
     model: nn.Module, inputs: ModelInputs, chosen: tuple[str, ...] = EAGERLY, batch_size: int = 2
 ) -> dict[str, OptimizationResult]:
     result = compare_optimizations(
-        model, inputs=inputs, batch_size=batch_size, backend=CPU, seed=0, limits=LIMITS, chosen=chosen, fresh=False
+        Workload(model, inputs=inputs, device=CPU.device, dtype=torch.float32, fresh=False),
+        batch_size,
+        backend=CPU,
+        limits=LIMITS,
+        chosen=chosen,
     )
     return {row.key: row for row in result.rows}
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from resnet_cli.measure.bench.timing import sampling
 from resnet_cli.measure.bench.timing.sampling import Limits
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import comparison
 from resnet_cli.measure.optimizations.precision.tf32 import build
@@ -90,14 +91,11 @@ def test_nothing_is_switched_within_the_timed_region(monkeypatch: pytest.MonkeyP
 
     settings: Any = (Switch(clock), Switch(clock))
     result = comparison.compare_optimizations(
-        Net(),
-        inputs=images((3, 2, 2)),
-        batch_size=1,
+        Workload(Net(), inputs=images((3, 2, 2)), device=torch.device("cpu"), dtype=torch.float32, fresh=False),
+        1,
         backend=SimulatedBackend(clock, capability=(9, 0), fp32_settings=settings),
-        seed=0,
         limits=Limits(max_time_s=0.3, min_time_s=0.0),
         chosen=("tf32",),
-        fresh=False,
     )
     assert [row.status for row in result.rows] == ["measured", "measured"]
     log = clock.log

@@ -14,6 +14,7 @@ from resnet_cli.measure.bench.timing.sampling import Limits
 from resnet_cli.measure.bench.workloads.batch_limit import MemoryLimit
 from resnet_cli.measure.bench.workloads.optimizers import SGD
 from resnet_cli.measure.bench.workloads.training import TrainingStep
+from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.copies import independent_copy
 from resnet_cli.measure.models.inputs.model_inputs import Arguments, images
 from resnet_cli.measure.optimizations import training
@@ -57,16 +58,12 @@ def net(blocks: int = 6) -> nn.Module:
 
 def compared(model: nn.Module, *chosen: str) -> OptimizationsResult:
     return compare_training(
-        model,
-        inputs=images((3, 16, 16)),
-        batch_size=BATCH,
+        Workload(model, inputs=images((3, 16, 16)), device=CPU, mode="train"),
+        BATCH,
         backend=CpuBackend(CPU),
-        seed=0,
         limits=Limits(max_time_s=0.1, min_time_s=0.0),
-        optimizer=SGD,
         chosen=chosen,
         progress=lambda text: None,
-        fresh=True,
         duplicate=independent_copy,
     )
 

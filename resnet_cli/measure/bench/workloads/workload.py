@@ -61,7 +61,7 @@ class Workload:
     ) -> None:
         self.inputs = fitted(inputs, model)
         self.device, self.dtype, self.mode, self.seed = device, dtype or own_dtype(model), mode, seed
-        self.model, self.mixed, self.optimizer = model, mixed, optimizer
+        self.model, self.fresh, self.mixed, self.optimizer = model, fresh, mixed, optimizer
         model.to(device)  # a network's own may return anything
         with random_init.seeded(seed):
             materialize_with(model, type(model).__name__, lambda: self.inputs.random(seed, own_dtype(model), device))
