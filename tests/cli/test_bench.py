@@ -208,6 +208,34 @@ def test_an_error_in_a_fresh_process_is_that_of_the_command(capsys: pytest.Captu
     assert "net.py:18: ValueError: not today" in capsys.readouterr().err
 
 
+EXAMPLES = """
+import torch
+from torch import nn
+
+class Pair:
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 2)
+
+    def forward(self, pair):
+        return super().forward(pair.a + pair.b)
+
+def example_inputs():
+    return (Pair(torch.ones(3, 4), torch.ones(3, 4)),)
+"""
+
+
+def test_objects_of_example_inputs_stay_in_their_process() -> None:
+    Path("net.py").write_text(EXAMPLES, encoding="utf-8")
+    arguments = ["--model", "net.py:Net", "--max-time", "0.1", "--no-ceiling", "--runs", "2"]
+    assert main(["bench", *arguments, "-o", "result.json"]) == 0
+    result = json.loads(Path("result.json").read_text(encoding="utf-8"))
+    assert [run["process"] for run in result["runs"]] == [1, 2]
+
+
 def test_a_baseline_of_another_machine_is_noted(saved: BenchResult) -> None:
     other = replace(saved, environment=replace(saved.environment, device_name="Abacus 3000"))
     result = measured(*write_baseline(other))

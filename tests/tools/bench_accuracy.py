@@ -5,7 +5,7 @@ Parts, all of them without an argument, each with a table on standard output:
 - pairs: 20 pairs of runs of the whole command with `--runs 5`: the interval of their ratio holds 1 in 18 or more.
 - torchvision: the built-in networks against torchvision's with `--runs 5`: SAME or FASTER.
 - optimizations: all of them on ResNet-18, each with its check, and whether torch.compile reaches the other runtimes.
-- profile: where a compiled ResNet-18 spends its time, beside the time of the convolutions alone.
+- profile: where a compiled ResNet-18 spends its time, and the layouts of its convolutions.
 
 Run by hand on a quiet machine, never in CI; all parts take about two hours on two cores.
 """
@@ -25,8 +25,8 @@ from resnet_cli.measure.bench.baseline import against_baseline
 from resnet_cli.measure.bench.timing.sampling import Limits, sample, warm_up
 from resnet_cli.measure.bench.workloads.workload import Workload
 from resnet_cli.measure.models.inputs.model_inputs import images
-from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
-from resnet_cli.measure.optimizations.variant import build_variant
+from resnet_cli.measure.optimizations.compiled.torch_compile import compile_with, inductor
+from resnet_cli.measure.optimizations.folded_channels_last import best_eager
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.network.resnet import build
 from resnet_cli.results.bench import BenchResult
@@ -102,15 +102,21 @@ def optimizations() -> None:
 
 
 def compiled_profile() -> None:
-    """Operators of a compiled ResNet-18: the convolutions are oneDNN's, everything else is generated."""
+    """Operators of a compiled ResNet-18, and what oneDNN says of each convolution: implementation, layouts, time in ms.
+
+    Without the C++ wrapper, whose calls the profiler does not see; the convolutions and their layouts are the same.
+    """
     work = Workload(build(18), inputs=images((3, 224, 224)), device=CPU)
     with work.running():
-        variant = build_variant(OPTIMIZATIONS["compile"], work.model, work.input(1), CpuBackend(CPU)).variant
+        inputs = best_eager(work.model, work.input(1)).inputs
+        run = compile_with(work.model, inputs, inductor, [{"freezing": True}]).run
         for _ in range(20):
-            variant.call()
+            inputs.call(run)
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             for _ in range(20):
-                variant.call()
+                inputs.call(run)
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            inputs.call(run)
     print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=12))
 
 

@@ -11,6 +11,7 @@ from resnet_cli.measure.bench.benchmark import bench
 from resnet_cli.measure.bench.config import BenchmarkConfig
 from resnet_cli.measure.bench.timing.sampling import Progress
 from resnet_cli.measure.bench.workloads.models import OtherModel, build, give_weights, torchvision, users_own
+from resnet_cli.measure.models.inputs.model_inputs import EXAMPLE, ModelInputs
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.ops.user_formulas import register_formulas
 from resnet_cli.network.architectures import ModelSpec
@@ -32,6 +33,7 @@ class BenchTask:
         weights: a weight file; None: random weights.
         against: the reference: "self", "torchvision", the name of a torchvision model, or any name with a colon or
             a call (`naming.grammar`); None: none.
+        takes_examples: the inputs are those of the user's example_inputs(), and not those of the configuration.
     """
 
     config: BenchmarkConfig
@@ -41,6 +43,13 @@ class BenchTask:
     op_flops: tuple[str, ...] = ()
     weights: str | None = None
     against: str | None = None
+    takes_examples: bool = False
+
+    def for_process(self) -> BenchTask:
+        """The task for another process, which calls example_inputs() itself: its objects are known to no other."""
+        if self.config.inputs.source != EXAMPLE:
+            return self
+        return replace(self, config=replace(self.config, inputs=ModelInputs(())), takes_examples=True)
 
     def build(self) -> ModelUnderTest:
         """The network with its weights.
@@ -94,4 +103,7 @@ def run_task(task: BenchTask, model: ModelUnderTest | None = None, *, progress: 
     reference = task.build_reference() if task.config.reference_first else None
     model = model or task.build()
     reference = reference or task.build_reference()
-    return bench(model, task.config, reference=reference, progress=progress)
+    config = task.config
+    if task.takes_examples and model.example_inputs is not None:
+        config = replace(config, inputs=model.example_inputs())
+    return bench(model, config, reference=reference, progress=progress)

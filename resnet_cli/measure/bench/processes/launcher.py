@@ -38,7 +38,7 @@ def run_in_process(task: BenchTask, name: str, progress: Progress) -> BenchResul
         KeyboardInterrupt: Ctrl-C.
     """
     contents: dict[str, Any] = {}
-    with pickled(task) as path, tempfile.TemporaryFile() as log:
+    with pickled(task.for_process()) as path, tempfile.TemporaryFile() as log:
         with started([sys.executable, "-m", worker.__name__, path], log, {}) as child:
             progress(f"{name}: starting")
             for kind, content in reports(child):
