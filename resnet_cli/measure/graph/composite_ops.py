@@ -1,4 +1,4 @@
-"""Recognises decomposed operators, such as a batch norm written by hand or a dropout, and replaces them by one."""
+"""Recognises decomposed operators, such as a norm written by hand or a dropout, and replaces them by one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from resnet_cli.measure.ops.settings import Settings
 
 # A norm divides by a standard deviation: one of these is in it.
 _SPREAD = frozenset("var var_mean std std_mean rsqrt sqrt pow var_mean_correction".split())
+_REDUCTIONS = frozenset("mean var std var_mean std_mean sum".split())
 _WORDS = {
     "weight": ("weight", "gamma", "scale", "gain"),
     "bias": ("bias", "beta", "shift", "offset"),
@@ -47,7 +48,7 @@ def _vectors(module: nn.Module) -> Any:
 
 
 def recognize_composites(
-    module: nn.Module, inside: Sequence[str], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    module: nn.Module, inside: Sequence[Node], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> CompositeOp | None:
     """The composite operator that a module computes; None if its operators stay as they are.
 
@@ -81,13 +82,21 @@ def _conv(module: nn.Conv2d) -> CompositeOp:
 
 
 def _norm(
-    module: nn.Module, inside: Sequence[str], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    module: nn.Module, inside: Sequence[Node], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> CompositeOp | None:
-    """A batch norm written by hand: per-channel vectors, a division by a spread, and the shape stays."""
-    if input_shape != output_shape or len(input_shape) < 2 or not _SPREAD & set(inside):
+    """A norm written by hand: per-channel vectors, a division by a spread, and the shape stays."""
+    if input_shape != output_shape or len(input_shape) < 2:
+        return None
+    operators = {node.operator for node in inside}
+    computed = {kind for node in inside for leaf in node.leaves.values() for kind in leaf.computed}
+    by_running = not _SPREAD & operators and bool(_SPREAD & computed)  # in eval mode
+    if not by_running and not _SPREAD & operators:
         return None
     vectors = list(_vectors(module))
     if any(tensor.numel() != input_shape[1] for _, tensor in vectors):
+        return None
+    operator = _kind_of_norm([node.shape for node in inside if node.operator in _REDUCTIONS], input_shape)
+    if operator is None:
         return None
     leaves: dict[str, tuple[str, Tensor]] = {}
     for kinds, roles in (
@@ -98,6 +107,10 @@ def _norm(
         _by_word(owned, roles, leaves)
         for role, item in zip([role for role in roles if role not in leaves], owned, strict=False):
             leaves[role] = item
+    if by_running and "running_var" not in leaves:
+        return None
+    if operator != "batch_norm":
+        return CompositeOp(operator, {"channels": input_shape[1]}, leaves)
     settings: Settings = {
         "channels": input_shape[1],
         "affine": "weight" in leaves,
@@ -112,6 +125,29 @@ def _norm(
             if isinstance(value, float):
                 settings[name] = value
     return CompositeOp("batch_norm", settings, leaves)
+
+
+def _kind_of_norm(statistics: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> str | None:
+    """The norm that takes such statistics of an activation; None for no norm that is known.
+
+    Args:
+        statistics: shapes of means and variances; none where a batch norm reads its running statistics.
+        shape: of the activation.
+    """
+
+    def long(*sizes: int) -> tuple[int, ...]:
+        return tuple(size for size in sizes if size > 1)
+
+    batch, channels, *places = shape
+    lengths = [long(*each) for each in statistics]
+    if not lengths or long(channels) in lengths:
+        return "batch_norm"
+    if long(batch, channels) in lengths:
+        return "instance_norm"
+    if long(batch) in lengths or long(batch, *places) in lengths:
+        return "layer_norm"
+    is_grouped = any(len(each) == 2 and each[0] == batch and channels % each[1] == 0 for each in lengths)
+    return "group_norm" if is_grouped else None
 
 
 def _by_word(owned: list[tuple[str, Tensor]], roles: Sequence[str], leaves: dict[str, tuple[str, Tensor]]) -> None:

@@ -158,8 +158,7 @@ class _Builder:
         last = self._producers.get(call.output.number, IMAGE)
         if not inside or last < call.first:
             return
-        operators = [node.operator for node in inside]
-        composite = composite_ops.recognize_composites(call.module, operators, call.input_shape, call.output.shape)
+        composite = composite_ops.recognize_composites(call.module, inside, call.input_shape, call.output.shape)
         if composite is None:
             return
         numbers = {node.number for node in inside}

@@ -134,6 +134,30 @@ class Assigning(nn.Module):
         return x * self.weight.view(shape) + self.bias.view(shape)
 
 
+class Outside(Assigning):
+    """Adds its eps to the standard deviation, not to the variance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        shape = 1, -1, 1, 1
+        x = (x - mean.view(shape)) / (torch.sqrt(var) + 1e-5).view(shape)
+        return x * self.weight.view(shape) + self.bias.view(shape)
+
+
+class OverChannels(nn.Module):
+    """A layer norm over the channels of each place, by hand."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var = x.mean(1, keepdim=True), x.var(1, keepdim=True, correction=0)
+        return (x - mean) / torch.sqrt(var + 1e-6) * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 class Gate(nn.Module):
     """Squeeze and excitation with an average pool of the map's size and 1×1 convolutions."""
 
@@ -310,6 +334,12 @@ OTHER: dict[str, tuple[Any, ...]] = {
     ),
     "option A": (
         lambda: changed(one__skip=Zeros()), "padded-shortcut", "option A: the shortcut is padded with zeros in one;",
+    ),
+    "an eps outside of the root": (
+        of_norms(Outside), "other-operators", "6 batch norms (norm, …) give something else than torchvision's on the same",
+    ),
+    "layer norm by hand": (
+        of_norms(OverChannels), "norm-layer_norm", "6 layer norms are used where torchvision has batch norm",
     ),
     "statistics as attributes": (of_norms(Kept), "plain-statistics", "running statistics are plain attributes"),
     "a squeeze of one image": (

@@ -190,10 +190,14 @@ def _add_differences(run: ParityRun, forward: Forward) -> None:
         run.findings.append(Difference("eval", "operator", model_node.operator, *paths, None, None, text))
     if not has_wrong_operator and not run.findings:
         first = next((a for a, b in forward.pairs if a and _differs(forward, a.number)), None)
-        text = "each operator is right in isolation, so the wiring differs"
-        text += f", starting at {where(first)} ({first.operator})" if first else ""
+        place = f", starting at {where(first)} ({first.operator})" if first else ""
+        alone = sum(None in pair for pair in forward.pairs)
+        text = f"each operator is right in isolation, so the wiring differs{place}"
+        if alone:  # what was not compared may be what is wrong
+            text = f"the output differs{place}; {alone} operators have no counterpart in eval mode"
         path = None if first is None else first.label
-        run.findings.append(Difference("eval", "wiring", "output", path, None, None, None, text))
+        category = "operator" if alone else "wiring"
+        run.findings.append(Difference("eval", category, "output", path, None, None, None, text))
 
 
 def _differs(forward: Forward, number: int) -> bool:

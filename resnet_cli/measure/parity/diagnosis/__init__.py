@@ -71,6 +71,7 @@ PATTERNS: tuple[Pattern, ...] = (
     order.extra_activations,
     values.train_mode_in_eval,
     values.other_dtypes,
+    values.other_operators,
     values.wiring,
     values.random_path,
     values.other_inputs,

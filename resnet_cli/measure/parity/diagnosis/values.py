@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
+from resnet_cli.measure.ops.names import spoken
 from resnet_cli.measure.parity.checks.eval_settings import BY_BATCH
 from resnet_cli.measure.parity.diagnosis.context import DiffContext, Match, match, places
 from resnet_cli.measure.parity.train_step import NO_GRADIENT
@@ -70,6 +71,21 @@ def wiring(context: DiffContext) -> Iterator[Match]:
     for difference in context.differences:
         if (difference.check, difference.category) == ("eval", "wiring"):
             yield Match("wiring", difference.text, [difference])
+
+
+def other_operators(context: DiffContext) -> Iterator[Match]:
+    """Several operators of a kind that give something else than the reference's on the same inputs."""
+    by_kind: dict[str, list[Difference]] = defaultdict(list)
+    for difference in context.differences:
+        if difference.category == "operator":
+            by_kind[difference.subject].append(difference)
+    for kind, alike in by_kind.items():
+        if len(alike) > 1:
+            text = (
+                f"{len(alike)} {spoken(kind)}s ({alike[0].model_path}, …) give something else than "
+                f"{context.reference}'s on the same inputs, with the same settings"
+            )
+            yield Match("other-operators", text, alike)
 
 
 def random_path(context: DiffContext) -> Iterator[Match]:
