@@ -115,7 +115,7 @@ def compiled_profile() -> None:
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             for _ in range(20):
                 inputs.call(run)
-        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):  # type: ignore[no-untyped-call]
             inputs.call(run)
     print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=12))
 
