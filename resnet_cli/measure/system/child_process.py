@@ -44,9 +44,13 @@ def serve(measure: Callable[[Report], None]) -> None:
         while remaining:
             remaining = remaining[os.write(reports, remaining) :]
 
-    with attempt("measuring in a process of its own") as measuring:
-        measure(report)
-    error = measuring.error
+    error: Exception | None
+    try:
+        with attempt("measuring in a process of its own") as measuring:
+            measure(report)
+        error = measuring.error
+    except SystemExit as ended_by:  # the code 0 would say that all was measured
+        error = ResnetCliError(f"the network's own code calls sys.exit({ended_by.code!r})")
     if error is None:
         return
     if isinstance(error, ResnetCliError):
