@@ -67,8 +67,8 @@ def kernel_notes(
         yield Note("note", text, "memory-without-compile", unknown=both)
     if _has(inference, *_ONE_OPERATOR_IN_EVAL_MODE):
         text = (
-            "inference peak: torch may run nn.MultiheadAttention and nn.TransformerEncoderLayer as one operator in "
-            "eval mode, whose own memory is not known; the figure is that of its parts"
+            "torch may run nn.MultiheadAttention and nn.TransformerEncoderLayer as one operator in eval mode, whose "
+            "own memory is not known; the inference peak is that of its parts"
         )
         yield Note("note", text, "fused-in-eval-mode", unknown=INFERENCE_MEMORY)
     if any(op.op == "aten::to_mkldnn" for trace in traces for op in trace.operators):
