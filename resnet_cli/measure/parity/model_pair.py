@@ -135,13 +135,15 @@ def _users_pair(
         text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"
         notes.append(Note("note", text, "classes-of-model"))
     if is_default and against is None:
+        closest, share = _closest(model.model, spec)
         spec = replace(
-            _closest(model.model, spec),
+            closest,
             num_classes=spec.num_classes,
             in_channels=spec.in_channels,
             stem=spec.stem,
         )
-        text = f"compared with {spec.name}, the closest by sizes of layers; choose another by depth or name"
+        measure = "sizes of layers" if share else "parameter count"
+        text = f"compared with {spec.name}, the closest by {measure}; choose another by depth or name"
         notes.append(Note("note", text, "closest-reference"))
     return _with_reference(model, spec, against, notes)
 
@@ -180,18 +182,20 @@ def _put_on_cpu(network: nn.Module) -> None:
         network.to("cpu")
 
 
-def _closest(network: nn.Module, default: ModelSpec) -> ModelSpec:
-    """The member of the family with the most layers in common; of equal ones, with the most similar size."""
+def _closest(network: nn.Module, default: ModelSpec) -> tuple[ModelSpec, float]:
+    """The member of the family with the most layers in common, and their share; of equal ones, the nearest in size."""
     count = sum(parameter.numel() for parameter in network.parameters())
     if not count:
-        return default
+        return default, 0.0
 
     def distance(spec: ModelSpec) -> tuple[float, float]:
         member = build_on_meta(lambda: build(replace(spec, num_classes=default.num_classes)))
         size = sum(parameter.numel() for parameter in member.parameters())
         return -common_layers(network, member), max(size / count, count / size)
 
-    return min(ARCHITECTURES.values(), key=distance)
+    distances = {name: distance(spec) for name, spec in ARCHITECTURES.items()}
+    name = min(distances, key=lambda name: distances[name])
+    return ARCHITECTURES[name], -distances[name][0]
 
 
 def with_weights(pair: ModelPair, path: str, config: ParityConfig) -> ParityConfig:

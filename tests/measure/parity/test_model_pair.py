@@ -117,12 +117,13 @@ def test_a_network_is_held_against_the_nearest_in_proportion(parameters: int, ne
             super().__init__()
             self.weight = nn.Parameter(torch.empty(parameters, device="meta"))
 
-    assert module._closest(Sized(), TINY).name == nearest
+    assert module._closest(Sized(), TINY)[0].name == nearest
 
 
 def test_layers_in_common_go_before_the_number_of_parameters(small_family: None) -> None:
     network = nn.Sequential(build(ModelSpec("small", "basic", (1, 1, 1, 1))), nn.Linear(2_000, 2_400))
-    assert module._closest(network, TINY).name == "small"
+    assert module._closest(network, TINY)[0].name == "small"
+    assert module._closest(network, TINY)[1] > 0.9
 
 
 def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_family: None) -> None:
@@ -130,7 +131,7 @@ def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_fami
     assert pair.spec == ModelSpec("small", "basic", (1, 1, 1, 1), num_classes=3)
     assert pair.reference.name == "torchvision small"
     (note,) = pair.notes
-    assert note.text.startswith("compared with small, the closest by sizes of layers")
+    assert note.text.startswith("compared with small, the closest by parameter count")
     pair = model_pair(TINY, "nets.py:Net")
     assert (pair.spec, pair.notes) == (TINY, ())
 
