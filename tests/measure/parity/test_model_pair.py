@@ -123,7 +123,7 @@ def test_a_network_is_held_against_the_nearest_in_proportion(parameters: int, ne
 def test_layers_in_common_go_before_the_number_of_parameters(small_family: None) -> None:
     network = nn.Sequential(build(ModelSpec("small", "basic", (1, 1, 1, 1))), nn.Linear(2_000, 2_400))
     assert module._closest(network, TINY)[0].name == "small"
-    assert module._closest(network, TINY)[1] > 0.9
+    assert module._closest(network, TINY)[1] == 12 / 14  # but for the classifier and the layer behind it
 
 
 def test_the_nearest_is_chosen_where_nothing_was_named_and_it_is_told(small_family: None) -> None:
