@@ -148,7 +148,7 @@ _ROWS = (
         "precision.autocast",
         False,
         "bfloat16",
-        code=("with torch.autocast(image.device.type, torch.bfloat16):", "    logits = model(image)"),
+        code=("context = torch.autocast(image.device.type, torch.bfloat16)", "with context: logits = model(image)"),
     ),
     Optimization(
         "bfloat16",

@@ -78,6 +78,7 @@ class Reader:
 
 def test_each_optimization_has_two_lines() -> None:
     assert {len(row.code) for row in OPTIMIZATIONS.values()} == {2}
+    assert all(line == line.strip() for row in OPTIMIZATIONS.values() for line in row.code)  # pages do not indent
     assert OPTIMIZATIONS.keys() == {*EXACT, *FEWER_BITS, *COMPILED, *ELSEWHERE, "onnxruntime-int8"}
 
 

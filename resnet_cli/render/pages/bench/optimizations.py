@@ -31,7 +31,7 @@ def optimizations(result: OptimizationsResult | None, confidence: float) -> list
     return [
         *elements,
         Paragraph("strong", f"→ {result.recommendation}"),
-        *(Paragraph("plain", f"    {line}") for line in code),
+        *(Paragraph("plain", line) for line in code),
     ]
 
 
