@@ -50,7 +50,7 @@ def samples(dtype: torch.dtype) -> Iterator[tuple[str, Make, Any, bool]]:
             arguments = ((sample.input, *sample.args), sample.kwargs)
             for training in (False, True)[: 1 + op.supports_autograd]:
                 yield op.name, partial(Calling, op), arguments, training
-    for info in module_db:
+    for info in [each for each in module_db if dtype in each.dtypes]:
         for training in (False, True):
             inputs = info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=False, training=training)
             for sample in [each for each in inputs if each.forward_input is not None][:_SAMPLES]:
