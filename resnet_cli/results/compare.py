@@ -43,6 +43,11 @@ class Difference:
     reference_value: str | None
     text: str  # "l2.block.ResSkip.conv1: stride 1, torchvision has 2"
     expected: bool = False  # on the list of intended changes
+    # Where it is written in the user's files, None in those of libraries: "net.py:41", "net.py:41@HEAD~1". It is the
+    # constructor call of a module that was built otherwise, or the statement in `forward` that runs an operator.
+    # Where a network lacks the operator: the statement behind which the other one has it.
+    model_line: str | None = None
+    reference_line: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Diagnosis:
     key: str  # "resnet-v1"
     text: str  # "this is ResNet v1: the stride is in the first 1×1 convolution; torchvision has it in the 3×3 (v1.5)"
     differences: tuple[int, ...]  # indices into the result's findings
+    line: str | None = None  # `model_line` of the first of them that has one
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from resnet_cli.measure.graph.source_lines import Line
 from resnet_cli.measure.ops.settings import Settings
 from resnet_cli.measure.tracing.module_stack import CallSite
 from resnet_cli.measure.tracing.trace import Tape
@@ -38,6 +39,7 @@ class Node:
     slots: tuple[int, ...] = ()  # which of the tensors among its arguments are activations
     composite: str | None = None  # path of the module whose operators were taken together
     site: CallSite | None = None  # of its row in the layer tree of the same network
+    line: Line | None = field(default=None, compare=False)  # of the user's file that ran it
 
     @property
     def label(self) -> str:

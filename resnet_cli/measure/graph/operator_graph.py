@@ -16,6 +16,7 @@ from torch import nn
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.graph import composite_ops
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node, ParameterRef
+from resnet_cli.measure.graph.source_lines import called, running_line
 from resnet_cli.measure.ops.settings import CUMULATIVE_AVERAGE, FACTORY_OPS, IDENTITY_OPS, TRANSPOSE_OPS, Settings
 from resnet_cli.measure.tracing import tracer
 from resnet_cli.measure.tracing.module_stack import CallSite
@@ -38,7 +39,7 @@ def record(model: nn.Module, inputs: Sequence[Any], *, training: bool) -> Graph:
         Exception: whatever the forward raises.
     """
     try:
-        trace = tracer.run_dispatches(model, inputs, training=training)
+        trace = called(lambda: tracer.run_dispatches(model, inputs, training=training, line_of=running_line))
     except tracer.ForwardFailedError as failure:
         raise failure.cause from None
     if not trace.outputs:
@@ -115,6 +116,7 @@ class _Builder:
             shape=results[0].shape if results else (),
             slots=tuple(i for i, ref in enumerate(dispatch.positional) if ref.number in self._producers),
             site=None if dispatch.operator is None else row_site(dispatch.operator),
+            line=dispatch.line,
         )
         changed = dispatch.is_mutable and results and results[0].number in self._producers
         for ref in results:
@@ -180,6 +182,7 @@ class _Builder:
             call.output.shape,
             composite=path,
             site=CallSite(path, call.call),
+            line=inside[-1].line,
         )
 
     def graph(self) -> Graph:

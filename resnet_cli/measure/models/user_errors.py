@@ -38,7 +38,7 @@ def user_error(error: BaseException, what: str) -> ResnetCliError:
         what: what failed, such as "the forward of ResNet18".
     """
     frames = frames_of(error)
-    place = f"{_shown(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    place = f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
     return ResnetCliError(f"{what} failed: {place}{_message(error)}", _advice(error), detail=_detail(frames))
 
 
@@ -170,11 +170,11 @@ def _frame(frame: traceback.FrameSummary) -> str:
     inside = f" in {frame.name}" if frame.name not in ("", "<module>") else ""
     line = (frame.line or "").replace("\t", " ")
     line = line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…"
-    place = f"  {_shown(frame.filename)}:{frame.lineno}{inside}"
+    place = f"  {shown_path(frame.filename)}:{frame.lineno}{inside}"
     return f"{place}\n      {line}" if line else place
 
 
-def _shown(filename: str) -> str:
-    """The path, relative to the current folder if it lies inside."""
+def shown_path(filename: str) -> str:
+    """A path, relative to the current folder if it lies inside."""
     path = Path(filename).resolve()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

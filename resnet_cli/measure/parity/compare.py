@@ -13,6 +13,7 @@ from torch import nn
 from resnet_cli import signals
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import write_file
+from resnet_cli.measure.graph.difference_lines import with_first_line, with_lines
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.inputs.fitting import called_with_image, fitted
 from resnet_cli.measure.models.inputs.model_inputs import images
@@ -157,12 +158,14 @@ def _result(
 ) -> CompareResult:
     wanted = set(expected or ())
     differences = tuple(
-        replace(difference, expected=difference_key(difference) in wanted) for difference in run.findings
+        replace(difference, expected=difference_key(difference) in wanted)
+        for difference in with_lines(run.findings, run.structure, run.model, run.reference)
     )
     notes = list(run.notes)
     for key in sorted(wanted - {difference_key(difference) for difference in differences}):
         notes.append(Note("warning", f"expected but not present: {key}", "expected-not-present"))
-    diagnoses = tuple(diagnose(run.structure, run.findings, run.biased_variances))
+    diagnosed = diagnose(run.structure, run.findings, run.biased_variances)
+    diagnoses = tuple(with_first_line(diagnosis, differences) for diagnosis in diagnosed)
     is_torchvision = run.config.reference == TORCHVISION
     if is_torchvision and any(diagnosis.key == OTHER_ARCHITECTURE for diagnosis in diagnoses):
         run.progress("looking for the nearest network of torchvision")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.errors import ResnetCliError
+from resnet_cli.measure.graph.source_lines import with_constructors
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.copies import build_on_meta, materialize_with
 from resnet_cli.measure.models.inputs.fitting import called_with_image
@@ -94,7 +95,7 @@ def named_pair(
     built = []
     for text in (model, reference):
         with random_init.seeded(seed):
-            network, name, examples, _ = load_with_examples(text)
+            network, name, examples, _ = with_constructors(partial(load_with_examples, text))
             _put_on_cpu(network)
             subject = ModelUnderTest(network, name, rebuilt=partial(_loaded, text), example_inputs=examples)
             materialize_with(network, name, partial(_random_inputs, inputs_of, subject))
@@ -124,7 +125,7 @@ def _users_pair(
 ) -> ModelPair:
     notes: list[Note] = []
     offered = {"num_classes": spec.num_classes}
-    network, name, examples, _ = load_with_examples(path, offered, arguments)
+    network, name, examples, _ = with_constructors(lambda: load_with_examples(path, offered, arguments))
     _put_on_cpu(network)
     model = ModelUnderTest(
         network, name, rebuilt=lambda: load_model(path, offered, arguments)[0], example_inputs=examples

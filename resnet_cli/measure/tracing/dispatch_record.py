@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, UntypedStorage, nn
@@ -22,9 +22,11 @@ class DispatchRecord:
     Args:
         model: runs once while the record lasts.
         inputs: of its forward.
+        line_of: gives the line of the user's files that is running.
     """
 
-    def __init__(self, model: nn.Module, inputs: Sequence[Any]) -> None:
+    def __init__(self, model: nn.Module, inputs: Sequence[Any], line_of: Callable[[], Any] = lambda: None) -> None:
+        self._line_of = line_of
         self.dispatches: list[Dispatch] = []
         self.left: list[ModuleCall] = []
         self._numbers: dict[int, int] = {}
@@ -81,6 +83,7 @@ class DispatchRecord:
                     map_leaves(dict(kwargs), self._as_ref),
                     tuple(self.ref(tensor) for tensor in tensors_in(out)),
                 ),
+                line=self._line_of(),
             )
         )
 

@@ -108,6 +108,7 @@ class Dispatch:
     arguments: dict[str, Any]  # by the schema's names: a TensorRef, or a tuple with None for other values
     positional: tuple[TensorRef, ...]  # the tensors among its positional arguments
     call: Call
+    line: Any = None  # of the user's file that ran it, as `line_of` of `tracer.run_dispatches` gives it
     operator: OperatorCall | None = None  # None for bookkeeping, such as a transposed weight
 
     @property

@@ -132,7 +132,14 @@ def _run(
         return _traced(recorder, both_passes, FastMetaKernels(device_type), grad, saving, on_devices)
 
 
-def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] = {}, *, training: bool) -> Trace:
+def run_dispatches(
+    model: nn.Module,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] = {},
+    *,
+    training: bool,
+    line_of: Callable[[], Any] = lambda: None,
+) -> Trace:
     """A forward without autograd, with every call of the dispatcher.
 
     The operators are those that torch itself chooses on the inputs' device. All tensors of the forward stay alive
@@ -143,12 +150,13 @@ def run_dispatches(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str,
         inputs: positional arguments, on the model's device.
         kwargs: keyword arguments.
         training: train mode or eval mode.
+        line_of: gives the line of the user's files that is running; called for each operator.
 
     Raises:
         ForwardFailedError: an operator or the network raised.
     """
     model.train(training)
-    record = DispatchRecord(model, (*inputs, kwargs))
+    record = DispatchRecord(model, (*inputs, kwargs), line_of)
     recorder = _Recorder(model, (*inputs, kwargs), None, record)
     trace = _traced(recorder, lambda: model(*inputs, **kwargs), FastMetaKernels(), torch.no_grad())
     trace.outputs = [record.ref(tensor) for tensor in tensors_in(trace.output)]

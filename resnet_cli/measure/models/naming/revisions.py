@@ -8,10 +8,21 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from resnet_cli.errors import ResnetCliError
 
 _SECONDS = 120  # no git command takes so long, unless it waits for something
+
+
+class Origin(NamedTuple):
+    """Where a file of a revision belongs."""
+
+    file: Path  # in the working tree, whether it is there or not
+    revision: str  # as the user wrote it
+
+
+_origins: dict[Path, Origin] = {}  # by folder with the files of a revision: the top folder of the working tree
 
 
 def file_at(file: Path, revision: str) -> Path:
@@ -33,13 +44,24 @@ def file_at(file: Path, revision: str) -> Path:
         hint="git log --oneline lists them",
     )
     inside = (folder.resolve() / file.absolute().relative_to(folder)).relative_to(top.resolve())
-    found = _tree(top, commit) / inside
+    tree = _tree(top, commit)
+    _origins.setdefault(tree.resolve(), Origin(top, revision))
+    found = tree / inside
     if not found.is_file():
         raise ResnetCliError(
             f"{inside.as_posix()} is not in revision {revision}",
             "git log --follow -- FILE lists the revisions that changed a file",
         )
     return found
+
+
+def origin_of(file: Path) -> Origin | None:
+    """Where a file belongs; None where it is none that `file_at` returned, or beside such a file."""
+    path = file.resolve()
+    for tree, (top, revision) in _origins.items():
+        if path.is_relative_to(tree):
+            return Origin(top / path.relative_to(tree), revision)
+    return None
 
 
 def has_submodules(file: Path) -> bool:

@@ -27,6 +27,7 @@ from resnet_cli.results.compare import (
     CompareInputs,
     CompareResult,
     ComparisonResult,
+    Diagnosis,
 )
 from resnet_cli.results.registry import kind_of
 
@@ -102,8 +103,13 @@ def _summed_up(result: CompareResult, sections: Iterable[str]) -> list[Element]:
     """The verdict and its causes once more: behind the layers of both networks they are what a terminal shows last."""
     if result.same or "tree" not in sections:
         return []
-    causes = [Paragraph("plain", f"· {diagnosis.text}") for diagnosis in result.diagnoses]
+    causes = [Paragraph("plain", f"· {_located(diagnosis)}") for diagnosis in result.diagnoses]
     return [Paragraph(*_verdict(result), apart=True), *causes]
+
+
+def _located(diagnosis: Diagnosis) -> str:
+    """A diagnosis with the line where the first of its differences is written."""
+    return diagnosis.text if diagnosis.line is None else f"{diagnosis.text} ({diagnosis.line})"
 
 
 def _kinds(result: CompareResult) -> str:
@@ -124,7 +130,7 @@ def _diagnoses(result: CompareResult) -> list[Element]:
         Column("differences", "explains", legend=f"how many of the {len(result.differences):,} differences"),
     )
     rows = tuple(
-        Row({"diagnosis": text_cell(each.text, "strong", each.key), "differences": exact(len(each.differences))})
+        Row({"diagnosis": text_cell(_located(each), "strong", each.key), "differences": exact(len(each.differences))})
         for each in result.diagnoses
     )
     return [Table("diagnoses", "", columns, rows)]

@@ -46,9 +46,18 @@ def differences(all_differences: Sequence[Difference], *, collapse: bool) -> lis
     return elements
 
 
+def _lines(difference: Difference) -> str:
+    """The lines of a difference in brackets: of both networks where they are not the same."""
+    line, reference_line = difference.model_line, difference.reference_line
+    lines = [line] if line else []
+    lines += [f"reference {reference_line}"] if reference_line not in (None, line) else []
+    return f" ({', '.join(lines)})" if lines else ""
+
+
 def _row(group: Sequence[Difference]) -> Row:
     first, last = group[0], group[-1]
     text = f"expected: {first.text}" if first.expected else first.text
+    text += _lines(first)
     if len(group) > 1:
         place = last.model_path if last.model_path is not None else last.reference_path
         text += f"; {'also different' if _is_measured(first) else 'the same'} in {len(group) - 1} more"

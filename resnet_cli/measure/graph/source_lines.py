@@ -1,0 +1,98 @@
+"""Lines of the user's own files: of calls that construct modules, and of statements that run operators.
+
+Constructors are watched only inside of `with_constructors`, and operators only where a graph is recorded.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, TypeVar
+
+from torch import nn
+
+from resnet_cli.measure.models.naming.revisions import origin_of
+from resnet_cli.measure.models.user_errors import is_users, shown_path
+
+T = TypeVar("T")
+
+_is_users = functools.cache(is_users)
+
+
+class Line(NamedTuple):
+    """A line of a file."""
+
+    file: str
+    number: int
+
+    def __str__(self) -> str:
+        """Such as "net.py:41", or "net.py:41@HEAD~1" in a revision; relative to the current folder if inside."""
+        origin = origin_of(Path(self.file))
+        if origin is None:
+            return f"{shown_path(self.file)}:{self.number}"
+        return f"{shown_path(str(origin.file))}:{self.number}@{origin.revision}"
+
+
+# By id, since a class of the user's need not be hashable; a module that ends takes its row with it.
+_constructors: dict[int, tuple[weakref.ref[nn.Module], Line]] = {}
+
+
+def called(function: Callable[[], T]) -> T:
+    """What a function returns; no line of what calls this is the line of anything inside."""
+    return function()
+
+
+def running_line() -> Line | None:
+    """The innermost line of the user's files that is running."""
+    return _line_from(sys._getframe(1))
+
+
+def _line_from(frame: FrameType | None) -> Line | None:
+    while frame is not None and frame.f_code is not called.__code__:
+        if _is_users(frame.f_code.co_filename):
+            return Line(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+def with_constructors(build: Callable[[], T]) -> T:
+    """What a function builds; `constructor_line` knows its modules."""
+    original = nn.Module.__init__
+
+    @functools.wraps(original)
+    def recorded(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+        line = _line_from(_caller(module, sys._getframe(1)))
+        if line is not None:
+            key = id(module)
+            _constructors[key] = weakref.ref(module, lambda _: _constructors.pop(key, None)), line
+        original(module, *args, **kwargs)
+
+    setattr(nn.Module, "__init__", recorded)  # noqa: B010  # mypy refuses an assignment
+    try:
+        return called(build)
+    finally:
+        setattr(nn.Module, "__init__", original)  # noqa: B010
+
+
+def constructor_line(module: nn.Module) -> Line | None:
+    """Where the class of a module was called.
+
+    Of the user's subclass of a class such as `nn.Conv2d` it is the line that calls the constructor of that one, with
+    the settings.
+    """
+    reference, line = _constructors.get(id(module), (None, None))
+    return line if reference is not None and reference() is module else None
+
+
+def _caller(module: nn.Module, frame: FrameType | None) -> FrameType | None:
+    """The first frame that is not a method of the user's class, which calls `super().__init__()`."""
+    while frame is not None and _is_users(frame.f_code.co_filename):
+        code = frame.f_code
+        if not code.co_argcount or frame.f_locals.get(code.co_varnames[0]) is not module:
+            break
+        frame = frame.f_back
+    return frame
