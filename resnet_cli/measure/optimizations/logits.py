@@ -15,7 +15,7 @@ from resnet_cli.measure.models.inputs.specs import TensorSpec
 from resnet_cli.measure.optimizations.variant import Variant, in_one_line
 from resnet_cli.measure.system.devices.backend import DeviceBackend
 from resnet_cli.measure.system.precision import in_precision
-from resnet_cli.measure.tracing.tensors import tensors_in
+from resnet_cli.measure.tracing.tensors import dense, tensors_in
 
 _MIN_IMAGES = 8  # that the logits are compared on
 
@@ -74,5 +74,6 @@ def _as_made_for(variant: Variant, inputs: Arguments) -> Arguments:
 
 def _values(tensor: Tensor) -> Tensor:
     """A copy on the CPU in float32, complex numbers as pairs."""
+    tensor = dense(tensor)
     real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
     return real.to("cpu", torch.float32, copy=True)

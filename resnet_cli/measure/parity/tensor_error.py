@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from resnet_cli.measure.tracing.tensors import dense
 from resnet_cli.results.compare import BITWISE, DIFFERENT, ROUNDING
 
 
@@ -23,6 +24,7 @@ def relative_error(tensor: Tensor, reference: Tensor, scale: float | None = None
     """
     if tensor.numel() != reference.numel():
         return math.inf
+    tensor, reference = dense(tensor), dense(reference)
     if tensor.shape != reference.shape:
         tensor = tensor.reshape(reference.shape)
     if torch.equal(tensor, reference):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils.rnn import PackedSequence
@@ -105,6 +106,11 @@ def _mapped(value: Any, function: Callable[[Any], Any], leaf_type: type[Any], tw
         else:
             object.__setattr__(twin, key, item)  # of a frozen dataclass too
     return twin
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """The same values in strides, for operators that sparse tensors have not."""
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
 def shape_of(value: Any) -> tuple[int, ...] | None:

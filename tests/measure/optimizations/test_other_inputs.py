@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from resnet_cli.measure.bench.timing.sampling import Limits
-from resnet_cli.measure.bench.workloads.workload import Workload
+from resnet_cli.measure.bench.workloads.workload import Workload, all_finite
 from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, given
 from resnet_cli.measure.models.inputs.specs import parse_arguments
 from resnet_cli.measure.optimizations.comparison import compare_optimizations
 from resnet_cli.measure.optimizations.compiled.cuda_graph import capture_graph
 from resnet_cli.measure.optimizations.variant import Variant
+from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.system.devices.cpu import CpuBackend
 from resnet_cli.results.bench import OptimizationResult
 
@@ -155,3 +156,16 @@ def test_a_graph_reads_every_tensor_of_a_call() -> None:
     with torch.inference_mode():
         run = capture_graph(Variant(model, first), Replayed())
         torch.testing.assert_close(second.call(run), second.call(model))
+
+
+def test_sparse_outputs_are_compared_by_their_values() -> None:
+    class Sparse(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).to_sparse()
+
+    model = Sparse(4, 3)
+    assert compared(model, described("float[1,4]"), ())["eager"].logit_difference == 0
+    output = model(torch.ones(2, 4)).detach()
+    assert all_finite(output)
+    assert not all_finite(output * torch.inf)
+    assert relative_error(output, output.to_dense()) == 0

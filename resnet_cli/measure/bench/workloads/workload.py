@@ -23,7 +23,7 @@ from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs
 from resnet_cli.measure.models.model import convert, own_dtype
 from resnet_cli.measure.system.devices.registry import device_backend
 from resnet_cli.measure.tracing.storages import storage_bytes
-from resnet_cli.measure.tracing.tensors import tensors_in
+from resnet_cli.measure.tracing.tensors import dense, tensors_in
 
 INFERENCE = "inference"
 MODES = (INFERENCE, TRAIN)
@@ -145,4 +145,4 @@ def calibrate(model: nn.Module, inputs: ModelInputs, seed: int) -> None:
 
 def all_finite(output: object) -> bool:
     """Whether there is neither NaN nor infinity in any output."""
-    return all(bool(tensor.isfinite().all()) for tensor in tensors_in(output) if tensor.is_floating_point())
+    return all(bool(dense(tensor).isfinite().all()) for tensor in tensors_in(output) if tensor.is_floating_point())
