@@ -15,6 +15,7 @@ from torch import nn
 from resnet_cli.cli import main
 
 NETS = """
+import copy
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -103,6 +104,36 @@ class Deeper(Net):
         super().__init__()
         self.blocks.append(Block(4))  # deeper
 
+class Copied(Net):
+    def __init__(self):
+        super().__init__()
+        layer = nn.ELU(0.5)  # original
+        self.blocks.append(copy.deepcopy(layer))
+
+class CopiedSetting(Net):
+    def __init__(self):
+        super().__init__()
+        block = Block(4)
+        block.slow = nn.Conv2d(4, 4, 3, 2, 1)  # copied setting
+        self.blocks = nn.Sequential(block, copy.deepcopy(block))
+
+class Cut(Net):
+    def forward(self, x):
+        x = self.blocks(self.stem(x).detach())  # cut
+        x = F.max_pool2d(x, 2)
+        return self.fc(x.mean((2, 3)))
+
+class Twice(Net):
+    def forward(self, x):
+        x = super().forward(x)
+        return x, x * 2  # twice
+
+class Wired(Net):
+    def forward(self, x):
+        x = self.blocks(self.stem(x))
+        x = F.max_pool2d(x, 2) + F.max_pool2d(self.stem.weight.mean() * x, 2)  # wired
+        return self.fc(x.mean((2, 3)))
+
 class Listed(Net):
     def __init__(self):
         super().__init__()
@@ -147,8 +178,8 @@ def line(text: str, *, after: str = "", file: str = "net.py") -> str:
     return f"{file}:{next(number for number, each in enumerate(lines) if number >= start and text in each) + 1}"
 
 
-def run(capsys: pytest.CaptureFixture[str], command: str, *arguments: str) -> str:
-    ended = main([command, "--image-size", "8", "--checks", "parameters,settings", *arguments])
+def run(capsys: pytest.CaptureFixture[str], command: str, *arguments: str, checks: str = "parameters,settings") -> str:
+    ended = main([command, "--image-size", "8", "--checks", checks, *arguments])
     written = capsys.readouterr()
     assert ended == 1, written.err
     return written.out
@@ -182,6 +213,9 @@ def lines_of(result: dict[str, Any], subject: str) -> tuple[str | None, str | No
         ("Lambda", "sigmoid", {"text": "# lambda"}, {"text": "return self.slow(y)"}),
         ("Listed", "elu", {"text": "# listed"}, {"text": "return self.slow(y)"}),
         ("Deeper", "conv", {"text": "# deeper"}, {"text": "return self.slow(y)"}),
+        ("Copied", "elu", {"text": "# original"}, {"text": "return self.slow(y)"}),
+        ("CopiedSetting", "conv.stride", {"text": "# copied setting"}, {"text": "# loop"}),
+        ("Twice", "output", {"text": "# last"}, {"text": "# last"}),
         ("Frozen", "requires_grad", {"text": "# frozen"}, {"text": "self.fc = nn.Linear"}),
         ("Lacks", "relu", {"text": "# lacks"}, {"text": "# first statement"}),
     ],
@@ -196,6 +230,11 @@ def test_a_difference_has_the_lines_of_both_sides(
     result = result_of(capsys, "net.py:Net", f"net.py:{model}")
     assert lines_of(result, subject) == (line(**model_line), line(**reference_line))
     assert all(row["line"] == line(**model_line) for row in result["diagnoses"])
+
+
+def test_a_gradient_that_is_cut_has_the_statement(capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(capsys, "compare", "net.py:Net", "net.py:Cut", "--format", "json", checks="gradients")
+    assert lines_of(json.loads(text), "weight") == (line("# cut"), line("x = self.blocks(self.stem(x))"))
 
 
 def test_libraries_have_no_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from resnet_cli.measure.models.user_errors import is_users
 from resnet_cli.results.compare import Diagnosis, Difference
 
 # Categories of differences whose cause is a statement of a `forward`; that of all others is a module as it was built.
-_IN_FORWARD = {"missing", "extra", "moved", "replaced", "operator", "wiring", "output", "shape"}
+_IN_FORWARD = {"missing", "extra", "moved", "replaced", "operator", "wiring", "output", "shape", "gradients", "step"}
 _OF_OUTPUTS = {"output", "shape"}
 
 
@@ -98,10 +98,14 @@ class _Side:
         return self._constructor(path if path in self._modules else path.rpartition(".")[0])
 
     def _operator(self, difference: Difference, path: str | None) -> Node | None:
-        """An operator by the path that a difference names, or that of the outputs."""
+        """An operator by the path or the tensor that a difference names; for outputs, that of the first one."""
         if difference.category in _OF_OUTPUTS:
             return next((self._graph.by_number[number] for number in self._graph.ends), None)
-        here = [node for node in self._graph.nodes if node.label == path]
+        here = [
+            node
+            for node in self._graph.nodes
+            if node.label == path or any(leaf.name == path for leaf in node.leaves.values())
+        ]
         return next((node for node in here if node.operator == difference.subject), next(iter(here), None))
 
     def _run_by(self, node: Node) -> Line | None:

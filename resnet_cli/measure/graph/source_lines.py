@@ -5,6 +5,7 @@ Constructors are watched only inside of `with_constructors`, and operators only 
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 import weakref
@@ -61,21 +62,40 @@ def _line_from(frame: FrameType | None) -> Line | None:
 
 def with_constructors(build: Callable[[], T]) -> T:
     """What a function builds; `constructor_line` knows its modules."""
-    original = nn.Module.__init__
+    initialize: Any = nn.Module.__init__
+    set_state: Any = nn.Module.__setstate__
 
-    @functools.wraps(original)
-    def recorded(module: nn.Module, *args: Any, **kwargs: Any) -> None:
-        line = _line_from(_caller(module, sys._getframe(1)))
-        if line is not None:
-            key = id(module)
-            _constructors[key] = weakref.ref(module, lambda _: _constructors.pop(key, None)), line
-        original(module, *args, **kwargs)
+    @functools.wraps(initialize)
+    def initialized(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+        _keep(module, _line_from(_caller(module, sys._getframe(1))))
+        initialize(module, *args, **kwargs)
 
-    setattr(nn.Module, "__init__", recorded)  # noqa: B010  # mypy refuses an assignment
+    @functools.wraps(set_state)
+    def copied(module: nn.Module, state: Any) -> None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and _first_argument(frame) is module:
+            frame = frame.f_back
+        # `copy.deepcopy` and `copy.copy` call no constructor; the argument is what is copied.
+        original = None if frame is None or frame.f_code.co_filename != copy.__file__ else _first_argument(frame)
+        _keep(module, constructor_line(original) if isinstance(original, nn.Module) else None)
+        set_state(module, state)
+
+    _set_methods(initialized, copied)
     try:
         return called(build)
     finally:
-        setattr(nn.Module, "__init__", original)  # noqa: B010
+        _set_methods(initialize, set_state)
+
+
+def _set_methods(initialize: Any, set_state: Any) -> None:
+    for name, method in (("__init__", initialize), ("__setstate__", set_state)):
+        setattr(nn.Module, name, method)
+
+
+def _keep(module: nn.Module, line: Line | None) -> None:
+    if line is not None:
+        key = id(module)
+        _constructors[key] = weakref.ref(module, lambda _: _constructors.pop(key, None)), line
 
 
 def constructor_line(module: nn.Module) -> Line | None:
@@ -90,9 +110,11 @@ def constructor_line(module: nn.Module) -> Line | None:
 
 def _caller(module: nn.Module, frame: FrameType | None) -> FrameType | None:
     """The first frame that is not a method of the user's class, which calls `super().__init__()`."""
-    while frame is not None and _is_users(frame.f_code.co_filename):
-        code = frame.f_code
-        if not code.co_argcount or frame.f_locals.get(code.co_varnames[0]) is not module:
-            break
+    while frame is not None and _is_users(frame.f_code.co_filename) and _first_argument(frame) is module:
         frame = frame.f_back
     return frame
+
+
+def _first_argument(frame: FrameType) -> Any:
+    code = frame.f_code
+    return frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
