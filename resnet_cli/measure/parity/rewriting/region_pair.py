@@ -16,6 +16,7 @@ from resnet_cli.measure.models import random_init
 from resnet_cli.measure.parity.rewriting.layouts import to_model
 from resnet_cli.measure.parity.tensor_error import relative_error
 from resnet_cli.measure.parity.train_step import FLOAT64_TOLERANCE
+from resnet_cli.measure.tracing.tensors import dense
 
 # Factors of the normal distribution that inputs are drawn from: small ones show an eps, large ones a bound. Gradients,
 # which take the longest, are compared at the last one.
@@ -144,7 +145,8 @@ class _Side:
         weights = [
             random_init.image((output.numel(),), place, torch.float64) for place, output in enumerate(self.outputs)
         ]
-        loss = sum(((a.flatten() * b).sum() for a, b in zip(self.outputs, weights, strict=True)), torch.zeros(()))
+        products = (dense(output).flatten() * weight for output, weight in zip(self.outputs, weights, strict=True))
+        loss = sum((product.sum() for product in products), torch.zeros(()))
         count = len(self._leaves) - len(self.names)
         if not loss.requires_grad:
             zeros = [torch.zeros_like(leaf) for leaf in self._leaves]
