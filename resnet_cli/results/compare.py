@@ -44,7 +44,8 @@ class Difference:
     text: str  # "l2.block.ResSkip.conv1: stride 1, torchvision has 2"
     expected: bool = False  # on the list of intended changes
     # Where it is written in the user's files, None in those of libraries: "net.py:41", "net.py:41@HEAD~1". It is the
-    # constructor call of a module that was built otherwise, or the statement in `forward` that runs an operator.
+    # constructor call of a module that was built otherwise (where the calls of both are the same, the innermost call
+    # around them that is not), or the statement in `forward` that runs an operator.
     # Where a network lacks the operator: the statement behind which the other one has it.
     model_line: str | None = None
     reference_line: str | None = None

@@ -74,6 +74,11 @@ class Wide(Net):
         super().__init__()
         self.blocks[1].conv = conv3x3(4, 4, dilation=2)
 
+class Late(Net):
+    def __init__(self):
+        super().__init__()
+        self.blocks[1] = Block(4, stride=2)  # late
+
 class Operator(Net):
     def forward(self, x):
         x = self.blocks(self.stem(x))
@@ -200,13 +205,14 @@ def lines_of(result: dict[str, Any], subject: str) -> tuple[str | None, str | No
     ("model", "subject", "model_line", "reference_line"),
     [
         ("Setting", "conv.bias", {"text": "nn.Conv2d(", "after": "class Setting"}, {"text": "self.stem = nn.Conv2d"}),
+        ("Late", "conv.stride", {"text": "# late"}, {"text": "self.blocks.append(self.block"}),
         ("Net([1, 2])", "conv.stride", {"text": "# loop"}, {"text": "# loop"}),
         ("Subclass", "batch_norm.eps", {"text": "# subclass"}, {"text": "eps=1e-5"}),
         (
             "Wide",
             "conv.dilation",
-            {"text": "nn.Conv2d", "file": "sibling.py"},
-            {"text": "nn.Conv2d", "file": "sibling.py"},
+            {"text": "dilation=2"},
+            {"text": "conv3x3(width, width)"},
         ),
         ("Operator", "tanh", {"text": "# tanh"}, {"text": "x = F.max_pool2d(x, 2)"}),
         ("Pooled", "max_pool.stride", {"text": "# functional"}, {"text": "x = F.max_pool2d(x, 2)"}),

@@ -9,7 +9,7 @@ from torch import nn
 
 from resnet_cli.measure.graph.diff import GraphDiff, GraphDifference, resolve
 from resnet_cli.measure.graph.nodes import IMAGE, Graph, Node
-from resnet_cli.measure.graph.source_lines import Line, constructor_line
+from resnet_cli.measure.graph.source_lines import Line, constructor_lines, statement_at
 from resnet_cli.measure.models.user_errors import is_users
 from resnet_cli.results.compare import Diagnosis, Difference
 
@@ -35,8 +35,9 @@ def with_lines(
     located = []
     for difference in differences:
         node, reference_node = _operators(rows.get(id(difference)), structure)
-        line = side.line(difference, difference.model_path, node)
-        reference_line = reference_side.line(difference, difference.reference_path, reference_node)
+        lines = side.lines(difference, difference.model_path, node)
+        reference_lines = reference_side.lines(difference, difference.reference_path, reference_node)
+        line, reference_line = _first_unlike(lines, reference_lines, is_setting=difference.category == "setting")
         located.append(
             replace(
                 difference,
@@ -73,6 +74,17 @@ def _above(graph: Graph, node: Node, partners: Mapping[int, int], other: Graph) 
     return next((first for first in other.nodes if IMAGE in first.inputs), None)
 
 
+def _first_unlike(
+    lines: Sequence[Line], reference_lines: Sequence[Line], *, is_setting: bool
+) -> tuple[Line | None, Line | None]:
+    """The innermost calls; for a setting, which a call around them may pass, the innermost that are not the same."""
+    if is_setting:
+        for line, reference_line in zip(lines, reference_lines, strict=False):
+            if statement_at(line) != statement_at(reference_line):
+                return line, reference_line
+    return next(iter(lines), None), next(iter(reference_lines), None)
+
+
 class _Side:
     """One of the networks."""
 
@@ -80,8 +92,8 @@ class _Side:
         self._graph, self._partners = graph, partners
         self._modules = dict(network.named_modules(remove_duplicate=False))
 
-    def line(self, difference: Difference, path: str | None, node: Node | None) -> Line | None:
-        """The line of a difference.
+    def lines(self, difference: Difference, path: str | None, node: Node | None) -> tuple[Line, ...]:
+        """The line of a difference, then those of the calls around it where they are known.
 
         Args:
             difference: found by any check.
@@ -90,11 +102,11 @@ class _Side:
         """
         if difference.category in _IN_FORWARD:
             node = node or self._operator(difference, path)
-            return None if node is None else self._run_by(node)
+            return () if node is None else self._run_by(node)
         if node is not None:
             return self._built_for(node)
         if path is None:
-            return None
+            return ()
         return self._constructor(path if path in self._modules else path.rpartition(".")[0])
 
     def _operator(self, difference: Difference, path: str | None) -> Node | None:
@@ -108,22 +120,22 @@ class _Side:
         ]
         return next((node for node in here if node.operator == difference.subject), next(iter(here), None))
 
-    def _run_by(self, node: Node) -> Line | None:
+    def _run_by(self, node: Node) -> tuple[Line, ...]:
         """The statement that runs an operator.
 
         It is a constructor where the other network lacks a whole module, and where an `nn.Sequential` calls a module of
         a library.
         """
-        if node.number not in self._partners and (whole := self._without_counterpart(node)) is not None:
+        if node.number not in self._partners and (whole := self._without_counterpart(node)):
             return whole
         container = self._modules.get(node.path.rpartition(".")[0])
         is_listed = isinstance(container, nn.Sequential) and not _has_users_forward(container)
         constructor = self._constructor(node.path)
         if is_listed and not _has_users_forward(self._modules.get(node.path)):
-            return constructor or node.line
-        return node.line or constructor
+            return constructor or _statement(node)
+        return _statement(node) or constructor
 
-    def _without_counterpart(self, node: Node) -> Line | None:
+    def _without_counterpart(self, node: Node) -> tuple[Line, ...]:
         """The constructor of the outermost module of several operators of which none has a counterpart."""
         names = node.path.split(".")
         for depth in range(1, len(names) + 1):
@@ -131,9 +143,9 @@ class _Side:
             inside = [each.number for each in self._graph.nodes if f"{each.path}.".startswith(f"{path}.")]
             if len(inside) > 1 and self._partners.keys().isdisjoint(inside):
                 return self._constructor(path)
-        return None
+        return ()
 
-    def _built_for(self, node: Node) -> Line | None:
+    def _built_for(self, node: Node) -> tuple[Line, ...]:
         """Where the settings of an operator are written.
 
         That is a statement if the user's own `forward` calls a function of torch, else the module's constructor.
@@ -141,11 +153,15 @@ class _Side:
         path = node.path if node.composite is None else node.composite
         constructor = self._constructor(path)
         is_function = node.composite is None and _has_users_forward(self._modules.get(path))
-        return (node.line or constructor) if is_function else (constructor or node.line)
+        return (_statement(node) or constructor) if is_function else (constructor or _statement(node))
 
-    def _constructor(self, path: str) -> Line | None:
+    def _constructor(self, path: str) -> tuple[Line, ...]:
         module = self._modules.get(path)
-        return None if module is None else constructor_line(module)
+        return () if module is None else constructor_lines(module)
+
+
+def _statement(node: Node) -> tuple[Line, ...]:
+    return () if node.line is None else (node.line,)
 
 
 def _has_users_forward(module: nn.Module | None) -> bool:

@@ -5,11 +5,12 @@ Constructors are watched only inside of `with_constructors`, and operators only 
 
 from __future__ import annotations
 
+import ast
 import copy
 import functools
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
@@ -39,7 +40,7 @@ class Line(NamedTuple):
 
 
 # By id, since a class of the user's need not be hashable; a module that ends takes its row with it.
-_constructors: dict[int, tuple[weakref.ref[nn.Module], Line]] = {}
+_constructors: dict[int, tuple[weakref.ref[nn.Module], tuple[Line, ...]]] = {}
 
 
 def called(function: Callable[[], T]) -> T:
@@ -49,25 +50,25 @@ def called(function: Callable[[], T]) -> T:
 
 def running_line() -> Line | None:
     """The innermost line of the user's files that is running."""
-    return _line_from(sys._getframe(1))
+    return next(_lines_from(sys._getframe(1)), None)
 
 
-def _line_from(frame: FrameType | None) -> Line | None:
+def _lines_from(frame: FrameType | None) -> Iterator[Line]:
+    """Lines of the user's files that run, the innermost first."""
     while frame is not None and frame.f_code is not called.__code__:
         if _is_users(frame.f_code.co_filename):
-            return Line(frame.f_code.co_filename, frame.f_lineno)
+            yield Line(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
-    return None
 
 
 def with_constructors(build: Callable[[], T]) -> T:
-    """What a function builds; `constructor_line` knows its modules."""
+    """What a function builds; `constructor_lines` knows its modules."""
     initialize: Any = nn.Module.__init__
     set_state: Any = nn.Module.__setstate__
 
     @functools.wraps(initialize)
     def initialized(module: nn.Module, *args: Any, **kwargs: Any) -> None:
-        _keep(module, _line_from(_caller(module, sys._getframe(1))))
+        _keep(module, tuple(_lines_from(_caller(module, sys._getframe(1)))))
         initialize(module, *args, **kwargs)
 
     @functools.wraps(set_state)
@@ -77,7 +78,7 @@ def with_constructors(build: Callable[[], T]) -> T:
             frame = frame.f_back
         # `copy.deepcopy` and `copy.copy` call no constructor; the argument is what is copied.
         original = None if frame is None or frame.f_code.co_filename != copy.__file__ else _first_argument(frame)
-        _keep(module, constructor_line(original) if isinstance(original, nn.Module) else None)
+        _keep(module, constructor_lines(original) if isinstance(original, nn.Module) else ())
         set_state(module, state)
 
     _set_methods(initialized, copied)
@@ -92,20 +93,36 @@ def _set_methods(initialize: Any, set_state: Any) -> None:
         setattr(nn.Module, name, method)
 
 
-def _keep(module: nn.Module, line: Line | None) -> None:
-    if line is not None:
+def _keep(module: nn.Module, lines: tuple[Line, ...]) -> None:
+    if lines:
         key = id(module)
-        _constructors[key] = weakref.ref(module, lambda _: _constructors.pop(key, None)), line
+        _constructors[key] = weakref.ref(module, lambda _: _constructors.pop(key, None)), lines
 
 
-def constructor_line(module: nn.Module) -> Line | None:
-    """Where the class of a module was called.
+def constructor_lines(module: nn.Module) -> tuple[Line, ...]:
+    """Where the class of a module was called, then the calls around it, such as that of the block that it is in.
 
     Of the user's subclass of a class such as `nn.Conv2d` it is the line that calls the constructor of that one, with
     the settings.
     """
-    reference, line = _constructors.get(id(module), (None, None))
-    return line if reference is not None and reference() is module else None
+    reference, lines = _constructors.get(id(module), (None, ()))
+    return lines if reference is not None and reference() is module else ()
+
+
+def statement_at(line: Line) -> str:
+    """The simple statement in a line of a file, without comments and line breaks; "" where there is none."""
+    try:
+        statements = _statements(Path(line.file).read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):  # the file has changed since it was run
+        return ""
+    return next((text for first, last, text in statements if first <= line.number <= last), "")
+
+
+@functools.cache
+def _statements(source: bytes) -> list[tuple[int, int, str]]:
+    """First line, last line and text of each statement of a file that has no others inside."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt) and not hasattr(node, "body")]
+    return [(node.lineno, node.end_lineno or node.lineno, ast.unparse(node)) for node in nodes]
 
 
 def _caller(module: nn.Module, frame: FrameType | None) -> FrameType | None:
