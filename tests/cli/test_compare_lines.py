@@ -79,6 +79,9 @@ class Late(Net):
         super().__init__()
         self.blocks[1] = Block(4, stride=2)  # late
 
+def made():
+    return Net([1, 2])  # made
+
 class Operator(Net):
     def forward(self, x):
         x = self.blocks(self.stem(x))
@@ -205,6 +208,7 @@ def lines_of(result: dict[str, Any], subject: str) -> tuple[str | None, str | No
     ("model", "subject", "model_line", "reference_line"),
     [
         ("Setting", "conv.bias", {"text": "nn.Conv2d(", "after": "class Setting"}, {"text": "self.stem = nn.Conv2d"}),
+        ("made", "conv.stride", {"text": "# made"}, {"text": "self.blocks.append(self.block"}),
         ("Late", "conv.stride", {"text": "# late"}, {"text": "self.blocks.append(self.block"}),
         ("Net([1, 2])", "conv.stride", {"text": "# loop"}, {"text": "# loop"}),
         ("Subclass", "batch_norm.eps", {"text": "# subclass"}, {"text": "eps=1e-5"}),

@@ -78,8 +78,10 @@ def _first_unlike(
     lines: Sequence[Line], reference_lines: Sequence[Line], *, is_setting: bool
 ) -> tuple[Line | None, Line | None]:
     """The innermost calls; for a setting, which a call around them may pass, the innermost that are not the same."""
-    if is_setting:
-        for line, reference_line in zip(lines, reference_lines, strict=False):
+    if is_setting and lines and reference_lines:
+        for place in range(max(len(lines), len(reference_lines))):
+            # Where the calls around one of them end, a longer chain goes on with a call that the other has not.
+            line, reference_line = (side[min(place, len(side) - 1)] for side in (lines, reference_lines))
             if statement_at(line) != statement_at(reference_line):
                 return line, reference_line
     return next(iter(lines), None), next(iter(reference_lines), None)
