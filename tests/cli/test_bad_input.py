@@ -96,7 +96,6 @@ LINES = [
     ("bench --mode infer", "--mode"),
     ("bench --optimizations magic", "magic"),
     ("bench --optimizations ''", "optimization"),
-    ("bench --optimizations all --mode train", "--optimizations"),
     ("bench --optimizations all --dtype bfloat16", "--optimizations"),
     ("bench --nproc 2 --optimizations all", "--nproc cannot be combined with --optimizations"),
     ("bench --nproc 2 --against torchvision", "--nproc cannot be combined with --against"),

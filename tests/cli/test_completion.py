@@ -11,6 +11,7 @@ import pytest
 
 from resnet_cli.cli import app
 from resnet_cli.measure.cost.conventions import keys
+from resnet_cli.measure.models.naming.grammar import EXAMPLES
 from resnet_cli.measure.optimizations.registry import OPTIMIZATIONS
 from resnet_cli.measure.parity.checks import CHECKS
 from resnet_cli.network.architectures import ARCHITECTURES
@@ -120,7 +121,10 @@ KNOWN = {
     "compare-torchvision --checks ": list(CHECKS),
     "compare-torchvision --checks eval,s": ["eval,settings", "eval,statistics", "eval,step", "eval,shapes"],
     "compare-torchvision --against wide": ["wide_resnet50_2", "wide_resnet101_2"],
-    "bench --against ": ["torchvision", "self", *ARCHITECTURES],
+    "bench --against ": ["torchvision", "self", *EXAMPLES],
+    "bench --against torchvision:wide": ["torchvision:wide_resnet50_2", "torchvision:wide_resnet101_2"],
+    "summary --model wide": ["wide_resnet50_2", "wide_resnet101_2"],
+    "compare torchvision:resnet15": ["torchvision:resnet152"],
     "bench --optimizations ": ["all", *OPTIMIZATIONS],
     "bench --optimizations compile,bf": ["compile,bfloat16"],
     "bench --mode ": ["inference", "train"],

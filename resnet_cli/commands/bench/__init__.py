@@ -6,7 +6,7 @@ from resnet_cli.commands import options
 from resnet_cli.commands.bench.checks import check_conflicts, choose_optimizations, is_distributed
 from resnet_cli.commands.bench.measurement import measure, measure_replicas, read_baseline
 from resnet_cli.commands.options import execution, parsing
-from resnet_cli.commands.options.completion import file_or, some_of
+from resnet_cli.commands.options.completion import one_of, some_of
 from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import choose_network
 from resnet_cli.files import check_file, write_file
@@ -116,7 +116,7 @@ def bench(
             "as for --model (net.py:Net@HEAD~1, timm:NAME), or self (A/A noise check).",
             metavar="NAME",
             default="none",
-            complete=file_or(("torchvision", "self", *EXAMPLES)),
+            complete=one_of(("torchvision", "self", *EXAMPLES)),
         ),
     ] = None,
     save: Annotated[
