@@ -33,8 +33,8 @@ class Note:
     level: str  # "note", "warning", or "error": the result is incomplete, and the command's exit code says so
     text: str
     key: str  # stable name, such as "train-mode-differs", for scripts and tests
-    unknown: tuple[str, ...] = ()  # keys of the figures of the result that are not known, for the reason of the text
-    lower_bounds: tuple[str, ...] = ()  # keys of the figures of the result that may be larger, for the same reason
+    unknown: tuple[str, ...] = ()  # keys of values of the result that are not known, for the reason of the text
+    lower_bounds: tuple[str, ...] = ()  # keys of values of the result that may be larger, for the same reason
 
 
 def first_about(notes: Iterable[Note], kind: Literal["unknown", "lower_bounds"], *figures: str) -> Note | None:

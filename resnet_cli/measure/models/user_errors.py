@@ -15,6 +15,7 @@ from typing import Any, TextIO, cast
 import torch
 
 from resnet_cli.errors import ResnetCliError, attempt
+from resnet_cli.measure.models.naming.revisions import origin_of
 from resnet_cli.suggest import nearest
 
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -175,6 +176,8 @@ def _frame(frame: traceback.FrameSummary) -> str:
 
 
 def shown_path(filename: str) -> str:
-    """A path, relative to the current folder if it lies inside."""
-    path = Path(filename).resolve()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    """A path, relative to the current folder if it lies inside; of a file in a revision of git, with the revision."""
+    origin = origin_of(Path(filename))
+    path = Path(filename).resolve() if origin is None else origin.file
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return str(shown) if origin is None else f"{shown}@{origin.revision}"

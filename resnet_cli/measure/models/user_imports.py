@@ -17,7 +17,7 @@ from typing import Any
 
 from resnet_cli.errors import ResnetCliError
 from resnet_cli.measure.models.naming.grammar import FORMS, NetworkName
-from resnet_cli.measure.models.naming.revisions import file_at
+from resnet_cli.measure.models.naming.revisions import file_at, has_submodules
 from resnet_cli.measure.models.user_errors import frames_of, is_users, users_code
 from resnet_cli.suggest import nearest
 
@@ -46,7 +46,7 @@ def imported(network: NetworkName) -> Iterator[types.ModuleType]:
         raise ResnetCliError(f"{where} is neither a file nor a module name", _EXAMPLE)
     folders = [str(Path.cwd())] if file is None else _folders(file)
     with _python_file_environment(folders, where):
-        yield _import_module(where) if file is None else _import_file(file, where)
+        yield _import_module(where) if file is None else _import_file(file, where, in_revision=bool(network.revision))
 
 
 def _check_named(network: NetworkName) -> None:
@@ -152,8 +152,18 @@ def _relative_levels(file: Path) -> int:
     return 0
 
 
-def _import_file(file: Path, where: str) -> types.ModuleType:
+def _import_file(file: Path, where: str, *, in_revision: bool = False) -> types.ModuleType:
     """Run the file under a unique module name, so that it does not collide with another module."""
+    try:
+        return _run_file(file, where)
+    except ResnetCliError as error:
+        if not (in_revision and isinstance(error.__cause__, ModuleNotFoundError) and has_submodules(file)):
+            raise
+        hint = "files in a submodule of git are not part of a revision of this repository"
+        raise ResnetCliError(error.message, hint, detail=error.detail) from error.__cause__
+
+
+def _run_file(file: Path, where: str) -> types.ModuleType:
     root = f"resnet_cli_model_{next(_number)}"
     parent = ""
     with users_code(f"importing {where}"):

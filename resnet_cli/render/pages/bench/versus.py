@@ -60,8 +60,8 @@ def _cells(comparison: Versus) -> dict[str, Cell]:
     }
 
 
-def _sentence(comparison: Versus, lever: str) -> str:
-    """The verdict and its interval in words; `lever` is the option that narrows the interval."""
+def _sentence(comparison: Versus, option: str) -> str:
+    """The verdict and its interval in words; `option` narrows the interval."""
     names = f"batch {comparison.batch_size:,}: {comparison.model} vs {comparison.reference}"
     interval = f"{_change(comparison.ci_low)} to {_change(comparison.ci_high)}"
     margin = f"±{percent_setting(comparison.margin)}"
@@ -69,7 +69,7 @@ def _sentence(comparison: Versus, lever: str) -> str:
         return f"{names}: {interval} time; the same within {margin}"
     if comparison.verdict == "UNCLEAR":
         # The notes of a comparison with a baseline say why.
-        hint = "" if comparison.method == BASELINE else f"; raise {lever} to narrow the interval"
+        hint = "" if comparison.method == BASELINE else f"; raise {option} to narrow the interval"
         return f"{names}: {interval} time; inconclusive at {margin}{hint}"
     return f"{names}: {_change(comparison.ratio)} time ({interval})"
 

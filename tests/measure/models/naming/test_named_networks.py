@@ -147,6 +147,21 @@ def test_revisions_that_lead_nowhere(reference: str, message: str) -> None:
     assert message in str(refused(reference))
 
 
+def test_errors_in_a_revision_are_at_the_users_file(history: Path) -> None:
+    (history / "net.py").write_text("import nowhere\n")
+    git("commit", "-am", "broken")
+    (history / "net.py").write_text(FILE)
+    error = refused("net.py:Net@HEAD")
+    assert "net.py@HEAD:1" in str(error) + (error.detail or "")
+    assert "submodule" not in (error.hint or "")
+    (history / ".gitmodules").touch()
+    git("add", ".")
+    git("commit", "-m", "submodules")
+    (history / "net.py").write_text("import nowhere\n")
+    git("commit", "-am", "broken again")
+    assert "submodule" in (refused("net.py:Net@HEAD").hint or "")
+
+
 def test_without_git_a_revision_is_refused(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(history))
     assert "git, which is not installed" in str(refused("net.py:Net@HEAD"))
