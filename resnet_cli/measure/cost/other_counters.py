@@ -190,7 +190,7 @@ def _without_triton() -> Iterator[None]:
         with silenced("torch.utils.flop_counter"):  # it warns that triton is missing
             yield
     finally:
-        del sys.modules["triton"]
+        sys.modules.pop("triton", None)
 
 
 def count_with_torch() -> tuple[FlopFormula | None, str | None]:

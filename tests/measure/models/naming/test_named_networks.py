@@ -44,7 +44,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "net.py").write_text(FILE)
     (folder / "blocks.py").write_text("WIDTH = 1\n")
     yield folder
-    for name in set(sys.modules) - modules:
+    for name in (set(sys.modules) - modules) & {"net", "blocks"}:
         del sys.modules[name]
 
 
