@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from resnet_cli.commands import options
+from resnet_cli.commands.options import comparison as comparison_options
 from resnet_cli.commands.options import execution, parsing
-from resnet_cli.commands.options.completion import one_of, some_of
+from resnet_cli.commands.options.completion import one_of
 from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import (
     DEFAULT_CLASSES,
@@ -36,7 +37,6 @@ Examples:
 """
 
 _REFERENCE = "Reference"
-_BATCH_SIZE = 2  # a batch norm in train mode needs two values
 
 
 def compare_torchvision(
@@ -62,36 +62,11 @@ def compare_torchvision(
             complete=one_of(ARCHITECTURES),
         ),
     ] = None,
-    key_map: Annotated[
-        str | None,
-        options.option(
-            _REFERENCE, "Parameter name map.", "--map", metavar="FILE", default="inferred from the computation graph"
-        ),
-    ] = None,
-    save_map: Annotated[
-        str | None,
-        options.option(
-            _REFERENCE, "Save the parameter name map as a file for --map.", metavar="FILE", default="not saved"
-        ),
-    ] = None,
-    expect: Annotated[
-        str | None,
-        options.option(
-            _REFERENCE, "Intended differences: exit with 0 if nothing else differs.", metavar="FILE", default="none"
-        ),
-    ] = None,
-    save_expect: Annotated[
-        str | None,
-        options.option(
-            _REFERENCE, "Save the current differences as a file for --expect.", metavar="FILE", default="not saved"
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        options.option(
-            options.INPUT, "Number of images in a batch.", metavar="N", default="2", min=2, max=options.MAX_IMAGES
-        ),
-    ] = None,
+    key_map: Annotated[str | None, comparison_options.key_map(_REFERENCE)] = None,
+    save_map: Annotated[str | None, comparison_options.save_map(_REFERENCE)] = None,
+    expect: Annotated[str | None, comparison_options.expect(_REFERENCE)] = None,
+    save_expect: Annotated[str | None, comparison_options.save_expect(_REFERENCE)] = None,
+    batch_size: Annotated[int | None, comparison_options.batch_size()] = None,
     image_size: options.ImageSize = None,
     inputs: options.Inputs = None,
     input_file: options.InputFile = None,
@@ -106,16 +81,7 @@ def compare_torchvision(
     ] = None,
     device: options.RunDevice = "cpu",
     seed: options.Seed = 0,
-    checks: Annotated[
-        str | None,
-        options.option(
-            options.MEASUREMENT,
-            f"Checks to run, comma-separated: {options.listed(CHECKS)}.",
-            metavar="A,B,C",
-            default="all",
-            complete=some_of(CHECKS),
-        ),
-    ] = None,
+    checks: Annotated[str | None, comparison_options.checks()] = None,
     self_test: Annotated[
         bool,
         options.option(
@@ -124,16 +90,7 @@ def compare_torchvision(
             "--self-test",
         ),
     ] = False,
-    rtol: Annotated[
-        float | None,
-        options.option(
-            options.MEASUREMENT,
-            "Tolerance relative to the largest absolute value of the reference.",
-            metavar="X",
-            default="measured",
-            min=0,
-        ),
-    ] = None,
+    rtol: Annotated[float | None, comparison_options.rtol()] = None,
     atol: Annotated[
         float | None,
         options.option(
@@ -142,9 +99,7 @@ def compare_torchvision(
     ] = None,
     show: Annotated[str | None, options.sections("compare-torchvision")] = None,
     levels: Annotated[int | None, options.levels("the tree for matching parts", "1")] = None,
-    collapse: Annotated[
-        bool, options.option(options.OUTPUT, "Collapse matching parts to one row each.", "--collapse/--no-collapse")
-    ] = True,
+    collapse: Annotated[bool, comparison_options.collapse()] = True,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
@@ -183,9 +138,8 @@ def compare_torchvision(
         check_alone("--against", {"--depth": depth, "--arch": arch, "--repeat": repeat, "--stem": other_stem})
     if image is not None and weights is None:
         raise ResnetCliError("--image requires --weights", "an untrained network makes no useful predictions")
-    for option, value in (("--rtol", rtol), ("--atol", atol)):
-        if value == float("inf"):
-            raise ResnetCliError(f"{option} {value} is not a valid tolerance", "use a finite number, e.g. 1e-5")
+    comparison_options.check_tolerance("--rtol", rtol)
+    comparison_options.check_tolerance("--atol", atol)
     kind = "compare-torchvision-all" if every else "self-test" if self_test else "compare-torchvision"
     drawing = execution.drawing(kind, output_format, output, levels=levels, collapse=collapse, sections=show)
     chosen = parsing.chosen("check", checks, CHECKS)
@@ -210,7 +164,7 @@ def compare_torchvision(
     from resnet_cli.measure.parity import model_pair
     from resnet_cli.measure.parity.config import ParityConfig
 
-    shape = (batch_size or _BATCH_SIZE, *chosen_inputs.image)
+    shape = (batch_size or comparison_options.BATCH_SIZE, *chosen_inputs.image)
     config = ParityConfig(shape=shape, seed=seed, device=machine.device, checks=chosen, rtol=rtol, atol=atol)
     if every:
         _compare_all(config, spec.num_classes, drawing)
@@ -228,7 +182,7 @@ def compare_torchvision(
             inputs_of=chosen_inputs.load,
         )
     loaded = chosen_inputs.load(pair.model)
-    config = config.for_inputs(loaded.at_batch(max(_BATCH_SIZE, loaded.batch_size or 1)))
+    config = config.for_inputs(loaded.at_batch(max(comparison_options.BATCH_SIZE, loaded.batch_size or 1)))
     config = _configure(pair, config, weights, key_map)
     if self_test:
         _run_self_test(pair, config, drawing)

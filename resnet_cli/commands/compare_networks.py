@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_cli.commands import options
+from resnet_cli.commands.options import comparison as comparison_options
 from resnet_cli.commands.options import execution, parsing
-from resnet_cli.commands.options.completion import file_or, some_of
-from resnet_cli.commands.options.input_selection import InputSelection, choose_inputs
+from resnet_cli.commands.options.completion import file_or
+from resnet_cli.commands.options.input_selection import choose_inputs
 from resnet_cli.commands.options.model_selection import check_alone
-from resnet_cli.errors import ResnetCliError
 from resnet_cli.files import check_file
 from resnet_cli.measure.models.naming.grammar import EXAMPLES, parse
 from resnet_cli.measure.parity.checks import CHECKS
@@ -19,7 +19,6 @@ from resnet_cli.render.progress import progress
 if TYPE_CHECKING:
     from resnet_cli.measure.parity.config import ParityConfig
     from resnet_cli.measure.parity.model_pair import ModelPair
-    from resnet_cli.results.summary import SummaryResult
 
 EPILOG = """\b
 Examples:
@@ -27,8 +26,6 @@ Examples:
   resnet-cli compare torchvision:resnet18 my_resnet.py:ResNet18
   resnet-cli compare 'resnet18(stem="cifar")' my_resnet.py:ResNet18
 """
-
-_BATCH_SIZE = 2  # a batch norm in train mode needs two values
 
 
 def _network(help_text: str) -> typer.models.ArgumentInfo:
@@ -55,77 +52,22 @@ def compare(
         str | None,
         options.option(options.NETWORK, "File of weights of the other network.", metavar="FILE", default="random"),
     ] = None,
-    key_map: Annotated[
-        str | None,
-        options.option(
-            options.NETWORK,
-            "Parameter name map.",
-            "--map",
-            metavar="FILE",
-            default="inferred from the computation graph",
-        ),
-    ] = None,
-    save_map: Annotated[
-        str | None,
-        options.option(
-            options.NETWORK, "Save the parameter name map as a file for --map.", metavar="FILE", default="not saved"
-        ),
-    ] = None,
-    expect: Annotated[
-        str | None,
-        options.option(
-            options.NETWORK,
-            "Intended differences: exit with 0 if nothing else differs.",
-            metavar="FILE",
-            default="none",
-        ),
-    ] = None,
-    save_expect: Annotated[
-        str | None,
-        options.option(
-            options.NETWORK,
-            "Save the current differences as a file for --expect.",
-            metavar="FILE",
-            default="not saved",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        options.option(
-            options.INPUT, "Number of images in a batch.", metavar="N", default="2", min=2, max=options.MAX_IMAGES
-        ),
-    ] = None,
+    key_map: Annotated[str | None, comparison_options.key_map(options.NETWORK)] = None,
+    save_map: Annotated[str | None, comparison_options.save_map(options.NETWORK)] = None,
+    expect: Annotated[str | None, comparison_options.expect(options.NETWORK)] = None,
+    save_expect: Annotated[str | None, comparison_options.save_expect(options.NETWORK)] = None,
+    batch_size: Annotated[int | None, comparison_options.batch_size()] = None,
     image_size: options.ImageSize = None,
     in_channels: options.InChannels = None,
     inputs: options.Inputs = None,
     input_file: options.InputFile = None,
     device: options.RunDevice = "cpu",
     seed: options.Seed = 0,
-    checks: Annotated[
-        str | None,
-        options.option(
-            options.MEASUREMENT,
-            f"Checks to run, comma-separated: {options.listed(CHECKS)}.",
-            metavar="A,B,C",
-            default="all",
-            complete=some_of(CHECKS),
-        ),
-    ] = None,
-    rtol: Annotated[
-        float | None,
-        options.option(
-            options.MEASUREMENT,
-            "Tolerance relative to the largest absolute value of the reference.",
-            metavar="X",
-            default="measured",
-            min=0,
-        ),
-    ] = None,
+    checks: Annotated[str | None, comparison_options.checks()] = None,
+    rtol: Annotated[float | None, comparison_options.rtol()] = None,
     show: Annotated[str | None, options.sections("compare")] = None,
     levels: Annotated[int | None, options.levels("the tree for matching parts", "1")] = None,
-    collapse: Annotated[
-        bool, options.option(options.OUTPUT, "Collapse matching parts to one row each.", "--collapse/--no-collapse")
-    ] = True,
+    collapse: Annotated[bool, comparison_options.collapse()] = True,
     output_format: options.OutputFormat = None,
     output: options.Output = None,
 ) -> None:
@@ -136,8 +78,7 @@ def compare(
     """
     if weights is not None:
         check_alone("--weights", {"--weights-a": weights_a, "--weights-b": weights_b})
-    if rtol == float("inf"):
-        raise ResnetCliError(f"--rtol {rtol} is not a valid tolerance", "use a finite number, e.g. 1e-5")
+    comparison_options.check_tolerance("--rtol", rtol)
     for text in (reference, model):
         parse(text)
     chosen_inputs = choose_inputs(
@@ -150,24 +91,28 @@ def compare(
             check_file(path)
     machine = execution.machine(device)
 
+    from resnet_cli.measure.cost.summary import summarize
     from resnet_cli.measure.parity import compare as comparison
     from resnet_cli.measure.parity import map_files, model_pair
     from resnet_cli.measure.parity.changes import with_changes
     from resnet_cli.measure.parity.config import ParityConfig
 
     expected = None if expect is None else map_files.read_expectations(expect)
-    shape = (batch_size or _BATCH_SIZE, *chosen_inputs.image)
+    shape = (batch_size or comparison_options.BATCH_SIZE, *chosen_inputs.image)
     config = ParityConfig(shape=shape, seed=seed, device=machine.device, checks=chosen, rtol=rtol, keep=False)
     with progress() as update:
         update("building both networks")
         pair = model_pair.named_pair(reference, model, chosen_inputs.load, seed)
         loaded = chosen_inputs.load(pair.model)
         config = replace(config, reference=pair.reference.name)
-        config = config.for_inputs(loaded.at_batch(max(_BATCH_SIZE, loaded.batch_size or 1)))
+        config = config.for_inputs(loaded.at_batch(max(comparison_options.BATCH_SIZE, loaded.batch_size or 1)))
         config = _with_weights(pair, config, weights, weights_a, weights_b)
         config = config if key_map is None else model_pair.with_map(pair, key_map, config)
         update("measuring both networks")
-        before, after = (_summary(text, chosen_inputs, machine) for text in (reference, model))
+        before, after = (
+            summarize(subject, inputs=chosen_inputs.load(subject).at_batch(1), device=machine.device)
+            for subject in (pair.reference, pair.model)
+        )
         result = comparison.compare(pair.model, pair.reference, config, expected=expected, progress=update)
     result = with_changes(replace(result, notes=(*pair.notes, *result.notes)), before, after)
     if not result.interrupted:
@@ -190,12 +135,3 @@ def _with_weights(
         return config
     transfer = "none" if len(given) == 2 else "to model" if reference else "to reference"
     return replace(config, weights=" and ".join(path for _, path in given), transfer=transfer)
-
-
-def _summary(text: str, inputs: InputSelection, machine: execution.Machine) -> "SummaryResult":
-    """Costs of one image, as `resnet-cli summary` shows them."""
-    from resnet_cli.measure.cost.summary import summarize
-    from resnet_cli.measure.models.user_model import load_subject
-
-    subject = load_subject(text)
-    return summarize(subject, inputs=inputs.load(subject).at_batch(1), device=machine.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from resnet_cli.measure.graph.source_lines import with_constructors
 from resnet_cli.measure.models import random_init, torchvision_models
 from resnet_cli.measure.models.copies import build_on_meta, materialize_with
 from resnet_cli.measure.models.inputs.fitting import called_with_image
-from resnet_cli.measure.models.inputs.model_inputs import Arguments, ModelInputs, images
+from resnet_cli.measure.models.inputs.model_inputs import ModelInputs, images
 from resnet_cli.measure.models.model import ModelUnderTest
 from resnet_cli.measure.models.naming.grammar import parse
 from resnet_cli.measure.models.user_errors import prints_to_stderr
@@ -95,22 +94,26 @@ def named_pair(
     built = []
     for text in (model, reference):
         with random_init.seeded(seed):
-            network, name, examples, _ = with_constructors(partial(load_with_examples, text))
-            _put_on_cpu(network)
-            subject = ModelUnderTest(network, name, rebuilt=partial(_loaded, text), example_inputs=examples)
-            materialize_with(network, name, partial(_random_inputs, inputs_of, subject))
-            built.append(subject)
+            built.append(_on_cpu(text, {}, {}, inputs_of))
     if built[0].name == built[1].name:
         built[1] = replace(built[1], name=f"{built[1].name} (reference)")
     return ModelPair(built[0], built[1], parse(reference).name)
 
 
-def _random_inputs(inputs_of: Callable[[ModelUnderTest], ModelInputs], subject: ModelUnderTest) -> Arguments:
-    return inputs_of(subject).random(0, torch.float32)
-
-
-def _loaded(text: str) -> nn.Module:
-    return load_model(text)[0]
+def _on_cpu(
+    name: str,
+    offered: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    inputs_of: Callable[[ModelUnderTest], ModelInputs],
+) -> ModelUnderTest:
+    """A network by name, with real tensors on the CPU."""
+    network, title, examples, _ = with_constructors(lambda: load_with_examples(name, offered, arguments))
+    _put_on_cpu(network)
+    subject = ModelUnderTest(
+        network, title, rebuilt=lambda: load_model(name, offered, arguments)[0], example_inputs=examples
+    )
+    materialize_with(network, title, lambda: inputs_of(subject).random(0, torch.float32))
+    return subject
 
 
 @prints_to_stderr()
@@ -124,13 +127,7 @@ def _users_pair(
     inputs_of: Callable[[ModelUnderTest], ModelInputs],
 ) -> ModelPair:
     notes: list[Note] = []
-    offered = {"num_classes": spec.num_classes}
-    network, name, examples, _ = with_constructors(lambda: load_with_examples(path, offered, arguments))
-    _put_on_cpu(network)
-    model = ModelUnderTest(
-        network, name, rebuilt=lambda: load_model(path, offered, arguments)[0], example_inputs=examples
-    )
-    materialize_with(network, name, partial(_random_inputs, inputs_of, model))
+    model = _on_cpu(path, {"num_classes": spec.num_classes}, arguments, inputs_of)
     if as_many_classes and (classes := _classes(model, inputs_of)) not in (None, spec.num_classes):
         spec = replace(spec, num_classes=classes)
         text = f"compared with a network of {classes} classes, as the model has; choose with `num_classes`"

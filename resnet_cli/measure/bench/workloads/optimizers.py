@@ -1,4 +1,4 @@
-"""The optimizers of a training step: a row each. Read without torch, so that options are made from it."""
+"""The registry of optimizers of a training step. It needs no torch, so that the command line can list them."""
 
 from __future__ import annotations
 
